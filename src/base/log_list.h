@@ -1,0 +1,73 @@
+/*
+ * log_list.h - every log id: symbol, level, id, lines in ten seconds (0: no
+ * limit), and what it means and what to do. An id is never renamed. Sorted by module.
+ */
+#ifndef CW_BASE_LOG_LIST_H
+#define CW_BASE_LOG_LIST_H
+
+#define CW_LOGS(X)                                                                                          \
+	CW_LOGS_DAEMON(X)                                                                                   \
+	CW_LOGS_NET(X)                                                                                      \
+	CW_LOGS_PLUGIN(X)                                                                                   \
+	CW_LOGS_BRIDGE(X)                                                                                   \
+	CW_LOGS_UPSTREAM(X)                                                                                 \
+	CW_LOGS_CLOUD(X)
+
+#define CW_LOGS_DAEMON(X)                                                                                   \
+	X(daemon_starting, INFO, "daemon.starting", 0, "The process starts; version, process id and state directory follow.") \
+	X(daemon_ready, INFO, "daemon.ready", 0, "All listeners are bound and the required upstreams were started.")  \
+	X(daemon_stopping, INFO, "daemon.stopping", 0, "A stop was asked for; queues are drained up to stopTimeout.")  \
+	X(daemon_stopped, INFO, "daemon.stopped", 0, "Everything is closed; the process ends.")             \
+	X(daemon_failed, ERROR, "daemon.failed", 0, "The start failed; the text says why.")                 \
+	X(daemon_reload, INFO, "daemon.reload", 0, "A reload finished; the fields count what changed.")     \
+	X(daemon_reload_failed, ERROR, "daemon.reload_failed", 0, "A reload was refused; nothing changed. Correct the file and reload again.") \
+	X(daemon_limit, INFO, "daemon.limit", 0, "The limit of open files, and how many connections fit into it.") \
+	X(conf_warning, WARN, "conf.warning", 0, "Something in the configuration is accepted but deserves a look.")
+
+#define CW_LOGS_NET(X)                                                                                      \
+	X(net_listening, INFO, "net.listening", 0, "A listener is bound.")                                  \
+	X(net_accept_failed, ERROR, "net.accept_failed", 10, "accept() failed; usually out of descriptors.") \
+	X(net_refused, WARN, "net.refused", 10, "A connection was refused at the door; reason says by which limit or list.") \
+	X(net_proxy_bad, WARN, "net.proxy_bad", 10, "A PROXY protocol header was expected and something else came; the connection is closed.") \
+	X(net_tls_failed, WARN, "net.tls_failed", 10, "A TLS handshake failed; reason is the library's text.") \
+	X(net_closed, DEBUG, "net.closed", 0, "A device connection has ended; reason says why.")
+
+#define CW_LOGS_PLUGIN(X)                                                                                   \
+	X(plugin_loaded, INFO, "plugin.loaded", 0, "A protocol plugin was loaded.")                         \
+	X(plugin_line, INFO, "plugin.line", 50, "A decoder's own line about one device.")                   \
+	X(frame_refused, WARN, "frame.refused", 20, "A decoder refused a frame; the session stays.")        \
+	X(frame_noise, WARN, "frame.noise", 20, "More bytes than maxNoise belonged to no frame; the connection is closed.") \
+	X(frame_oversize, WARN, "frame.oversize", 20, "A frame larger than the protocol's limit; skipped, the session stays.") \
+	X(plugin_slow, WARN, "plugin.slow", 10, "A decoder used more than its time budget for one frame.")  \
+	X(plugin_misbehaved, ERROR, "plugin.misbehaved", 10, "A decoder broke a rule of the ABI; the session is closed.")
+
+#define CW_LOGS_BRIDGE(X)                                                                                   \
+	X(device_unknown, WARN, "device.unknown", 20, "No identity source knows this originalIdentity; add it to devices.conf.") \
+	X(device_attached, DEBUG, "device.attached", 0, "A session is now the way to this device.")         \
+	X(device_superseded, INFO, "device.superseded", 20, "A second connection took the identity; the older one is closed.") \
+	X(device_contested, WARN, "device.contested", 10, "Two devices keep taking one identity from each other; both are slowed down.") \
+	X(device_online, INFO, "device.online", 200, "The platform accepted the device's login.")           \
+	X(device_offline, INFO, "device.offline", 200, "The device is no longer online at the platform.")   \
+	X(device_refused, WARN, "device.refused", 50, "The platform refused the device; code and text are the platform's.") \
+	X(device_foreign, WARN, "device.foreign", 20, "A frame carried another identity than its session; dropped.") \
+	X(record_refused, WARN, "record.refused", 50, "The platform refused a record; code and text are the platform's. The device is answered positively.") \
+	X(record_dropped, WARN, "record.dropped", 50, "A record could not be taken; reason says why. Its sender is told.") \
+	X(command_settled, INFO, "command.settled", 200, "A command has ended: result answered, refused, offline or timed_out.")
+
+#define CW_LOGS_UPSTREAM(X)                                                                                 \
+	X(upstream_connecting, INFO, "upstream.connecting", 20, "A connection to the platform is being made.") \
+	X(upstream_up, INFO, "upstream.up", 0, "The bridge is logged in at the platform.")                  \
+	X(upstream_down, WARN, "upstream.down", 0, "The connection to the platform is lost or was refused; retry says when the next attempt is made.") \
+	X(upstream_reply_failed, WARN, "upstream.reply_failed", 50, "The platform answered a request with an error code.") \
+	X(upstream_twin, WARN, "upstream.twin", 0, "The platform closes the connection right after each login: another program uses the same bridge identity.") \
+	X(upstream_odd, WARN, "upstream.odd", 20, "The platform sent something that is not understood; dropped.")
+
+#define CW_LOGS_CLOUD(X)                                                                                    \
+	X(cloud_listening, INFO, "cloud.listening", 0, "The emulator listens here.")                        \
+	X(cloud_connect, INFO, "cloud.connect", 0, "A client's CONNECT was accepted.")                      \
+	X(cloud_refused, WARN, "cloud.refused", 0, "A client's CONNECT was refused; code is the CONNACK code, reason says why.") \
+	X(cloud_closed, INFO, "cloud.closed", 0, "A client's connection has ended.")                        \
+	X(cloud_device, INFO, "cloud.device", 0, "A device or sub-device came online or went offline.")     \
+	X(cloud_dropped, WARN, "cloud.dropped", 0, "A message was not taken; reason says which rule of the platform it breaks.")
+
+#endif
