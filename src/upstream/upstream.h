@@ -1,0 +1,141 @@
+/*
+ * upstream.h - a way to the platform, as the bridge sees it.
+ *
+ * An upstream has a loop of its own (a worker thread): its lanes, its connection
+ * state and, for MQTT, every Paho handle live there. The bridge on the control loop
+ * and the gateway on the data workers talk to it by mail only; the functions below
+ * say which thread may call them. Kinds of upstreams are entries of one table of
+ * operations (connector.h); everything here is the same for all of them.
+ */
+#ifndef CW_UPSTREAM_UPSTREAM_H
+#define CW_UPSTREAM_UPSTREAM_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "causeway/bytes.h"
+#include "loop/worker.h"
+#include "upstream/parcel.h"
+
+struct cw_upstream;
+struct cw_updevice; /* one device behind one upstream */
+
+enum cw_updevice_state {
+	CW_UPDEVICE_OFFLINE, /* not logged in (wanted or not) */
+	CW_UPDEVICE_ONLINE,  /* the platform accepted its login on this connection */
+	CW_UPDEVICE_REFUSED  /* the platform refused it; retried slowly while it is wanted */
+};
+
+/*
+ * A command from the platform. Owned by whoever has it; ends with exactly one
+ * cw_upstream_answer(), which consumes it.
+ */
+struct cw_downlink {
+	struct cw_mail mail;
+	struct cw_upstream *from;
+	struct cw_list link;       /* the command table's */
+	char product_key[32];
+	char device_name[64];
+	char request[64];          /* the platform's id; repeats of it are recognised per device */
+	uint32_t kind;             /* CW_KIND_* of record.h */
+	uint64_t deadline_ms;      /* how long the platform waits; 0: as long as usual */
+	int wants_answer;          /* 0: nothing goes back whatever happens (raw down, broadcast, notices without reply) */
+	char answer_topic[256];    /* the connector's: where and how to answer */
+	int32_t code;              /* the answer */
+	uint8_t *reply;            /* owned, encoded map or bytes, may be NULL */
+	size_t reply_len;
+	size_t len;
+	uint8_t bytes[];           /* the encoded command record */
+};
+
+/* What an upstream tells the bridge; all run on the control loop. */
+struct cw_upstream_events {
+	/* Logged in or lost; `reason` is a sentence for people, lent. */
+	void (*state)(void *ctx, struct cw_upstream *u, int up, const char *reason);
+	/* `cookie` is the bridge's pointer for the device; code and text are the platform's. */
+	void (*device)(void *ctx, void *cookie, enum cw_updevice_state state, int code, const char *text);
+	/* A command; ownership passes. */
+	void (*command)(void *ctx, struct cw_downlink *d);
+	/* The reply to a record that carried a request id. */
+	void (*reply)(void *ctx, void *cookie, const char *request, int code, struct cw_bytes data);
+	/* cw_upstream_device_remove() is complete; the pointer is dead. */
+	void (*removed)(void *ctx, void *cookie);
+};
+
+/* Settings of one upstream; plain data, copied by cw_upstream_new(). Strings are owned by the caller. */
+struct cw_upstream_conf {
+	const char *name;     /* in the configuration */
+	const char *type;     /* "mqtt" */
+	const char *endpoint; /* tcp://host:port, ssl://host:port */
+	const char *product_key, *device_name, *device_secret; /* the bridge's certificate */
+	const char *ca, *certificate, *key; /* files, may be NULL */
+	int verify;           /* check the server's certificate and name */
+	unsigned keep_alive_s;     /* 30 to 1200 */
+	int confirm_reply;         /* 0: transport (PUBACK), 1: the Alink reply */
+	unsigned ack_timeout_ms;   /* unconfirmed this long: settled as pending; 8000 */
+	size_t queue_bytes;        /* of all lanes together */
+	size_t queue_bytes_device; /* of one device */
+	unsigned in_flight;        /* unconfirmed messages at once: 100, or up to 1000 with limits off */
+	unsigned rate_device_qos0, rate_device_qos1; /* messages a second and device; 0: off */
+	unsigned rate_bridge;      /* messages a second; 0: off */
+	unsigned login_rate;       /* device logins a second; 0: off */
+	unsigned login_batch;      /* devices in one batch login, 5 */
+	unsigned max_devices;      /* 1500 */
+	unsigned retry_min_ms, retry_max_ms; /* reconnect back-off */
+	int qos;                   /* of posts: 0 or 1 */
+	int post_version;          /* Alink: send `version` and `method` always */
+	unsigned dedup_window_s;   /* duplicates are remembered this long after they were settled, at least */
+};
+
+/* Check the settings and make the upstream, not yet connected. On the control loop. Errors carry a sentence. */
+int cw_upstream_new(const struct cw_upstream_conf *conf, struct cw_worker *control, const struct cw_upstream_events *events,
+                    void *ctx, struct cw_upstream **ret_upstream, struct cw_msg *msg);
+/* Start its thread and connect (and keep trying). On the control loop. */
+int cw_upstream_start(struct cw_upstream *u);
+/*
+ * Drain the lanes up to `drain_ms`, log devices out, disconnect, end the thread; `done` then runs on the
+ * control loop, after which cw_upstream_free() may be called. Parcels that are left are settled as lost.
+ */
+void cw_upstream_stop(struct cw_upstream *u, uint64_t drain_ms, void (*done)(void *arg), void *arg);
+void cw_upstream_free(struct cw_upstream *u);
+const char *cw_upstream_name(const struct cw_upstream *u);
+/* A snapshot for status: any thread. */
+struct cw_upstream_status {
+	int up;
+	uint64_t devices_online, queued_records, queued_bytes, in_flight;
+	char last_error[256];
+};
+void cw_upstream_status(struct cw_upstream *u, struct cw_upstream_status *ret_status);
+
+/*
+ * Make a device known. On the control loop; texts are copied. `cookie` comes back in the events.
+ * Parcels may be submitted from the moment this has returned.
+ */
+int cw_upstream_device_add(struct cw_upstream *u, const char *product_key, const char *device_name, const char *secret,
+                           void *cookie, struct cw_updevice **ret_device);
+/* Log in (and stay logged in over reconnects), or log out once its queue is empty. On the control loop. */
+void cw_upstream_device_want(struct cw_updevice *d, int online);
+/* Log out, settle what is queued as lost, forget it; `removed` follows. Nobody may submit for it any more. On the control loop. */
+void cw_upstream_device_remove(struct cw_updevice *d);
+
+/*
+ * Hand a parcel over, from its home worker. Consumes it in every case but CW_EBUSY (queues are full: stop reading that
+ * connection; `on_room` of cw_upstream_watch() tells when to go on). Credit is taken from relaxed counters of bytes, so
+ * this allocates nothing and takes no lock.
+ */
+int cw_upstream_submit(struct cw_parcel *p);
+/* On a data worker, once: `room.deliver` is posted to `w` each time queues that were full have room again. */
+struct cw_upstream_watch {
+	struct cw_mail mail;
+	struct cw_worker *w;
+	void (*on_room)(struct cw_upstream_watch *watch);
+	struct cw_list link;
+	atomic_int posted;
+};
+void cw_upstream_watch(struct cw_upstream *u, struct cw_upstream_watch *watch);
+
+/* Answer a command: fills nothing, consumes `d` (with d->code, d->reply set by the caller). From the control loop. */
+void cw_upstream_answer(struct cw_downlink *d);
+void cw_downlink_free(struct cw_downlink *d);
+
+#endif
