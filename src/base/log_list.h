@@ -34,7 +34,9 @@
 
 #define CW_LOGS_PLUGIN(X)                                                                                   \
 	X(plugin_loaded, INFO, "plugin.loaded", 0, "A protocol plugin was loaded.")                         \
+	X(plugin_debug, DEBUG, "plugin.debug", 0, "A decoder's own line about one device, for debugging.")  \
 	X(plugin_line, INFO, "plugin.line", 50, "A decoder's own line about one device.")                   \
+	X(plugin_warning, WARN, "plugin.warning", 50, "A decoder's own warning about one device.")          \
 	X(frame_refused, WARN, "frame.refused", 20, "A decoder refused a frame; the session stays.")        \
 	X(frame_noise, WARN, "frame.noise", 20, "More bytes than maxNoise belonged to no frame; the connection is closed.") \
 	X(frame_oversize, WARN, "frame.oversize", 20, "A frame larger than the protocol's limit; skipped, the session stays.") \
