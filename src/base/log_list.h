@@ -54,6 +54,8 @@
 	X(device_foreign, WARN, "device.foreign", 20, "A frame carried another identity than its session; dropped.") \
 	X(record_refused, WARN, "record.refused", 50, "The platform refused a record; code and text are the platform's. The device is answered positively.") \
 	X(record_dropped, WARN, "record.dropped", 50, "A record could not be taken; reason says why. Its sender is told.") \
+	X(record_reply, DEBUG, "record.reply", 0, "The platform's reply to a record that carried a request id.") \
+	X(attachment_failed, ERROR, "attachment.failed", 10, "An attachment could not be written; the record that names it was sent all the same.") \
 	X(command_settled, INFO, "command.settled", 200, "A command has ended: result answered, refused, offline or timed_out.")
 
 #define CW_LOGS_UPSTREAM(X)                                                                                 \
