@@ -22,6 +22,7 @@
 	X(daemon_reload, INFO, "daemon.reload", 0, "A reload finished; the fields count what changed.")     \
 	X(daemon_reload_failed, ERROR, "daemon.reload_failed", 0, "A reload was refused; nothing changed. Correct the file and reload again.") \
 	X(daemon_limit, INFO, "daemon.limit", 0, "The limit of open files, and how many connections fit into it.") \
+	X(state_failed, ERROR, "state.failed", 10, "What a decoder wants kept could not be written; the disk may be full. Memory still has it.") \
 	X(conf_warning, WARN, "conf.warning", 0, "Something in the configuration is accepted but deserves a look.")
 
 #define CW_LOGS_NET(X)                                                                                      \
@@ -45,6 +46,7 @@
 
 #define CW_LOGS_BRIDGE(X)                                                                                   \
 	X(device_unknown, WARN, "device.unknown", 20, "No identity source knows this originalIdentity; add it to devices.conf.") \
+	X(identity_skipped, WARN, "identity.skipped", 50, "An entry of devices.conf cannot be used; the text says where and why. The others are.") \
 	X(device_attached, DEBUG, "device.attached", 0, "A session is now the way to this device.")         \
 	X(device_superseded, INFO, "device.superseded", 20, "A second connection took the identity; the older one is closed.") \
 	X(device_contested, WARN, "device.contested", 10, "Two devices keep taking one identity from each other; both are slowed down.") \

@@ -33,10 +33,28 @@ static void free_tie(struct tie *t)
 	cw_free(t);
 }
 
-void gw_ties_fini(struct cw_gateway *g)
+static void free_ask(struct ask *k)
 {
-	cw_invariant(g->ties.count == 0);
-	cw_map_fini(&g->ties);
+	cw_free(k->found);
+	cw_free(k->settings);
+	cw_free(k);
+}
+
+void cw_gateway_drop_ties(struct cw_gateway *g)
+{
+	struct cw_map_node *n, *next;
+
+	cw_map_each_safe(n, next, &g->ties) {
+		struct tie *t = cw_container_of(n, struct tie, node);
+
+		if (t->device != NULL)
+			cw_bridge_left(g->conf.bridge, t->device, t);
+		else
+			cw_bridge_attach_cancel(&t->attach);
+		if (t->ask != NULL)
+			free_ask(t->ask);
+		free_tie(t);
+	}
 }
 
 struct left {
@@ -76,13 +94,6 @@ void gw_post_left(struct gw_worker *gw, uint64_t tie)
 }
 
 /* ---- the answer (worker) ----------------------------------------------------------- */
-
-static void free_ask(struct ask *k)
-{
-	cw_free(k->found);
-	cw_free(k->settings);
-	cw_free(k);
-}
 
 static struct attachee *new_attachee(struct link *l, struct ask *k)
 {

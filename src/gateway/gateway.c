@@ -356,7 +356,8 @@ void cw_gateway_free(struct cw_gateway *g)
 		cw_runner_free(g->checkers[i]);
 	while (!cw_list_empty(&g->traces))
 		cw_gateway_trace_stop(cw_container_of(cw_list_first(&g->traces), struct cw_trace, link));
-	gw_ties_fini(g);
+	cw_invariant(g->ties.count == 0);
+	cw_map_fini(&g->ties);
 	cw_free(g->checkers);
 	cw_free(g->workers);
 	cw_free(g);

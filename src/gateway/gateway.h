@@ -75,6 +75,8 @@ const struct cw_listener *cw_gateway_listener(const struct cw_gateway *g, size_t
 void cw_gateway_stop_accepting(struct cw_gateway *g);
 /* Close everything; `done` runs on the control loop when the last session is gone. */
 void cw_gateway_stop(struct cw_gateway *g, void (*done)(void *arg), void *arg);
+/* After `done`, when the workers' last mails have been taken: drop what still waits for the bridge. */
+void cw_gateway_drop_ties(struct cw_gateway *g);
 /* On worker `index`, from its stopping callback: let go what lives on that loop. */
 void cw_gateway_worker_fini(struct cw_gateway *g, unsigned index);
 /* After the workers have been joined. */

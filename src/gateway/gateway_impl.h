@@ -161,7 +161,6 @@ void gw_attachee_drop(struct link *l, struct attachee *a, int tell_decoder); /* 
 /* attach.c */
 int gw_ask(struct link *l, const struct cw_identify *who);
 void gw_post_left(struct gw_worker *gw, uint64_t tie);
-void gw_ties_fini(struct cw_gateway *g);
 
 /* ingest.c */
 int gw_ingest(struct link *l, struct attachee *a, uint64_t ticket, struct cw_bytes record, const struct cw_record *rec);
