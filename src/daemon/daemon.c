@@ -338,7 +338,7 @@ static int write_ready_file(struct cw_daemon *d, struct cw_msg *msg)
 		const struct cw_listener *l = cw_gateway_listener(d->gateway, i, &protocol);
 
 		/* Names are letters, digits and dashes by the configuration's check; nothing needs escaping. */
-		fprintf(f, "%s\"%s\": \"%s\"", i == 0 ? "" : ", ", cw_listener_name(l), cw_addr_text(cw_listener_address(l), address));
+		fprintf(f, "%s\"%s\": \"%s\"", i == 0 ? "" : ", ", cw_listener_name(l), cw_addr_format(cw_listener_address(l), address));
 	}
 	fprintf(f, "}}\n");
 	ok = ferror(f) == 0;

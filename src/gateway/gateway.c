@@ -354,8 +354,7 @@ void cw_gateway_free(struct cw_gateway *g)
 		cw_invariant(g->workers[i].runners == NULL);
 	for (i = 0; i < g->conf.protocol_count; i++)
 		cw_runner_free(g->checkers[i]);
-	while (!cw_list_empty(&g->traces))
-		cw_gateway_trace_stop(cw_container_of(cw_list_first(&g->traces), struct cw_trace, link));
+	cw_invariant(cw_list_empty(&g->traces));
 	cw_invariant(g->ties.count == 0);
 	cw_map_fini(&g->ties);
 	cw_free(g->checkers);
