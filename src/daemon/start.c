@@ -1,5 +1,4 @@
 /* start.c - pieces of the start that only turn settings into what the modules take. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -52,49 +51,9 @@ int cw_daemon_open_state_dir(struct cw_daemon *d, struct cw_msg *msg)
 
 /* ---- plugins ------------------------------------------------------------------------ */
 
-static void find_plugin_dir(struct cw_daemon *d, const struct cw_config *config)
-{
-	char exe[512];
-	ssize_t n;
-	char *slash;
-
-	if (config->plugin_dir != NULL) {
-		(void)cw_config_path(d->config_file, config->plugin_dir, d->plugin_dir, sizeof(d->plugin_dir));
-		return;
-	}
-	n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-	exe[n > 0 ? n : 0] = '\0';
-	slash = strrchr(exe, '/');
-	if (slash != NULL) {
-		*slash = '\0';
-		(void)snprintf(d->plugin_dir, sizeof(d->plugin_dir), "%s/../plugins", exe);
-		if (access(d->plugin_dir, X_OK) == 0)
-			return;
-	}
-	(void)snprintf(d->plugin_dir, sizeof(d->plugin_dir), "/usr/lib/causeway/plugins");
-}
-
-static void list_plugins(const char *dir, char *out, size_t size)
-{
-	DIR *at = opendir(dir);
-	struct dirent *e;
-	size_t used = 0;
-
-	out[0] = '\0';
-	while (at != NULL && (e = readdir(at)) != NULL) {
-		size_t n = strlen(e->d_name);
-
-		if (n > 3 && strcmp(e->d_name + n - 3, ".so") == 0 && used + n + 3 < size)
-			used += (size_t)snprintf(out + used, size - used, "%s%.*s", used == 0 ? "" : ", ", (int)(n - 3), e->d_name);
-	}
-	if (at != NULL)
-		closedir(at);
-}
-
 static int load_protocol(struct cw_daemon *d, const char *name, struct cw_msg *msg)
 {
 	const struct cw_plugin_desc *desc;
-	char path[1200], there[512];
 	size_t i;
 	int rc;
 
@@ -103,29 +62,23 @@ static int load_protocol(struct cw_daemon *d, const char *name, struct cw_msg *m
 			return 0;
 	if (d->protocol_count == CW_PROTOCOLS_MOST)
 		return cw_fail(msg, CW_ELIMIT, "more than %d protocols", CW_PROTOCOLS_MOST);
-	(void)snprintf(path, sizeof(path), "%s/%.60s.so", d->plugin_dir, name);
-	if (access(path, R_OK) != 0) {
-		list_plugins(d->plugin_dir, there, sizeof(there));
-		return cw_fail(msg, CW_ENOENT, "protocol \"%s\": there is no plugin %s; there are: %s", name, path,
-		               there[0] == '\0' ? "none" : there);
-	}
-	rc = cw_plugin_load(path, &desc, msg);
+	rc = cw_plugin_load_named(d->plugin_dir, name, &desc, msg);
 	if (rc < 0)
 		return rc;
-	if (strcmp(desc->name, name) != 0)
-		return cw_fail(msg, CW_ECONF, "%s: its protocol is named \"%s\"; the file must be %s.so", path, desc->name, desc->name);
 	d->protocols[d->protocol_count++] = desc;
 	cw_log(plugin_loaded, desc->summary == NULL ? "" : desc->summary, CW_LS("protocol", desc->name), CW_LS("version", desc->version),
-	       CW_LS("file", path));
+	       CW_LS("pluginDir", d->plugin_dir));
 	return 0;
 }
 
 int cw_daemon_load_protocols(struct cw_daemon *d, const struct cw_config *config, struct cw_msg *msg)
 {
+	char beside[1024];
 	size_t i;
 	int rc = 0;
 
-	find_plugin_dir(d, config);
+	cw_plugin_dir(config->plugin_dir == NULL ? NULL : cw_config_path(d->config_file, config->plugin_dir, beside, sizeof(beside)),
+	              d->plugin_dir, sizeof(d->plugin_dir));
 	for (i = 0; i < config->listeners.count && rc == 0; i++)
 		rc = load_protocol(d, cw_conf_item(&config->listeners, struct cw_config_listener, i)->protocol, msg);
 	return rc;

@@ -64,7 +64,7 @@ static int host_emit(void *hx, uint64_t conn, uint64_t device, uint64_t ticket, 
 	d = device_of(c, device);
 	if (d == NULL && device != 0)
 		return refuse(CW_EINVAL);
-	if (d == NULL || (!d->attached && (c->flags & CW_EVF_INSPECT) == 0)) {
+	if ((c->flags & CW_EVF_INSPECT) == 0 && (d == NULL || !d->attached)) {
 		cw_count(bridge, records_unidentified);
 		return CW_EOFFLINE;
 	}

@@ -1,8 +1,11 @@
 /* load.c - see load.h. */
 #include "plugin/load.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The first members of the descriptor, there in every version of it. */
 #define DESC_LEAST offsetof(struct cw_plugin_desc, decoder) + sizeof(void *)
@@ -130,4 +133,64 @@ int cw_plugin_load(const char *path, const struct cw_plugin_desc **ret_desc, str
 	if (rc == 0)
 		*ret_desc = d;
 	return rc;
+}
+
+void cw_plugin_dir(const char *configured, char *out, size_t size)
+{
+	char exe[512];
+	ssize_t n;
+	char *slash;
+
+	if (configured != NULL) {
+		(void)snprintf(out, size, "%s", configured);
+		return;
+	}
+	n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	exe[n > 0 ? n : 0] = '\0';
+	slash = strrchr(exe, '/');
+	if (slash != NULL) {
+		*slash = '\0';
+		(void)snprintf(out, size, "%s/../plugins", exe);
+		if (access(out, X_OK) == 0)
+			return;
+	}
+	(void)snprintf(out, size, "/usr/lib/causeway/plugins");
+}
+
+static void list_plugins(const char *dir, char *out, size_t size)
+{
+	DIR *at = opendir(dir);
+	struct dirent *e;
+	size_t used = 0;
+
+	out[0] = '\0';
+	while (at != NULL && (e = readdir(at)) != NULL) {
+		size_t n = strlen(e->d_name);
+
+		if (n > 3 && strcmp(e->d_name + n - 3, ".so") == 0 && used + n + 3 < size)
+			used += (size_t)snprintf(out + used, size - used, "%s%.*s", used == 0 ? "" : ", ", (int)(n - 3), e->d_name);
+	}
+	if (at != NULL)
+		closedir(at);
+}
+
+int cw_plugin_load_named(const char *dir, const char *name, const struct cw_plugin_desc **ret_desc, struct cw_msg *msg)
+{
+	const struct cw_plugin_desc *desc;
+	char path[1200], there[400];
+	int rc;
+
+	(void)snprintf(path, sizeof(path), "%s/%.60s.so", dir, name);
+	if (strchr(name, '/') != NULL || access(path, R_OK) != 0) {
+		list_plugins(dir, there, sizeof(there));
+		return cw_fail(msg, CW_ENOENT, "protocol \"%.60s\": there is no plugin of that name in %s; there are: %s", name, dir,
+		               there[0] == '\0' ? "none" : there);
+	}
+	rc = cw_plugin_load(path, &desc, msg);
+	if (rc < 0)
+		return rc;
+	if (strcmp(desc->name, name) != 0)
+		return cw_fail(msg, CW_ECONF, "%s: its protocol is named \"%s\"; the file must be %s.so", path, desc->name, desc->name);
+	*ret_desc = desc;
+	return 0;
 }

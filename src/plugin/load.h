@@ -16,4 +16,12 @@ int cw_plugin_load(const char *path, const struct cw_plugin_desc **ret_desc, str
 /* The checks alone, on a descriptor in memory; `path` is for the sentence. */
 int cw_plugin_check(const char *path, const struct cw_plugin_desc *desc, struct cw_msg *msg);
 
+/*
+ * Where plugins are: `configured`, or (NULL) the folder plugins beside the program's own, or
+ * /usr/lib/causeway/plugins. Into out[size].
+ */
+void cw_plugin_dir(const char *configured, char *out, size_t size);
+/* Load DIR/NAME.so; the sentence of CW_ENOENT lists what is there. */
+int cw_plugin_load_named(const char *dir, const char *name, const struct cw_plugin_desc **ret_desc, struct cw_msg *msg);
+
 #endif

@@ -24,7 +24,7 @@ struct cw_rdevice; /* one identified device on a connection */
 /* What a decoder says about a connection; `owner` is the pointer given to cw_conn_open(). */
 struct cw_conn_ops {
 	int (*send)(void *owner, struct cw_bytes out);
-	/* `record` is valid and taken apart in `rec`; dev is never NULL. */
+	/* `record` is valid and taken apart in `rec`; dev is NULL only with CW_EVF_INSPECT, before anything was identified. */
 	int (*emit)(void *owner, struct cw_rdevice *dev, uint64_t ticket, struct cw_bytes record, const struct cw_record *rec);
 	int (*identify)(void *owner, const struct cw_identify *who);
 	int (*detach)(void *owner, struct cw_rdevice *dev);
