@@ -295,6 +295,21 @@ const struct cw_listener *cw_gateway_listener(const struct cw_gateway *g, size_t
 	return g->bound[i]->listener;
 }
 
+uint64_t cw_gateway_plugin_counter(const struct cw_gateway *g, size_t protocol, size_t counter)
+{
+	uint64_t sum = 0;
+	unsigned w;
+
+	for (w = 0; w < g->conf.worker_count; w++) {
+		size_t n;
+		const uint64_t *counters = cw_runner_counters(g->workers[w].runners[protocol], &n);
+
+		if (counter < n)
+			sum += __atomic_load_n(&counters[counter], __ATOMIC_RELAXED);
+	}
+	return sum;
+}
+
 /* ---- stopping ----------------------------------------------------------------------------- */
 
 void cw_gateway_stop_accepting(struct cw_gateway *g)

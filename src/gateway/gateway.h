@@ -71,6 +71,8 @@ void cw_gateway_close_listener(struct cw_gateway *g, const char *name);
 size_t cw_gateway_listener_count(const struct cw_gateway *g);
 /* i-th listener, for status; *ret_protocol is its protocol's name. */
 const struct cw_listener *cw_gateway_listener(const struct cw_gateway *g, size_t i, const char **ret_protocol);
+/* Counter number `counter` of protocol number `protocol` (as in the configuration's order), summed over the workers. */
+uint64_t cw_gateway_plugin_counter(const struct cw_gateway *g, size_t protocol, size_t counter);
 /* No new connections; those that are there go on. */
 void cw_gateway_stop_accepting(struct cw_gateway *g);
 /* Close everything; `done` runs on the control loop when the last session is gone. */
