@@ -41,6 +41,7 @@ struct cw_parcel {
 	uint8_t answered;      /* the lane has posted `answer` */
 	uint8_t want_answer;   /* 0: the device was answered on arrival, nobody waits: `settled` is never called */
 	/* The lane's and the connector's own, from submit on. */
+	uint8_t qos;
 	uint8_t sent;          /* handed to the connector, not yet confirmed */
 	uint64_t sent_ms;
 	struct cw_list wait;     /* parcels whose device still waits for an answer, oldest first */
