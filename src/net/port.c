@@ -72,9 +72,9 @@ static int refuse_one(struct cw_net_port *p)
 	fd = accept4(p->fd, (struct sockaddr *)&ss, &len, SOCK_CLOEXEC);
 	err = errno;
 	if (fd >= 0) {
-		close(fd);
 		cw_addr_from_sockaddr(&peer, (const struct sockaddr *)&ss);
 		cw_net_refused(p, &peer, CW_NET_COUNT_refused_descriptors);
+		close(fd);
 		err = 0;
 	}
 	p->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -147,14 +147,16 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
 
 static void on_handle_gone(struct cw_closing *c)
 {
-	struct cw_net_port *p = cw_container_of(c, struct cw_net_port, closing);
+	cw_net_port_step(cw_container_of(c, struct cw_net_port, closing));
+}
 
-	if (p->fd >= 0) /* of UDP it is libuv's, and closed */
+static void close_descriptors(struct cw_net_port *p)
+{
+	if (p->fd >= 0)
 		close(p->fd);
 	if (p->reserve >= 0)
 		close(p->reserve);
 	p->fd = p->reserve = -1;
-	cw_net_port_step(p);
 }
 
 static int open_stream(struct cw_net_port *p)
@@ -188,7 +190,8 @@ void cw_net_port_stop(struct cw_net_port *p)
 		return; /* the socket still serves the sessions there are */
 	cw_timer_stop(cw_worker_timers(p->worker), &p->pause);
 	if (p->closing.open > 0)
-		cw_closing_close((uv_handle_t *)&p->u.poll);
+		cw_closing_close((uv_handle_t *)&p->u.poll); /* polls no more from here on, so the descriptor may go at once */
+	close_descriptors(p);
 }
 
 void cw_net_port_step(struct cw_net_port *p)
@@ -202,9 +205,7 @@ void cw_net_port_step(struct cw_net_port *p)
 		return;
 	}
 	p->done = 1;
-	if (p->fd >= 0) /* a handle could not even be made for it */
-		close(p->fd);
-	p->fd = -1;
+	close_descriptors(p); /* UDP, when not even a handle could be made for it */
 	cw_map_fini(&p->sources);
 	cw_net_policy_unref(p->policy);
 	p->policy = NULL;

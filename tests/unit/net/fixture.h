@@ -48,6 +48,7 @@ static struct {
 	int why;
 	char reason[256], peer[CW_ADDR_TEXT], subject[256];
 	struct fx_ctx *list; /* open sessions */
+	struct cw_listener *listeners[8]; /* not closed yet: a test that fails half-way leaves them to its teardown */
 } fx;
 
 static inline void fx_changed(void)
@@ -170,6 +171,20 @@ static inline void fx_on(struct cw_worker *w, void (*fn)(void *arg), void *arg)
 	fx_wait(call.done);
 }
 
+static void fx_nothing(void *arg)
+{
+	(void)arg;
+}
+
+/* Whatever was posted to the workers before is done when this returns. */
+static inline void fx_settle(void)
+{
+	unsigned i;
+
+	for (i = 0; i < fx.count; i++)
+		fx_on(fx.workers[i], fx_nothing, NULL);
+}
+
 /* Run fn on the worker of the session opened last, or of the only one. */
 static inline void fx_on_session(void (*fn)(void *session))
 {
@@ -201,38 +216,10 @@ static inline int fx_start(unsigned workers)
 	return 0;
 }
 
-/* All of it is gone when this returns: no handle, no byte. */
-static inline int fx_stop(void)
-{
-	unsigned i;
-
-	for (i = 0; i < fx.count; i++)
-		cw_worker_stop(fx.workers[i], NULL, NULL);
-	for (i = 0; i < fx.count; i++) {
-		cw_worker_join(fx.workers[i]);
-		cw_worker_free(fx.workers[i]);
-	}
-	if (fx.opened != fx.closed || fx.list != NULL) {
-		print_message("sessions: %d opened, %d closed\n", fx.opened, fx.closed);
-		return -1;
-	}
-	if (cw_mem_live() != 0) {
-		print_message("%ld blocks were not freed\n", cw_mem_live());
-		return -1;
-	}
-	return 0;
-}
-
 static inline int fx_setup(void **state)
 {
 	(void)state;
 	return fx_start(2);
-}
-
-static inline int fx_teardown(void **state)
-{
-	(void)state;
-	return fx_stop();
 }
 
 static inline struct cw_listener_env fx_env(void)
@@ -250,10 +237,14 @@ static inline struct cw_listener *fx_listen(const struct cw_listener_conf *conf)
 	struct cw_listener_env env = fx_env();
 	struct cw_listener *l = NULL;
 	struct cw_msg msg = { "" };
+	int i;
 
 	if (cw_listener_new(conf, &env, &msg, &l) < 0)
 		fail_msg("%s", msg.text);
 	assert_int_not_equal(cw_listener_address(l)->port, 0);
+	for (i = 0; fx.listeners[i] != NULL; i++)
+		;
+	fx.listeners[i] = l;
 	return l;
 }
 
@@ -267,10 +258,44 @@ static void fx_on_gone(void *arg)
 
 static inline void fx_close(struct cw_listener *l)
 {
-	int before = fx.gone;
+	int before = fx.gone, i;
 
+	for (i = 0; i < 8; i++)
+		if (fx.listeners[i] == l)
+			fx.listeners[i] = NULL;
 	cw_listener_close(l, CW_ECLOSED, "the test is over", fx_on_gone, NULL);
 	fx_wait(fx.gone == before + 1);
+}
+
+/* All of it is gone when this returns: no handle, no byte. */
+static inline int fx_stop(void)
+{
+	unsigned i;
+
+	for (i = 0; i < 8; i++)
+		if (fx.listeners[i] != NULL)
+			fx_close(fx.listeners[i]);
+	for (i = 0; i < fx.count; i++)
+		cw_worker_stop(fx.workers[i], NULL, NULL);
+	for (i = 0; i < fx.count; i++) {
+		cw_worker_join(fx.workers[i]);
+		cw_worker_free(fx.workers[i]);
+	}
+	if (fx.opened != fx.closed || fx.list != NULL) {
+		print_message("sessions: %d opened, %d closed\n", fx.opened, fx.closed);
+		return -1;
+	}
+	if (cw_mem_live() != 0) {
+		print_message("%ld blocks were not freed\n", cw_mem_live());
+		return -1;
+	}
+	return 0;
+}
+
+static inline int fx_teardown(void **state)
+{
+	(void)state;
+	return fx_stop();
 }
 
 /* ---- the other side -------------------------------------------------------------- */

@@ -220,25 +220,18 @@ static void deny_counts_before_allow_and_allow_before_the_rest(void **state)
 	fx_close(l);
 }
 
-static void wait_for_mails(void *arg)
-{
-	(void)arg;
-}
-
 static void changed_limits_hold_for_new_connections(void **state)
 {
 	struct cw_listener_conf conf = fx_conf();
 	struct cw_listener *l = fx_listen(&conf);
 	struct cw_msg msg = { "" };
 	int fd = fx_connect(l);
-	unsigned i;
 
 	(void)state;
 	fx_echo(fd, "before");
 	conf.deny = (struct cw_strings){ (const char *const[]){ "127.0.0.0/8" }, 1 };
 	assert_int_equal(cw_listener_update(l, &conf, &msg), 0);
-	for (i = 0; i < fx.count; i++)
-		fx_on(fx.workers[i], wait_for_mails, NULL);
+	fx_settle();
 	fx_expect_end(fx_connect(l));
 	fx_echo(fd, "after");
 	conf.address = "127.0.0.1:1";
@@ -259,16 +252,12 @@ static void a_stopped_listener_keeps_its_sessions(void **state)
 	struct sockaddr_storage ss;
 	socklen_t len = cw_addr_to_sockaddr(cw_listener_address(l), &ss);
 	int fd = fx_connect(l), late = socket(AF_INET, SOCK_STREAM, 0);
-	unsigned i;
 
 	(void)state;
 	fx_echo(fd, "before");
 	cw_listener_stop(l);
 	cw_listener_stop(l);
-	for (i = 0; i < fx.count; i++) { /* once for the mail, once more for the close callback */
-		fx_on(fx.workers[i], wait_for_mails, NULL);
-		fx_on(fx.workers[i], wait_for_mails, NULL);
-	}
+	fx_settle();
 	assert_int_equal(connect(late, (struct sockaddr *)&ss, len), -1);
 	assert_int_equal(errno, ECONNREFUSED);
 	close(late);
@@ -316,9 +305,12 @@ static void reconnecting_many_times_leaves_nothing(void **state)
 		last = fx.last_id;
 		close(fd);
 		fx_wait(fx.closed == i + 1);
-		if (i == 10)
+		if (i == 10) {
+			fx_settle();
 			live = cw_mem_live();
+		}
 	}
+	fx_settle();
 	assert_int_equal(cw_mem_live(), live);
 	assert_int_equal(fx_counts(l).open, 0);
 	assert_int_equal(fx_counts(l).accepted, 1500);
@@ -393,12 +385,10 @@ static void a_listener_survives_every_failing_allocation(void **state)
 {
 	struct cw_listener_conf conf = fx_conf();
 	struct cw_listener_env env = fx_env();
-	unsigned i;
 	int nth, rc;
 
 	(void)state;
-	for (i = 0; i < fx.count; i++) /* what a starting thread allocates is not counted here */
-		fx_on(fx.workers[i], wait_for_mails, NULL);
+	fx_settle(); /* what a starting thread allocates is not counted here */
 	conf.allow = (struct cw_strings){ (const char *const[]){ "127.0.0.0/8" }, 1 };
 	conf.proxy_from = (struct cw_strings){ (const char *const[]){ "10.0.0.0/8" }, 1 };
 	for (nth = 0;; nth++) {
