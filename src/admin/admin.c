@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
-#include "daemon/daemon.h"
 #include "http/http.h"
 #include "json/json.h"
 
@@ -17,7 +16,7 @@
 #define LIST_MOST 100000u
 
 struct cw_admin {
-	struct cw_daemon *daemon;
+	struct cw_admin_conf conf;
 	struct cw_http *http;
 	struct cw_timer stop_timer; /* the stop begins when the answer had its turn */
 };
@@ -62,7 +61,7 @@ static void put_bool(struct cw_json *j, const char *key, int v)
 
 /* ---- status and stats ----------------------------------------------------------------- */
 
-static void put_upstreams(struct cw_json *j, struct cw_daemon *d)
+static void put_upstreams(struct cw_json *j, const struct cw_admin_conf *d)
 {
 	size_t i;
 
@@ -86,7 +85,7 @@ static void put_upstreams(struct cw_json *j, struct cw_daemon *d)
 	cw_json_end_array(j);
 }
 
-static void put_listeners(struct cw_json *j, struct cw_daemon *d)
+static void put_listeners(struct cw_json *j, const struct cw_admin_conf *d)
 {
 	char address[CW_ADDR_TEXT];
 	const char *protocol;
@@ -114,7 +113,7 @@ static void put_listeners(struct cw_json *j, struct cw_daemon *d)
 
 static void on_status(struct cw_admin *a, struct cw_http_req *req, const char *rest)
 {
-	struct cw_daemon *d = a->daemon;
+	const struct cw_admin_conf *d = &a->conf;
 	struct cw_json j;
 
 	(void)rest;
@@ -139,7 +138,7 @@ static void on_status(struct cw_admin *a, struct cw_http_req *req, const char *r
 
 static void on_stats(struct cw_admin *a, struct cw_http_req *req, const char *rest)
 {
-	struct cw_daemon *d = a->daemon;
+	const struct cw_admin_conf *d = &a->conf;
 	struct cw_json j;
 	char name[160];
 	size_t p, k;
@@ -207,7 +206,7 @@ static void on_devices(struct cw_admin *a, struct cw_http_req *req, const char *
 	(void)rest;
 	cw_json_begin(&j, ANSWER_MOST);
 	cw_json_array(&j);
-	while ((d = cw_bridge_next(a->daemon->bridge, d)) != NULL && n < LIST_MOST) {
+	while ((d = cw_bridge_next(a->conf.bridge, d)) != NULL && n < LIST_MOST) {
 		if (state != NULL && strcmp(state, state_name(d)) != 0)
 			continue;
 		put_device(&j, d);
@@ -219,7 +218,7 @@ static void on_devices(struct cw_admin *a, struct cw_http_req *req, const char *
 
 static void on_device(struct cw_admin *a, struct cw_http_req *req, const char *identity)
 {
-	struct cw_device *d = cw_bridge_find(a->daemon->bridge, identity, strlen(identity));
+	struct cw_device *d = cw_bridge_find(a->conf.bridge, identity, strlen(identity));
 	const struct cw_identity *id;
 	struct cw_json j;
 
@@ -229,7 +228,7 @@ static void on_device(struct cw_admin *a, struct cw_http_req *req, const char *i
 		reply_json(req, 200, &j);
 		return;
 	}
-	id = cw_identities_find(cw_bridge_identities(a->daemon->bridge), identity, strlen(identity));
+	id = cw_identities_find(cw_bridge_identities(a->conf.bridge), identity, strlen(identity));
 	if (id == NULL) {
 		reply_text(req, 404, "error", "no identity source knows this identity; add it to devices.conf and reload");
 		return;
@@ -247,7 +246,7 @@ static void on_device(struct cw_admin *a, struct cw_http_req *req, const char *i
 
 static void on_kick(struct cw_admin *a, struct cw_http_req *req, const char *identity)
 {
-	if (cw_bridge_kick(a->daemon->bridge, identity) < 0)
+	if (cw_bridge_kick(a->conf.bridge, identity) < 0)
 		reply_text(req, 404, "error", "no device of this identity is connected");
 	else
 		reply_text(req, 200, "done", "asked to leave; its connection is closed");
@@ -282,7 +281,7 @@ static void on_reload(struct cw_admin *a, struct cw_http_req *req, const char *r
 	if (w != NULL) {
 		w->req = req;
 		cw_http_on_gone(req, on_client_gone, w);
-		rc = cw_daemon_reload(a->daemon, on_reloaded, w);
+		rc = a->conf.reload(a->conf.ctx, on_reloaded, w);
 	}
 	if (rc < 0) {
 		cw_http_on_gone(req, NULL, NULL);
@@ -293,14 +292,16 @@ static void on_reload(struct cw_admin *a, struct cw_http_req *req, const char *r
 
 static void on_stop_due(struct cw_timer *t)
 {
-	cw_daemon_stop(cw_container_of(t, struct cw_admin, stop_timer)->daemon);
+	struct cw_admin *a = cw_container_of(t, struct cw_admin, stop_timer);
+
+	a->conf.stop(a->conf.ctx);
 }
 
 static void on_stop(struct cw_admin *a, struct cw_http_req *req, const char *rest)
 {
 	(void)rest;
 	reply_text(req, 200, "done", "stopping: queues are drained first");
-	cw_timer_set(cw_worker_timers(a->daemon->control), &a->stop_timer, 50, on_stop_due);
+	cw_timer_set(cw_worker_timers(a->conf.control), &a->stop_timer, 50, on_stop_due);
 }
 
 /* ---- trace -------------------------------------------------------------------------------------- */
@@ -357,7 +358,7 @@ static void on_trace(struct cw_admin *a, struct cw_http_req *req, const char *id
 {
 	struct follow *f = cw_zalloc(sizeof(*f));
 
-	if (f == NULL || cw_gateway_trace(a->daemon->gateway, identity, on_trace_line, f, &f->trace) < 0) {
+	if (f == NULL || cw_gateway_trace(a->conf.gateway, identity, on_trace_line, f, &f->trace) < 0) {
 		cw_free(f);
 		reply_text(req, 503, "error", "out of memory");
 		return;
@@ -413,21 +414,17 @@ static void on_request(void *arg, struct cw_http_req *req)
 	reply_text(req, 404, "error", "there is no such path");
 }
 
-int cw_admin_open(struct cw_daemon *d, struct cw_admin **ret_admin, struct cw_msg *msg)
+int cw_admin_open(const struct cw_admin_conf *admin, struct cw_admin **ret_admin, struct cw_msg *msg)
 {
-	struct cw_http_conf conf = { .address = d->config->control, .max_body = 65536, .handle = on_request };
-	struct cw_admin *a;
+	struct cw_http_conf conf = { .address = admin->address, .max_body = 65536, .handle = on_request };
+	struct cw_admin *a = cw_zalloc(sizeof(*a));
 	int rc;
 
-	*ret_admin = NULL;
-	if (d->config->control[0] == '\0')
-		return 0;
-	a = cw_zalloc(sizeof(*a));
 	if (a == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
-	a->daemon = d;
+	a->conf = *admin;
 	conf.arg = a;
-	rc = cw_http_open(d->control, &conf, &a->http, msg);
+	rc = cw_http_open(a->conf.control, &conf, &a->http, msg);
 	if (rc < 0) {
 		cw_msg_wrap(msg, "control");
 		cw_free(a);
@@ -446,6 +443,6 @@ void cw_admin_close(struct cw_admin *a)
 {
 	if (a == NULL)
 		return;
-	cw_timer_stop(cw_worker_timers(a->daemon->control), &a->stop_timer);
+	cw_timer_stop(cw_worker_timers(a->conf.control), &a->stop_timer);
 	cw_http_close(a->http, on_http_closed, a);
 }

@@ -347,6 +347,35 @@ static int write_ready_file(struct cw_daemon *d, struct cw_msg *msg)
 	return 0;
 }
 
+static void admin_stop(void *ctx)
+{
+	cw_daemon_stop(ctx);
+}
+
+static int admin_reload(void *ctx, cw_reload_fn done, void *arg)
+{
+	return cw_daemon_reload(ctx, done, arg);
+}
+
+static int open_admin(struct cw_daemon *d, struct cw_msg *msg)
+{
+	struct cw_admin_conf conf = {
+		.control = d->control,
+		.address = d->config->control,
+		.bridge = d->bridge,
+		.gateway = d->gateway,
+		.protocols = d->protocols,
+		.protocol_count = d->protocol_count,
+		.worker_count = d->worker_count,
+		.started_ms = d->started_ms,
+		.ctx = d,
+		.stop = admin_stop,
+		.reload = admin_reload,
+	};
+
+	return d->config->control[0] == '\0' ? 0 : cw_admin_open(&conf, &d->admin, msg);
+}
+
 static int start(struct cw_daemon *d, struct cw_msg *msg)
 {
 	int rc = cw_daemon_open_state_dir(d, msg);
@@ -370,7 +399,7 @@ static int start(struct cw_daemon *d, struct cw_msg *msg)
 	if (rc == 0)
 		rc = cw_bridge_start(d->bridge);
 	if (rc == 0)
-		rc = cw_admin_open(d, &d->admin, msg);
+		rc = open_admin(d, msg);
 	return rc < 0 ? rc : write_ready_file(d, msg);
 }
 
