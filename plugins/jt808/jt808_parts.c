@@ -39,7 +39,7 @@ static void release(struct cw_decoder *d, const struct cw_event *ev, struct jt_p
 	unsigned i;
 
 	if (s->streaming)
-		d->host->attach_close(d->hx, s->attachment, 0, (char[64]){ 0 });
+		d->host->attach_close(d->hx, ev->conn, s->attachment, 0, (char[64]){ 0 });
 	for (i = 0; i < s->total; i++)
 		free(s->piece[i]);
 	d->host->charge(d->hx, ev->conn, -(int64_t)(s->bytes + sizeof(*s) + s->total * sizeof(s->piece[0])));
@@ -164,7 +164,7 @@ static void flush_piece(struct cw_decoder *d, const struct cw_event *ev, struct 
 	} else if (p->len > s->head_len && memcmp(p->data, s->head, 8) == 0) {
 		skip = s->head_len; /* some terminals repeat the head in every part */
 	}
-	if (!s->broken && d->host->attach_write(d->hx, s->attachment, cw_bytes_of(p->data + skip, p->len - skip)) < 0)
+	if (!s->broken && d->host->attach_write(d->hx, ev->conn, s->attachment, cw_bytes_of(p->data + skip, p->len - skip)) < 0)
 		s->broken = 1;
 	s->size += (uint32_t)(p->len - skip);
 	s->bytes -= p->len;
@@ -199,7 +199,7 @@ static void publish_media(struct cw_decoder *d, const struct cw_event *ev, struc
 	uint32_t id = (uint32_t)head.ptr[0] << 24 | (uint32_t)head.ptr[1] << 16 | (uint32_t)head.ptr[2] << 8 | head.ptr[3];
 	uint64_t ticket = jt_ticket_media(c, m->serial, id);
 
-	if (d->host->attach_close(d->hx, attachment, keep_it, name) < 0 || !keep_it) {
+	if (d->host->attach_close(d->hx, ev->conn, attachment, keep_it, name) < 0 || !keep_it) {
 		jt_count(d, JT_N_MEDIA_LOST, 1);
 		name[0] = 0;
 	}
@@ -228,7 +228,7 @@ int jt_media(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c,
 	    d->host->attach_open(d->hx, ev->conn, c->device, suffix_of(m->body.ptr), &attachment) < 0)
 		return 0;
 	data = cw_bytes_of(m->body.ptr + head, m->body.len - head);
-	ok = d->host->attach_write(d->hx, attachment, data) == 0;
+	ok = d->host->attach_write(d->hx, ev->conn, attachment, data) == 0;
 	publish_media(d, ev, c, m, cw_bytes_of(m->body.ptr, head), (uint32_t)data.len, attachment, ok);
 	return 1;
 }
