@@ -3,7 +3,8 @@
  *
  * A value belongs to its tree (parse.h) and is read-only; it lives until the last
  * reference to the tree is dropped. Reading needs no lock: several threads may
- * read one tree. Nothing here allocates.
+ * read one tree. Only cw_value_to_list(), and cw_value_find() for paths with quotes,
+ * allocate (CW_ENOMEM).
  *
  * Conversions are those of the HOCON reference: text becomes a number or boolean
  * and back where it reads as one, objects with numeric keys become lists. Each
@@ -84,6 +85,13 @@ struct cw_period {
 	int32_t years, months, days;
 };
 int cw_value_to_period(const struct cw_value *v, struct cw_period *ret_period, struct cw_msg *msg);
+
+/*
+ * The elements of a list, or of an object whose keys are numbers, in their order
+ * (keys that are no number are left out). *ret_items is owned: cw_value_list_free().
+ */
+int cw_value_to_list(const struct cw_value *v, const struct cw_value *const **ret_items, size_t *ret_count, struct cw_msg *msg);
+void cw_value_list_free(const struct cw_value *const *items);
 
 /*
  * The same for text that comes from elsewhere (a default in a table, a command
