@@ -741,7 +741,9 @@ static int body_media(struct jt_out *o, const struct jt_msg *m, struct cw_reader
 	if (r->short_read)
 		return CW_EPROTO;
 	o_uint(o, "data_len", "size", cw_read_left(r));
-	o_hex(o, "data_hex", NULL, cw_read_rest(r));
+	/* Stored media is decoded by its head alone; data that is here goes inline. */
+	if (!o->tm || cw_read_left(r) > 0)
+		o_hex(o, "data_hex", "dataHex", cw_read_rest(r));
 	return 0;
 }
 
