@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/cmd_config.h"
+#include "cli/sim.h"
 
 static const struct {
 	const char *name;
@@ -13,6 +14,7 @@ static const struct {
 	const char *help;
 } verbs[] = {
 	{ "config", cw_cmd_config, "look at configuration files: print, get, check, reference" },
+	{ "simulate", cw_cmd_simulate, "devices of a protocol against a gateway" },
 };
 
 static void print_help(FILE *to)

@@ -79,18 +79,18 @@ static inline int terminal_read(const struct fake_blob *b, struct message *m)
 	if (x != 0)
 		return 0;
 	memset(m, 0, sizeof(*m));
-	m->id = p[0] << 8 | p[1];
-	m->attr = p[2] << 8 | p[3];
+	m->id = (unsigned)(p[0] << 8 | p[1]);
+	m->attr = (unsigned)(p[2] << 8 | p[3]);
 	m->edition = m->attr & 0x4000u ? 2019 : 2013;
 	at = m->edition == 2019 ? 5 : 4;
 	for (i = 0; i < (m->edition == 2019 ? 10u : 6u); i++)
 		sprintf(m->number + 2 * i, "%02x", p[at + i]);
 	at += i;
-	m->serial = p[at] << 8 | p[at + 1];
+	m->serial = (unsigned)(p[at] << 8 | p[at + 1]);
 	head = at + 2;
 	if (m->attr & 0x2000u) {
-		m->total = p[head] << 8 | p[head + 1];
-		m->index = p[head + 2] << 8 | p[head + 3];
+		m->total = (unsigned)(p[head] << 8 | p[head + 1]);
+		m->index = (unsigned)(p[head + 2] << 8 | p[head + 3]);
 		head += 4;
 	}
 	if (n - 1 - head != (m->attr & 0x3ffu))
