@@ -1,5 +1,5 @@
 /* cmd_simulate.c - options of `causeway simulate`, and the table of protocols. */
-#include "cli/sim.h"
+#include "cli/cli.h"
 
 #include <netdb.h>
 #include <stdio.h>
@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "base/mem.h"
+#include "cli/sim.h"
 #include "conf/parse.h"
 
 static const struct {

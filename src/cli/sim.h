@@ -22,7 +22,4 @@ struct cw_sim_options {
 
 int cw_sim_jt808(const struct cw_sim_options *o); /* sim_jt808.c */
 
-/* The verb; argv[0] is "simulate". */
-int cw_cmd_simulate(int argc, char **argv);
-
 #endif
