@@ -8,12 +8,16 @@
  */
 #include "http/http.h"
 
+#include <errno.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "base/list.h"
 #include "base/mem.h"
@@ -35,6 +39,7 @@ struct cw_http {
 	void (*closed)(void *arg);
 	void *closed_arg;
 	char address[64];
+	char unix_path[108]; /* empty: TCP */
 };
 
 enum req_state { REQ_BODY, REQ_HANDED, REQ_ANSWERED, REQ_STREAM };
@@ -349,6 +354,47 @@ bad:
 	return cw_fail(msg, CW_ECONF, "address \"%s\": host:port with a numeric host is accepted", text);
 }
 
+/*
+ * A listening unix socket for programs of this machine, mode 0660. A socket that nobody listens on any more (a killed
+ * process left it) is taken over; one that somebody does is an error.
+ */
+static int open_unix(const char *path, int *ret_fd, struct cw_msg *msg)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	char dir[sizeof(un.sun_path)];
+	char *slash;
+	int fd, rc;
+
+	if (path[0] != '/' || strlen(path) >= sizeof(un.sun_path))
+		return cw_fail(msg, CW_ECONF, "unix:%s: an absolute path of at most %zu characters is accepted", path, sizeof(un.sun_path) - 1);
+	strcpy(un.sun_path, path);
+	strcpy(dir, path);
+	slash = strrchr(dir, '/');
+	*slash = '\0';
+	if (slash != dir)
+		(void)mkdir(dir, 0755);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return cw_fail(msg, cw_err_from_errno(errno), "unix:%s: %s", path, strerror(errno));
+	if (connect(fd, (struct sockaddr *)&un, sizeof(un)) == 0) {
+		close(fd);
+		return cw_fail(msg, CW_EEXIST, "unix:%s: another process listens there", path);
+	}
+	(void)unlink(path);
+	rc = bind(fd, (struct sockaddr *)&un, sizeof(un));
+	if (rc == 0)
+		rc = chmod(path, 0660);
+	if (rc == 0)
+		rc = listen(fd, 64);
+	if (rc != 0) {
+		rc = errno;
+		close(fd);
+		return cw_fail(msg, cw_err_from_errno(rc), "unix:%s: %s", path, strerror(rc));
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
 static void note_address(struct cw_http *h)
 {
 	const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_LISTEN_FD);
@@ -382,6 +428,16 @@ static void http_gone(struct cw_closing *closing)
 		closed(arg);
 }
 
+static int start_on_socket(struct cw_http *h, int fd)
+{
+	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, fd,
+	                             MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_TIMEOUT,
+	                             IDLE_SECONDS, MHD_OPTION_END);
+	if (h->daemon == NULL)
+		close(fd);
+	return h->daemon != NULL ? 0 : CW_EIO;
+}
+
 static int start_daemon(struct cw_http *h, const struct sockaddr_storage *ss)
 {
 	unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (ss->ss_family == AF_INET6 ? MHD_USE_IPv6 : 0);
@@ -396,19 +452,26 @@ int cw_http_open(struct cw_worker *w, const struct cw_http_conf *conf, struct cw
 {
 	struct sockaddr_storage ss = { 0 };
 	const union MHD_DaemonInfo *info;
+	const char *path = strncmp(conf->address, "unix:", 5) == 0 ? conf->address + 5 : NULL;
 	struct cw_http *h;
-	int rc = parse_address(conf->address, &ss, msg);
+	int fd = -1;
+	int rc = path != NULL ? open_unix(path, &fd, msg) : parse_address(conf->address, &ss, msg);
 
 	if (rc < 0)
 		return rc;
 	h = cw_zalloc(sizeof(*h));
-	if (h == NULL)
+	if (h == NULL) {
+		if (fd >= 0)
+			close(fd);
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	}
 	h->worker = w;
 	h->conf = *conf;
 	cw_list_init(&h->requests);
 	cw_closing_init(&h->closing, http_gone);
-	rc = start_daemon(h, &ss);
+	if (path != NULL)
+		(void)snprintf(h->unix_path, sizeof(h->unix_path), "%s", path);
+	rc = path != NULL ? start_on_socket(h, fd) : start_daemon(h, &ss);
 	info = rc == 0 ? MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	if (info == NULL || uv_poll_init(cw_worker_loop(w), &h->poll, info->epoll_fd) < 0) {
 		if (h->daemon != NULL)
@@ -422,7 +485,8 @@ int cw_http_open(struct cw_worker *w, const struct cw_http_conf *conf, struct cw
 	(void)uv_idle_init(cw_worker_loop(w), &h->kick);
 	cw_closing_add(&h->closing, (uv_handle_t *)&h->kick);
 	(void)uv_poll_start(&h->poll, UV_READABLE, on_poll);
-	note_address(h);
+	if (path == NULL)
+		note_address(h);
 	h->conf.address = NULL; /* was lent */
 	*ret_http = h;
 	return 0;
@@ -446,6 +510,8 @@ void cw_http_close(struct cw_http *h, void (*closed)(void *arg), void *arg)
 	(void)uv_poll_stop(&h->poll);
 	MHD_stop_daemon(h->daemon);
 	h->daemon = NULL;
+	if (h->unix_path[0] != '\0')
+		(void)unlink(h->unix_path);
 	cw_closing_close((uv_handle_t *)&h->poll);
 	cw_closing_close((uv_handle_t *)&h->timer);
 	cw_closing_close((uv_handle_t *)&h->kick);

@@ -20,7 +20,7 @@ struct cw_http_req;
 typedef void (*cw_http_fn)(void *arg, struct cw_http_req *req);
 
 struct cw_http_conf {
-	const char *address; /* "host:port", numeric host; port 0: any free one */
+	const char *address; /* "host:port", numeric host, port 0: any free one; or "unix:/path", mode 0660 */
 	size_t max_body;     /* a larger body is answered 413 */
 	cw_http_fn handle;
 	void *arg;
