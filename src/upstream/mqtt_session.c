@@ -18,9 +18,10 @@
 #include "upstream/mqtt.h"
 
 #define GATHER_MS 10u               /* devices that come together go together */
-#define PAUSE_MIN_MS 5000u          /* after a failure that may pass */
-#define PAUSE_REFUSED_MIN_MS 15000u /* after a refusal: somebody has to change something first */
-#define PAUSE_MAX_MS 600000u
+/* Delays of one device in terms of the connection's: 5 s to 10 min where that has 1 s to 1 min. */
+#define PAUSE_MIN_TIMES 5u
+#define PAUSE_REFUSED_TIMES 15u /* at least, after a refusal: somebody has to change something first */
+#define PAUSE_MAX_TIMES 10u
 #define RETOPO_MOST 2u              /* topology adds that do not help before it counts as a refusal */
 #define CODE_DELETED 521
 #define CODE_DISABLED 522
@@ -179,7 +180,8 @@ static void first_seen(struct mqtt *m, struct cw_updevice *d)
 	md->d = d;
 	cw_list_init(&md->link);
 	cw_list_init(&md->sends);
-	cw_retry_init(&md->retry, PAUSE_MIN_MS, PAUSE_MAX_MS, (uint32_t)cw_hash_stable(d->key, strlen(d->key)));
+	cw_retry_init(&md->retry, (uint64_t)c->retry_min_ms * PAUSE_MIN_TIMES, (uint64_t)c->retry_max_ms * PAUSE_MAX_TIMES,
+	              (uint32_t)cw_hash_stable(d->key, strlen(d->key)));
 	cw_pace_window_init(&md->logins, md->login_times, c->login_rate > 0 ? MQTT_LOGINS_A_MINUTE : 0, 60000);
 	md->is_bridge = strcmp(d->product_key, c->product_key) == 0 && strcmp(d->device_name, c->device_name) == 0;
 }
@@ -380,8 +382,12 @@ static const char *text_of(const struct cw_alink_reply *r)
 /* Out of a session, with what the bridge is told about it. */
 static void refuse(struct mqtt *m, struct cw_updevice *d, enum cw_updevice_state state, int32_t code, const char *text)
 {
+	uint64_t least = code == CODE_RATE ? 60000 : 0;
+
+	if (state == CW_UPDEVICE_REFUSED)
+		least = (uint64_t)m->u->conf.retry_min_ms * PAUSE_REFUSED_TIMES;
 	cw_updevice_report(d, state, code, text);
-	try_later(m, d, state == CW_UPDEVICE_REFUSED ? PAUSE_REFUSED_MIN_MS : code == CODE_RATE ? 60000 : 0);
+	try_later(m, d, least);
 }
 
 /* Topology add or login of one device did not work. */
