@@ -100,20 +100,26 @@ static char endpoint[64];
 static struct cw_upstream_conf conf;
 static long live_before;
 
-static int setup(void **state)
+/* Start the scripted platform and point the settings to it. */
+static void open_peer(const char *where, const char *certificate, const char *key, const char *client_ca)
 {
 	const char *line;
 
+	peer_start(&t.peer, cw_worker_loop(t.control), certificate, key, client_ca);
+	line = peer_expect(&t.peer, "\"ev\":\"port\"", "");
+	assert_non_null(line);
+	snprintf(endpoint, sizeof(endpoint), "%s:%d", where, atoi(strrchr(line, ':') + 1));
+	conf = conf_of(endpoint);
+}
+
+static int setup(void **state)
+{
 	memset(&t, 0, sizeof(t));
 	live_before = cw_mem_live();
 	assert_int_equal(cw_worker_new("control", 0, &t.control), 0);
 	assert_int_equal(cw_worker_new("home", 1, &t.home), 0);
 	assert_int_equal(cw_worker_start(t.home), 0);
-	peer_start(&t.peer, cw_worker_loop(t.control));
-	line = peer_expect(&t.peer, "\"ev\":\"port\"", "");
-	assert_non_null(line);
-	snprintf(endpoint, sizeof(endpoint), "tcp://127.0.0.1:%d", atoi(strrchr(line, ':') + 1));
-	conf = conf_of(endpoint);
+	open_peer("tcp://127.0.0.1", NULL, NULL, NULL);
 	return 0;
 }
 
@@ -760,6 +766,110 @@ static void short_memory_while_being_made_is_reported(void **state)
 	t.u = NULL;
 }
 
+/* ---- TLS ---------------------------------------------------------------------- */
+
+static char pems[200], certificate[220], key[220], other[220], other_key[220];
+
+static void make_certificate(const char *name, const char *crt, const char *secret)
+{
+	char line[900];
+
+	snprintf(line, sizeof(line),
+	         "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=%s -addext subjectAltName=DNS:%s "
+	         "-out %s -keyout %s >/dev/null 2>&1", name, name, crt, secret);
+	assert_int_equal(system(line), 0);
+}
+
+static int setup_tls(void **state)
+{
+	snprintf(pems, sizeof(pems), "%s/causeway-test-XXXXXX", getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
+	assert_non_null(mkdtemp(pems));
+	snprintf(certificate, sizeof(certificate), "%s/platform.pem", pems);
+	snprintf(key, sizeof(key), "%s/platform.key", pems);
+	snprintf(other, sizeof(other), "%s/other.pem", pems);
+	snprintf(other_key, sizeof(other_key), "%s/other.key", pems);
+	make_certificate("localhost", certificate, key);
+	make_certificate("bridge", other, other_key);
+	return setup(state);
+}
+
+static int teardown_tls(void **state)
+{
+	int rc = teardown(state);
+
+	unlink(certificate);
+	unlink(key);
+	unlink(other);
+	unlink(other_key);
+	rmdir(pems);
+	return rc;
+}
+
+static void reopen(const char *where, const char *client_ca)
+{
+	peer_stop(&t.peer);
+	open_peer(where, certificate, key, client_ca);
+}
+
+static void over_tls_the_certificate_and_the_name_are_checked(void **state)
+{
+	const char *line;
+
+	reopen("ssl://localhost", NULL);
+	conf.ca = certificate;
+	conf.verify = 1;
+	start();
+	line = peer_expect(&t.peer, "\"ev\":\"tls\"", "");
+	assert_non_null(line);
+	assert_true(strstr(line, "TLSv1.2") != NULL || strstr(line, "TLSv1.3") != NULL);
+	assert_non_null(strstr(peer_expect(&t.peer, "\"ev\":\"connect\"", "securemode=2"), "\"code\":0"));
+	WAIT(t.up);
+	add_online(1);
+}
+
+static void a_certificate_of_somebody_else_is_refused(void **state)
+{
+	reopen("ssl://localhost", NULL);
+	conf.ca = other;
+	conf.verify = 1;
+	start();
+	WAIT(t.reason[0] != '\0');
+	assert_false(t.up);
+	assert_non_null(strstr(t.reason, "certificate verify failed"));
+	assert_int_equal(peer_count(&t.peer, "\"ev\":\"connect\"", ""), 0);
+}
+
+static void a_name_that_is_not_in_the_certificate_is_refused(void **state)
+{
+	reopen("ssl://127.0.0.1", NULL);
+	conf.ca = certificate;
+	conf.verify = 1;
+	start();
+	WAIT(t.reason[0] != '\0');
+	assert_false(t.up);
+	assert_int_equal(peer_count(&t.peer, "\"ev\":\"connect\"", ""), 0);
+}
+
+static void without_verify_any_certificate_will_do(void **state)
+{
+	reopen("ssl://127.0.0.1", NULL);
+	conf.verify = 0;
+	start();
+	WAIT(t.up);
+}
+
+static void our_own_certificate_is_shown_when_asked_for(void **state)
+{
+	reopen("ssl://localhost", other);
+	conf.ca = certificate;
+	conf.verify = 1;
+	conf.certificate = other;
+	conf.key = other_key;
+	start();
+	assert_non_null(strstr(peer_expect(&t.peer, "\"ev\":\"tls\"", ""), "\"client\":true"));
+	WAIT(t.up);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -791,6 +901,12 @@ int main(void)
 		TEST(more_devices_than_allowed_are_refused_here),
 		TEST(wrong_settings_are_refused_with_a_sentence),
 		TEST(short_memory_while_being_made_is_reported),
+#define TEST_TLS(name) cmocka_unit_test_setup_teardown(name, setup_tls, teardown_tls)
+		TEST_TLS(over_tls_the_certificate_and_the_name_are_checked),
+		TEST_TLS(a_certificate_of_somebody_else_is_refused),
+		TEST_TLS(a_name_that_is_not_in_the_certificate_is_refused),
+		TEST_TLS(without_verify_any_certificate_will_do),
+		TEST_TLS(our_own_certificate_is_shown_when_asked_for),
 	};
 
 	cw_log_setup(getenv("CW_TEST_LOG") != NULL ? CW_LOG_DEBUG : CW_LOG_ERROR, 0, 2);
