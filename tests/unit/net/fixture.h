@@ -199,7 +199,7 @@ static inline void fx_on_session(void (*fn)(void *session))
 
 static inline int fx_start(unsigned workers)
 {
-	char name[16];
+	char name[24];
 	unsigned i;
 
 	signal(SIGPIPE, SIG_IGN);
@@ -232,13 +232,15 @@ static inline struct cw_listener_conf fx_conf(void)
 	return (struct cw_listener_conf){ .name = "test", .transport = CW_TRANSPORT_TCP, .address = "127.0.0.1:0" };
 }
 
-static inline struct cw_listener *fx_listen(const struct cw_listener_conf *conf)
+/* On the first `workers` of the workers. */
+static inline struct cw_listener *fx_listen_on(const struct cw_listener_conf *conf, unsigned workers)
 {
 	struct cw_listener_env env = fx_env();
 	struct cw_listener *l = NULL;
 	struct cw_msg msg = { "" };
 	int i;
 
+	env.count = workers;
 	if (cw_listener_new(conf, &env, &msg, &l) < 0)
 		fail_msg("%s", msg.text);
 	assert_int_not_equal(cw_listener_address(l)->port, 0);
@@ -246,6 +248,11 @@ static inline struct cw_listener *fx_listen(const struct cw_listener_conf *conf)
 		;
 	fx.listeners[i] = l;
 	return l;
+}
+
+static inline struct cw_listener *fx_listen(const struct cw_listener_conf *conf)
+{
+	return fx_listen_on(conf, fx.count);
 }
 
 static void fx_on_gone(void *arg)
