@@ -39,7 +39,7 @@ static struct {
 	unsigned count;
 	/* What the test wants to happen; set before a session is made. */
 	int refuse_open;
-	void (*on_open)(struct cw_session *s);
+	void (*on_open)(struct cw_session *s); /* under the lock */
 	void (*on_bytes)(struct cw_session *s, struct cw_bytes in); /* NULL: echo */
 	/* What has happened; under the lock. */
 	int opened, closed, writable, gone, steps;
@@ -77,10 +77,10 @@ static int fx_opened(struct cw_session *s, void *arg, void **ret_ctx)
 	(void)cw_session_peer(s, fx.peer);
 	if (cw_session_client_subject(s, fx.subject, sizeof(fx.subject)) == NULL)
 		fx.subject[0] = '\0';
-	fx_changed();
 	*ret_ctx = ctx;
 	if (fx.on_open != NULL)
 		fx.on_open(s);
+	fx_changed();
 	return 0;
 }
 
