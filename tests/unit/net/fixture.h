@@ -45,6 +45,7 @@ static struct {
 	int opened, closed, writable, gone, steps;
 	unsigned on_worker[FX_WORKERS_MOST];
 	uint64_t bytes, last_id;
+	size_t queued; /* when writable was called */
 	int why;
 	char reason[256], peer[CW_ADDR_TEXT], subject[256];
 	struct fx_ctx *list; /* open sessions */
@@ -99,8 +100,10 @@ static void fx_bytes(void *arg, struct cw_bytes in)
 
 static void fx_writable(void *arg)
 {
-	(void)arg;
+	struct fx_ctx *ctx = arg;
+
 	pthread_mutex_lock(&fx.lock);
+	fx.queued = cw_session_queued(ctx->s);
 	fx.writable++;
 	fx_changed();
 }

@@ -208,6 +208,7 @@ static void writable_is_called_once_below_the_low_mark(void **state)
 	close(fd);
 	fx_wait(fx.closed == 1);
 	assert_int_equal(fx.writable, 1);
+	assert_true(fx.queued <= 64 * 1024);
 	fx_close(l);
 }
 
