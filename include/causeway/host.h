@@ -79,8 +79,8 @@ struct cw_host {
 	int (*want_block)(void *hx, uint64_t conn, uint64_t id, uint64_t offset, size_t length);
 	/* A large binary (picture, audio) into the attachment directory: open, write in order, close. close fills name[64]. */
 	int (*attach_open)(void *hx, uint64_t conn, uint64_t device, const char *suffix, uint64_t *ret_attachment);
-	int (*attach_write)(void *hx, uint64_t attachment, struct cw_bytes data);
-	int (*attach_close)(void *hx, uint64_t attachment, int keep, char name[64]);
+	int (*attach_write)(void *hx, uint64_t conn, uint64_t attachment, struct cw_bytes data);
+	int (*attach_close)(void *hx, uint64_t conn, uint64_t attachment, int keep, char name[64]);
 	/* A frame carried an identity that is neither this session's nor to be identified: counted, logged, dropped. */
 	void (*foreign)(void *hx, uint64_t conn, struct cw_bytes identity);
 };

@@ -22,6 +22,7 @@
 	X(daemon_reload, INFO, "daemon.reload", 0, "A reload finished; the fields count what changed.")     \
 	X(daemon_reload_failed, ERROR, "daemon.reload_failed", 0, "A reload was refused; nothing changed. Correct the file and reload again.") \
 	X(daemon_limit, INFO, "daemon.limit", 0, "The limit of open files, and how many connections fit into it.") \
+	X(state_failed, ERROR, "state.failed", 10, "What a decoder wants kept could not be written; the disk may be full. Memory still has it.") \
 	X(conf_warning, WARN, "conf.warning", 0, "Something in the configuration is accepted but deserves a look.")
 
 #define CW_LOGS_NET(X)                                                                                      \
@@ -34,7 +35,9 @@
 
 #define CW_LOGS_PLUGIN(X)                                                                                   \
 	X(plugin_loaded, INFO, "plugin.loaded", 0, "A protocol plugin was loaded.")                         \
+	X(plugin_debug, DEBUG, "plugin.debug", 0, "A decoder's own line about one device, for debugging.")  \
 	X(plugin_line, INFO, "plugin.line", 50, "A decoder's own line about one device.")                   \
+	X(plugin_warning, WARN, "plugin.warning", 50, "A decoder's own warning about one device.")          \
 	X(frame_refused, WARN, "frame.refused", 20, "A decoder refused a frame; the session stays.")        \
 	X(frame_noise, WARN, "frame.noise", 20, "More bytes than maxNoise belonged to no frame; the connection is closed.") \
 	X(frame_oversize, WARN, "frame.oversize", 20, "A frame larger than the protocol's limit; skipped, the session stays.") \
@@ -43,6 +46,7 @@
 
 #define CW_LOGS_BRIDGE(X)                                                                                   \
 	X(device_unknown, WARN, "device.unknown", 20, "No identity source knows this originalIdentity; add it to devices.conf.") \
+	X(identity_skipped, WARN, "identity.skipped", 50, "An entry of devices.conf cannot be used; the text says where and why. The others are.") \
 	X(device_attached, DEBUG, "device.attached", 0, "A session is now the way to this device.")         \
 	X(device_superseded, INFO, "device.superseded", 20, "A second connection took the identity; the older one is closed.") \
 	X(device_contested, WARN, "device.contested", 10, "Two devices keep taking one identity from each other; both are slowed down.") \
@@ -52,6 +56,8 @@
 	X(device_foreign, WARN, "device.foreign", 20, "A frame carried another identity than its session; dropped.") \
 	X(record_refused, WARN, "record.refused", 50, "The platform refused a record; code and text are the platform's. The device is answered positively.") \
 	X(record_dropped, WARN, "record.dropped", 50, "A record could not be taken; reason says why. Its sender is told.") \
+	X(record_reply, DEBUG, "record.reply", 0, "The platform's reply to a record that carried a request id.") \
+	X(attachment_failed, ERROR, "attachment.failed", 10, "An attachment could not be written; the record that names it was sent all the same.") \
 	X(command_settled, INFO, "command.settled", 200, "A command has ended: result answered, refused, offline or timed_out.")
 
 #define CW_LOGS_UPSTREAM(X)                                                                                 \

@@ -79,6 +79,10 @@
 	X(COUNTER, upstream, logins, "Device logins accepted by the platform")                              \
 	X(COUNTER, upstream, logins_refused, "Device logins refused by the platform")                       \
 	X(COUNTER, upstream, kicked, "Devices logged out by the platform")                                  \
+	X(COUNTER, upstream, resent, "Messages sent again because they stayed unconfirmed or the platform asked for later") \
+	X(COUNTER, upstream, requests_timed_out, "Logins and topology requests without an answer in time")  \
+	X(COUNTER, upstream, answers, "Answers to commands handed to the client library")                   \
+	X(COUNTER, upstream, answers_lost, "Answers to commands given up: no connection, or no room")       \
 	X(COUNTER, upstream, paced, "Times a message waited for the platform's rate limits")                \
 	X(GAUGE, lane, queued_records, "Records waiting for an upstream")                                   \
 	X(GAUGE, lane, queued_bytes, "Bytes waiting for an upstream")                                       \

@@ -21,6 +21,7 @@
 #include "loop/worker.h"
 
 struct cw_updevice;
+struct cw_lane_dup;
 
 struct cw_parcel {
 	struct cw_mail mail;   /* to the lane */
@@ -38,12 +39,26 @@ struct cw_parcel {
 	uint8_t result;        /* CW_SETTLED_* */
 	uint8_t urgent;
 	uint8_t answered;      /* the lane has posted `answer` */
-	uint8_t want_answer;   /* 0: the device was answered on arrival, nobody waits */
+	uint8_t want_answer;   /* 0: the device was answered on arrival, nobody waits: `settled` is never called */
+	/* The lane's and the connector's own, from submit on. */
+	uint8_t qos;
+	uint8_t sent;          /* handed to the connector, not yet confirmed */
+	uint64_t sent_ms;
+	struct cw_list wait;     /* parcels whose device still waits for an answer, oldest first */
+	struct cw_list flight;   /* parcels at the connector, oldest first */
+	struct cw_list joined;   /* copies of one message that came while it was not settled */
+	struct cw_lane_dup *dup; /* the entry of its duplicate key */
+	void *send;              /* the connector's note about this attempt */
 	uint32_t len;
 	uint8_t bytes[];       /* an encoded record, checked */
 };
 
-/* A parcel with room for `len` bytes and one reference, or NULL. */
+/*
+ * The lane counts the outcome (bridge.records_delivered, _refused, _pending, _lost, _duplicate) and logs
+ * refusals (record.refused), because parcels nobody waits for end there.
+ */
+
+/* A parcel with room for `len` bytes and one reference, or NULL; all else is zero. */
 struct cw_parcel *cw_parcel_new(size_t len);
 void cw_parcel_unref(struct cw_parcel *p);
 

@@ -10,9 +10,11 @@
 #ifndef CW_UPSTREAM_UPSTREAM_H
 #define CW_UPSTREAM_UPSTREAM_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/list.h"
 #include "causeway/bytes.h"
 #include "loop/worker.h"
 #include "upstream/parcel.h"
@@ -40,9 +42,9 @@ struct cw_downlink {
 	uint32_t kind;             /* CW_KIND_* of record.h */
 	uint64_t deadline_ms;      /* how long the platform waits; 0: as long as usual */
 	int wants_answer;          /* 0: nothing goes back whatever happens (raw down, broadcast, notices without reply) */
-	char answer_topic[256];    /* the connector's: where and how to answer */
+	char answer_topic[320];    /* the connector's: where and how to answer */
 	int32_t code;              /* the answer */
-	uint8_t *reply;            /* owned, encoded map or bytes, may be NULL */
+	uint8_t *reply;            /* owned (cw_alloc), may be NULL; for CW_KIND_RRPC the bytes themselves, else an encoded map */
 	size_t reply_len;
 	size_t len;
 	uint8_t bytes[];           /* the encoded command record */
@@ -93,10 +95,15 @@ int cw_upstream_new(const struct cw_upstream_conf *conf, struct cw_worker *contr
 /* Start its thread and connect (and keep trying). On the control loop. */
 int cw_upstream_start(struct cw_upstream *u);
 /*
- * Drain the lanes up to `drain_ms`, log devices out, disconnect, end the thread; `done` then runs on the
- * control loop, after which cw_upstream_free() may be called. Parcels that are left are settled as lost.
+ * Drain the lanes up to `drain_ms`, log devices out, disconnect; parcels that are left are settled as lost.
+ * `done` then runs on the control loop. The thread stays until cw_upstream_free(), so that a parcel
+ * submitted meanwhile is settled (as lost) and does not vanish.
  */
 void cw_upstream_stop(struct cw_upstream *u, uint64_t drain_ms, void (*done)(void *arg), void *arg);
+/*
+ * On the control loop, after `done` (or instead of cw_upstream_start()): end the thread, free all, devices
+ * included. No worker may submit, and no answer be on its way, any more; worker loops must still take mails.
+ */
 void cw_upstream_free(struct cw_upstream *u);
 const char *cw_upstream_name(const struct cw_upstream *u);
 /* A snapshot for status: any thread. */
@@ -124,12 +131,16 @@ void cw_upstream_device_remove(struct cw_updevice *d);
  * this allocates nothing and takes no lock.
  */
 int cw_upstream_submit(struct cw_parcel *p);
-/* On a data worker, once: `room.deliver` is posted to `w` each time queues that were full have room again. */
+/*
+ * On a data worker, once: `on_room` runs on `w` each time queues that were full have room again, and once
+ * at the start. `watch` must live, and `w` take mails, until cw_upstream_free().
+ */
 struct cw_upstream_watch {
 	struct cw_mail mail;
 	struct cw_worker *w;
 	void (*on_room)(struct cw_upstream_watch *watch);
 	struct cw_list link;
+	struct cw_upstream *u;
 	atomic_int posted;
 };
 void cw_upstream_watch(struct cw_upstream *u, struct cw_upstream_watch *watch);

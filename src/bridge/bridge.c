@@ -1,0 +1,166 @@
+/* bridge.c - see bridge.h: upstreams and routes; devices.c and command.c do the rest. */
+#include "bridge/bridge.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/stat.h"
+#include "bridge/bridge_impl.h"
+
+static void on_upstream_state(void *ctx, struct cw_upstream *u, int up, const char *reason)
+{
+	struct cw_bridge *b = ctx;
+	size_t i;
+
+	for (i = 0; i < b->upstream_count; i++) {
+		if (b->upstreams[i] != u || b->up[i] == up)
+			continue;
+		b->up[i] = (uint8_t)up;
+		cw_gauge_add(upstream, up, up ? 1 : -1);
+	}
+}
+
+static const struct cw_upstream_events events = {
+	.state = on_upstream_state,
+	.device = cw_devices_on_state,
+	.command = cw_command_on_downlink,
+	.reply = cw_devices_on_reply,
+	.removed = cw_devices_on_removed,
+};
+
+int cw_bridge_new(const struct cw_bridge_conf *conf, struct cw_bridge **ret_bridge)
+{
+	struct cw_bridge *b = cw_zalloc(sizeof(*b));
+	int rc;
+
+	if (b == NULL)
+		return CW_ENOMEM;
+	b->conf = *conf;
+	rc = cw_identities_new(&b->identities);
+	if (rc < 0) {
+		cw_free(b);
+		return rc;
+	}
+	*ret_bridge = b;
+	return 0;
+}
+
+void cw_bridge_free(struct cw_bridge *b)
+{
+	size_t i;
+
+	if (b == NULL)
+		return;
+	cw_gauge_add(bridge, devices_known, -(int64_t)b->identities->count);
+	for (i = 0; i < b->upstream_count; i++)
+		cw_upstream_free(b->upstreams[i]);
+	cw_devices_fini(b);
+	cw_map_fini(&b->commands);
+	cw_identities_free(b->identities);
+	cw_free(b);
+}
+
+int cw_bridge_add_upstream(struct cw_bridge *b, const struct cw_upstream_conf *conf, struct cw_msg *msg)
+{
+	int rc;
+
+	if (b->upstream_count == UPSTREAMS_MOST)
+		return cw_fail(msg, CW_ELIMIT, "more than %d upstreams", UPSTREAMS_MOST);
+	rc = cw_upstream_new(conf, b->conf.control, &events, b, &b->upstreams[b->upstream_count], msg);
+	if (rc < 0) {
+		cw_msg_wrap(msg, "upstream \"%s\"", conf->name);
+		return rc;
+	}
+	b->upstream_count++;
+	return 0;
+}
+
+int cw_bridge_add_route(struct cw_bridge *b, const char *product_key, const char *upstream, struct cw_msg *msg)
+{
+	struct route *r = &b->routes[b->route_count];
+	size_t i;
+
+	if (b->route_count == ROUTES_MOST)
+		return cw_fail(msg, CW_ELIMIT, "more than %d routes", ROUTES_MOST);
+	for (i = 0; i < b->upstream_count; i++) {
+		if (strcmp(cw_upstream_name(b->upstreams[i]), upstream) != 0)
+			continue;
+		(void)snprintf(r->product_key, sizeof(r->product_key), "%s", product_key == NULL ? "" : product_key);
+		r->upstream = b->upstreams[i];
+		b->route_count++;
+		return 0;
+	}
+	return cw_fail(msg, CW_ECONF, "route to \"%s\": there is no upstream of that name", upstream);
+}
+
+struct cw_upstream *cw_bridge_route(struct cw_bridge *b, const char *product_key)
+{
+	size_t i;
+
+	for (i = 0; i < b->route_count; i++)
+		if (b->routes[i].product_key[0] == '\0' || strcmp(b->routes[i].product_key, product_key) == 0)
+			return b->routes[i].upstream;
+	return b->route_count == 0 && b->upstream_count > 0 ? b->upstreams[0] : NULL;
+}
+
+int cw_bridge_start(struct cw_bridge *b)
+{
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < b->upstream_count && rc == 0; i++)
+		rc = cw_upstream_start(b->upstreams[i]);
+	return rc;
+}
+
+static void on_upstream_stopped(void *arg)
+{
+	struct cw_bridge *b = arg;
+
+	if (--b->stopping == 0)
+		b->stopped(b->stopped_arg);
+}
+
+void cw_bridge_stop(struct cw_bridge *b, uint64_t drain_ms, void (*done)(void *arg), void *arg)
+{
+	size_t i;
+
+	b->stopped = done;
+	b->stopped_arg = arg;
+	b->stopping = b->upstream_count + 1;
+	for (i = 0; i < b->upstream_count; i++)
+		cw_upstream_stop(b->upstreams[i], drain_ms, on_upstream_stopped, b);
+	on_upstream_stopped(b);
+}
+
+int cw_bridge_up(struct cw_bridge *b)
+{
+	size_t i;
+
+	for (i = 0; i < b->upstream_count; i++)
+		if (!b->up[i])
+			return 0;
+	return 1;
+}
+
+size_t cw_bridge_upstream_count(const struct cw_bridge *b)
+{
+	return b->upstream_count;
+}
+
+struct cw_upstream *cw_bridge_upstream(struct cw_bridge *b, size_t i)
+{
+	return b->upstreams[i];
+}
+
+void cw_bridge_watch(struct cw_bridge *b, size_t i, struct cw_upstream_watch *watch)
+{
+	cw_upstream_watch(b->upstreams[i], watch);
+}
+
+const struct cw_identities *cw_bridge_identities(const struct cw_bridge *b)
+{
+	return b->identities;
+}

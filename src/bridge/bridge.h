@@ -1,0 +1,115 @@
+/*
+ * bridge.h - the platform's side as one thing: devices, routes, upstreams, commands.
+ *
+ * Lives on the control loop; every call and callback below runs there. A device has
+ * an owner, an opaque pointer of whoever is the way to it (the gateway's session, or
+ * a user of libcauseway). The bridge knows no socket and no decoder.
+ */
+#ifndef CW_BRIDGE_BRIDGE_H
+#define CW_BRIDGE_BRIDGE_H
+
+#include "base/err.h"
+#include "base/list.h"
+#include "bridge/identity.h"
+#include "causeway/bytes.h"
+#include "loop/worker.h"
+#include "upstream/upstream.h"
+
+struct cw_bridge;
+struct cw_device; /* a device that has been attached since the start */
+
+/* Why an owner has to let a device go. */
+enum cw_leave { CW_LEAVE_SUPERSEDED, CW_LEAVE_REMOVED, CW_LEAVE_CHANGED, CW_LEAVE_KICKED };
+
+struct cw_owner_ops {
+	/* Let go; cw_bridge_left() must follow, after the owner's last record was submitted. */
+	void (*leave)(void *owner, struct cw_device *d, enum cw_leave why);
+	void (*state)(void *owner, struct cw_device *d, enum cw_updevice_state state, int code);
+	/* A command; cw_bridge_command_done(id) or a deadline ends it. 0, or an error that ends it at once. `bytes` is lent. */
+	int (*command)(void *owner, struct cw_device *d, uint64_t id, struct cw_bytes bytes, uint64_t deadline_ms);
+	/* The command has ended without the owner. */
+	void (*cancel)(void *owner, struct cw_device *d, uint64_t id);
+	/* The platform's reply to a record with a request id. */
+	void (*reply)(void *owner, struct cw_device *d, const char *request, int code, struct cw_bytes data);
+};
+
+/*
+ * Ask for a device. Zero-initialise, fill the first block, keep it alive until `done` has run or
+ * cw_bridge_attach_cancel() was called. `done` may run before cw_bridge_attach() returns.
+ */
+struct cw_attach {
+	const char *identity;
+	size_t identity_len;
+	void *owner;
+	unsigned max_outstanding; /* commands the owner takes at once */
+	int require_online;       /* done only when the platform accepted the login (or refused it) */
+	void (*done)(struct cw_attach *a, struct cw_device *d, int refused); /* refused: 0 or CW_REFUSED_* */
+	/* the bridge's */
+	struct cw_list link;
+	struct cw_timer delay;
+	struct cw_device *device;
+	struct cw_bridge *bridge;
+};
+
+struct cw_bridge_conf {
+	struct cw_worker *control;
+	const struct cw_owner_ops *owner_ops;
+	unsigned command_queue;      /* commands that may wait per device, 16 */
+	unsigned command_timeout_ms; /* 30000 */
+	unsigned sync_timeout_ms;    /* services the platform waits for: 8000 less a margin */
+	unsigned contest_window_ms;  /* supersedes within this time count as a contest */
+};
+
+int cw_bridge_new(const struct cw_bridge_conf *conf, struct cw_bridge **ret_bridge);
+/* Nothing may be attached any more and all upstreams must be stopped. */
+void cw_bridge_free(struct cw_bridge *b);
+
+/* Upstreams and routes, before anything is attached. The bridge owns and frees upstreams added here. */
+int cw_bridge_add_upstream(struct cw_bridge *b, const struct cw_upstream_conf *conf, struct cw_msg *msg);
+int cw_bridge_add_route(struct cw_bridge *b, const char *product_key, const char *upstream, struct cw_msg *msg); /* product_key NULL: any */
+int cw_bridge_start(struct cw_bridge *b);
+/* Stop all upstreams; `done` runs when the last has ended. */
+void cw_bridge_stop(struct cw_bridge *b, uint64_t drain_ms, void (*done)(void *arg), void *arg);
+/* 1 when every upstream is logged in. */
+int cw_bridge_up(struct cw_bridge *b);
+size_t cw_bridge_upstream_count(const struct cw_bridge *b);
+struct cw_upstream *cw_bridge_upstream(struct cw_bridge *b, size_t i);
+/* Every worker that submits registers one watch per upstream through this. */
+void cw_bridge_watch(struct cw_bridge *b, size_t i, struct cw_upstream_watch *watch);
+
+/* The identities in force; swapping takes ownership and lets go devices whose entry is gone or changed. */
+const struct cw_identities *cw_bridge_identities(const struct cw_bridge *b);
+struct cw_reload_result {
+	size_t added, removed, changed, unchanged, skipped, disconnected;
+};
+void cw_bridge_swap_identities(struct cw_bridge *b, struct cw_identities *fresh, struct cw_reload_result *ret_result);
+
+/* Devices. */
+void cw_bridge_attach(struct cw_bridge *b, struct cw_attach *a);
+void cw_bridge_attach_cancel(struct cw_attach *a);
+/* The owner is no longer the way to the device. */
+void cw_bridge_left(struct cw_bridge *b, struct cw_device *d, void *owner);
+/* Ask the owner to let go (operator's kick). CW_ENOENT when it has no session. */
+int cw_bridge_kick(struct cw_bridge *b, const char *identity);
+/* End a command that was handed to an owner. Unknown ids (ended before) are ignored. */
+void cw_bridge_command_done(struct cw_bridge *b, uint64_t id, int code, struct cw_bytes reply);
+void cw_bridge_command_extend(struct cw_bridge *b, uint64_t id, uint64_t delay_ms);
+
+/* Looking at devices, for status. */
+struct cw_device *cw_bridge_find(struct cw_bridge *b, const char *identity, size_t len);
+struct cw_device *cw_bridge_next(struct cw_bridge *b, struct cw_device *prev);
+const char *cw_device_identity(const struct cw_device *d);
+const char *cw_device_product_key(const struct cw_device *d);
+const char *cw_device_name(const struct cw_device *d);
+struct cw_updevice *cw_device_updevice(const struct cw_device *d);
+const struct cw_upstream *cw_device_upstream(const struct cw_device *d);
+void *cw_device_owner(const struct cw_device *d);
+enum cw_updevice_state cw_device_state(const struct cw_device *d);
+int64_t cw_device_since_ms(const struct cw_device *d);     /* UTC of the last change of state */
+int cw_device_last_code(const struct cw_device *d);        /* the platform's last refusal, 0: none */
+const char *cw_device_last_text(const struct cw_device *d);
+unsigned cw_device_commands(const struct cw_device *d);    /* waiting or running */
+unsigned cw_device_superseded(const struct cw_device *d);
+struct cw_bytes cw_device_settings(const struct cw_device *d);
+
+#endif

@@ -1,0 +1,71 @@
+/* bridge_impl.h - what the files of this module share; nobody else includes it. */
+#ifndef CW_BRIDGE_BRIDGE_IMPL_H
+#define CW_BRIDGE_BRIDGE_IMPL_H
+
+#include "bridge/bridge.h"
+
+#define UPSTREAMS_MOST 16
+#define ROUTES_MOST 256
+#define REPEATS_KEPT 8
+
+struct cw_device {
+	struct cw_map_node node;         /* by identity */
+	struct cw_map_node name_node;    /* by product key, NUL, device name */
+	struct cw_bridge *bridge;
+	struct cw_upstream *upstream;
+	struct cw_updevice *up;
+	void *owner;                     /* NULL: no session */
+	struct cw_list waiting;          /* struct cw_attach, oldest first */
+	struct cw_list queued, running;  /* struct command */
+	uint64_t repeats[REPEATS_KEPT];  /* hashes of request ids seen lately */
+	int64_t since_ms;
+	uint64_t contest_start_ms;
+	unsigned repeat_at, command_count, running_count, max_outstanding;
+	unsigned contest, superseded;
+	int last_code;
+	char *last_text;                 /* owned, may be NULL */
+	char *settings;                  /* owned copy of the entry's settings */
+	size_t settings_len;
+	uint8_t state;                   /* enum cw_updevice_state */
+	uint8_t leaving;                 /* leave() was called, left has not come */
+	uint8_t removing;                /* goes away when its owner has left and the upstream says removed */
+	uint8_t stale;                   /* certificate has changed: made anew once the old one is removed */
+	const char *identity, *product_key, *device_name, *secret;
+	char text[];
+};
+
+struct route {
+	char product_key[32]; /* empty: any */
+	struct cw_upstream *upstream;
+};
+
+struct cw_bridge {
+	struct cw_bridge_conf conf;
+	struct cw_identities *identities;
+	struct cw_map devices, by_name, commands;
+	struct cw_upstream *upstreams[UPSTREAMS_MOST];
+	struct cw_upstream_watch *watches;
+	size_t upstream_count;
+	uint8_t up[UPSTREAMS_MOST];
+	struct route routes[ROUTES_MOST];
+	size_t route_count;
+	size_t stopping;
+	uint64_t next_command;
+	void (*stopped)(void *arg);
+	void *stopped_arg;
+};
+
+/* devices.c */
+void cw_devices_on_state(void *ctx, void *cookie, enum cw_updevice_state state, int code, const char *text);
+void cw_devices_on_removed(void *ctx, void *cookie);
+void cw_devices_on_reply(void *ctx, void *cookie, const char *request, int code, struct cw_bytes data);
+struct cw_device *cw_devices_find_name(struct cw_bridge *b, const char *product_key, const char *device_name);
+void cw_devices_fini(struct cw_bridge *b);
+struct cw_upstream *cw_bridge_route(struct cw_bridge *b, const char *product_key);
+
+/* command.c */
+void cw_command_on_downlink(void *ctx, struct cw_downlink *down);
+void cw_command_device_idle(struct cw_device *d);  /* hand out what waits */
+void cw_command_device_left(struct cw_device *d);  /* end what waits and runs as offline */
+
+#endif

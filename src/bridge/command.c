@@ -1,0 +1,225 @@
+/*
+ * command.c - the life of a downlink: accept, hand to the device's owner, await, end exactly once.
+ *
+ * queued -> running -> ended; or refused at the door (repeat, no session, queue full).
+ * Every accepted command ends by one of: answered by the owner, refused by it, its
+ * deadline, or the owner's leaving; end() is the only place and takes it off all
+ * lists first, so a second ending finds nothing.
+ */
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/stat.h"
+#include "bridge/bridge_impl.h"
+#include "causeway/command.h"
+#include "causeway/record.h"
+
+/* A command may be stretched by its decoder up to this. */
+#define EXTEND_MOST_MS 600000u
+/* Taken off the platform's own waiting time, so that our answer is the one that arrives. */
+#define ANSWER_MARGIN_MS 500u
+
+struct command {
+	struct cw_map_node node; /* by id */
+	struct cw_list link;     /* device's queued or running */
+	struct cw_timer deadline;
+	struct cw_device *device;
+	struct cw_downlink *down;
+	uint64_t id;
+	uint64_t due_ms; /* loop time */
+	uint8_t running;
+};
+
+static const char *result_name(int code)
+{
+	return code == CW_CODE_OK ? "answered" : code == CW_CODE_OFFLINE ? "offline" : code == CW_CODE_TIMED_OUT ? "timed_out" : "refused";
+}
+
+static void answer(struct cw_downlink *down, int code, struct cw_bytes reply)
+{
+	switch (code) {
+	case CW_CODE_OK: cw_count(bridge, commands_answered); break;
+	case CW_CODE_OFFLINE: cw_count(bridge, commands_offline); break;
+	case CW_CODE_TIMED_OUT: cw_count(bridge, commands_timed_out); break;
+	default: cw_count(bridge, commands_refused); break;
+	}
+	cw_log(command_settled, "", CW_LS("productKey", down->product_key), CW_LS("deviceName", down->device_name),
+	       CW_LS("request", down->request), CW_LS("result", result_name(code)), CW_LI("code", code));
+	down->code = code;
+	if (reply.len > 0) {
+		down->reply = cw_memdup(reply.ptr, reply.len);
+		if (down->reply == NULL)
+			down->code = CW_CODE_FAILED;
+		else
+			down->reply_len = reply.len;
+	}
+	cw_upstream_answer(down);
+}
+
+static void end(struct command *c, int code, struct cw_bytes reply)
+{
+	struct cw_device *d = c->device;
+
+	cw_map_remove(&d->bridge->commands, &c->node);
+	cw_list_remove(&c->link);
+	cw_timer_stop(cw_worker_timers(d->bridge->conf.control), &c->deadline);
+	d->command_count--;
+	if (c->running)
+		d->running_count--;
+	answer(c->down, code, reply);
+	cw_free(c);
+}
+
+static void on_deadline(struct cw_timer *t)
+{
+	struct command *c = cw_container_of(t, struct command, deadline);
+	struct cw_device *d = c->device;
+	uint64_t id = c->id;
+	int running = c->running;
+
+	end(c, CW_CODE_TIMED_OUT, cw_bytes_of(NULL, 0));
+	if (running && d->owner != NULL)
+		d->bridge->conf.owner_ops->cancel(d->owner, d, id);
+	cw_command_device_idle(d);
+}
+
+/* 1 when the platform has sent this request of this device before (QoS 1 repeats after a reconnect). */
+static int is_repeat(struct cw_device *d, const char *request)
+{
+	uint64_t h;
+	unsigned i;
+
+	if (request[0] == '\0')
+		return 0;
+	h = cw_hash(request, strlen(request)) | 1;
+	for (i = 0; i < REPEATS_KEPT; i++)
+		if (d->repeats[i] == h)
+			return 1;
+	d->repeats[d->repeat_at++ % REPEATS_KEPT] = h;
+	return 0;
+}
+
+static uint64_t time_to_live(struct cw_bridge *b, const struct cw_downlink *down)
+{
+	uint64_t ms = down->deadline_ms;
+
+	if (ms == 0)
+		return b->conf.command_timeout_ms;
+	return ms > 2 * ANSWER_MARGIN_MS ? ms - ANSWER_MARGIN_MS : ms;
+}
+
+static void refuse(struct cw_downlink *down, int code)
+{
+	answer(down, code, cw_bytes_of(NULL, 0));
+}
+
+void cw_command_on_downlink(void *ctx, struct cw_downlink *down)
+{
+	struct cw_bridge *b = ctx;
+	struct cw_device *d = cw_devices_find_name(b, down->product_key, down->device_name);
+	struct command *c;
+
+	if (d == NULL || d->owner == NULL || d->leaving) {
+		refuse(down, CW_CODE_OFFLINE);
+		return;
+	}
+	if (is_repeat(d, down->request)) {
+		cw_count(bridge, commands_repeated);
+		cw_downlink_free(down);
+		return;
+	}
+	if (d->command_count >= b->conf.command_queue) {
+		refuse(down, CW_CODE_BUSY);
+		return;
+	}
+	c = cw_zalloc(sizeof(*c));
+	if (c == NULL) {
+		refuse(down, CW_CODE_FAILED);
+		return;
+	}
+	c->device = d;
+	c->down = down;
+	c->id = ++b->next_command;
+	if (cw_map_add(&b->commands, &c->node, &c->id, sizeof(c->id)) < 0) {
+		cw_free(c);
+		refuse(down, CW_CODE_FAILED);
+		return;
+	}
+	cw_count(bridge, commands_accepted);
+	d->command_count++;
+	cw_list_push_back(&d->queued, &c->link);
+	c->due_ms = cw_worker_now(b->conf.control) + time_to_live(b, down);
+	cw_timer_set(cw_worker_timers(b->conf.control), &c->deadline, time_to_live(b, down), on_deadline);
+	cw_command_device_idle(d);
+}
+
+static int refusal_code(int rc)
+{
+	switch (rc) {
+	case CW_EUNSUPPORTED: return CW_CODE_UNSUPPORTED;
+	case CW_EINVAL: case CW_EPROTO: return CW_CODE_BAD_INPUT;
+	case CW_ECLOSED: case CW_EOFFLINE: return CW_CODE_OFFLINE;
+	case CW_EBUSY: case CW_ELIMIT: return CW_CODE_BUSY;
+	default: return CW_CODE_FAILED;
+	}
+}
+
+void cw_command_device_idle(struct cw_device *d)
+{
+	struct cw_bridge *b = d->bridge;
+	uint64_t now = cw_worker_now(b->conf.control);
+	struct cw_list *e;
+
+	while (d->owner != NULL && !d->leaving && d->running_count < d->max_outstanding && (e = cw_list_pop(&d->queued)) != NULL) {
+		struct command *c = cw_container_of(e, struct command, link);
+		uint64_t left = c->due_ms > now ? c->due_ms - now : 1;
+		int rc;
+
+		cw_list_push_back(&d->running, &c->link);
+		c->running = 1;
+		d->running_count++;
+		rc = b->conf.owner_ops->command(d->owner, d, c->id, cw_bytes_of(c->down->bytes, c->down->len), left);
+		if (rc < 0)
+			end(c, refusal_code(rc), cw_bytes_of(NULL, 0));
+	}
+}
+
+void cw_command_device_left(struct cw_device *d)
+{
+	struct cw_list *e;
+
+	while ((e = cw_list_first(&d->running)) != NULL || (e = cw_list_first(&d->queued)) != NULL)
+		end(cw_container_of(e, struct command, link), CW_CODE_OFFLINE, cw_bytes_of(NULL, 0));
+}
+
+static struct command *find_command(struct cw_bridge *b, uint64_t id)
+{
+	struct cw_map_node *n = cw_map_find(&b->commands, &id, sizeof(id));
+
+	return n == NULL ? NULL : cw_container_of(n, struct command, node);
+}
+
+void cw_bridge_command_done(struct cw_bridge *b, uint64_t id, int code, struct cw_bytes reply)
+{
+	struct command *c = find_command(b, id);
+	struct cw_device *d;
+
+	if (c == NULL) /* its deadline was faster */
+		return;
+	d = c->device;
+	end(c, code, reply);
+	cw_command_device_idle(d);
+}
+
+void cw_bridge_command_extend(struct cw_bridge *b, uint64_t id, uint64_t delay_ms)
+{
+	struct command *c = find_command(b, id);
+
+	if (c == NULL)
+		return;
+	if (delay_ms > EXTEND_MOST_MS)
+		delay_ms = EXTEND_MOST_MS;
+	c->due_ms = cw_worker_now(b->conf.control) + delay_ms;
+	cw_timer_set(cw_worker_timers(b->conf.control), &c->deadline, delay_ms, on_deadline);
+}

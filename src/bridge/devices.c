@@ -1,0 +1,456 @@
+/*
+ * devices.c - the directory: which device has which owner, and what the platform says of it.
+ *
+ * One normal life: attach() finds the certificate, makes the device known to its
+ * upstream, sets the owner and answers; left() clears the owner and logs out. The
+ * hard case is a second connection: the older owner is asked to leave and answers
+ * with left() after its last record; only then does the newer one get its `done`,
+ * so order is kept and the platform sees no offline in between.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/stat.h"
+#include "bridge/bridge_impl.h"
+#include "causeway/decoder.h"
+
+/* From this many supersedes in a window on, each further one waits; the wait doubles up to the most. */
+#define CONTEST_FROM 4u
+#define CONTEST_DELAY_MS 1000u
+#define CONTEST_DELAY_MOST_MS 60000u
+
+static void finish_attach(struct cw_attach *a, int refused)
+{
+	struct cw_device *d = a->device;
+
+	cw_list_remove(&a->link);
+	cw_timer_stop(cw_worker_timers(a->bridge->conf.control), &a->delay);
+	a->device = NULL;
+	a->done(a, refused == 0 ? d : NULL, refused);
+}
+
+/* ---- making and dropping ---------------------------------------------------- */
+
+static struct cw_device *new_device(struct cw_bridge *b, const struct cw_identity *id)
+{
+	size_t ni = strlen(id->identity) + 1, np = strlen(id->product_key) + 1, nn = strlen(id->device_name) + 1;
+	size_t ns = strlen(id->device_secret) + 1;
+	struct cw_device *d = cw_zalloc(sizeof(*d) + ni + np + nn + ns);
+
+	if (d == NULL)
+		return NULL;
+	d->bridge = b;
+	d->identity = d->text;
+	d->product_key = d->text + ni;
+	d->device_name = d->product_key + np;
+	d->secret = d->device_name + nn;
+	memcpy(d->text, id->identity, ni);
+	memcpy(d->text + ni, id->product_key, np);
+	memcpy(d->text + ni + np, id->device_name, nn);
+	memcpy(d->text + ni + np + nn, id->device_secret, ns);
+	if (id->settings.len > 0) {
+		d->settings = cw_memdup(id->settings.ptr, id->settings.len);
+		d->settings_len = d->settings == NULL ? 0 : id->settings.len;
+	}
+	cw_list_init(&d->waiting);
+	cw_list_init(&d->queued);
+	cw_list_init(&d->running);
+	d->since_ms = cw_clock_wall_ms();
+	return d;
+}
+
+static void free_device(struct cw_device *d)
+{
+	cw_free(d->last_text);
+	cw_free(d->settings);
+	cw_free(d);
+}
+
+/* Make the device of a certificate known to its upstream and to the directory. */
+static int add_device(struct cw_bridge *b, const struct cw_identity *id, struct cw_device **ret_device)
+{
+	struct cw_device *d = new_device(b, id);
+	int rc;
+
+	if (d == NULL)
+		return CW_ENOMEM;
+	d->upstream = cw_bridge_route(b, d->product_key);
+	if (d->upstream == NULL) {
+		free_device(d);
+		return CW_ENOENT;
+	}
+	rc = cw_map_add(&b->devices, &d->node, d->identity, strlen(d->identity));
+	if (rc < 0)
+		goto err_device;
+	rc = cw_map_add(&b->by_name, &d->name_node, d->product_key, strlen(d->product_key) + 1 + strlen(d->device_name));
+	if (rc < 0)
+		goto err_node;
+	rc = cw_upstream_device_add(d->upstream, d->product_key, d->device_name, d->secret, d, &d->up);
+	if (rc < 0)
+		goto err_name;
+	*ret_device = d;
+	return 0;
+err_name:
+	cw_map_remove(&b->by_name, &d->name_node);
+err_node:
+	cw_map_remove(&b->devices, &d->node);
+err_device:
+	free_device(d);
+	return rc;
+}
+
+static void remove_device(struct cw_device *d)
+{
+	d->removing = 1;
+	cw_upstream_device_remove(d->up);
+}
+
+void cw_devices_on_removed(void *ctx, void *cookie)
+{
+	struct cw_device *d = cookie;
+	struct cw_bridge *b = ctx;
+	struct cw_list waiting, *e;
+
+	cw_map_remove(&b->devices, &d->node);
+	cw_map_remove(&b->by_name, &d->name_node);
+	cw_list_init(&waiting);
+	while ((e = cw_list_pop(&d->waiting)) != NULL)
+		cw_list_push_back(&waiting, e);
+	free_device(d);
+	/* Who asked in between gets the new certificate, or is unknown now. */
+	while ((e = cw_list_pop(&waiting)) != NULL) {
+		struct cw_attach *a = cw_container_of(e, struct cw_attach, link);
+
+		a->device = NULL;
+		cw_bridge_attach(b, a);
+	}
+}
+
+void cw_devices_fini(struct cw_bridge *b)
+{
+	struct cw_map_node *n, *next;
+
+	cw_map_each_safe(n, next, &b->devices) {
+		struct cw_device *d = cw_container_of(n, struct cw_device, node);
+
+		cw_map_remove(&b->devices, n);
+		free_device(d);
+	}
+	cw_map_fini(&b->devices);
+	cw_map_fini(&b->by_name);
+}
+
+/* ---- attach ------------------------------------------------------------------ */
+
+static void give_to(struct cw_attach *a)
+{
+	struct cw_device *d = a->device;
+
+	if (d->owner != a->owner)
+		cw_gauge_add(bridge, devices_attached, d->owner == NULL ? 1 : 0);
+	d->owner = a->owner;
+	d->max_outstanding = a->max_outstanding == 0 ? 1 : a->max_outstanding;
+	cw_upstream_device_want(d->up, 1);
+	cw_count(bridge, identify_ok);
+	cw_log(device_attached, "", CW_LS("device", d->identity), CW_LS("productKey", d->product_key), CW_LS("deviceName", d->device_name));
+	if (a->require_online && d->state != CW_UPDEVICE_ONLINE)
+		return; /* cw_devices_on_state() goes on */
+	finish_attach(a, 0);
+	cw_command_device_idle(d);
+}
+
+static void ask_to_leave(struct cw_device *d, enum cw_leave why)
+{
+	if (d->owner == NULL || d->leaving)
+		return;
+	d->leaving = 1;
+	d->bridge->conf.owner_ops->leave(d->owner, d, why);
+}
+
+/* The owner, if any, is gone: the newest of those who wait gets the device, older ones are told they were overtaken. */
+static void next_owner(struct cw_device *d)
+{
+	struct cw_list *e;
+
+	while ((e = cw_list_first(&d->waiting)) != NULL && e->next != &d->waiting)
+		finish_attach(cw_container_of(e, struct cw_attach, link), CW_REFUSED_LATER);
+	if (e != NULL)
+		give_to(cw_container_of(e, struct cw_attach, link));
+}
+
+static void on_contest_over(struct cw_timer *t)
+{
+	struct cw_attach *a = cw_container_of(t, struct cw_attach, delay);
+
+	if (a->device->owner == NULL && !a->device->leaving)
+		next_owner(a->device);
+	else
+		ask_to_leave(a->device, CW_LEAVE_SUPERSEDED);
+}
+
+/* How long a superseding attach has to wait; 0 unless two devices keep taking the identity from each other. */
+static unsigned contest_delay(struct cw_device *d)
+{
+	uint64_t now = cw_worker_now(d->bridge->conf.control);
+	unsigned delay = CONTEST_DELAY_MS, n;
+
+	if (now - d->contest_start_ms > d->bridge->conf.contest_window_ms) {
+		d->contest_start_ms = now;
+		d->contest = 0;
+	}
+	if (++d->contest <= CONTEST_FROM)
+		return 0;
+	for (n = CONTEST_FROM + 1; n < d->contest && delay < CONTEST_DELAY_MOST_MS; n++)
+		delay *= 2;
+	return delay < CONTEST_DELAY_MOST_MS ? delay : CONTEST_DELAY_MOST_MS;
+}
+
+static void supersede(struct cw_attach *a)
+{
+	struct cw_device *d = a->device;
+	unsigned delay = contest_delay(d);
+
+	d->superseded++;
+	cw_count(bridge, superseded);
+	if (delay == 0) {
+		cw_log(device_superseded, "the newer connection wins", CW_LS("device", d->identity));
+		ask_to_leave(d, CW_LEAVE_SUPERSEDED);
+		return;
+	}
+	cw_log(device_contested, "two devices take this identity from each other; is it configured twice?",
+	       CW_LS("device", d->identity), CW_LU("times", d->contest), CW_LU("waitMs", delay));
+	cw_timer_set(cw_worker_timers(d->bridge->conf.control), &a->delay, delay, on_contest_over);
+}
+
+static void refuse_attach(struct cw_attach *a, int refused)
+{
+	cw_list_init(&a->link);
+	finish_attach(a, refused);
+}
+
+void cw_bridge_attach(struct cw_bridge *b, struct cw_attach *a)
+{
+	const struct cw_identity *id = cw_identities_find(b->identities, a->identity, a->identity_len);
+	struct cw_device *d = cw_bridge_find(b, a->identity, a->identity_len);
+	int rc;
+
+	a->bridge = b;
+	a->device = NULL;
+	if (id == NULL) {
+		cw_count(bridge, identify_unknown);
+		refuse_attach(a, CW_REFUSED_UNKNOWN);
+		return;
+	}
+	if (d == NULL) {
+		rc = add_device(b, id, &d);
+		if (rc < 0) {
+			refuse_attach(a, CW_REFUSED_LATER);
+			return;
+		}
+	}
+	a->device = d;
+	cw_list_push_back(&d->waiting, &a->link);
+	if (d->removing)
+		return; /* goes on when the old certificate is gone */
+	if (d->owner == NULL)
+		next_owner(d);
+	else if (d->owner == a->owner)
+		finish_attach(a, 0); /* identified once more on the same connection */
+	else
+		supersede(a);
+}
+
+void cw_bridge_attach_cancel(struct cw_attach *a)
+{
+	struct cw_device *d = a->device;
+
+	if (d == NULL)
+		return;
+	cw_list_remove(&a->link);
+	cw_timer_stop(cw_worker_timers(a->bridge->conf.control), &a->delay);
+	a->device = NULL;
+	if (d->owner == a->owner && !d->removing)
+		cw_bridge_left(a->bridge, d, a->owner);
+}
+
+void cw_bridge_left(struct cw_bridge *b, struct cw_device *d, void *owner)
+{
+	if (d->owner != owner)
+		return;
+	d->owner = NULL;
+	d->leaving = 0;
+	cw_gauge_add(bridge, devices_attached, -1);
+	cw_command_device_left(d);
+	if (d->stale) {
+		remove_device(d);
+		return;
+	}
+	if (cw_list_empty(&d->waiting))
+		cw_upstream_device_want(d->up, 0);
+	else
+		next_owner(d);
+}
+
+int cw_bridge_kick(struct cw_bridge *b, const char *identity)
+{
+	struct cw_device *d = cw_bridge_find(b, identity, strlen(identity));
+
+	if (d == NULL || d->owner == NULL)
+		return CW_ENOENT;
+	ask_to_leave(d, CW_LEAVE_KICKED);
+	return 0;
+}
+
+/* ---- what the upstream says ----------------------------------------------------- */
+
+static void note_refusal(struct cw_device *d, int code, const char *text)
+{
+	d->last_code = code;
+	cw_free(d->last_text);
+	d->last_text = text == NULL ? NULL : cw_strdup(text);
+	cw_log(device_refused, text, CW_LS("device", d->identity), CW_LS("productKey", d->product_key),
+	       CW_LS("deviceName", d->device_name), CW_LI("code", code));
+}
+
+void cw_devices_on_state(void *ctx, void *cookie, enum cw_updevice_state state, int code, const char *text)
+{
+	struct cw_device *d = cookie;
+	struct cw_list *e, *next;
+
+	if (state == CW_UPDEVICE_ONLINE && d->state != CW_UPDEVICE_ONLINE) {
+		cw_gauge_add(bridge, devices_online, 1);
+		cw_log(device_online, "", CW_LS("device", d->identity), CW_LS("deviceName", d->device_name));
+	} else if (state != CW_UPDEVICE_ONLINE && d->state == CW_UPDEVICE_ONLINE) {
+		cw_gauge_add(bridge, devices_online, -1);
+		cw_log(device_offline, text, CW_LS("device", d->identity), CW_LS("deviceName", d->device_name), CW_LI("code", code));
+	}
+	if (state == CW_UPDEVICE_REFUSED)
+		note_refusal(d, code, text);
+	d->state = (uint8_t)state;
+	d->since_ms = cw_clock_wall_ms();
+	if (d->owner == NULL)
+		return;
+	cw_list_each_safe(e, next, &d->waiting) { /* those with requireOnline */
+		struct cw_attach *a = cw_container_of(e, struct cw_attach, link);
+
+		if (a->owner != d->owner || state == CW_UPDEVICE_OFFLINE)
+			continue;
+		if (state == CW_UPDEVICE_REFUSED) {
+			d->owner = NULL;
+			cw_gauge_add(bridge, devices_attached, -1);
+			cw_upstream_device_want(d->up, 0);
+			finish_attach(a, CW_REFUSED_PLATFORM);
+			return;
+		}
+		finish_attach(a, 0);
+	}
+	d->bridge->conf.owner_ops->state(d->owner, d, state, code);
+	if (state == CW_UPDEVICE_ONLINE)
+		cw_command_device_idle(d);
+}
+
+void cw_devices_on_reply(void *ctx, void *cookie, const char *request, int code, struct cw_bytes data)
+{
+	struct cw_device *d = cookie;
+
+	if (d->owner != NULL)
+		d->bridge->conf.owner_ops->reply(d->owner, d, request, code, data);
+}
+
+/* ---- reload ---------------------------------------------------------------------- */
+
+static void check_entry(struct cw_bridge *b, struct cw_device *d, const struct cw_identity *fresh, struct cw_reload_result *res)
+{
+	const struct cw_identity *old = cw_identities_find(b->identities, d->identity, strlen(d->identity));
+
+	if (d->removing || (fresh != NULL && old != NULL && cw_identity_same(old, fresh)))
+		return;
+	if (d->owner != NULL)
+		res->disconnected++;
+	d->stale = 1;
+	if (d->owner == NULL)
+		remove_device(d);
+	else
+		ask_to_leave(d, fresh == NULL ? CW_LEAVE_REMOVED : CW_LEAVE_CHANGED);
+}
+
+static void count_differences(const struct cw_identities *old, const struct cw_identities *fresh, struct cw_reload_result *res)
+{
+	struct cw_map_node *n;
+
+	cw_map_each(n, &fresh->by_identity) {
+		const struct cw_identity *now = cw_container_of(n, struct cw_identity, by_identity);
+		const struct cw_identity *before = cw_identities_find(old, n->key, n->key_len);
+
+		if (before == NULL)
+			res->added++;
+		else if (cw_identity_same(before, now))
+			res->unchanged++;
+		else
+			res->changed++;
+	}
+	res->removed = old->count - res->unchanged - res->changed;
+}
+
+void cw_bridge_swap_identities(struct cw_bridge *b, struct cw_identities *fresh, struct cw_reload_result *ret_result)
+{
+	struct cw_identities *old = b->identities;
+	struct cw_map_node *n, *next;
+
+	memset(ret_result, 0, sizeof(*ret_result));
+	ret_result->skipped = fresh->skipped;
+	count_differences(old, fresh, ret_result);
+	cw_map_each_safe(n, next, &b->devices) {
+		struct cw_device *d = cw_container_of(n, struct cw_device, node);
+
+		check_entry(b, d, cw_identities_find(fresh, d->identity, strlen(d->identity)), ret_result);
+	}
+	b->identities = fresh;
+	cw_gauge_add(bridge, devices_known, (int64_t)fresh->count - (int64_t)old->count);
+	cw_identities_free(old);
+}
+
+/* ---- looking ---------------------------------------------------------------------- */
+
+struct cw_device *cw_bridge_find(struct cw_bridge *b, const char *identity, size_t len)
+{
+	struct cw_map_node *n = cw_map_find(&b->devices, identity, len);
+
+	return n == NULL ? NULL : cw_container_of(n, struct cw_device, node);
+}
+
+struct cw_device *cw_bridge_next(struct cw_bridge *b, struct cw_device *prev)
+{
+	struct cw_map_node *n = cw_map_next(&b->devices, prev == NULL ? NULL : &prev->node);
+
+	return n == NULL ? NULL : cw_container_of(n, struct cw_device, node);
+}
+
+struct cw_device *cw_devices_find_name(struct cw_bridge *b, const char *product_key, const char *device_name)
+{
+	char key[128];
+	int n = snprintf(key, sizeof(key), "%s%c%s", product_key, 0, device_name);
+	struct cw_map_node *node;
+
+	if (n < 0 || (size_t)n >= sizeof(key))
+		return NULL;
+	node = cw_map_find(&b->by_name, key, (size_t)n);
+	return node == NULL ? NULL : cw_container_of(node, struct cw_device, name_node);
+}
+
+const char *cw_device_identity(const struct cw_device *d) { return d->identity; }
+const char *cw_device_product_key(const struct cw_device *d) { return d->product_key; }
+const char *cw_device_name(const struct cw_device *d) { return d->device_name; }
+struct cw_updevice *cw_device_updevice(const struct cw_device *d) { return d->up; }
+const struct cw_upstream *cw_device_upstream(const struct cw_device *d) { return d->upstream; }
+void *cw_device_owner(const struct cw_device *d) { return d->owner; }
+enum cw_updevice_state cw_device_state(const struct cw_device *d) { return (enum cw_updevice_state)d->state; }
+int64_t cw_device_since_ms(const struct cw_device *d) { return d->since_ms; }
+int cw_device_last_code(const struct cw_device *d) { return d->last_code; }
+const char *cw_device_last_text(const struct cw_device *d) { return d->last_text; }
+unsigned cw_device_commands(const struct cw_device *d) { return d->command_count; }
+unsigned cw_device_superseded(const struct cw_device *d) { return d->superseded; }
+struct cw_bytes cw_device_settings(const struct cw_device *d) { return cw_bytes_of(d->settings, d->settings_len); }

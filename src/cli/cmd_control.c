@@ -1,0 +1,399 @@
+/*
+ * cmd_control.c - operator verbs against a running gateway, over its control socket:
+ * status, stats, device list|show|kick, reload, stop, trace.
+ */
+#include "cli/cli.h"
+
+#include <curl/curl.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/config.h"
+
+struct call {
+	CURL *curl;
+	char *body;
+	size_t len;
+	long status;
+	const char *socket;
+	int as_json;
+	FILE *record; /* trace: where the raw lines go */
+};
+
+static const char usage[] =
+	"usage: causeway VERB [--control unix:PATH | -c CONFIG] [--json]\n"
+	"\n"
+	"  status                     is it up, its upstreams and listeners; exit 0 only if all upstreams are up\n"
+	"  stats                      every counter and gauge\n"
+	"  device list [--state S]    devices seen since the start; S: online, waiting, offline, refused\n"
+	"  device show IDENTITY       one device\n"
+	"  device kick IDENTITY       close its connection\n"
+	"  trace IDENTITY [--record FILE]  follow one device: frames both ways, commands, settles\n"
+	"  reload                     read the configuration and devices.conf again\n"
+	"  stop                       drain and stop\n"
+	"\n"
+	"The control socket is the one of --control, of the configuration file given with -c, or\n"
+	"unix:/run/causeway/control.sock.\n";
+
+static size_t on_body(char *data, size_t size, size_t n, void *arg)
+{
+	struct call *c = arg;
+	char *grown = realloc(c->body, c->len + size * n + 1);
+
+	if (grown == NULL)
+		return 0;
+	c->body = grown;
+	memcpy(c->body + c->len, data, size * n);
+	c->len += size * n;
+	c->body[c->len] = '\0';
+	return size * n;
+}
+
+/* Ask the daemon. The parsed answer, or NULL after a message; c->status is the HTTP status. */
+static json_t *ask(struct call *c, const char *method, const char *path)
+{
+	char url[512], error[CURL_ERROR_SIZE] = "";
+	json_t *answer;
+	CURLcode rc;
+
+	(void)snprintf(url, sizeof(url), "http://causeway%s", path);
+	curl_easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH, c->socket);
+	curl_easy_setopt(c->curl, CURLOPT_URL, url);
+	curl_easy_setopt(c->curl, CURLOPT_NOPROXY, "*");
+	curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, method);
+	curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, error);
+	curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, c);
+	rc = curl_easy_perform(c->curl);
+	if (rc != CURLE_OK) {
+		fprintf(stderr, "causeway: cannot talk to %s: %s; is causewayd running, and is this its control socket?\n", c->socket,
+		        error[0] != '\0' ? error : curl_easy_strerror(rc));
+		return NULL;
+	}
+	curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &c->status);
+	answer = json_loads(c->body == NULL ? "" : c->body, 0, NULL);
+	if (answer == NULL) {
+		fprintf(stderr, "causeway: the answer of %s is no JSON\n", c->socket);
+		return NULL;
+	}
+	if (c->status != 200) {
+		const char *text = json_string_value(json_object_get(answer, "error"));
+
+		fprintf(stderr, "causeway: %s\n", text == NULL ? "refused" : text);
+		json_decref(answer);
+		return NULL;
+	}
+	return answer;
+}
+
+static void print_json(const json_t *j)
+{
+	json_dumpf(j, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	putchar('\n');
+}
+
+static const char *text_of(const json_t *o, const char *key)
+{
+	const char *t = json_string_value(json_object_get(o, key));
+
+	return t == NULL ? "" : t;
+}
+
+static long long int_of(const json_t *o, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(o, key));
+}
+
+/* ---- verbs ------------------------------------------------------------------------------- */
+
+static void print_status(const json_t *s)
+{
+	const json_t *devices = json_object_get(s, "devices"), *e;
+	long long up = int_of(s, "uptimeMs") / 1000;
+	size_t i;
+
+	printf("causewayd %s, process %lld, up %lld:%02lld:%02lld, %lld workers\n", text_of(s, "version"), int_of(s, "pid"), up / 3600,
+	       up / 60 % 60, up % 60, int_of(s, "workers"));
+	printf("devices     %lld known, %lld connected, %lld online\n", int_of(devices, "known"), int_of(devices, "attached"),
+	       int_of(devices, "online"));
+	json_array_foreach(json_object_get(s, "upstreams"), i, e) {
+		printf("upstream    %-12s %s, %lld devices online, %lld records (%lld bytes) waiting, %lld in flight", text_of(e, "name"),
+		       json_is_true(json_object_get(e, "up")) ? "up" : "DOWN", int_of(e, "devicesOnline"), int_of(e, "queuedRecords"),
+		       int_of(e, "queuedBytes"), int_of(e, "inFlight"));
+		if (!json_is_true(json_object_get(e, "up")) && text_of(e, "lastError")[0] != '\0')
+			printf("; %s", text_of(e, "lastError"));
+		putchar('\n');
+	}
+	json_array_foreach(json_object_get(s, "listeners"), i, e) {
+		printf("listener    %-12s %s on %s, %lld open, %lld accepted, %lld refused\n", text_of(e, "name"), text_of(e, "protocol"),
+		       text_of(e, "address"), int_of(e, "open"), int_of(e, "accepted"), int_of(e, "refused"));
+	}
+}
+
+static int do_status(struct call *c)
+{
+	json_t *s = ask(c, "GET", "/api/v1/status");
+	int up;
+
+	if (s == NULL)
+		return 1;
+	if (c->as_json)
+		print_json(s);
+	else
+		print_status(s);
+	up = json_is_true(json_object_get(s, "up"));
+	json_decref(s);
+	return up ? 0 : 1;
+}
+
+static int do_stats(struct call *c)
+{
+	json_t *s = ask(c, "GET", "/api/v1/stats"), *v;
+	const char *key;
+
+	if (s == NULL)
+		return 1;
+	if (c->as_json) {
+		print_json(s);
+	} else {
+		json_object_foreach(s, key, v)
+			printf("%-40s %lld\n", key, (long long)json_integer_value(v));
+	}
+	json_decref(s);
+	return 0;
+}
+
+static void print_device_line(const json_t *d)
+{
+	printf("%-20s %-12s %-24s %-8s %s%s\n", text_of(d, "identity"), text_of(d, "productKey"), text_of(d, "deviceName"),
+	       text_of(d, "state"), json_is_true(json_object_get(d, "connected")) ? "connected" : "not connected",
+	       json_object_get(d, "lastText") != NULL ? ", last refusal below" : "");
+	if (json_object_get(d, "lastCode") != NULL)
+		printf("    last refusal of the platform: %lld %s\n", int_of(d, "lastCode"), text_of(d, "lastText"));
+}
+
+static int do_device_list(struct call *c, const char *state)
+{
+	char path[128];
+	json_t *all, *d;
+	size_t i;
+
+	(void)snprintf(path, sizeof(path), "/api/v1/devices%s%.20s", state == NULL ? "" : "?state=", state == NULL ? "" : state);
+	all = ask(c, "GET", path);
+	if (all == NULL)
+		return 1;
+	if (c->as_json)
+		print_json(all);
+	else
+		json_array_foreach(all, i, d)
+			print_device_line(d);
+	json_decref(all);
+	return 0;
+}
+
+static int on_device(struct call *c, const char *method, const char *identity, const char *suffix)
+{
+	char path[512];
+	char *escaped = curl_easy_escape(c->curl, identity, 0);
+	json_t *answer;
+
+	(void)snprintf(path, sizeof(path), "/api/v1/devices/%.400s%s", escaped == NULL ? "" : escaped, suffix);
+	curl_free(escaped);
+	answer = ask(c, method, path);
+	if (answer == NULL)
+		return 1;
+	if (c->as_json)
+		print_json(answer);
+	else if (suffix[0] == '\0')
+		print_device_line(answer);
+	else
+		puts(text_of(answer, "done"));
+	json_decref(answer);
+	return 0;
+}
+
+static int do_post(struct call *c, const char *path)
+{
+	json_t *answer = ask(c, "POST", path);
+
+	if (answer == NULL)
+		return 1;
+	if (c->as_json)
+		print_json(answer);
+	else
+		puts(text_of(answer, "done"));
+	json_decref(answer);
+	return 0;
+}
+
+/* ---- trace ---------------------------------------------------------------------------------- */
+
+static void print_trace_line(const char *line)
+{
+	json_t *j = json_loads(line, 0, NULL);
+	long long ms = int_of(j, "time");
+	time_t s = (time_t)(ms / 1000);
+	struct tm tm;
+	char when[16] = "";
+
+	if (j == NULL)
+		return;
+	if (gmtime_r(&s, &tm) != NULL)
+		(void)strftime(when, sizeof(when), "%H:%M:%S", &tm);
+	printf("%s.%03lld %-8s %s", when, ms % 1000, text_of(j, "what"), text_of(j, "text"));
+	if (json_object_get(j, "number") != NULL)
+		printf(" %lld", int_of(j, "number"));
+	printf("%s\n", text_of(j, "hex"));
+	if (json_object_get(j, "missed") != NULL)
+		printf("             (%lld lines were missed)\n", int_of(j, "missed"));
+	fflush(stdout);
+	json_decref(j);
+}
+
+static size_t on_trace_data(char *data, size_t size, size_t n, void *arg)
+{
+	struct call *c = arg;
+	char *nl;
+
+	if (on_body(data, size, n, arg) == 0)
+		return 0;
+	while ((nl = memchr(c->body, '\n', c->len)) != NULL) {
+		*nl = '\0';
+		if (c->record != NULL) {
+			fprintf(c->record, "%s\n", c->body);
+			fflush(c->record);
+		}
+		if (c->as_json)
+			puts(c->body);
+		else
+			print_trace_line(c->body);
+		c->len -= (size_t)(nl + 1 - c->body);
+		memmove(c->body, nl + 1, c->len + 1);
+	}
+	return size * n;
+}
+
+static int do_trace(struct call *c, const char *identity, const char *record)
+{
+	char url[512];
+	char *escaped = curl_easy_escape(c->curl, identity, 0);
+	CURLcode rc;
+
+	if (record != NULL) {
+		c->record = fopen(record, "we");
+		if (c->record == NULL) {
+			fprintf(stderr, "causeway: cannot write %s\n", record);
+			curl_free(escaped);
+			return 1;
+		}
+	}
+	(void)snprintf(url, sizeof(url), "http://causeway/api/v1/trace/%.400s", escaped == NULL ? "" : escaped);
+	curl_free(escaped);
+	curl_easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH, c->socket);
+	curl_easy_setopt(c->curl, CURLOPT_URL, url);
+	curl_easy_setopt(c->curl, CURLOPT_NOPROXY, "*");
+	curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_trace_data);
+	curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, c);
+	rc = curl_easy_perform(c->curl);
+	if (c->record != NULL)
+		fclose(c->record);
+	if (rc != CURLE_OK) {
+		fprintf(stderr, "causeway: %s: %s\n", c->socket, curl_easy_strerror(rc));
+		return 1;
+	}
+	return 0;
+}
+
+/* ---- arguments -------------------------------------------------------------------------------- */
+
+static int socket_of_config(const char *file, char *out, size_t size)
+{
+	struct cw_conf_tree *tree;
+	const struct cw_value *v;
+	struct cw_msg msg;
+	const char *text = NULL;
+
+	if (cw_conf_parse_file(file, NULL, &tree, &msg) < 0) {
+		fprintf(stderr, "causeway: %s\n", msg.text);
+		return -1;
+	}
+	v = cw_value_get(cw_conf_root(tree), "control");
+	if (v != NULL)
+		text = cw_value_text(v, NULL);
+	if (text != NULL)
+		(void)snprintf(out, size, "%s", text);
+	cw_conf_tree_unref(tree);
+	return 0;
+}
+
+static int run(struct call *c, int argc, char **argv, const char *state, const char *record)
+{
+	const char *verb = argv[0];
+
+	if (strcmp(verb, "status") == 0 && argc == 1)
+		return do_status(c);
+	if (strcmp(verb, "stats") == 0 && argc == 1)
+		return do_stats(c);
+	if (strcmp(verb, "reload") == 0 && argc == 1)
+		return do_post(c, "/api/v1/reload");
+	if (strcmp(verb, "stop") == 0 && argc == 1)
+		return do_post(c, "/api/v1/stop");
+	if (strcmp(verb, "trace") == 0 && argc == 2)
+		return do_trace(c, argv[1], record);
+	if (strcmp(verb, "device") == 0 && argc == 2 && strcmp(argv[1], "list") == 0)
+		return do_device_list(c, state);
+	if (strcmp(verb, "device") == 0 && argc == 3 && strcmp(argv[1], "show") == 0)
+		return on_device(c, "GET", argv[2], "");
+	if (strcmp(verb, "device") == 0 && argc == 3 && strcmp(argv[1], "kick") == 0)
+		return on_device(c, "POST", argv[2], "/kick");
+	fputs(usage, stderr);
+	return 2;
+}
+
+int cw_cmd_control(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "control", required_argument, NULL, 'k' }, { "config", required_argument, NULL, 'c' },
+		{ "json", no_argument, NULL, 'j' },          { "state", required_argument, NULL, 's' },
+		{ "record", required_argument, NULL, 'r' },  { "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct call c = { 0 };
+	char control[512] = "unix:/run/causeway/control.sock";
+	const char *state = NULL, *record = NULL;
+	char *words[8] = { argv[0] };
+	int opt, n = 1, rc;
+
+	while ((opt = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+		switch (opt) {
+		case 'k': (void)snprintf(control, sizeof(control), "%s", optarg); break;
+		case 'c':
+			if (socket_of_config(optarg, control, sizeof(control)) < 0)
+				return 1;
+			break;
+		case 'j': c.as_json = 1; break;
+		case 's': state = optarg; break;
+		case 'r': record = optarg; break;
+		case 'h': fputs(usage, stdout); return 0;
+		default: fputs(usage, stderr); return 2;
+		}
+	}
+	while (optind < argc && n < 8)
+		words[n++] = argv[optind++];
+	if (strncmp(control, "unix:", 5) != 0) {
+		fprintf(stderr, "causeway: the control socket is unix:PATH, not '%s'\n", control);
+		return 2;
+	}
+	c.socket = control + 5;
+	c.curl = curl_easy_init();
+	if (c.curl == NULL)
+		return 1;
+	rc = run(&c, n, words, state, record);
+	curl_easy_cleanup(c.curl);
+	free(c.body);
+	return rc;
+}

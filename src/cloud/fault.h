@@ -1,0 +1,47 @@
+/*
+ * fault.h - faults that the API injects: what to refuse, withhold, drop, delay or stall, for whom, how often.
+ *
+ * Rules ask cw_cloud_fault() at the point where a fault could strike; a hit uses one of its
+ * counts up, and a fault without counts left is gone. One thread.
+ */
+#ifndef CW_CLOUD_FAULT_H
+#define CW_CLOUD_FAULT_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define CLOUD_FAULTS(X)                                                                                       \
+	X(CONNACK, "connack", "Refuse CONNECT with `code` (1 to 5)")                                          \
+	X(PUBACK, "puback", "Withhold the PUBACK of a QoS 1 publish")                                         \
+	X(REPLY, "reply", "Drop the platform's reply to a request")                                           \
+	X(REFUSE, "refuse", "Answer a request with `code` instead of carrying it out (logins and posts alike)") \
+	X(STALL, "stall", "Stop reading from the connection")                                                 \
+	X(KICK, "kick", "At once: end the device's session (a sub-device's gateway is told `code`, 427 by default)") \
+	X(CUT, "cut", "At once: close connections without a packet")
+
+enum cloud_fault_kind {
+#define CLOUD_FAULT_ENUM(sym, name, help) CLOUD_FAULT_##sym,
+	CLOUD_FAULTS(CLOUD_FAULT_ENUM)
+#undef CLOUD_FAULT_ENUM
+	CLOUD_FAULT_COUNT
+};
+
+struct cw_cloud;
+struct cloud_faults;
+
+int cw_cloud_faults_new(struct cloud_faults **ret_faults);
+void cw_cloud_faults_free(struct cloud_faults *f);
+/* {kind, device?, topic?, code?, count?}. Kick and cut act now and are not kept. The fault as JSON in *ret_made. */
+int cw_cloud_faults_add(struct cw_cloud *c, const json_t *spec, json_t **ret_made, struct cw_msg *msg);
+json_t *cw_cloud_faults_list(const struct cloud_faults *f);
+/* One by number, or all with 0. CW_ENOENT. */
+int cw_cloud_faults_remove(struct cw_cloud *c, uint64_t id);
+/* Does one strike? Then it is counted and its code (0 if none) is in *ret_code. topic may be NULL. */
+int cw_cloud_fault(struct cw_cloud *c, enum cloud_fault_kind kind, const char *device, const char *topic, size_t topic_len,
+                   int *ret_code);
+/* The same without counting, for states such as stall. */
+int cw_cloud_fault_active(const struct cw_cloud *c, enum cloud_fault_kind kind, const char *device);
+
+#endif

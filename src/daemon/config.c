@@ -1,0 +1,289 @@
+/* config.c - see config.h. */
+#include "daemon/config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+static const char *const transports[] = { "tcp", "udp", "tls", NULL };
+static const char *const acks[] = { "received", "delivered", NULL };
+static const char *const unknowns[] = { "close", "keep", NULL };
+static const char *const verifies[] = { "none", "optional", "required", NULL };
+static const char *const types[] = { "mqtt", NULL };
+static const char *const clients[] = { "paho", NULL };
+static const char *const confirms[] = { "transport", "reply", NULL };
+static const char *const formats[] = { "text", "json", NULL };
+static const char *const levels[] = { "debug", "info", "note", "warn", "error", NULL };
+
+static const struct cw_conf_setting limit_settings[] = {
+	CW_CONF(struct cw_config_limits, connections, INT, "connections", "50000", "0", "1000000",
+	        "Connections open at once; 0: no limit but the descriptors."),
+	CW_CONF(struct cw_config_limits, connections_per_source, INT, "connectionsPerSource", "0", "0", "1000000",
+	        "Connections open at once from one address; 0: no limit."),
+	CW_CONF(struct cw_config_limits, accept_rate, INT, "acceptRate", "0", "0", "1000000",
+	        "New connections a second; 0: no limit. More are closed at once and counted."),
+	CW_CONF(struct cw_config_limits, identify_ms, DURATION, "identifyTime", "30s", "1s", "1h",
+	        "A connection that has not identified itself by then is closed."),
+	CW_CONF(struct cw_config_limits, idle_ms, DURATION, "idleTime", "10m", "1s", "7d",
+	        "A connection without a valid frame for this long is closed."),
+	CW_CONF(struct cw_config_limits, bytes_per_connection, BYTES, "bytesPerConnection", "64KiB", "4KiB", "64MiB",
+	        "Bytes kept for one connection: output the device does not read, and what its decoder keeps."),
+	CW_CONF(struct cw_config_limits, max_noise, BYTES, "maxNoise", "4KiB", "0", "16MiB",
+	        "Bytes that belong to no frame before the connection is closed; a good frame starts the count anew."),
+	CW_CONF_END
+};
+static const struct cw_conf_table limit_table = { .name = "limits", .size = sizeof(struct cw_config_limits), .settings = limit_settings };
+
+static const struct cw_conf_setting listener_tls_settings[] = {
+	CW_CONF(struct cw_config_tls, certificate, STRING, "certificate", NULL, NULL, NULL, "Server certificate, PEM file with its chain."),
+	CW_CONF(struct cw_config_tls, key, STRING, "key", NULL, NULL, NULL, "Its private key, PEM file."),
+	CW_CONF(struct cw_config_tls, client_ca, STRING, "clientCa", NULL, NULL, NULL,
+	        "PEM file of the authorities whose client certificates are accepted."),
+	CW_CONF_CHOICE(struct cw_config_tls, client_verify, "clientVerify", verifies, "none",
+	               "Client certificates: none asked for, optional, or required. With clientCa alone: required."),
+	CW_CONF_END
+};
+static const struct cw_conf_table listener_tls_table = {
+	.name = "tls", .size = sizeof(struct cw_config_tls), .settings = listener_tls_settings
+};
+
+static void check_listener(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
+{
+	const struct cw_config_listener *l = conf;
+	int has_tls = l->tls.certificate != NULL || l->tls.key != NULL || l->tls.client_ca != NULL;
+
+	if (l->transport == CW_CONFIG_TLS && (l->tls.certificate == NULL || l->tls.key == NULL))
+		cw_conf_error_at(report, object, "listener \"%s\": transport = tls needs tls { certificate, key }", l->name);
+	if (l->transport != CW_CONFIG_TLS && has_tls)
+		cw_conf_error_at(report, object, "listener \"%s\": tls { } is given but transport is %s; say transport = tls", l->name,
+		                 transports[l->transport]);
+	if (l->tls.client_verify != 0 && l->tls.client_ca == NULL)
+		cw_conf_error_at(report, object, "listener \"%s\": clientVerify needs clientCa", l->name);
+}
+
+static const struct cw_conf_setting listener_settings[] = {
+	CW_CONF_SELF(struct cw_config_listener, origin, ORIGIN),
+	CW_CONF_MUST(struct cw_config_listener, name, STRING, "name", NULL, NULL, "Name in logs, status and counters; unique."),
+	CW_CONF_MUST(struct cw_config_listener, protocol, STRING, "protocol", NULL, NULL, "Protocol of the devices: the name of a plugin."),
+	CW_CONF_CHOICE(struct cw_config_listener, transport, "transport", transports, "tcp", "How devices connect."),
+	CW_CONF_MUST(struct cw_config_listener, address, STRING, "address", NULL, NULL,
+	             "host:port or [v6]:port to listen on; port 0 takes any free one; [::] takes IPv4 too."),
+	CW_CONF(struct cw_config_listener, backlog, INT, "backlog", "4096", "1", "65535", "Connections the kernel keeps until they are accepted."),
+	CW_CONF_CHOICE(struct cw_config_listener, ack, "ack", acks, "received",
+	               "When a device's message is acknowledged: when it was received and queued, or when the platform has confirmed it."),
+	CW_CONF(struct cw_config_listener, require_online, BOOL, "requireOnline", "false", NULL, NULL,
+	        "Accept a device only when the platform has accepted its login."),
+	CW_CONF_CHOICE(struct cw_config_listener, unknown, "unknown", unknowns, "close",
+	               "A device that no identity source knows: close it after 5 s, or keep it until identifyTime."),
+	CW_CONF(struct cw_config_listener, proxy_from, STRINGS, "proxyFrom", NULL, NULL, NULL,
+	        "Networks of load balancers whose connections begin with a PROXY protocol header (v1 or v2)."),
+	CW_CONF(struct cw_config_listener, allow, STRINGS, "allow", NULL, NULL, NULL, "Networks that may connect; empty: all."),
+	CW_CONF(struct cw_config_listener, deny, STRINGS, "deny", NULL, NULL, NULL, "Networks that may not connect; counts before allow."),
+	CW_CONF_TABLES(struct cw_config_listener, tls, TABLE, "tls", &listener_tls_table, "For transport = tls."),
+	CW_CONF_TABLES(struct cw_config_listener, limits, TABLE, "limits", &limit_table, "Limits of this listener."),
+	CW_CONF(struct cw_config_listener, settings, ANY, "settings", NULL, NULL, NULL,
+	        "The protocol's settings on this listener; see the protocol's own reference."),
+	CW_CONF_END
+};
+static const struct cw_conf_table listener_table = {
+	.name = "listener", .size = sizeof(struct cw_config_listener), .settings = listener_settings, .check = check_listener
+};
+
+static const struct cw_conf_setting upstream_tls_settings[] = {
+	CW_CONF(struct cw_config_tls, ca, STRING, "ca", NULL, NULL, NULL, "PEM file of the authorities to trust; default: the top-level ca."),
+	CW_CONF(struct cw_config_tls, certificate, STRING, "certificate", NULL, NULL, NULL, "Client certificate, PEM file."),
+	CW_CONF(struct cw_config_tls, key, STRING, "key", NULL, NULL, NULL, "Its private key, PEM file."),
+	CW_CONF(struct cw_config_tls, verify, BOOL, "verify", "true", NULL, NULL, "Check the server's certificate and name."),
+	CW_CONF_END
+};
+static const struct cw_conf_table upstream_tls_table = {
+	.name = "tls", .size = sizeof(struct cw_config_tls), .settings = upstream_tls_settings
+};
+
+static const struct cw_conf_setting upstream_settings[] = {
+	CW_CONF_SELF(struct cw_config_upstream, origin, ORIGIN),
+	CW_CONF_SELF(struct cw_config_upstream, name, NAME),
+	CW_CONF_CHOICE(struct cw_config_upstream, type, "type", types, "mqtt", "Kind of upstream."),
+	CW_CONF_CHOICE(struct cw_config_upstream, client, "client", clients, "paho", "MQTT client library."),
+	CW_CONF_MUST(struct cw_config_upstream, endpoint, STRING, "endpoint", NULL, NULL, "tcp://host:port or ssl://host:port of the platform."),
+	CW_CONF_CHOICE(struct cw_config_upstream, confirm, "confirm", confirms, "transport",
+	               "What counts as delivered: the transport's acknowledgement, or the platform's reply with code 200."),
+	CW_CONF(struct cw_config_upstream, keep_alive_ms, DURATION, "keepAlive", "300s", "30s", "1200s", "MQTT keep-alive."),
+	CW_CONF(struct cw_config_upstream, ack_timeout_ms, DURATION, "ackTimeout", "8s", "100ms", "1h",
+	        "A record unconfirmed this long is reported to its device as pending; it stays queued."),
+	CW_CONF(struct cw_config_upstream, queue_bytes, BYTES, "queueBytes", "64MiB", "64KiB", "64GiB",
+	        "Bytes waiting for this upstream; when full, devices are no longer read."),
+	CW_CONF(struct cw_config_upstream, queue_bytes_device, BYTES, "queueBytesPerDevice", "256KiB", "1KiB", "1GiB",
+	        "The same for one device."),
+	CW_CONF(struct cw_config_upstream, in_flight, INT, "inFlight", "100", "1", "1000",
+	        "Messages sent and not yet confirmed; the platform allows 100 a connection."),
+	CW_CONF(struct cw_config_upstream, qos, INT, "qos", "1", "0", "1", "QoS of posts."),
+	CW_CONF(struct cw_config_upstream, rate_device_qos0, INT, "ratePerDeviceQos0", "30", "0", "1000000",
+	        "Messages a second and device at QoS 0; the platform drops more without a word. 0: no limit."),
+	CW_CONF(struct cw_config_upstream, rate_device_qos1, INT, "ratePerDeviceQos1", "10", "0", "1000000", "The same at QoS 1."),
+	CW_CONF(struct cw_config_upstream, rate_bridge, INT, "rate", "0", "0", "10000000", "Messages a second over this upstream; 0: no limit."),
+	CW_CONF(struct cw_config_upstream, login_rate, INT, "loginRate", "200", "0", "1000000", "Device logins a second; 0: no limit."),
+	CW_CONF(struct cw_config_upstream, login_batch, INT, "loginBatch", "5", "1", "50", "Devices in one batch login."),
+	CW_CONF(struct cw_config_upstream, max_devices, INT, "maxDevices", "1500", "1", "1000000", "Sub-devices behind one gateway device."),
+	CW_CONF(struct cw_config_upstream, retry_min_ms, DURATION, "retryMin", "1s", "10ms", "1h", "First wait before connecting again; doubles, with jitter."),
+	CW_CONF(struct cw_config_upstream, retry_max_ms, DURATION, "retryMax", "60s", "10ms", "24h", "Longest wait before connecting again."),
+	CW_CONF_TABLES(struct cw_config_upstream, tls, TABLE, "tls", &upstream_tls_table, "For ssl:// endpoints."),
+	CW_CONF_END
+};
+static const struct cw_conf_table upstream_table = {
+	.name = "upstream", .size = sizeof(struct cw_config_upstream), .settings = upstream_settings
+};
+
+static const struct cw_conf_setting route_settings[] = {
+	CW_CONF_SELF(struct cw_config_route, origin, ORIGIN),
+	CW_CONF(struct cw_config_route, product_key, STRING, "productKey", NULL, NULL, NULL, "Product whose devices take this route; absent: all."),
+	CW_CONF_MUST(struct cw_config_route, upstream, STRING, "upstream", NULL, NULL, "Name of the upstream."),
+	CW_CONF_END
+};
+static const struct cw_conf_table route_table = { .name = "route", .size = sizeof(struct cw_config_route), .settings = route_settings };
+
+static int has_http2(const struct cw_config *c)
+{
+	return c->http2_endpoint != NULL || c->auth_endpoint != NULL;
+}
+
+static void check_names(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
+{
+	size_t i, k;
+
+	for (i = 0; i < c->listeners.count; i++)
+		for (k = i + 1; k < c->listeners.count; k++)
+			if (strcmp(cw_conf_item(&c->listeners, struct cw_config_listener, i)->name,
+			           cw_conf_item(&c->listeners, struct cw_config_listener, k)->name) == 0)
+				cw_conf_error_at(report, cw_value_get(object, "listeners"), "two listeners are named \"%s\"",
+				                 cw_conf_item(&c->listeners, struct cw_config_listener, i)->name);
+	for (i = 0; i < c->routes.count; i++) {
+		const struct cw_config_route *r = cw_conf_item(&c->routes, struct cw_config_route, i);
+
+		for (k = 0; k < c->upstreams.count; k++)
+			if (strcmp(cw_conf_item(&c->upstreams, struct cw_config_upstream, k)->name, r->upstream) == 0)
+				break;
+		if (k == c->upstreams.count)
+			cw_conf_error_at(report, cw_value_get(object, "routes"), "routes[%zu]: there is no upstream \"%s\"", i, r->upstream);
+	}
+}
+
+static void check_identity(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
+{
+	const char *missing = c->product_key == NULL || c->product_key[0] == '\0' ? "productKey"
+	                      : c->device_name == NULL || c->device_name[0] == '\0' ? "deviceName"
+	                      : c->device_secret == NULL || c->device_secret[0] == '\0' ? "deviceSecret" : NULL;
+
+	if (missing != NULL && c->upstreams.count > 0)
+		cw_conf_error_at(report, object, "the bridge's certificate is incomplete: %s is missing; productKey, deviceName and deviceSecret are needed",
+		                 missing);
+}
+
+static void check_config(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
+{
+	const struct cw_config *c = conf;
+
+	check_names(c, object, report);
+	check_identity(c, object, report);
+	if (has_http2(c))
+		cw_conf_error_at(report, cw_value_get(object, c->http2_endpoint != NULL ? "http2Endpoint" : "authEndpoint"),
+		                 "http2Endpoint and authEndpoint define an upstream of type http2, which this version does not have; "
+		                 "use upstreams { cloud { type = mqtt, endpoint = ... } } instead");
+	if (c->sub_device_connect_mode != 0 && (c->sub_device_connect_mode < 1 || c->sub_device_connect_mode > 3))
+		cw_conf_error_at(report, cw_value_get(object, "subDeviceConnectMode"), "subDeviceConnectMode is %d; 3 is the large bridge, absent the small one",
+		                 c->sub_device_connect_mode);
+	else if (c->sub_device_connect_mode != 0)
+		cw_conf_warn_at(report, cw_value_get(object, "subDeviceConnectMode"),
+		                "subDeviceConnectMode = %d behaves as the small bridge: the large one exists over HTTP/2 only",
+		                c->sub_device_connect_mode);
+	if (c->upstreams.count == 0 && !has_http2(c))
+		cw_conf_error_at(report, object, "there is no upstream; add upstreams { cloud { endpoint = \"ssl://...\" } }");
+	if (c->listeners.count == 0)
+		cw_conf_error_at(report, object, "there is no listener; add listeners = [ { name = ..., protocol = ..., address = ... } ]");
+}
+
+static const char *hint(const char *key)
+{
+	static const char *const java[] = { "productSecret", "registerEndpoint", "networkKey", "isMultiGwMode", "popClientProfile", NULL };
+	static const char *const later[] = { "connections", "journal", "admin", "products", NULL };
+	int i;
+
+	if (strcmp(key, "socketServer") == 0)
+		return "socketServer needs a protocol of ours beside it; write it as an entry of listeners [ ]";
+	for (i = 0; java[i] != NULL; i++)
+		if (strcmp(key, java[i]) == 0)
+			return "a key of the Java library that this version does not use";
+	for (i = 0; later[i] != NULL; i++)
+		if (strcmp(key, later[i]) == 0)
+			return "this version does not have it yet";
+	return NULL;
+}
+
+static const struct cw_conf_setting settings[] = {
+	CW_CONF(struct cw_config, product_key, STRING, "productKey", NULL, NULL, NULL, "Bridge certificate: ProductKey."),
+	CW_CONF(struct cw_config, device_name, STRING, "deviceName", NULL, NULL, NULL, "Bridge certificate: DeviceName."),
+	CW_CONF(struct cw_config, device_secret, SECRET, "deviceSecret", NULL, NULL, NULL, "Bridge certificate: DeviceSecret; file:PATH reads it from a file."),
+	CW_CONF(struct cw_config, http2_endpoint, STRING, "http2Endpoint", NULL, NULL, NULL, "Java library: HTTP/2 endpoint."),
+	CW_CONF(struct cw_config, auth_endpoint, STRING, "authEndpoint", NULL, NULL, NULL, "Java library: authentication endpoint."),
+	CW_CONF(struct cw_config, sub_device_connect_mode, INT, "subDeviceConnectMode", "0", NULL, NULL, "Java library: 3 is the large bridge."),
+	CW_CONF(struct cw_config, ca, STRING, "ca", NULL, NULL, NULL, "PEM file of authorities, inherited by the tls {} of every upstream."),
+	CW_CONF(struct cw_config, state_dir, STRING, "stateDir", "/var/lib/causeway", NULL, NULL, "Directory of everything that must survive a restart; mode 0700, locked."),
+	CW_CONF(struct cw_config, plugin_dir, STRING, "pluginDir", NULL, NULL, NULL, "Directory of protocol plugins; default: plugins beside the program, else /usr/lib/causeway/plugins."),
+	CW_CONF(struct cw_config, workers, INT, "workers", "0", "0", "64", "Data workers (threads); 0: one for each CPU allowed to the process."),
+	CW_CONF(struct cw_config, control, STRING, "control", "unix:/run/causeway/control.sock", NULL, NULL, "Socket for operators: unix:PATH. Empty: none."),
+	CW_CONF(struct cw_config, stop_timeout_ms, DURATION, "stopTimeout", "10s", "0s", "10m", "How long a stop waits for queued records to be delivered."),
+	CW_CONF_TABLES(struct cw_config, listeners, LIST, "listeners", &listener_table, "Where devices connect."),
+	CW_CONF_TABLES(struct cw_config, upstreams, MAP, "upstreams", &upstream_table, "Ways to the platform, by name."),
+	CW_CONF_TABLES(struct cw_config, routes, LIST, "routes", &route_table, "Which product takes which upstream; first match. None: the first upstream."),
+	CW_CONF(struct cw_config, protocols, ANY, "protocols", NULL, NULL, NULL, "A protocol's own settings, by its name."),
+	CW_CONF(struct cw_config, identity.devices, STRING, "identity.devices", "devices.conf", NULL, NULL, "File of identities; a relative name is looked for beside this file."),
+	CW_CONF(struct cw_config, identity.contest_window_ms, DURATION, "identity.contestWindow", "1m", "1s", "1h", "Supersedes of one identity within this time are counted as a contest."),
+	CW_CONF(struct cw_config, commands.queue, INT, "commands.queue", "16", "1", "1024", "Commands that may wait for one device."),
+	CW_CONF(struct cw_config, commands.timeout_ms, DURATION, "commands.timeout", "30s", "1s", "1h", "A command without an answer ends as timed out."),
+	CW_CONF(struct cw_config, attachments.directory, STRING, "attachments.directory", NULL, NULL, NULL, "Where pictures and audio of devices are put; default: attachments in stateDir."),
+	CW_CONF(struct cw_config, attachments.max_bytes, BYTES, "attachments.maxBytes", "8MiB", "1KiB", "256MiB", "Largest attachment."),
+	CW_CONF_CHOICE(struct cw_config, log.format, "log.format", formats, "text", "Log lines as text (logfmt) or JSON."),
+	CW_CONF_CHOICE(struct cw_config, log.level, "log.level", levels, "info", "Lowest level that is written."),
+	CW_CONF_END
+};
+
+const struct cw_conf_table cw_config_table = {
+	.name = "gateway",
+	.size = sizeof(struct cw_config),
+	.settings = settings,
+	.flags = CW_CONF_UNKNOWN_WARN,
+	.check = check_config,
+	.unknown_hint = hint,
+};
+
+int cw_config_load(const char *path, struct cw_config **ret_config, struct cw_conf_tree **ret_tree, struct cw_conf_report *report,
+                   struct cw_msg *msg)
+{
+	struct cw_conf_tree *tree = NULL;
+	void *conf = NULL;
+	int rc = cw_conf_parse_file(path, NULL, &tree, msg);
+
+	if (rc < 0)
+		return rc;
+	rc = cw_conf_bind(&cw_config_table, tree, cw_conf_root(tree), report, &conf);
+	if (rc < 0) {
+		cw_conf_report_msg(report, msg);
+		cw_conf_tree_unref(tree);
+		return rc;
+	}
+	*ret_config = conf;
+	*ret_tree = tree;
+	return 0;
+}
+
+const char *cw_config_path(const char *config_file, const char *name, char *out, size_t size)
+{
+	const char *slash = strrchr(config_file, '/');
+
+	if (name[0] == '/' || slash == NULL)
+		(void)snprintf(out, size, "%s", name);
+	else
+		(void)snprintf(out, size, "%.*s/%s", (int)(slash - config_file), config_file, name);
+	return out;
+}

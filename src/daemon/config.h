@@ -1,0 +1,108 @@
+/*
+ * config.h - the gateway's own settings: tables, checks, and the struct the daemon starts from.
+ *
+ * One table says it all: parsing, `causeway config check`, the reference and the
+ * example in conf/ come from it. The keys of the Java libraries' application.conf
+ * stand in the same table and mean what they mean there.
+ */
+#ifndef CW_DAEMON_CONFIG_H
+#define CW_DAEMON_CONFIG_H
+
+#include "causeway/plugin.h"
+#include "conf/schema.h"
+
+enum { CW_CONFIG_TCP, CW_CONFIG_UDP, CW_CONFIG_TLS };
+
+struct cw_config_tls {
+	const char *ca, *certificate, *key, *client_ca;
+	bool verify;
+	int client_verify;
+};
+
+struct cw_config_limits {
+	uint32_t connections, connections_per_source, accept_rate;
+	uint64_t bytes_per_connection, max_noise;
+	int64_t identify_ms, idle_ms;
+};
+
+struct cw_config_listener {
+	struct cw_origin origin;
+	const char *name, *protocol, *address;
+	int transport, ack, unknown;
+	int backlog;
+	bool require_online;
+	struct cw_conf_strings proxy_from, allow, deny;
+	const struct cw_value *settings;
+	struct cw_config_limits limits;
+	struct cw_config_tls tls;
+};
+
+struct cw_config_upstream {
+	struct cw_origin origin;
+	const char *name, *endpoint;
+	int type, confirm, client;
+	int64_t keep_alive_ms, ack_timeout_ms, retry_min_ms, retry_max_ms;
+	uint64_t queue_bytes, queue_bytes_device;
+	uint32_t in_flight, rate_device_qos0, rate_device_qos1, rate_bridge, login_rate, login_batch, max_devices, qos;
+	bool limits_off;
+	struct cw_config_tls tls;
+};
+
+struct cw_config_route {
+	struct cw_origin origin;
+	const char *product_key, *upstream;
+};
+
+struct cw_config_protocol {
+	const char *name;
+	const struct cw_value *all;
+};
+
+struct cw_config {
+	/* the bridge */
+	const char *product_key, *device_name, *device_secret;
+	const char *http2_endpoint, *auth_endpoint;
+	int sub_device_connect_mode;
+	/* ours */
+	const char *ca, *state_dir, *plugin_dir, *control;
+	uint32_t workers;
+	int64_t stop_timeout_ms;
+	struct cw_conf_list listeners, upstreams, routes;
+	const struct cw_value *protocols;
+	struct {
+		const char *devices;
+		int64_t contest_window_ms;
+	} identity;
+	struct {
+		uint32_t queue;
+		int64_t timeout_ms;
+	} commands;
+	struct {
+		const char *directory;
+		uint64_t max_bytes;
+	} attachments;
+	struct {
+		int format, level;
+	} log;
+};
+
+extern const struct cw_conf_table cw_config_table;
+
+/*
+ * Read and check FILE without doing anything. *ret_config is owned: cw_conf_free(). Complaints go to
+ * report; CW_ECONF when there are errors, with the first in msg.
+ */
+int cw_config_load(const char *path, struct cw_config **ret_config, struct cw_conf_tree **ret_tree, struct cw_conf_report *report,
+                   struct cw_msg *msg);
+/* A file named in the configuration: as it is when absolute, else beside the configuration file. Into out[size]. */
+const char *cw_config_path(const char *config_file, const char *name, char *out, size_t size);
+
+/*
+ * Encode a protocol's settings (an encoded map with every field) from what the configuration says:
+ * protocols.<name>, then the listener's settings, then those of a device (JSON text); later ones win.
+ * *ret_bytes is owned (cw_free).
+ */
+int cw_config_settings(const struct cw_plugin_desc *protocol, const struct cw_config *config, const struct cw_value *listener,
+                       struct cw_bytes device, uint8_t **ret_bytes, size_t *ret_len, struct cw_conf_report *report);
+
+#endif

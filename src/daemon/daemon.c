@@ -1,0 +1,473 @@
+/* daemon.c - see daemon.h: the order of starting and stopping. */
+#include "daemon/daemon.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "admin/admin.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/stat.h"
+
+/* ---- stop --------------------------------------------------------------------------- */
+
+struct barrier {
+	struct cw_mail mail;
+	struct cw_daemon *daemon;
+};
+
+static void on_handle_closed(uv_handle_t *h)
+{
+	(void)h;
+}
+
+static void worker_stopping(void *arg)
+{
+	struct cw_daemon *d = ((void **)arg)[0];
+	struct cw_worker *w = ((void **)arg)[1];
+
+	cw_gateway_worker_fini(d->gateway, cw_worker_index(w));
+	cw_free(arg);
+	cw_worker_release(w);
+}
+
+static void stop_workers(struct cw_daemon *d)
+{
+	unsigned i;
+
+	for (i = 0; i < d->worker_started; i++) {
+		void **arg = cw_alloc(2 * sizeof(void *));
+
+		cw_invariant(arg != NULL);
+		arg[0] = d;
+		arg[1] = d->workers[i];
+		cw_worker_stop(d->workers[i], worker_stopping, arg);
+	}
+	for (i = 0; i < d->worker_started; i++)
+		cw_worker_join(d->workers[i]);
+}
+
+/* All sessions are gone and all their mails have been taken: end the upstreams, then the workers, then this loop. */
+static void finish(struct cw_daemon *d)
+{
+	cw_gateway_drop_ties(d->gateway);
+	cw_bridge_free(d->bridge);
+	d->bridge = NULL;
+	stop_workers(d);
+	cw_gateway_free(d->gateway);
+	d->gateway = NULL;
+	cw_state_close(d->state);
+	d->state = NULL;
+	uv_close((uv_handle_t *)&d->on_hup, on_handle_closed);
+	uv_close((uv_handle_t *)&d->on_term, on_handle_closed);
+	uv_close((uv_handle_t *)&d->on_int, on_handle_closed);
+	cw_worker_release(d->control);
+}
+
+static void on_pong(struct cw_mail *mail)
+{
+	struct barrier *b = cw_container_of(mail, struct barrier, mail);
+	struct cw_daemon *d = b->daemon;
+
+	cw_free(b);
+	if (--d->barrier == 0)
+		finish(d);
+}
+
+static void on_ping(struct cw_mail *mail)
+{
+	struct barrier *b = cw_container_of(mail, struct barrier, mail);
+
+	cw_post(b->daemon->control, &b->mail, on_pong);
+}
+
+/* What the workers posted before this comes back before the pong. */
+static void on_sessions_gone(void *arg)
+{
+	struct cw_daemon *d = arg;
+	unsigned i;
+
+	d->barrier = d->worker_started;
+	for (i = 0; i < d->worker_started; i++) {
+		struct barrier *b = cw_zalloc(sizeof(*b));
+
+		cw_invariant(b != NULL);
+		b->daemon = d;
+		cw_post(d->workers[i], &b->mail, on_ping);
+	}
+}
+
+static void on_upstreams_stopped(void *arg)
+{
+	struct cw_daemon *d = arg;
+
+	cw_gateway_stop(d->gateway, on_sessions_gone, d);
+}
+
+void cw_daemon_stop(struct cw_daemon *d)
+{
+	if (d->stopping)
+		return;
+	d->stopping = 1;
+	cw_log(daemon_stopping, "queues are drained first", CW_LU("stopTimeoutMs", d->config->stop_timeout_ms));
+	cw_admin_close(d->admin);
+	d->admin = NULL;
+	cw_gateway_stop_accepting(d->gateway);
+	cw_bridge_stop(d->bridge, (uint64_t)d->config->stop_timeout_ms, on_upstreams_stopped, d);
+}
+
+static void on_term(uv_signal_t *h, int signum)
+{
+	struct cw_daemon *d = h->data;
+
+	if (d->stopping)
+		_exit(128 + signum);
+	cw_daemon_stop(d);
+}
+
+static void on_hup(uv_signal_t *h, int signum)
+{
+	(void)signum;
+	(void)cw_daemon_reload(h->data, NULL, NULL);
+}
+
+/* ---- start --------------------------------------------------------------------------- */
+
+static int open_signal(struct cw_daemon *d, uv_signal_t *h, uv_signal_cb cb, int signum)
+{
+	int rc = uv_signal_init(cw_worker_loop(d->control), h);
+
+	if (rc < 0)
+		return cw_err_from_uv(rc);
+	h->data = d;
+	d->signals_open++;
+	return cw_err_from_uv(uv_signal_start(h, cb, signum));
+}
+
+static int encode_device_settings(void *ctx, const struct cw_plugin_desc *protocol, const char *listener,
+                                  struct cw_bytes device_settings, uint8_t **ret_bytes, size_t *ret_len, struct cw_msg *msg)
+{
+	struct cw_daemon *d = ctx;
+	struct cw_conf_report report = { 0 };
+	const struct cw_value *own = NULL;
+	size_t i;
+	int rc;
+
+	for (i = 0; i < d->config->listeners.count; i++) {
+		const struct cw_config_listener *l = cw_conf_item(&d->config->listeners, struct cw_config_listener, i);
+
+		if (strcmp(l->name, listener) == 0)
+			own = l->settings;
+	}
+	rc = cw_config_settings(protocol, d->config, own, device_settings, ret_bytes, ret_len, &report);
+	if (rc < 0)
+		cw_conf_report_msg(&report, msg);
+	cw_conf_report_fini(&report);
+	return rc;
+}
+
+/* CPUs this process may use: cgroups and affinity count, not the machine. */
+static unsigned allowed_cpus(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0 ? (unsigned)CPU_COUNT(&set) : 1;
+}
+
+static int make_workers(struct cw_daemon *d, struct cw_msg *msg)
+{
+	unsigned n = d->config->workers;
+	char name[16];
+	int rc;
+
+	if (n == 0)
+		n = allowed_cpus();
+	for (d->worker_count = 0; d->worker_count < n && d->worker_count < CW_WORKERS_MOST; d->worker_count++) {
+		(void)snprintf(name, sizeof(name), "worker%u", d->worker_count);
+		rc = cw_worker_new(name, d->worker_count, &d->workers[d->worker_count]);
+		if (rc < 0)
+			return cw_fail(msg, rc, "cannot make worker %u: %s", d->worker_count, cw_error_text(rc));
+	}
+	return 0;
+}
+
+static void on_skip(void *arg, const char *sentence)
+{
+	(void)arg;
+	cw_count(bridge, entries_skipped);
+	cw_log(identity_skipped, sentence);
+}
+
+static int load_identities(struct cw_daemon *d, struct cw_msg *msg)
+{
+	struct cw_identities *set;
+	struct cw_reload_result result;
+	char path[1100];
+	int rc;
+
+	(void)cw_config_path(d->config_file, d->config->identity.devices, path, sizeof(path));
+	rc = cw_identities_load(path, on_skip, NULL, &set, msg);
+	if (rc < 0)
+		return rc;
+	(void)cw_daemon_warn_file_mode(path);
+	cw_bridge_swap_identities(d->bridge, set, &result);
+	return 0;
+}
+
+static int make_bridge(struct cw_daemon *d, struct cw_msg *msg)
+{
+	struct cw_bridge_conf conf = {
+		.control = d->control,
+		.owner_ops = &cw_gateway_owner_ops,
+		.command_queue = d->config->commands.queue,
+		.command_timeout_ms = (unsigned)d->config->commands.timeout_ms,
+		.contest_window_ms = (unsigned)d->config->identity.contest_window_ms,
+	};
+	int rc = cw_bridge_new(&conf, &d->bridge);
+
+	if (rc < 0)
+		return cw_fail(msg, rc, "bridge: %s", cw_error_text(rc));
+	rc = cw_daemon_add_upstreams(d, msg);
+	return rc < 0 ? rc : load_identities(d, msg);
+}
+
+static int make_gateway(struct cw_daemon *d, struct cw_msg *msg)
+{
+	struct cw_gateway_conf conf = {
+		.control = d->control,
+		.workers = d->workers,
+		.worker_count = d->worker_count,
+		.bridge = d->bridge,
+		.saver = { d->state, cw_state_get, cw_state_put },
+		.device_settings = { d, encode_device_settings },
+		.protocols = d->protocols,
+		.protocol_count = d->protocol_count,
+		.attach_dir = d->attach_dir,
+		.attach_most = d->config->attachments.max_bytes,
+	};
+	int rc = cw_gateway_new(&conf, &d->gateway, msg);
+
+	return rc < 0 ? rc : cw_gateway_start(d->gateway, msg);
+}
+
+static int add_listener(struct cw_daemon *d, const struct cw_config_listener *from, struct cw_msg *msg)
+{
+	const struct cw_plugin_desc *protocol = NULL;
+	struct cw_conf_report report = { 0 };
+	struct cw_gateway_listener l;
+	uint8_t *settings;
+	size_t i, len;
+	int rc;
+
+	for (i = 0; i < d->protocol_count; i++)
+		if (strcmp(d->protocols[i]->name, from->protocol) == 0)
+			protocol = d->protocols[i];
+	if (protocol == NULL)
+		return cw_fail(msg, CW_ECONF, "listener \"%s\": protocol \"%s\" is not loaded; that needs a restart", from->name, from->protocol);
+	rc = cw_config_settings(protocol, d->config, from->settings, cw_bytes_of(NULL, 0), &settings, &len, &report);
+	if (rc < 0) {
+		cw_conf_report_msg(&report, msg);
+		cw_conf_report_fini(&report);
+		return rc;
+	}
+	cw_conf_report_fini(&report);
+	cw_daemon_listener(d, from, &l);
+	l.settings = cw_bytes_of(settings, len);
+	rc = cw_gateway_update_listener(d->gateway, &l, msg);
+	if (rc == CW_EINVAL) { /* another address, transport or protocol: close and make anew */
+		cw_gateway_close_listener(d->gateway, from->name);
+		rc = CW_ENOENT;
+	}
+	if (rc == CW_ENOENT)
+		rc = cw_gateway_add_listener(d->gateway, &l, msg);
+	cw_free(settings);
+	return rc;
+}
+
+int cw_daemon_apply_listeners(struct cw_daemon *d, struct cw_msg *msg)
+{
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < d->config->listeners.count && rc == 0; i++)
+		rc = add_listener(d, cw_conf_item(&d->config->listeners, struct cw_config_listener, i), msg);
+	return rc;
+}
+
+static int start_workers(struct cw_daemon *d, struct cw_msg *msg)
+{
+	int rc;
+
+	for (d->worker_started = 0; d->worker_started < d->worker_count; d->worker_started++) {
+		rc = cw_worker_start(d->workers[d->worker_started]);
+		if (rc < 0)
+			return cw_fail(msg, rc, "cannot start a worker thread: %s", cw_error_text(rc));
+	}
+	return 0;
+}
+
+static void say_descriptors(void)
+{
+	uint64_t limit, fit = cw_net_descriptor_limit(&limit);
+
+	cw_log(daemon_limit, "", CW_LU("openFiles", limit), CW_LU("connections", fit));
+}
+
+/* For whoever waits: all bound addresses, whole or not at all. */
+static int write_ready_file(struct cw_daemon *d, struct cw_msg *msg)
+{
+	char part[1100], address[CW_ADDR_TEXT];
+	const char *protocol;
+	FILE *f;
+	size_t i, n = cw_gateway_listener_count(d->gateway);
+	int ok;
+
+	if (d->ready_file == NULL)
+		return 0;
+	(void)snprintf(part, sizeof(part), "%s.part", d->ready_file);
+	f = fopen(part, "we");
+	if (f == NULL)
+		return cw_fail(msg, CW_EIO, "cannot write %s", part);
+	fprintf(f, "{\"pid\": %ld, \"listeners\": {", (long)getpid());
+	for (i = 0; i < n; i++) {
+		const struct cw_listener *l = cw_gateway_listener(d->gateway, i, &protocol);
+
+		/* Names are letters, digits and dashes by the configuration's check; nothing needs escaping. */
+		fprintf(f, "%s\"%s\": \"%s\"", i == 0 ? "" : ", ", cw_listener_name(l), cw_addr_format(cw_listener_address(l), address));
+	}
+	fprintf(f, "}}\n");
+	ok = ferror(f) == 0;
+	if (fclose(f) != 0 || !ok || rename(part, d->ready_file) != 0)
+		return cw_fail(msg, CW_EIO, "cannot write %s", d->ready_file);
+	return 0;
+}
+
+static void admin_stop(void *ctx)
+{
+	cw_daemon_stop(ctx);
+}
+
+static int admin_reload(void *ctx, cw_reload_fn done, void *arg)
+{
+	return cw_daemon_reload(ctx, done, arg);
+}
+
+static int open_admin(struct cw_daemon *d, struct cw_msg *msg)
+{
+	struct cw_admin_conf conf = {
+		.control = d->control,
+		.address = d->config->control,
+		.bridge = d->bridge,
+		.gateway = d->gateway,
+		.protocols = d->protocols,
+		.protocol_count = d->protocol_count,
+		.worker_count = d->worker_count,
+		.started_ms = d->started_ms,
+		.ctx = d,
+		.stop = admin_stop,
+		.reload = admin_reload,
+	};
+
+	return d->config->control[0] == '\0' ? 0 : cw_admin_open(&conf, &d->admin, msg);
+}
+
+static int start(struct cw_daemon *d, struct cw_msg *msg)
+{
+	int rc = cw_daemon_open_state_dir(d, msg);
+
+	if (rc == 0)
+		rc = cw_daemon_load_protocols(d, d->config, msg);
+	if (rc == 0)
+		rc = cw_state_open(d->config->state_dir, &d->state, msg);
+	if (rc == 0)
+		rc = make_workers(d, msg);
+	if (rc == 0)
+		rc = make_bridge(d, msg);
+	if (rc == 0)
+		rc = make_gateway(d, msg);
+	if (rc < 0)
+		return rc;
+	say_descriptors();
+	rc = start_workers(d, msg);
+	if (rc == 0)
+		rc = cw_daemon_apply_listeners(d, msg);
+	if (rc == 0)
+		rc = cw_bridge_start(d->bridge);
+	if (rc == 0)
+		rc = open_admin(d, msg);
+	return rc < 0 ? rc : write_ready_file(d, msg);
+}
+
+/* ---- the process ----------------------------------------------------------------------- */
+
+static int load_config(struct cw_daemon *d, struct cw_msg *msg)
+{
+	struct cw_conf_report report = { 0 };
+	int rc = cw_config_load(d->config_file, &d->config, &d->tree, &report, msg);
+	size_t i;
+
+	for (i = 0; i < report.kept; i++)
+		if (report.items[i].warning)
+			cw_log(conf_warning, report.items[i].text);
+	cw_conf_report_fini(&report);
+	if (rc == 0) {
+		cw_log_setup((enum cw_log_level)d->config->log.level, d->config->log.format, 2);
+		(void)cw_daemon_warn_file_mode(d->config_file);
+	}
+	return rc;
+}
+
+static void free_daemon(struct cw_daemon *d)
+{
+	unsigned i;
+
+	for (i = 0; i < d->worker_count; i++)
+		cw_worker_free(d->workers[i]);
+	cw_worker_free(d->control);
+	cw_conf_free(d->config);
+	cw_conf_tree_unref(d->tree);
+	if (d->lock_fd >= 0)
+		close(d->lock_fd);
+	if (d->ready_file != NULL)
+		(void)unlink(d->ready_file);
+}
+
+int cw_daemon_run(const char *config_file, const char *ready_file)
+{
+	struct cw_daemon d = { .config_file = config_file, .ready_file = ready_file, .lock_fd = -1 };
+	struct cw_msg msg = { "" };
+	int rc, failed;
+
+	d.started_ms = cw_clock_wall_ms();
+	rc = load_config(&d, &msg);
+	if (rc == 0) {
+		cw_log(daemon_starting, "", CW_LS("version", CW_VERSION), CW_LU("pid", getpid()), CW_LS("config", config_file),
+		       CW_LS("stateDir", d.config->state_dir));
+		rc = cw_worker_new("control", 0, &d.control);
+	}
+	if (rc == 0)
+		rc = open_signal(&d, &d.on_term, on_term, SIGTERM);
+	if (rc == 0)
+		rc = open_signal(&d, &d.on_int, on_term, SIGINT);
+	if (rc == 0)
+		rc = open_signal(&d, &d.on_hup, on_hup, SIGHUP);
+	if (rc == 0)
+		rc = start(&d, &msg);
+	failed = rc < 0;
+	if (failed) {
+		cw_log(daemon_failed, msg.text[0] != '\0' ? msg.text : cw_error_text(rc));
+		/* Half-started: the kernel takes back what is left; nothing was accepted, nothing acknowledged. */
+		_exit(1);
+	}
+	cw_log(daemon_ready, "", CW_LU("listeners", cw_gateway_listener_count(d.gateway)),
+	       CW_LU("devices", cw_bridge_identities(d.bridge)->count));
+	cw_worker_run(d.control);
+	cw_log(daemon_stopped, "");
+	free_daemon(&d);
+	return 0;
+}

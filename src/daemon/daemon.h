@@ -1,0 +1,68 @@
+/*
+ * daemon.h - the gateway as one process: what starts and stops in which order.
+ *
+ * start: configuration -> state directory (locked) -> plugins -> state -> bridge with
+ * upstreams and identities -> workers -> listeners -> control socket -> ready.
+ * stop: no new connections -> lanes drain, devices are logged out -> sessions close
+ * -> workers end. A second signal ends the process at once.
+ */
+#ifndef CW_DAEMON_DAEMON_H
+#define CW_DAEMON_DAEMON_H
+
+#include "bridge/bridge.h"
+#include "daemon/config.h"
+#include "gateway/gateway.h"
+#include "store/state.h"
+
+#define CW_WORKERS_MOST 64
+#define CW_PROTOCOLS_MOST 32
+
+struct cw_admin;
+
+struct cw_daemon {
+	const char *config_file;
+	const char *ready_file;
+	struct cw_config *config;
+	struct cw_conf_tree *tree;
+	struct cw_worker *control;
+	struct cw_worker *workers[CW_WORKERS_MOST];
+	unsigned worker_count, worker_started;
+	const struct cw_plugin_desc *protocols[CW_PROTOCOLS_MOST];
+	size_t protocol_count;
+	char plugin_dir[1024];
+	char attach_dir[1100];
+	int lock_fd;
+	struct cw_state *state;
+	struct cw_bridge *bridge;
+	struct cw_gateway *gateway;
+	struct cw_admin *admin;
+	uv_signal_t on_hup, on_term, on_int;
+	int64_t started_ms;
+	int signals_open, stopping, reloading;
+	unsigned barrier;
+};
+
+/* Run until stopped; the process's exit status. */
+int cw_daemon_run(const char *config_file, const char *ready_file);
+/* Begin an orderly stop; safe twice. On the control loop. */
+void cw_daemon_stop(struct cw_daemon *d);
+/*
+ * Read the files again on a thread of its own and apply the difference; `done` runs on the control loop with a
+ * sentence. CW_EBUSY while one is under way.
+ */
+typedef void (*cw_reload_fn)(void *arg, int rc, const char *sentence);
+int cw_daemon_reload(struct cw_daemon *d, cw_reload_fn done, void *arg);
+
+/* start.c: pieces of the start; each reports by msg. */
+int cw_daemon_open_state_dir(struct cw_daemon *d, struct cw_msg *msg);
+int cw_daemon_load_protocols(struct cw_daemon *d, const struct cw_config *config, struct cw_msg *msg);
+void cw_daemon_listener(const struct cw_daemon *d, const struct cw_config_listener *from, struct cw_gateway_listener *l);
+int cw_daemon_add_upstreams(struct cw_daemon *d, struct cw_msg *msg);
+/* Add, change and leave listeners as d->config says; those that are gone are closed by the caller. */
+int cw_daemon_apply_listeners(struct cw_daemon *d, struct cw_msg *msg);
+/* Warn when everybody can read a file with secrets. 1 when it warned. */
+int cw_daemon_warn_file_mode(const char *path);
+/* The sentences of everything that is wrong, to stderr; 0 when the configuration is fine. */
+int cw_daemon_check(const char *config_file);
+
+#endif

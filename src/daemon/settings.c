@@ -1,0 +1,177 @@
+/*
+ * settings.c - a protocol's settings from all their places to the one encoded map its decoder gets.
+ *
+ * The places are merged as HOCON merges: the text of each is assigned to the same
+ * key, later ones win member by member. Messages therefore name the place by its
+ * key, not by a line of the file.
+ */
+#include "daemon/config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "conf/dump.h"
+
+struct encoder {
+	struct cw_writer w;
+};
+
+static int put_key(struct encoder *e, const struct cw_conf_field *field, const char *key, int element)
+{
+	if (key != NULL)
+		cw_put_text(&e->w, key);
+	else if (!element)
+		cw_put_text(&e->w, field->name);
+	return 0;
+}
+
+/* 12.30 as [-2, 1230]; an exponent or too many digits goes as a double. */
+static void put_decimal(struct encoder *e, const struct cw_conf_typed *v)
+{
+	int64_t mantissa = 0;
+	int exponent = 0, seen_dot = 0, negative = 0;
+	size_t i = 0;
+
+	if (i < v->len && (v->text[i] == '-' || v->text[i] == '+'))
+		negative = v->text[i++] == '-';
+	for (; i < v->len; i++) {
+		char c = v->text[i];
+
+		if (c == '.' && !seen_dot) {
+			seen_dot = 1;
+			continue;
+		}
+		if (c < '0' || c > '9' || mantissa > INT64_MAX / 10 - 1 || exponent <= -18) {
+			cw_put_double(&e->w, v->decimal);
+			return;
+		}
+		mantissa = mantissa * 10 + (c - '0');
+		exponent -= seen_dot;
+	}
+	cw_put_decimal(&e->w, negative ? -mantissa : mantissa, exponent);
+}
+
+static int on_value(void *ctx, const struct cw_conf_field *field, const char *key, const struct cw_conf_typed *v)
+{
+	struct encoder *e = ctx;
+	/* Members of a list of strings have neither name nor key of their own. */
+	int element = field->type == CW_FIELD_LIST || (field->type == CW_FIELD_MAP && key == NULL);
+
+	(void)put_key(e, field, key, element);
+	switch (field->type) {
+	case CW_FIELD_BOOL: cw_put_bool(&e->w, v->boolean); break;
+	case CW_FIELD_INT:
+	case CW_FIELD_DURATION:
+	case CW_FIELD_BYTES: cw_put_int(&e->w, v->integer); break;
+	case CW_FIELD_DECIMAL: put_decimal(e, v); break;
+	default: cw_put_textn(&e->w, v->text, v->len); break;
+	}
+	return 0;
+}
+
+static int on_begin(void *ctx, const struct cw_conf_field *field, const char *key, int element, size_t count)
+{
+	struct encoder *e = ctx;
+
+	(void)put_key(e, field, key, element);
+	if (field->type == CW_FIELD_LIST && !element)
+		cw_put_array(&e->w);
+	else
+		cw_put_map(&e->w);
+	return 0;
+}
+
+static int on_end(void *ctx, const struct cw_conf_field *field, int element)
+{
+	cw_put_end(&((struct encoder *)ctx)->w);
+	return 0;
+}
+
+/* `s = {..}` for a place; nothing when it is empty. */
+static int append_place(char **text, size_t *len, const char *json, size_t json_len)
+{
+	char *grown = cw_realloc(*text, *len + json_len + 8);
+
+	if (grown == NULL)
+		return CW_ENOMEM;
+	*text = grown;
+	memcpy(grown + *len, "s = ", 4);
+	memcpy(grown + *len + 4, json, json_len);
+	grown[*len + 4 + json_len] = '\n';
+	*len += json_len + 5;
+	return 0;
+}
+
+static int append_value(char **text, size_t *len, const struct cw_value *v)
+{
+	char *json;
+	size_t n;
+	int rc;
+
+	if (v == NULL || cw_value_type(v) == CW_VALUE_NULL)
+		return 0;
+	rc = cw_dump_value(v, CW_DUMP_JSON, 0, &json, &n);
+	if (rc < 0)
+		return rc;
+	rc = append_place(text, len, json, n);
+	cw_free(json);
+	return rc;
+}
+
+static int encode(const struct cw_plugin_desc *protocol, const struct cw_value *object, uint8_t **ret_bytes, size_t *ret_len,
+                  struct cw_conf_report *report)
+{
+	size_t size = 8192;
+
+	for (;; size *= 4) {
+		uint8_t *bytes = cw_alloc(size);
+		struct encoder e;
+		struct cw_conf_sink sink = { .ctx = &e, .value = on_value, .begin = on_begin, .end = on_end };
+		int rc = 0;
+
+		if (bytes == NULL)
+			return CW_ENOMEM;
+		e.w = cw_writer_of(bytes, size);
+		cw_put_map(&e.w);
+		if (protocol->conf != NULL)
+			rc = cw_conf_fields(protocol->conf, CW_SCOPE_ANY, object, &sink, report);
+		cw_put_end(&e.w);
+		if (rc == 0 && !e.w.overflow) {
+			*ret_bytes = bytes;
+			*ret_len = e.w.len;
+			return 0;
+		}
+		cw_free(bytes);
+		if (rc != 0 || size > (64u << 20))
+			return rc != 0 ? rc : CW_ELIMIT;
+	}
+}
+
+int cw_config_settings(const struct cw_plugin_desc *protocol, const struct cw_config *config, const struct cw_value *listener,
+                       struct cw_bytes device, uint8_t **ret_bytes, size_t *ret_len, struct cw_conf_report *report)
+{
+	const struct cw_value *own = config == NULL || config->protocols == NULL ? NULL : cw_value_get(config->protocols, protocol->name);
+	struct cw_conf_tree *tree = NULL;
+	struct cw_msg msg;
+	char *text = NULL, name[64];
+	size_t len = 0;
+	int rc;
+
+	rc = append_value(&text, &len, own);
+	if (rc == 0)
+		rc = append_value(&text, &len, listener);
+	if (rc == 0 && device.len > 0)
+		rc = append_place(&text, &len, (const char *)device.ptr, device.len);
+	if (rc == 0 && len > 0) {
+		(void)snprintf(name, sizeof(name), "settings of %s", protocol->name);
+		rc = cw_conf_parse_text(name, text, len, NULL, &tree, &msg);
+		if (rc < 0)
+			cw_conf_error_at(report, own != NULL ? own : listener, "%s", msg.text);
+	}
+	cw_free(text);
+	if (rc == 0)
+		rc = encode(protocol, tree == NULL ? NULL : cw_value_get(cw_conf_root(tree), "s"), ret_bytes, ret_len, report);
+	cw_conf_tree_unref(tree);
+	return rc;
+}

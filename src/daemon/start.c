@@ -1,0 +1,205 @@
+/* start.c - pieces of the start that only turn settings into what the modules take. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/daemon.h"
+#include "plugin/load.h"
+
+static int make_dir(const char *path, struct cw_msg *msg)
+{
+	char part[1024];
+	size_t i;
+
+	for (i = 1; path[i - 1] != '\0' && i < sizeof(part); i++) {
+		if (path[i] != '/' && path[i] != '\0')
+			continue;
+		memcpy(part, path, i);
+		part[i] = '\0';
+		if (mkdir(part, path[i] == '\0' ? 0700 : 0755) != 0 && errno != EEXIST)
+			return cw_fail(msg, cw_err_from_errno(errno), "stateDir: cannot make %s: %s", part, strerror(errno));
+	}
+	return 0;
+}
+
+int cw_daemon_open_state_dir(struct cw_daemon *d, struct cw_msg *msg)
+{
+	const char *dir = d->config->state_dir;
+	char lock[1100];
+	int rc = make_dir(dir, msg);
+
+	if (rc < 0)
+		return rc;
+	(void)snprintf(lock, sizeof(lock), "%s/lock", dir);
+	d->lock_fd = open(lock, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	if (d->lock_fd < 0)
+		return cw_fail(msg, cw_err_from_errno(errno), "stateDir: cannot open %s: %s", lock, strerror(errno));
+	if (flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0)
+		return cw_fail(msg, CW_EEXIST, "stateDir: %s is in use by another causewayd; give each its own stateDir", dir);
+	if (d->config->attachments.directory != NULL)
+		(void)snprintf(d->attach_dir, sizeof(d->attach_dir), "%s", d->config->attachments.directory);
+	else
+		(void)snprintf(d->attach_dir, sizeof(d->attach_dir), "%s/attachments", dir);
+	return make_dir(d->attach_dir, msg);
+}
+
+/* ---- plugins ------------------------------------------------------------------------ */
+
+static int load_protocol(struct cw_daemon *d, const char *name, struct cw_msg *msg)
+{
+	const struct cw_plugin_desc *desc;
+	size_t i;
+	int rc;
+
+	for (i = 0; i < d->protocol_count; i++)
+		if (strcmp(d->protocols[i]->name, name) == 0)
+			return 0;
+	if (d->protocol_count == CW_PROTOCOLS_MOST)
+		return cw_fail(msg, CW_ELIMIT, "more than %d protocols", CW_PROTOCOLS_MOST);
+	rc = cw_plugin_load_named(d->plugin_dir, name, &desc, msg);
+	if (rc < 0)
+		return rc;
+	d->protocols[d->protocol_count++] = desc;
+	cw_log(plugin_loaded, desc->summary == NULL ? "" : desc->summary, CW_LS("protocol", desc->name), CW_LS("version", desc->version),
+	       CW_LS("pluginDir", d->plugin_dir));
+	return 0;
+}
+
+int cw_daemon_load_protocols(struct cw_daemon *d, const struct cw_config *config, struct cw_msg *msg)
+{
+	char beside[1024];
+	size_t i;
+	int rc = 0;
+
+	cw_plugin_dir(config->plugin_dir == NULL ? NULL : cw_config_path(d->config_file, config->plugin_dir, beside, sizeof(beside)),
+	              d->plugin_dir, sizeof(d->plugin_dir));
+	for (i = 0; i < config->listeners.count && rc == 0; i++)
+		rc = load_protocol(d, cw_conf_item(&config->listeners, struct cw_config_listener, i)->protocol, msg);
+	return rc;
+}
+
+/* ---- listeners and upstreams ------------------------------------------------------------- */
+
+static struct cw_strings strings(const struct cw_conf_strings *from)
+{
+	return (struct cw_strings){ .v = from->items, .count = from->count };
+}
+
+static enum cw_client_verify client_verify(const struct cw_config_tls *tls)
+{
+	if (tls->client_ca != NULL && tls->client_verify == CW_CLIENT_VERIFY_NONE)
+		return CW_CLIENT_VERIFY_REQUIRED;
+	return (enum cw_client_verify)tls->client_verify;
+}
+
+void cw_daemon_listener(const struct cw_daemon *d, const struct cw_config_listener *from, struct cw_gateway_listener *l)
+{
+	static const enum cw_transport transports[] = { CW_TRANSPORT_TCP, CW_TRANSPORT_UDP, CW_TRANSPORT_TLS };
+
+	*l = (struct cw_gateway_listener){
+		.net = {
+			.name = from->name,
+			.transport = transports[from->transport],
+			.address = from->address,
+			.backlog = from->backlog,
+			.proxy_from = strings(&from->proxy_from),
+			.allow = strings(&from->allow),
+			.deny = strings(&from->deny),
+			.tls = { from->tls.certificate, from->tls.key, from->tls.client_ca, client_verify(&from->tls) },
+			.limits = {
+				.connections = from->limits.connections,
+				.connections_per_source = from->limits.connections_per_source,
+				.accept_rate = from->limits.accept_rate,
+				.bytes_per_connection = from->limits.bytes_per_connection,
+				.identify_ms = (uint64_t)from->limits.identify_ms,
+				.idle_ms = (uint64_t)from->limits.idle_ms,
+			},
+		},
+		.protocol = from->protocol,
+		.ack = from->ack == 0 ? CW_ACK_RECEIVED : CW_ACK_DELIVERED,
+		.require_online = from->require_online,
+		.close_unknown = from->unknown == 0,
+		.max_noise = from->limits.max_noise,
+		.bytes_kept = from->limits.bytes_per_connection,
+	};
+}
+
+static unsigned dedup_window(const struct cw_daemon *d)
+{
+	unsigned longest = 0;
+	size_t i;
+
+	for (i = 0; i < d->protocol_count; i++)
+		if (d->protocols[i]->dedup_window_s > longest)
+			longest = d->protocols[i]->dedup_window_s;
+	return longest;
+}
+
+static int add_upstream(struct cw_daemon *d, const struct cw_config_upstream *u, struct cw_msg *msg)
+{
+	const struct cw_config *c = d->config;
+	struct cw_upstream_conf conf = {
+		.name = u->name,
+		.type = "mqtt",
+		.endpoint = u->endpoint,
+		.product_key = c->product_key,
+		.device_name = c->device_name,
+		.device_secret = c->device_secret,
+		.ca = u->tls.ca != NULL ? u->tls.ca : c->ca,
+		.certificate = u->tls.certificate,
+		.key = u->tls.key,
+		.verify = u->tls.verify,
+		.keep_alive_s = (unsigned)(u->keep_alive_ms / 1000),
+		.confirm_reply = u->confirm,
+		.ack_timeout_ms = (unsigned)u->ack_timeout_ms,
+		.queue_bytes = u->queue_bytes,
+		.queue_bytes_device = u->queue_bytes_device,
+		.in_flight = u->in_flight,
+		.rate_device_qos0 = u->rate_device_qos0,
+		.rate_device_qos1 = u->rate_device_qos1,
+		.rate_bridge = u->rate_bridge,
+		.login_rate = u->login_rate,
+		.login_batch = u->login_batch,
+		.max_devices = u->max_devices,
+		.retry_min_ms = (unsigned)u->retry_min_ms,
+		.retry_max_ms = (unsigned)u->retry_max_ms,
+		.qos = (int)u->qos,
+		.post_version = 1,
+		.dedup_window_s = dedup_window(d),
+	};
+
+	return cw_bridge_add_upstream(d->bridge, &conf, msg);
+}
+
+int cw_daemon_add_upstreams(struct cw_daemon *d, struct cw_msg *msg)
+{
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < d->config->upstreams.count && rc == 0; i++)
+		rc = add_upstream(d, cw_conf_item(&d->config->upstreams, struct cw_config_upstream, i), msg);
+	for (i = 0; i < d->config->routes.count && rc == 0; i++) {
+		const struct cw_config_route *r = cw_conf_item(&d->config->routes, struct cw_config_route, i);
+
+		rc = cw_bridge_add_route(d->bridge, r->product_key, r->upstream, msg);
+	}
+	return rc;
+}
+
+int cw_daemon_warn_file_mode(const char *path)
+{
+	struct stat st;
+	char text[1400];
+
+	if (stat(path, &st) != 0 || (st.st_mode & 0007) == 0)
+		return 0;
+	(void)snprintf(text, sizeof(text), "everybody on this machine can read it; run: chmod o-rwx %s", path);
+	cw_log(conf_warning, text, CW_LS("file", path));
+	return 1;
+}

@@ -1,0 +1,313 @@
+/*
+ * attach.c - from "who is this?" on a worker to the bridge and back.
+ *
+ * worker: gw_ask() mails an ask; control: looks the identity up or attaches it, fills
+ * the ask and mails it back; worker: on_answer() tells the decoder. The worker may
+ * have lost the session meanwhile: then it says `left` at once. On the control loop
+ * a device is owned by a tie, known to the worker by its number; a `left` for a
+ * number that is gone is ignored, so crossing mails are harmless.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/stat.h"
+#include "gateway/gateway_impl.h"
+
+/* One log line a minute for each unknown identity (by hash). */
+#define UNKNOWN_LOG_MS 60000u
+
+/* ---- ties (control loop) -------------------------------------------------------- */
+
+static struct tie *find_tie(struct cw_gateway *g, uint64_t id)
+{
+	struct cw_map_node *n = cw_map_find(&g->ties, &id, sizeof(id));
+
+	return n == NULL ? NULL : cw_container_of(n, struct tie, node);
+}
+
+static void free_tie(struct tie *t)
+{
+	cw_map_remove(&t->gateway->ties, &t->node);
+	cw_free(t);
+}
+
+static void free_ask(struct ask *k)
+{
+	cw_free(k->found);
+	cw_free(k->settings);
+	cw_free(k);
+}
+
+void cw_gateway_drop_ties(struct cw_gateway *g)
+{
+	struct cw_map_node *n, *next;
+
+	cw_map_each_safe(n, next, &g->ties) {
+		struct tie *t = cw_container_of(n, struct tie, node);
+
+		if (t->device != NULL)
+			cw_bridge_left(g->conf.bridge, t->device, t);
+		else
+			cw_bridge_attach_cancel(&t->attach);
+		if (t->ask != NULL)
+			free_ask(t->ask);
+		free_tie(t);
+	}
+}
+
+struct left {
+	struct cw_mail mail;
+	struct cw_gateway *gateway;
+	uint64_t tie;
+};
+
+static void send_back(struct ask *k, int refused);
+
+static void on_left(struct cw_mail *mail)
+{
+	struct left *m = cw_container_of(mail, struct left, mail);
+	struct tie *t = find_tie(m->gateway, m->tie);
+
+	if (t != NULL) {
+		if (t->device != NULL)
+			cw_bridge_left(m->gateway->conf.bridge, t->device, t);
+		else
+			cw_bridge_attach_cancel(&t->attach);
+		if (t->ask != NULL) /* overtaken while it waited */
+			send_back(t->ask, CW_REFUSED_LATER);
+		free_tie(t);
+	}
+	cw_free(m);
+}
+
+void gw_post_left(struct gw_worker *gw, uint64_t tie)
+{
+	struct left *m = cw_alloc(sizeof(*m));
+
+	/* Without this mail the directory would believe in a dead session for ever. */
+	cw_invariant(m != NULL);
+	m->gateway = gw->gateway;
+	m->tie = tie;
+	cw_post(gw->gateway->conf.control, &m->mail, on_left);
+}
+
+/* ---- the answer (worker) ----------------------------------------------------------- */
+
+static struct attachee *new_attachee(struct link *l, struct ask *k)
+{
+	struct attachee *a = cw_zalloc(sizeof(*a));
+	struct cw_msg msg;
+
+	if (a == NULL)
+		return NULL;
+	a->up = k->up;
+	a->tie = k->tie;
+	if (k->settings != NULL &&
+	    cw_runner_settings(l->gw->runners[l->binding->protocol_index], cw_bytes_of(k->settings, k->settings_len), &a->conf, &msg) < 0)
+		cw_log(conf_warning, msg.text, CW_LB("device", k->identity, k->identity_len));
+	return a;
+}
+
+static void tell_identified(struct link *l, struct ask *k)
+{
+	const char *pk = k->found, *dn = k->found + k->product_key_len + 1;
+	struct cw_bytes saved = cw_bytes_of(dn + k->device_name_len + 1, k->saved_len);
+	struct cw_bytes identity = cw_bytes_of(k->identity, k->identity_len);
+	struct attachee *a = NULL;
+	struct cw_rdevice *dev;
+
+	if (!k->lookup) {
+		a = new_attachee(l, k);
+		if (a == NULL) {
+			gw_post_left(l->gw, k->tie);
+			cw_conn_refused(l->conn, identity, CW_REFUSED_LATER);
+			return;
+		}
+		a->next = l->attached;
+		l->attached = a;
+		cw_session_identified(l->net);
+		gw_trace_attach(l, k->identity);
+	}
+	if (cw_conn_identified(l->conn, identity, pk, dn, saved, !k->lookup, a == NULL ? NULL : a->conf, a, &dev) < 0) {
+		if (a != NULL) {
+			l->attached = a->next;
+			cw_free(a);
+			gw_post_left(l->gw, k->tie);
+		}
+		cw_conn_refused(l->conn, identity, CW_REFUSED_LATER);
+		return;
+	}
+}
+
+static void tell_refused(struct link *l, struct ask *k)
+{
+	cw_conn_refused(l->conn, cw_bytes_of(k->identity, k->identity_len), k->refused);
+	if (k->refused == CW_REFUSED_UNKNOWN && l->binding->close_unknown)
+		gw_link_close(l, UNKNOWN_CLOSE_MS, CW_EAUTH, "unknown device");
+}
+
+static void on_answer(struct cw_mail *mail)
+{
+	struct ask *k = cw_container_of(mail, struct ask, mail);
+	struct link *l = gw_link_find(k->gw, k->session);
+
+	if (l == NULL || l->closing) {
+		if (l != NULL)
+			l->asking = 0;
+		if (k->refused == 0 && !k->lookup)
+			gw_post_left(k->gw, k->tie);
+		free_ask(k);
+		return;
+	}
+	l->asking = 0;
+	if (k->refused == 0)
+		tell_identified(l, k);
+	else
+		tell_refused(l, k);
+	free_ask(k);
+	gw_link_continue(l);
+}
+
+/* ---- the question (control loop) ------------------------------------------------------ */
+
+static void log_unknown(struct cw_gateway *g, struct ask *k)
+{
+	uint64_t now = cw_clock_ms();
+	uint64_t *last = &g->unknown_logged_ms[cw_hash(k->identity, k->identity_len) % 256];
+
+	if (*last != 0 && now - *last < UNKNOWN_LOG_MS)
+		return;
+	*last = now;
+	cw_log(device_unknown, "add it to devices.conf and reload", CW_LB("identity", k->identity, k->identity_len),
+	       CW_LS("listener", k->binding->name), CW_LS("then", k->binding->close_unknown ? "closed" : "kept"));
+}
+
+static void send_back(struct ask *k, int refused)
+{
+	k->refused = refused;
+	if (refused == CW_REFUSED_UNKNOWN)
+		log_unknown(k->gw->gateway, k);
+	cw_post(k->gw->worker, &k->mail, on_answer);
+}
+
+/* What the decoder is told about the device: names and saved bytes, in one block. */
+static int fill_found(struct ask *k, const char *pk, const char *dn)
+{
+	struct cw_saver *saver = &k->gw->gateway->conf.saver;
+	struct cw_bytes saved = saver->get == NULL ? cw_bytes_of(NULL, 0) : saver->get(saver->ctx, k->identity, k->identity_len);
+
+	k->product_key_len = strlen(pk);
+	k->device_name_len = strlen(dn);
+	k->saved_len = saved.len;
+	k->found = cw_alloc(k->product_key_len + k->device_name_len + 2 + saved.len);
+	if (k->found == NULL)
+		return CW_ENOMEM;
+	memcpy(k->found, pk, k->product_key_len + 1);
+	memcpy(k->found + k->product_key_len + 1, dn, k->device_name_len + 1);
+	if (saved.len > 0)
+		memcpy(k->found + k->product_key_len + k->device_name_len + 2, saved.ptr, saved.len);
+	return 0;
+}
+
+static void fill_settings(struct ask *k, struct cw_bytes settings)
+{
+	struct cw_device_settings *ds = &k->gw->gateway->conf.device_settings;
+	struct cw_msg msg;
+
+	if (settings.len == 0 || ds->encode == NULL)
+		return;
+	if (ds->encode(ds->ctx, k->binding->protocol, k->binding->name, settings, &k->settings, &k->settings_len, &msg) < 0)
+		cw_log(conf_warning, msg.text, CW_LB("device", k->identity, k->identity_len), CW_LS("then", "the listener's settings are used"));
+}
+
+static void look_up(struct cw_gateway *g, struct ask *k)
+{
+	const struct cw_identity *id = cw_identities_find(cw_bridge_identities(g->conf.bridge), k->identity, k->identity_len);
+
+	if (id == NULL) {
+		cw_count(bridge, identify_unknown);
+		send_back(k, CW_REFUSED_UNKNOWN);
+		return;
+	}
+	send_back(k, fill_found(k, id->product_key, id->device_name) < 0 ? CW_REFUSED_LATER : 0);
+}
+
+static void on_attached(struct cw_attach *a, struct cw_device *d, int refused)
+{
+	struct tie *t = cw_container_of(a, struct tie, attach);
+	struct ask *k = t->ask;
+
+	t->ask = NULL;
+	if (refused != 0) {
+		free_tie(t);
+		send_back(k, refused);
+		return;
+	}
+	t->device = d;
+	k->tie = t->id;
+	k->up = cw_device_updevice(d);
+	if (fill_found(k, cw_device_product_key(d), cw_device_name(d)) < 0) {
+		t->device = NULL;
+		cw_bridge_left(t->gateway->conf.bridge, d, t);
+		free_tie(t);
+		send_back(k, CW_REFUSED_LATER);
+		return;
+	}
+	fill_settings(k, cw_device_settings(d));
+	send_back(k, 0);
+}
+
+static void on_ask(struct cw_mail *mail)
+{
+	struct ask *k = cw_container_of(mail, struct ask, mail);
+	struct cw_gateway *g = k->gw->gateway;
+	struct tie *t;
+
+	if (k->lookup) {
+		look_up(g, k);
+		return;
+	}
+	t = cw_zalloc(sizeof(*t));
+	if (t == NULL) {
+		send_back(k, CW_REFUSED_LATER);
+		return;
+	}
+	t->gateway = g;
+	t->gw = k->gw;
+	t->id = ++g->next_tie;
+	t->session = k->session;
+	t->ask = k;
+	if (cw_map_add(&g->ties, &t->node, &t->id, sizeof(t->id)) < 0) {
+		cw_free(t);
+		send_back(k, CW_REFUSED_LATER);
+		return;
+	}
+	t->attach = (struct cw_attach){
+		.identity = k->identity,
+		.identity_len = k->identity_len,
+		.owner = t,
+		.max_outstanding = k->binding->protocol->max_outstanding,
+		.require_online = k->binding->require_online,
+		.done = on_attached,
+	};
+	cw_bridge_attach(g->conf.bridge, &t->attach);
+}
+
+int gw_ask(struct link *l, const struct cw_identify *who)
+{
+	struct ask *k = cw_zalloc(sizeof(*k) + who->identity.len + 1);
+
+	if (k == NULL)
+		return CW_ENOMEM;
+	k->gw = l->gw;
+	k->session = l->id;
+	k->binding = l->binding;
+	k->lookup = (who->flags & CW_IDENTIFY_LOOKUP) != 0;
+	k->identity_len = who->identity.len;
+	memcpy(k->identity, who->identity.ptr, who->identity.len);
+	l->asking = 1;
+	cw_post(l->gw->gateway->conf.control, &k->mail, on_ask);
+	return 0;
+}

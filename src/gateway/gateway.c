@@ -1,0 +1,378 @@
+/* gateway.c - see gateway.h: workers' decoders, listeners with their bindings, start and stop. */
+#include "gateway/gateway.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "gateway/gateway_impl.h"
+
+/* ---- making -------------------------------------------------------------------- */
+
+int cw_gateway_new(const struct cw_gateway_conf *conf, struct cw_gateway **ret_gateway, struct cw_msg *msg)
+{
+	struct cw_gateway *g = cw_zalloc(sizeof(*g));
+	unsigned i;
+
+	if (g == NULL)
+		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	g->conf = *conf;
+	cw_list_init(&g->traces);
+	g->workers = cw_calloc(conf->worker_count, sizeof(*g->workers));
+	g->checkers = cw_calloc(conf->protocol_count, sizeof(struct cw_runner *));
+	if (g->workers == NULL || g->checkers == NULL) {
+		cw_free(g->workers);
+		cw_free(g->checkers);
+		cw_free(g);
+		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	}
+	for (i = 0; i < conf->worker_count; i++) {
+		struct gw_worker *gw = &g->workers[i];
+
+		gw->gateway = g;
+		gw->worker = conf->workers[i];
+		gw->index = i;
+		cw_list_init(&gw->stalled);
+		cw_list_init(&gw->spare_tickets);
+		cw_list_init(&gw->attachments);
+		cw_list_init(&gw->taps);
+	}
+	*ret_gateway = g;
+	return 0;
+}
+
+static int start_worker(struct gw_worker *gw, struct cw_msg *msg)
+{
+	const struct cw_gateway_conf *conf = &gw->gateway->conf;
+	size_t i, n = cw_bridge_upstream_count(conf->bridge);
+	int rc;
+
+	gw->runners = cw_calloc(conf->protocol_count, sizeof(struct cw_runner *));
+	if (gw->runners == NULL)
+		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	for (i = 0; i < conf->protocol_count; i++) {
+		rc = cw_runner_new(conf->protocols[i], gw->worker, &gw->runners[i], msg);
+		if (rc < 0)
+			return rc;
+	}
+	for (i = 0; i < n && i < UPSTREAM_WATCHES; i++) {
+		gw->rooms[i].gw = gw;
+		gw->rooms[i].watch.w = gw->worker;
+		gw->rooms[i].watch.on_room = gw_on_room;
+		cw_bridge_watch(conf->bridge, i, &gw->rooms[i].watch);
+	}
+	return 0;
+}
+
+int cw_gateway_start(struct cw_gateway *g, struct cw_msg *msg)
+{
+	unsigned w;
+	size_t i;
+	int rc;
+
+	for (i = 0; i < g->conf.protocol_count; i++) {
+		rc = cw_runner_new(g->conf.protocols[i], g->conf.control, &g->checkers[i], msg);
+		if (rc < 0)
+			return rc;
+	}
+	for (w = 0; w < g->conf.worker_count; w++) {
+		rc = start_worker(&g->workers[w], msg);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* ---- bindings ---------------------------------------------------------------------- */
+
+static int find_protocol(struct cw_gateway *g, const char *name, size_t *ret_index, struct cw_msg *msg)
+{
+	char known[256] = "";
+	size_t i, at = 0;
+
+	for (i = 0; i < g->conf.protocol_count; i++) {
+		if (strcmp(g->conf.protocols[i]->name, name) == 0) {
+			*ret_index = i;
+			return 0;
+		}
+		if (at < sizeof(known) - 40)
+			at += (size_t)snprintf(known + at, sizeof(known) - at, "%s%s", i == 0 ? "" : ", ", g->conf.protocols[i]->name);
+	}
+	return cw_fail(msg, CW_ECONF, "protocol \"%s\" is not loaded; there are: %s", name, known[0] == '\0' ? "none" : known);
+}
+
+static void free_binding(struct binding *b)
+{
+	unsigned i;
+
+	for (i = 0; b->confs != NULL && i < b->gateway->conf.worker_count; i++)
+		cw_runner_settings_free(b->gateway->workers[i].runners[b->protocol_index], b->confs[i]);
+	cw_free(b->confs);
+	cw_free(b->settings);
+	cw_free(b);
+}
+
+/*
+ * The plugin's form of the settings for every worker. Made on the control loop: settings() may not touch
+ * anything but its arguments, so the thread does not matter until the pointer is handed out.
+ */
+static int make_confs(struct binding *b, struct cw_msg *msg)
+{
+	struct cw_gateway *g = b->gateway;
+	struct cw_bytes settings = cw_bytes_of(b->settings, b->settings_len);
+	unsigned i;
+	int rc;
+
+	b->confs = cw_calloc(g->conf.worker_count, sizeof(void *));
+	if (b->confs == NULL)
+		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	for (i = 0; i < g->conf.worker_count; i++) {
+		rc = cw_runner_settings(g->workers[i].runners[b->protocol_index], settings, &b->confs[i], msg);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int new_binding(struct cw_gateway *g, const struct cw_gateway_listener *l, struct binding **ret_binding, struct cw_msg *msg)
+{
+	struct binding *b = cw_zalloc(sizeof(*b));
+	int rc;
+
+	if (b == NULL)
+		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	b->gateway = g;
+	(void)snprintf(b->name, sizeof(b->name), "%s", l->net.name);
+	b->ack = l->ack;
+	b->require_online = l->require_online;
+	b->close_unknown = l->close_unknown;
+	b->max_noise = l->max_noise;
+	b->bytes_kept = l->bytes_kept;
+	rc = find_protocol(g, l->protocol, &b->protocol_index, msg);
+	if (rc < 0)
+		goto err_binding;
+	b->protocol = g->conf.protocols[b->protocol_index];
+	rc = CW_ECONF;
+	if (l->net.transport == CW_TRANSPORT_UDP && (b->protocol->caps & CW_CAP_DATAGRAM) == 0) {
+		(void)cw_fail(msg, rc, "protocol \"%s\" does not work over UDP", l->protocol);
+		goto err_binding;
+	}
+	b->settings = cw_memdup(l->settings.ptr, l->settings.len);
+	b->settings_len = l->settings.len;
+	rc = b->settings == NULL ? cw_fail(msg, CW_ENOMEM, "out of memory") : make_confs(b, msg);
+	if (rc < 0)
+		goto err_binding;
+	b->next = g->bindings;
+	g->bindings = b;
+	*ret_binding = b;
+	return 0;
+err_binding:
+	free_binding(b);
+	return rc;
+}
+
+/* ---- listeners ------------------------------------------------------------------------ */
+
+static struct bound *find_bound(struct cw_gateway *g, const char *name, size_t *ret_index)
+{
+	size_t i;
+
+	for (i = 0; i < g->bound_count; i++) {
+		if (strcmp(g->bound[i]->name, name) == 0) {
+			if (ret_index != NULL)
+				*ret_index = i;
+			return g->bound[i];
+		}
+	}
+	return NULL;
+}
+
+static int bind_listener(struct cw_gateway *g, const struct cw_gateway_listener *l, struct bound *bd, struct cw_msg *msg)
+{
+	struct cw_listener_env env = {
+		.home = g->conf.control,
+		.workers = g->conf.workers,
+		.count = g->conf.worker_count,
+		.ops = &gw_session_ops,
+		.arg = bd,
+	};
+	struct binding *b;
+	int rc = new_binding(g, l, &b, msg);
+
+	if (rc < 0)
+		return rc;
+	bd->gateway = g;
+	(void)snprintf(bd->name, sizeof(bd->name), "%s", l->net.name);
+	atomic_store_explicit(&bd->current, b, memory_order_release);
+	return cw_listener_new(&l->net, &env, msg, &bd->listener);
+}
+
+int cw_gateway_add_listener(struct cw_gateway *g, const struct cw_gateway_listener *l, struct cw_msg *msg)
+{
+	struct bound *bd;
+	int rc;
+
+	if (g->bound_count == LISTENERS_MOST)
+		return cw_fail(msg, CW_ELIMIT, "more than %d listeners", LISTENERS_MOST);
+	bd = cw_zalloc(sizeof(*bd));
+	if (bd == NULL)
+		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	rc = bind_listener(g, l, bd, msg);
+	if (rc < 0) {
+		cw_msg_wrap(msg, "listener \"%s\"", l->net.name);
+		cw_free(bd);
+		return rc;
+	}
+	g->bound[g->bound_count++] = bd;
+	return 0;
+}
+
+static int same_binding(const struct binding *b, const struct cw_gateway_listener *l)
+{
+	return b->ack == l->ack && b->require_online == l->require_online && b->close_unknown == l->close_unknown &&
+	       b->max_noise == l->max_noise && b->bytes_kept == l->bytes_kept && b->settings_len == l->settings.len &&
+	       memcmp(b->settings, l->settings.ptr, b->settings_len) == 0;
+}
+
+int cw_gateway_update_listener(struct cw_gateway *g, const struct cw_gateway_listener *l, struct cw_msg *msg)
+{
+	struct bound *bd = find_bound(g, l->net.name, NULL);
+	struct binding *b;
+	int rc;
+
+	if (bd == NULL)
+		return CW_ENOENT;
+	b = atomic_load_explicit(&bd->current, memory_order_relaxed);
+	if (strcmp(b->protocol->name, l->protocol) != 0)
+		return CW_EINVAL;
+	rc = cw_listener_update(bd->listener, &l->net, msg);
+	if (rc < 0 || same_binding(b, l))
+		return rc;
+	/* The new settings' plugin form is made here; the workers' runners are shared with running code only by pointer. */
+	rc = new_binding(g, l, &b, msg);
+	if (rc < 0)
+		return rc;
+	atomic_store_explicit(&bd->current, b, memory_order_release);
+	return 0;
+}
+
+static void on_listener_gone(void *arg)
+{
+	struct bound *bd = arg;
+	struct cw_gateway *g = bd->gateway;
+
+	cw_free(bd);
+	if (--g->closing_listeners == 0 && g->stopped != NULL)
+		g->stopped(g->stopped_arg);
+}
+
+static void close_bound(struct cw_gateway *g, size_t i, const char *reason)
+{
+	struct bound *bd = g->bound[i];
+
+	g->bound[i] = g->bound[--g->bound_count];
+	g->closing_listeners++;
+	cw_listener_close(bd->listener, CW_ECLOSED, reason, on_listener_gone, bd);
+}
+
+void cw_gateway_close_listener(struct cw_gateway *g, const char *name)
+{
+	size_t i;
+
+	if (find_bound(g, name, &i) != NULL)
+		close_bound(g, i, "the listener was removed from the configuration");
+}
+
+size_t cw_gateway_listener_count(const struct cw_gateway *g)
+{
+	return g->bound_count;
+}
+
+const struct cw_listener *cw_gateway_listener(const struct cw_gateway *g, size_t i, const char **ret_protocol)
+{
+	*ret_protocol = atomic_load_explicit(&g->bound[i]->current, memory_order_relaxed)->protocol->name;
+	return g->bound[i]->listener;
+}
+
+uint64_t cw_gateway_plugin_counter(const struct cw_gateway *g, size_t protocol, size_t counter)
+{
+	uint64_t sum = 0;
+	unsigned w;
+
+	for (w = 0; w < g->conf.worker_count; w++) {
+		size_t n;
+		const uint64_t *counters = cw_runner_counters(g->workers[w].runners[protocol], &n);
+
+		if (counter < n)
+			sum += __atomic_load_n(&counters[counter], __ATOMIC_RELAXED);
+	}
+	return sum;
+}
+
+/* ---- stopping ----------------------------------------------------------------------------- */
+
+void cw_gateway_stop_accepting(struct cw_gateway *g)
+{
+	size_t i;
+
+	for (i = 0; i < g->bound_count; i++)
+		cw_listener_stop(g->bound[i]->listener);
+}
+
+void cw_gateway_stop(struct cw_gateway *g, void (*done)(void *arg), void *arg)
+{
+	g->stopped = done;
+	g->stopped_arg = arg;
+	g->closing_listeners++;
+	while (g->bound_count > 0)
+		close_bound(g, g->bound_count - 1, "the gateway stops");
+	if (--g->closing_listeners == 0)
+		done(arg);
+}
+
+void cw_gateway_worker_fini(struct cw_gateway *g, unsigned index)
+{
+	struct gw_worker *gw = &g->workers[index];
+	struct binding *b;
+	size_t i;
+
+	cw_invariant(gw->links.count == 0);
+	gw_trace_fini(gw);
+	gw_ingest_fini(gw);
+	cw_map_fini(&gw->links);
+	for (b = g->bindings; b != NULL; b = b->next) {
+		cw_runner_settings_free(gw->runners[b->protocol_index], b->confs[index]);
+		b->confs[index] = NULL;
+	}
+	for (i = 0; gw->runners != NULL && i < g->conf.protocol_count; i++)
+		cw_runner_free(gw->runners[i]);
+	cw_free(gw->runners);
+	gw->runners = NULL;
+}
+
+void cw_gateway_free(struct cw_gateway *g)
+{
+	size_t i;
+
+	if (g == NULL)
+		return;
+	while (g->bindings != NULL) {
+		struct binding *b = g->bindings;
+
+		g->bindings = b->next;
+		cw_free(b->confs);
+		cw_free(b->settings);
+		cw_free(b);
+	}
+	for (i = 0; i < g->conf.worker_count; i++)
+		cw_invariant(g->workers[i].runners == NULL);
+	for (i = 0; i < g->conf.protocol_count; i++)
+		cw_runner_free(g->checkers[i]);
+	cw_invariant(cw_list_empty(&g->traces));
+	cw_invariant(g->ties.count == 0);
+	cw_map_fini(&g->ties);
+	cw_free(g->checkers);
+	cw_free(g->workers);
+	cw_free(g);
+}

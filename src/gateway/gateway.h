@@ -1,0 +1,110 @@
+/*
+ * gateway.h - joins the two sides: sessions and decoders on the workers, the bridge on the control loop.
+ *
+ * The only module that knows both. What crosses is mail: questions who a session is,
+ * parcels, commands, settles. Between threads a session is a number (cw_session_id),
+ * never a pointer.
+ *
+ * Life: new -> start (before the workers run) -> add_listener, any time -> stop -> free.
+ * All calls on the control loop.
+ */
+#ifndef CW_GATEWAY_GATEWAY_H
+#define CW_GATEWAY_GATEWAY_H
+
+#include "base/err.h"
+#include "bridge/bridge.h"
+#include "causeway/plugin.h"
+#include "net/listener.h"
+
+struct cw_gateway;
+
+/* When a device is answered; the decoder never knows. */
+enum cw_ack { CW_ACK_RECEIVED, CW_ACK_DELIVERED };
+
+/* Keeps what decoders save for a device beyond a connection; a module below implements it. Called on the control loop. */
+struct cw_saver {
+	void *ctx;
+	/* The saved bytes of an identity, lent until the next call; empty when none. */
+	struct cw_bytes (*get)(void *ctx, const char *identity, size_t len);
+	void (*put)(void *ctx, const char *identity, size_t len, struct cw_bytes state);
+};
+
+/* Turns the settings {} of a devices.conf entry into encoded settings on top of the listener's. */
+struct cw_device_settings {
+	void *ctx;
+	/* 0 and bytes to be freed with cw_free(), or an error with a sentence. */
+	int (*encode)(void *ctx, const struct cw_plugin_desc *protocol, const char *listener, struct cw_bytes device_settings,
+	              uint8_t **ret_bytes, size_t *ret_len, struct cw_msg *msg);
+};
+
+struct cw_gateway_conf {
+	struct cw_worker *control;
+	struct cw_worker **workers;
+	unsigned worker_count;
+	struct cw_bridge *bridge;
+	struct cw_saver saver;
+	struct cw_device_settings device_settings;
+	const struct cw_plugin_desc **protocols; /* all that are loaded; lent */
+	size_t protocol_count;
+	const char *attach_dir;    /* where attachments go; NULL: refused */
+	uint64_t attach_most;      /* bytes of one attachment */
+};
+
+struct cw_gateway_listener {
+	struct cw_listener_conf net;
+	const char *protocol;
+	struct cw_bytes settings;   /* encoded, checked */
+	enum cw_ack ack;
+	int require_online;
+	int close_unknown;          /* close an unknown device after 5 s */
+	uint64_t max_noise, bytes_kept; /* limits of one connection */
+};
+
+int cw_gateway_new(const struct cw_gateway_conf *conf, struct cw_gateway **ret_gateway, struct cw_msg *msg);
+/* Make the decoders of every worker; before the workers run. */
+int cw_gateway_start(struct cw_gateway *g, struct cw_msg *msg);
+/* Bind and serve. Errors name the listener. */
+int cw_gateway_add_listener(struct cw_gateway *g, const struct cw_gateway_listener *l, struct cw_msg *msg);
+/* Apply what a reload changed: new connections see it. CW_ENOENT: no such listener; CW_EINVAL: needs to be closed and made anew. */
+int cw_gateway_update_listener(struct cw_gateway *g, const struct cw_gateway_listener *l, struct cw_msg *msg);
+void cw_gateway_close_listener(struct cw_gateway *g, const char *name);
+size_t cw_gateway_listener_count(const struct cw_gateway *g);
+/* i-th listener, for status; *ret_protocol is its protocol's name. */
+const struct cw_listener *cw_gateway_listener(const struct cw_gateway *g, size_t i, const char **ret_protocol);
+/* Counter number `counter` of protocol number `protocol` (as in the configuration's order), summed over the workers. */
+uint64_t cw_gateway_plugin_counter(const struct cw_gateway *g, size_t protocol, size_t counter);
+/* No new connections; those that are there go on. */
+void cw_gateway_stop_accepting(struct cw_gateway *g);
+/* Close everything; `done` runs on the control loop when the last session is gone. */
+void cw_gateway_stop(struct cw_gateway *g, void (*done)(void *arg), void *arg);
+/* After `done`, when the workers' last mails have been taken: drop what still waits for the bridge. */
+void cw_gateway_drop_ties(struct cw_gateway *g);
+/* On worker `index`, from its stopping callback: let go what lives on that loop. */
+void cw_gateway_worker_fini(struct cw_gateway *g, unsigned index);
+/* After the workers have been joined. */
+void cw_gateway_free(struct cw_gateway *g);
+
+/* The operations to hand to cw_bridge_new(). */
+extern const struct cw_owner_ops cw_gateway_owner_ops;
+
+/* The session that is the way to a device, for status: worker, session id; 0 when none. */
+int cw_gateway_session_of(const struct cw_device *d, unsigned *ret_worker, uint64_t *ret_session);
+
+/*
+ * Follow one identity, now and on its later connections, until cw_gateway_trace_stop(). Lines arrive on the
+ * control loop; when they come faster than they are taken, some are left out and `missed` says how many.
+ */
+struct cw_trace;
+struct cw_trace_line {
+	int64_t utc_ms;
+	const char *what;       /* in, out, refused, noise, settled, command, answered, line, online, offline, leave, closed, attached */
+	const char *text;       /* may be empty */
+	int64_t number;
+	struct cw_bytes bytes;  /* of in, out, refused, noise */
+	unsigned missed;
+};
+typedef void (*cw_trace_fn)(void *arg, const struct cw_trace_line *line);
+int cw_gateway_trace(struct cw_gateway *g, const char *identity, cw_trace_fn on_line, void *arg, struct cw_trace **ret_trace);
+void cw_gateway_trace_stop(struct cw_trace *t);
+
+#endif

@@ -1,0 +1,190 @@
+/*
+ * gateway_impl.h - what the files of this module share; nobody else includes it.
+ *
+ * On a worker: a `link` is one session with its connection to the decoder, an
+ * `attachee` one device on it. On the control loop: a `tie` is the owner that the
+ * bridge knows; worker and control name it by number, so that mails may cross.
+ */
+#ifndef CW_GATEWAY_GATEWAY_IMPL_H
+#define CW_GATEWAY_GATEWAY_IMPL_H
+
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "gateway/gateway.h"
+#include "plugin/runner.h"
+
+#define LISTENERS_MOST 64
+#define UPSTREAM_WATCHES 16
+#define UNKNOWN_CLOSE_MS 5000u
+
+/* One listener's rules, as sessions see them. Never changed; a reload makes another. Kept until the gateway ends. */
+struct binding {
+	struct binding *next;
+	struct cw_gateway *gateway;
+	const struct cw_plugin_desc *protocol;
+	size_t protocol_index;
+	char name[64];
+	enum cw_ack ack;
+	int require_online, close_unknown;
+	size_t max_noise, bytes_kept;
+	uint8_t *settings;
+	size_t settings_len;
+	void **confs; /* one per worker: the plugin's form of the settings */
+};
+
+struct bound {
+	struct cw_listener *listener;
+	struct binding *binding; /* for new sessions */
+	_Atomic(struct binding *) current;
+	struct cw_gateway *gateway;
+	char name[64];
+};
+
+/* Tells this worker when an upstream that was full has room. */
+struct room {
+	struct cw_upstream_watch watch;
+	struct gw_worker *gw;
+};
+
+struct gw_worker {
+	struct cw_gateway *gateway;
+	struct cw_worker *worker;
+	unsigned index;
+	struct cw_map links;          /* by session id */
+	struct cw_list stalled;       /* links with parcels that found no room */
+	struct cw_list spare_tickets;
+	struct cw_runner **runners;   /* one per protocol */
+	struct room rooms[UPSTREAM_WATCHES];
+	struct cw_list attachments;
+	uint64_t next_attachment;
+	struct cw_list taps;          /* identities that somebody follows */
+};
+
+struct attachee {
+	struct attachee *next;
+	struct cw_rdevice *rdev;
+	struct cw_updevice *up;
+	void *conf;      /* the device's own settings in the plugin's form, or NULL */
+	uint64_t tie;
+	uint8_t leaving; /* the decoder asked to detach it */
+};
+
+struct link {
+	struct cw_map_node node;
+	struct gw_worker *gw;
+	struct cw_session *net;
+	struct cw_conn *conn;
+	struct binding *binding;
+	uint64_t id;
+	struct attachee *attached;
+	struct cw_list tickets;   /* struct ticket with records on their way */
+	struct cw_list open;      /* struct ticket of the call under way */
+	struct cw_list stall;     /* gw->stalled */
+	struct cw_list parcels;   /* found no room */
+	struct cw_timer *closer;  /* a delayed close, heap */
+	struct attachee *again;   /* identify() of a device that is attached already */
+	struct tap *tap; /* somebody follows this session */
+	uint8_t asking;           /* an ask is at the control loop */
+	uint8_t closing;
+	uint8_t leaving; /* some attachee is */
+};
+
+struct ticket {
+	struct cw_list link;
+	struct link *of; /* NULL: the session is gone */
+	struct gw_worker *gw;
+	uint64_t number;
+	unsigned outstanding;
+	uint8_t worst;   /* CW_SETTLED_* */
+	uint8_t told;    /* the decoder has had its SETTLED */
+	uint8_t open;    /* the call that emits is not over */
+};
+
+/* Worker -> control -> worker: who is this? */
+struct ask {
+	struct cw_mail mail;
+	struct gw_worker *gw;
+	uint64_t session;
+	struct binding *binding;
+	int lookup;
+	/* the answer */
+	int refused;
+	uint64_t tie;
+	struct cw_updevice *up;
+	uint8_t *settings; /* owned, may be NULL */
+	size_t settings_len;
+	char *found;       /* owned: product key, NUL, device name, NUL, saved bytes */
+	size_t product_key_len, device_name_len, saved_len;
+	size_t identity_len;
+	char identity[];
+};
+
+/* Control: the owner of a device as the bridge sees it. */
+struct tie {
+	struct cw_map_node node;
+	struct cw_gateway *gateway;
+	struct gw_worker *gw;
+	uint64_t id, session;
+	struct cw_device *device;   /* NULL while the attach is open */
+	struct cw_attach attach;
+	struct ask *ask;            /* waits for the attach */
+};
+
+struct cw_gateway {
+	struct cw_gateway_conf conf;
+	struct gw_worker *workers;
+	struct binding *bindings;
+	struct bound *bound[LISTENERS_MOST];
+	size_t bound_count;
+	struct cw_runner **checkers; /* one per protocol, on the control loop: checks settings */
+	struct cw_map ties;
+	uint64_t next_tie;
+	size_t closing_listeners;
+	void (*stopped)(void *arg);
+	void *stopped_arg;
+	struct cw_list traces;
+	uint64_t next_trace;
+	atomic_int trace_lines; /* on their way from the workers */
+	uint64_t unknown_logged_ms[256];
+};
+
+/* link.c: sessions and the decoder's answers */
+extern const struct cw_session_ops gw_session_ops;
+struct link *gw_link_find(struct gw_worker *gw, uint64_t session);
+void gw_link_continue(struct link *l);         /* feed on if nothing holds */
+void gw_link_close(struct link *l, uint64_t delay_ms, int why, const char *reason);
+struct attachee *gw_attachee_find(struct link *l, uint64_t tie);
+void gw_attachee_drop(struct link *l, struct attachee *a, int tell_decoder); /* posts `left` */
+
+/* attach.c */
+int gw_ask(struct link *l, const struct cw_identify *who);
+void gw_post_left(struct gw_worker *gw, uint64_t tie);
+
+/* ingest.c */
+int gw_ingest(struct link *l, struct attachee *a, uint64_t ticket, struct cw_bytes record, const struct cw_record *rec);
+void gw_ingest_called(struct link *l);          /* the emitting call is over */
+void gw_ingest_gone(struct link *l);            /* the session is gone */
+void gw_on_room(struct cw_upstream_watch *watch);
+void gw_ingest_fini(struct gw_worker *gw);
+
+/* attachment.c */
+int gw_attachment_open(struct link *l, struct cw_rdevice *dev, const char *suffix, uint64_t *ret_attachment);
+int gw_attachment_write(struct link *l, uint64_t attachment, struct cw_bytes data);
+int gw_attachment_close(struct link *l, uint64_t attachment, int commit, char name[64]);
+void gw_attachments_gone(struct link *l); /* the session is gone: drop what it left open */
+
+/* dispatch.c */
+int gw_post_done(struct link *l, uint64_t id, int32_t code, struct cw_bytes reply);
+int gw_post_extend(struct link *l, uint64_t id, uint64_t delay_ms);
+int gw_post_save(struct link *l, struct cw_rdevice *dev, struct cw_bytes state);
+
+/* trace.c */
+void gw_trace_attach(struct link *l, const char *identity);
+void gw_trace_detach(struct link *l);
+void gw_trace_fini(struct gw_worker *gw);
+void gw_trace_bytes(struct link *l, const char *what, struct cw_bytes bytes);
+void gw_trace_text(struct link *l, const char *what, const char *text, int64_t number);
+
+#endif

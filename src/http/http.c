@@ -1,0 +1,518 @@
+/*
+ * http.c - see http.h.
+ *
+ * libmicrohttpd is driven by its epoll descriptor: uv_poll says when it has something to do, and
+ * after each MHD_run() the timer is set to what it asks for. A request whose answer is not there yet
+ * is suspended; resuming makes the library call on_request() again, which queues the answer. A
+ * suspended connection cannot be stopped, so close() resumes all of them first.
+ */
+#include "http/http.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/list.h"
+#include "base/mem.h"
+#include "loop/closing.h"
+
+#define STREAM_MAX   (4u << 20) /* bytes waiting for one stream's client */
+#define IDLE_SECONDS 120u       /* a silent connection is closed */
+
+struct cw_http {
+	struct cw_worker *worker;
+	struct cw_http_conf conf;
+	struct MHD_Daemon *daemon;
+	struct cw_closing closing;
+	uv_poll_t poll;
+	uv_timer_t timer;
+	uv_idle_t kick; /* runs MHD_run() soon after an answer given outside of it */
+	struct cw_list requests;
+	int stopping;
+	void (*closed)(void *arg);
+	void *closed_arg;
+	char address[64];
+	char unix_path[108]; /* empty: TCP */
+};
+
+enum req_state { REQ_BODY, REQ_HANDED, REQ_ANSWERED, REQ_STREAM };
+
+struct cw_http_req {
+	struct cw_list link;
+	struct cw_http *http;
+	struct MHD_Connection *conn;
+	struct MHD_Response *response; /* to be queued */
+	unsigned status;
+	enum req_state state;
+	int suspended, too_large, ended;
+	char *method, *path;
+	char *body;
+	size_t len, room;
+	char *out; /* a stream's bytes not yet taken */
+	size_t out_len, out_room;
+	void (*gone)(void *arg);
+	void *gone_arg;
+};
+
+/* ---- driving the library ---- */
+
+static void on_timer(uv_timer_t *timer);
+
+static void run(struct cw_http *h)
+{
+	MHD_UNSIGNED_LONG_LONG ms;
+
+	(void)MHD_run(h->daemon);
+	if (MHD_get_timeout(h->daemon, &ms) == MHD_YES)
+		(void)uv_timer_start(&h->timer, on_timer, ms, 0);
+	else
+		(void)uv_timer_stop(&h->timer);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	run(cw_container_of(timer, struct cw_http, timer));
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+	run(cw_container_of(poll, struct cw_http, poll));
+}
+
+static void on_kick(uv_idle_t *kick)
+{
+	(void)uv_idle_stop(kick);
+	run(cw_container_of(kick, struct cw_http, kick));
+}
+
+static void suspend(struct cw_http_req *req)
+{
+	if (!req->suspended) {
+		req->suspended = 1;
+		MHD_suspend_connection(req->conn);
+	}
+}
+
+static void resume(struct cw_http_req *req)
+{
+	if (req->suspended) {
+		req->suspended = 0;
+		MHD_resume_connection(req->conn);
+		if (!req->http->stopping)
+			(void)uv_idle_start(&req->http->kick, on_kick);
+	}
+}
+
+/* ---- requests ---- */
+
+static void req_free(struct cw_http_req *req)
+{
+	cw_list_remove(&req->link);
+	if (req->response != NULL)
+		MHD_destroy_response(req->response);
+	cw_free(req->method);
+	cw_free(req->path);
+	cw_free(req->body);
+	cw_free(req->out);
+	cw_free(req);
+}
+
+static struct cw_http_req *req_new(struct cw_http *h, struct MHD_Connection *conn, const char *method, const char *path)
+{
+	struct cw_http_req *req = cw_zalloc(sizeof(*req));
+
+	if (req == NULL)
+		return NULL;
+	req->http = h;
+	req->conn = conn;
+	req->method = cw_strdup(method);
+	req->path = cw_strdup(path);
+	cw_list_push_back(&h->requests, &req->link);
+	if (req->method == NULL || req->path == NULL) {
+		req_free(req);
+		return NULL;
+	}
+	return req;
+}
+
+static void take_body(struct cw_http_req *req, const char *data, size_t len)
+{
+	size_t room = req->room != 0 ? req->room : 1024;
+	char *grown;
+
+	if (req->too_large || req->len + len > req->http->conf.max_body) {
+		req->too_large = 1;
+		return;
+	}
+	while (room < req->len + len + 1)
+		room *= 2;
+	if (room != req->room) {
+		grown = cw_realloc(req->body, room);
+		if (grown == NULL) {
+			req->too_large = 1;
+			return;
+		}
+		req->body = grown;
+		req->room = room;
+	}
+	memcpy(req->body + req->len, data, len);
+	req->len += len;
+	req->body[req->len] = '\0';
+}
+
+static enum MHD_Result queue_answer(struct cw_http_req *req)
+{
+	enum MHD_Result rc = MHD_queue_response(req->conn, req->status, req->response);
+
+	MHD_destroy_response(req->response);
+	req->response = NULL;
+	return rc;
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method,
+                                  const char *version, const char *data, size_t *size, void **state)
+{
+	struct cw_http *h = cls;
+	struct cw_http_req *req = *state;
+
+	if (req == NULL) {
+		req = req_new(h, conn, method, url);
+		*state = req;
+		return req != NULL ? MHD_YES : MHD_NO;
+	}
+	if (*size != 0) {
+		take_body(req, data, *size);
+		*size = 0;
+		return MHD_YES;
+	}
+	if (req->state == REQ_BODY) {
+		req->state = REQ_HANDED;
+		if (req->too_large)
+			cw_http_reply(req, 413, "text/plain", "body too large\n", 15);
+		else
+			h->conf.handle(h->conf.arg, req);
+	}
+	if (req->response != NULL)
+		return queue_answer(req);
+	if (h->stopping)
+		return MHD_NO;
+	suspend(req);
+	return MHD_YES;
+}
+
+static void on_completed(void *cls, struct MHD_Connection *conn, void **state, enum MHD_RequestTerminationCode why)
+{
+	struct cw_http_req *req = *state;
+
+	if (req == NULL)
+		return;
+	*state = NULL;
+	if (req->gone != NULL)
+		req->gone(req->gone_arg);
+	req_free(req);
+}
+
+const char *cw_http_method(const struct cw_http_req *req)
+{
+	return req->method;
+}
+
+const char *cw_http_path(const struct cw_http_req *req)
+{
+	return req->path;
+}
+
+const char *cw_http_query(const struct cw_http_req *req, const char *name)
+{
+	return MHD_lookup_connection_value(req->conn, MHD_GET_ARGUMENT_KIND, name);
+}
+
+const char *cw_http_header(const struct cw_http_req *req, const char *name)
+{
+	return MHD_lookup_connection_value(req->conn, MHD_HEADER_KIND, name);
+}
+
+const char *cw_http_body(const struct cw_http_req *req, size_t *ret_len)
+{
+	*ret_len = req->len;
+	return req->body != NULL ? req->body : "";
+}
+
+void cw_http_on_gone(struct cw_http_req *req, void (*fn)(void *arg), void *arg)
+{
+	req->gone = fn;
+	req->gone_arg = arg;
+}
+
+static void answer_with(struct cw_http_req *req, unsigned status, const char *type, struct MHD_Response *response)
+{
+	req->status = status;
+	req->response = response;
+	if (response != NULL && type != NULL)
+		(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	resume(req);
+}
+
+void cw_http_reply(struct cw_http_req *req, unsigned status, const char *type, const void *body, size_t len)
+{
+	static char empty[1];
+
+	cw_invariant(req->state == REQ_HANDED);
+	req->state = REQ_ANSWERED;
+	req->gone = NULL;
+	/* The library's parameter lost its const; with MUST_COPY it only reads. */
+	answer_with(req, status, type, MHD_create_response_from_buffer(len, len != 0 ? (void *)(uintptr_t)body : empty,
+	                                                               MHD_RESPMEM_MUST_COPY));
+}
+
+/* ---- streams ---- */
+
+static ssize_t on_stream_read(void *cls, uint64_t pos, char *buf, size_t max)
+{
+	struct cw_http_req *req = cls;
+	size_t n = req->out_len < max ? req->out_len : max;
+
+	if (n == 0) {
+		if (req->ended || req->http->stopping)
+			return MHD_CONTENT_READER_END_OF_STREAM;
+		suspend(req);
+		return 0;
+	}
+	memcpy(buf, req->out, n);
+	req->out_len -= n;
+	memmove(req->out, req->out + n, req->out_len);
+	return (ssize_t)n;
+}
+
+void cw_http_stream(struct cw_http_req *req, const char *type)
+{
+	cw_invariant(req->state == REQ_HANDED);
+	req->state = REQ_STREAM;
+	answer_with(req, 200, type, MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, on_stream_read, req, NULL));
+	if (req->response != NULL)
+		(void)MHD_add_response_header(req->response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
+}
+
+int cw_http_stream_write(struct cw_http_req *req, const void *data, size_t len)
+{
+	size_t room = req->out_room != 0 ? req->out_room : 4096;
+	char *grown;
+
+	if (req->out_len + len > STREAM_MAX)
+		return CW_ELIMIT;
+	while (room < req->out_len + len)
+		room *= 2;
+	if (room != req->out_room) {
+		grown = cw_realloc(req->out, room);
+		if (grown == NULL)
+			return CW_ENOMEM;
+		req->out = grown;
+		req->out_room = room;
+	}
+	memcpy(req->out + req->out_len, data, len);
+	req->out_len += len;
+	resume(req);
+	return 0;
+}
+
+void cw_http_stream_end(struct cw_http_req *req)
+{
+	req->gone = NULL;
+	req->ended = 1;
+	resume(req);
+}
+
+/* ---- opening and closing ---- */
+
+static int parse_address(const char *text, struct sockaddr_storage *ret, struct cw_msg *msg)
+{
+	const char *colon = strrchr(text, ':');
+	char host[64], *end = NULL;
+	size_t n = colon != NULL ? (size_t)(colon - text) : sizeof(host);
+	long port = colon != NULL ? strtol(colon + 1, &end, 10) : -1;
+
+	if (n >= sizeof(host) || port < 0 || port > 65535 || *end != '\0' || colon[1] == '\0')
+		goto bad;
+	memcpy(host, text, n);
+	host[n] = '\0';
+	if (n > 2 && host[0] == '[' && host[n - 1] == ']') {
+		host[n - 1] = '\0';
+		if (uv_ip6_addr(host + 1, (int)port, (struct sockaddr_in6 *)(void *)ret) == 0)
+			return 0;
+	} else if (uv_ip4_addr(strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, (int)port,
+	                       (struct sockaddr_in *)(void *)ret) == 0) {
+		return 0;
+	}
+bad:
+	return cw_fail(msg, CW_ECONF, "address \"%s\": host:port with a numeric host is accepted", text);
+}
+
+/*
+ * A listening unix socket for programs of this machine, mode 0660. A socket that nobody listens on any more (a killed
+ * process left it) is taken over; one that somebody does is an error.
+ */
+static int open_unix(const char *path, int *ret_fd, struct cw_msg *msg)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	char dir[sizeof(un.sun_path)];
+	char *slash;
+	int fd, rc;
+
+	if (path[0] != '/' || strlen(path) >= sizeof(un.sun_path))
+		return cw_fail(msg, CW_ECONF, "unix:%s: an absolute path of at most %zu characters is accepted", path, sizeof(un.sun_path) - 1);
+	strcpy(un.sun_path, path);
+	strcpy(dir, path);
+	slash = strrchr(dir, '/');
+	*slash = '\0';
+	if (slash != dir)
+		(void)mkdir(dir, 0755);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return cw_fail(msg, cw_err_from_errno(errno), "unix:%s: %s", path, strerror(errno));
+	if (connect(fd, (struct sockaddr *)&un, sizeof(un)) == 0) {
+		close(fd);
+		return cw_fail(msg, CW_EEXIST, "unix:%s: another process listens there", path);
+	}
+	(void)unlink(path);
+	rc = bind(fd, (struct sockaddr *)&un, sizeof(un));
+	if (rc == 0)
+		rc = chmod(path, 0660);
+	if (rc == 0)
+		rc = listen(fd, 64);
+	if (rc != 0) {
+		rc = errno;
+		close(fd);
+		return cw_fail(msg, cw_err_from_errno(rc), "unix:%s: %s", path, strerror(rc));
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+static void note_address(struct cw_http *h)
+{
+	const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_LISTEN_FD);
+	struct sockaddr_storage ss = { 0 };
+	socklen_t len = sizeof(ss);
+	char host[INET6_ADDRSTRLEN] = "";
+
+	if (info == NULL || getsockname(info->listen_fd, (struct sockaddr *)&ss, &len) < 0)
+		return;
+	if (ss.ss_family == AF_INET6) {
+		const struct sockaddr_in6 *v6 = (const void *)&ss;
+
+		(void)uv_ip6_name(v6, host, sizeof(host));
+		(void)snprintf(h->address, sizeof(h->address), "[%s]:%u", host, ntohs(v6->sin6_port));
+	} else {
+		const struct sockaddr_in *v4 = (const void *)&ss;
+
+		(void)uv_ip4_name(v4, host, sizeof(host));
+		(void)snprintf(h->address, sizeof(h->address), "%s:%u", host, ntohs(v4->sin_port));
+	}
+}
+
+static void http_gone(struct cw_closing *closing)
+{
+	struct cw_http *h = cw_container_of(closing, struct cw_http, closing);
+	void (*closed)(void *arg) = h->closed;
+	void *arg = h->closed_arg;
+
+	cw_free(h);
+	if (closed != NULL)
+		closed(arg);
+}
+
+static int start_on_socket(struct cw_http *h, int fd)
+{
+	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, fd,
+	                             MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_TIMEOUT,
+	                             IDLE_SECONDS, MHD_OPTION_END);
+	if (h->daemon == NULL)
+		close(fd);
+	return h->daemon != NULL ? 0 : CW_EIO;
+}
+
+static int start_daemon(struct cw_http *h, const struct sockaddr_storage *ss)
+{
+	unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (ss->ss_family == AF_INET6 ? MHD_USE_IPv6 : 0);
+
+	h->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, h, MHD_OPTION_SOCK_ADDR, ss,
+	                             MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_TIMEOUT,
+	                             IDLE_SECONDS, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+	return h->daemon != NULL ? 0 : CW_EIO;
+}
+
+int cw_http_open(struct cw_worker *w, const struct cw_http_conf *conf, struct cw_http **ret_http, struct cw_msg *msg)
+{
+	struct sockaddr_storage ss = { 0 };
+	const union MHD_DaemonInfo *info;
+	const char *path = strncmp(conf->address, "unix:", 5) == 0 ? conf->address + 5 : NULL;
+	struct cw_http *h;
+	int fd = -1;
+	int rc = path != NULL ? open_unix(path, &fd, msg) : parse_address(conf->address, &ss, msg);
+
+	if (rc < 0)
+		return rc;
+	h = cw_zalloc(sizeof(*h));
+	if (h == NULL) {
+		if (fd >= 0)
+			close(fd);
+		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	}
+	h->worker = w;
+	h->conf = *conf;
+	cw_list_init(&h->requests);
+	cw_closing_init(&h->closing, http_gone);
+	if (path != NULL)
+		(void)snprintf(h->unix_path, sizeof(h->unix_path), "%s", path);
+	rc = path != NULL ? start_on_socket(h, fd) : start_daemon(h, &ss);
+	info = rc == 0 ? MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+	if (info == NULL || uv_poll_init(cw_worker_loop(w), &h->poll, info->epoll_fd) < 0) {
+		if (h->daemon != NULL)
+			MHD_stop_daemon(h->daemon);
+		cw_free(h);
+		return cw_fail(msg, CW_EIO, "cannot listen on %s: address in use or not ours", conf->address);
+	}
+	cw_closing_add(&h->closing, (uv_handle_t *)&h->poll);
+	(void)uv_timer_init(cw_worker_loop(w), &h->timer);
+	cw_closing_add(&h->closing, (uv_handle_t *)&h->timer);
+	(void)uv_idle_init(cw_worker_loop(w), &h->kick);
+	cw_closing_add(&h->closing, (uv_handle_t *)&h->kick);
+	(void)uv_poll_start(&h->poll, UV_READABLE, on_poll);
+	if (path == NULL)
+		note_address(h);
+	h->conf.address = NULL; /* was lent */
+	*ret_http = h;
+	return 0;
+}
+
+const char *cw_http_address(const struct cw_http *h)
+{
+	return h->address;
+}
+
+void cw_http_close(struct cw_http *h, void (*closed)(void *arg), void *arg)
+{
+	struct cw_list *e, *n;
+
+	h->closed = closed;
+	h->closed_arg = arg;
+	h->stopping = 1;
+	cw_list_each_safe(e, n, &h->requests)
+		resume(cw_container_of(e, struct cw_http_req, link));
+	(void)MHD_run(h->daemon); /* lets the resumed ones end */
+	(void)uv_poll_stop(&h->poll);
+	MHD_stop_daemon(h->daemon);
+	h->daemon = NULL;
+	if (h->unix_path[0] != '\0')
+		(void)unlink(h->unix_path);
+	cw_closing_close((uv_handle_t *)&h->poll);
+	cw_closing_close((uv_handle_t *)&h->timer);
+	cw_closing_close((uv_handle_t *)&h->kick);
+}

@@ -1,0 +1,59 @@
+/*
+ * http.h - an HTTP/1.1 server on a worker's loop: libmicrohttpd without threads of its own.
+ *
+ * Every request is collected whole (bounded body) and handed to one function, which answers now or
+ * later, once, or opens a stream of events. Waiting requests cost no polling: their connection is
+ * suspended. Everything happens on the worker's thread.
+ */
+#ifndef CW_HTTP_HTTP_H
+#define CW_HTTP_HTTP_H
+
+#include <stddef.h>
+
+#include "base/err.h"
+#include "loop/worker.h"
+
+struct cw_http;
+struct cw_http_req;
+
+/* A request is whole. `req` belongs to the server; it lives until answered, and its client is gone or served. */
+typedef void (*cw_http_fn)(void *arg, struct cw_http_req *req);
+
+struct cw_http_conf {
+	const char *address; /* "host:port", numeric host, port 0: any free one; or "unix:/path", mode 0660 */
+	size_t max_body;     /* a larger body is answered 413 */
+	cw_http_fn handle;
+	void *arg;
+};
+
+/* 0 or an error with a sentence. `conf` is copied. */
+int cw_http_open(struct cw_worker *w, const struct cw_http_conf *conf, struct cw_http **ret_http, struct cw_msg *msg);
+/* The bound address, "host:port". */
+const char *cw_http_address(const struct cw_http *h);
+/* End every request and stream, close; `closed` runs when the last handle is gone and the server is freed. */
+void cw_http_close(struct cw_http *h, void (*closed)(void *arg), void *arg);
+
+/* Of the request; all texts are lent and live as long as it. */
+const char *cw_http_method(const struct cw_http_req *req);
+const char *cw_http_path(const struct cw_http_req *req); /* percent-decoded, without the query */
+const char *cw_http_query(const struct cw_http_req *req, const char *name); /* NULL: not there */
+const char *cw_http_header(const struct cw_http_req *req, const char *name);
+const char *cw_http_body(const struct cw_http_req *req, size_t *ret_len);
+
+/*
+ * Told when a request that waits, or a stream, ends without the owner's doing (the client left, the server
+ * closes). Not called after cw_http_reply(). A later call replaces the earlier; fn NULL: nobody.
+ */
+void cw_http_on_gone(struct cw_http_req *req, void (*fn)(void *arg), void *arg);
+
+/* Answer, once. The body is copied. `type` NULL: no Content-Type. Afterwards the caller lets go of req. */
+void cw_http_reply(struct cw_http_req *req, unsigned status, const char *type, const void *body, size_t len);
+
+/* Answer 200 and keep the connection open for what follows. */
+void cw_http_stream(struct cw_http_req *req, const char *type);
+/* Append to a stream. 0; CW_ELIMIT: the client reads too slowly, nothing was added; CW_ENOMEM. */
+int cw_http_stream_write(struct cw_http_req *req, const void *data, size_t len);
+/* No more will come. Afterwards the caller lets go of req. */
+void cw_http_stream_end(struct cw_http_req *req);
+
+#endif

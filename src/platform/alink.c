@@ -1,0 +1,332 @@
+/* alink.c - the way up: records and the gateway's own requests as JSON. The way down is alink_down.c. */
+#include "platform/alink.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "causeway/error.h"
+#include "json/json.h"
+#include "platform/sign.h"
+
+static void put_id(struct cw_json *j, uint32_t id)
+{
+	char text[16];
+
+	(void)snprintf(text, sizeof(text), "%u", id);
+	cw_json_field(j, "id", text);
+}
+
+/* The envelope up to and including the key `params`. */
+static void begin(struct cw_json *j, uint32_t id, const char *method, int version)
+{
+	cw_json_begin(j, CW_ALINK_MOST);
+	cw_json_map(j);
+	put_id(j, id);
+	if (version) {
+		cw_json_field(j, "version", "1.0");
+		cw_json_field(j, "method", method);
+	}
+	cw_json_text(j, "params");
+}
+
+static void end(struct cw_json *j, int want_reply)
+{
+	if (!want_reply) {
+		cw_json_text(j, "sys");
+		cw_json_map(j);
+		cw_json_text(j, "ack");
+		cw_json_int(j, 0);
+		cw_json_end_map(j);
+	}
+	cw_json_end_map(j);
+}
+
+/* {"value": ITEM, "time": ms} */
+static void put_timed(struct cw_json *j, struct cw_bytes item, const struct cw_record *rec)
+{
+	cw_json_map(j);
+	cw_json_text(j, "value");
+	cw_json_encoded(j, item);
+	if (rec->has_time) {
+		cw_json_text(j, "time");
+		cw_json_int(j, rec->time_ms);
+	}
+	cw_json_end_map(j);
+}
+
+static void put_properties(struct cw_json *j, const struct cw_record *rec)
+{
+	struct cw_reader r = cw_reader_of(rec->body);
+	struct cw_item map = cw_read_item(&r);
+
+	cw_json_map(j);
+	while (cw_item_more(&r, &map)) {
+		struct cw_item key = cw_read_item(&r);
+
+		(void)cw_item_more(&r, &map);
+		cw_json_textn(j, key.s);
+		if (rec->has_time)
+			put_timed(j, cw_read_whole_item(&r), rec);
+		else
+			cw_json_item(j, &r);
+	}
+	cw_json_end_map(j);
+}
+
+/* One reading of one device in the form of a history post: its time never moves the live state backwards. */
+static void put_history(struct cw_json *j, const struct cw_record *rec, const char *pk, const char *dn)
+{
+	cw_json_array(j);
+	cw_json_map(j);
+	cw_json_text(j, "identity");
+	cw_json_map(j);
+	cw_json_field(j, "productKey", pk);
+	cw_json_field(j, "deviceName", dn);
+	cw_json_end_map(j);
+	cw_json_text(j, rec->kind == CW_KIND_EVENT ? "events" : "properties");
+	cw_json_array(j);
+	if (rec->kind == CW_KIND_EVENT) {
+		cw_json_map(j);
+		cw_json_textn(j, rec->name);
+		put_timed(j, rec->body, rec);
+		cw_json_end_map(j);
+	} else {
+		put_properties(j, rec);
+	}
+	cw_json_end_array(j);
+	cw_json_end_map(j);
+	cw_json_end_array(j);
+}
+
+/* Tag values are text at the platform; numbers go as their digits. */
+static void put_tag_value(struct cw_json *j, struct cw_reader *r)
+{
+	struct cw_bytes item = cw_read_whole_item(r);
+	struct cw_reader one = cw_reader_of(item);
+	struct cw_item head = cw_read_item(&one);
+	char *text;
+	size_t len;
+	int rc;
+
+	if (head.type == CW_ITEM_TEXT) {
+		cw_json_textn(j, head.s);
+		return;
+	}
+	rc = cw_json_from_item(item, CW_ALINK_MOST, &text, &len);
+	if (rc < 0) {
+		if (j->error == 0)
+			j->error = rc;
+		return;
+	}
+	cw_json_textn(j, cw_bytes_of(text, len));
+	cw_free(text);
+}
+
+static void put_tags(struct cw_json *j, const struct cw_record *rec)
+{
+	struct cw_reader r = cw_reader_of(rec->body);
+	struct cw_item map = cw_read_item(&r);
+
+	cw_json_array(j);
+	while (cw_item_more(&r, &map)) {
+		struct cw_item key = cw_read_item(&r);
+
+		(void)cw_item_more(&r, &map);
+		cw_json_map(j);
+		cw_json_text(j, "attrKey");
+		cw_json_textn(j, key.s);
+		cw_json_text(j, "attrValue");
+		put_tag_value(j, &r);
+		cw_json_end_map(j);
+	}
+	cw_json_end_array(j);
+}
+
+static int build_raw(const struct cw_record *rec, const char *pk, const char *dn, struct cw_alink_post *ret)
+{
+	int rc = cw_topic_raw(ret->topic, pk, dn, rec->name);
+
+	if (rc < 0)
+		return rc;
+	if (rec->body.len > CW_ALINK_MOST)
+		return CW_ELIMIT;
+	ret->payload = cw_memdup(rec->body.ptr, rec->body.len);
+	ret->len = rec->body.len;
+	ret->qos = rec->qos;
+	ret->replies = 0;
+	return ret->payload == NULL ? CW_ENOMEM : 0;
+}
+
+static void put_step(struct cw_json *j, struct cw_bytes body)
+{
+	struct cw_bytes desc = cw_map_text(body, "desc");
+	char step[24];
+
+	(void)snprintf(step, sizeof(step), "%lld", (long long)cw_map_int(body, "step", 0));
+	cw_json_field(j, "step", step); /* text by the platform's rule */
+	cw_json_text(j, "desc");
+	cw_json_textn(j, desc);
+}
+
+static int build_ota(const struct cw_record *rec, const char *pk, const char *dn, uint32_t id, struct cw_alink_post *ret)
+{
+	const char *what = rec->kind == CW_KIND_OTA_VERSION ? "inform" : "progress";
+	struct cw_json j;
+	int n = snprintf(ret->topic, sizeof(ret->topic), "/ota/device/%s/%s/%s", what, pk, dn);
+
+	if (n < 0 || (size_t)n >= sizeof(ret->topic))
+		return CW_ELIMIT;
+	begin(&j, id, "", 0);
+	cw_json_map(&j);
+	if (rec->kind == CW_KIND_OTA_VERSION) {
+		cw_json_text(&j, "version");
+		cw_json_textn(&j, cw_map_text(rec->body, "version"));
+	} else {
+		put_step(&j, rec->body);
+	}
+	if (rec->name.len > 0) {
+		cw_json_text(&j, "module");
+		cw_json_textn(&j, rec->name);
+	}
+	cw_json_end_map(&j);
+	end(&j, 1);
+	ret->replies = 0;
+	return cw_json_finish(&j, &ret->payload, &ret->len);
+}
+
+/* `thing/...` below the device, and the method that follows from it. */
+static int name_message(const struct cw_record *rec, char *out, size_t size)
+{
+	int n;
+
+	if ((rec->flags & CW_RECORD_REPLAY) != 0 && rec->kind != CW_KIND_TAGS)
+		n = snprintf(out, size, "thing/event/property/history/post");
+	else if (rec->kind == CW_KIND_EVENT)
+		n = snprintf(out, size, "thing/event/%.*s/post", (int)rec->name.len, (const char *)rec->name.ptr);
+	else
+		n = snprintf(out, size, "%s", rec->kind == CW_KIND_TAGS ? "thing/deviceinfo/update" : "thing/event/property/post");
+	return n < 0 || (size_t)n >= size ? CW_ELIMIT : 0;
+}
+
+static int build_thing(const struct cw_record *rec, const char *pk, const char *dn, uint32_t id,
+                       const struct cw_alink_options *options, struct cw_alink_post *ret)
+{
+	char name[160], method[160], *dot;
+	struct cw_json j;
+	int rc = name_message(rec, name, sizeof(name));
+
+	if (rc == 0) /* the same rules as for raw topics: no empty level, no wildcard */
+		rc = cw_topic_raw(ret->topic, pk, dn, cw_bytes_text(name));
+	if (rc < 0)
+		return rc;
+	memcpy(method, name, sizeof(method));
+	for (dot = method; *dot != '\0'; dot++)
+		if (*dot == '/')
+			*dot = '.';
+	begin(&j, id, method, options->version);
+	if ((rec->flags & CW_RECORD_REPLAY) != 0 && rec->kind != CW_KIND_TAGS)
+		put_history(&j, rec, pk, dn);
+	else if (rec->kind == CW_KIND_EVENT)
+		put_timed(&j, rec->body, rec);
+	else if (rec->kind == CW_KIND_TAGS)
+		put_tags(&j, rec);
+	else
+		put_properties(&j, rec);
+	end(&j, options->want_reply);
+	ret->replies = 1;
+	return cw_json_finish(&j, &ret->payload, &ret->len);
+}
+
+int cw_alink_record(const struct cw_record *rec, const char *pk, const char *dn, uint32_t id,
+                    const struct cw_alink_options *options, struct cw_alink_post *ret)
+{
+	ret->payload = NULL;
+	ret->qos = options->qos;
+	switch (rec->kind) {
+	case CW_KIND_PROPERTIES:
+	case CW_KIND_TAGS:
+	case CW_KIND_EVENT:
+		return rec->body.len == 0 ? CW_EPROTO : build_thing(rec, pk, dn, id, options, ret);
+	case CW_KIND_RAW: return build_raw(rec, pk, dn, ret);
+	case CW_KIND_OTA_VERSION:
+	case CW_KIND_OTA_PROGRESS: return build_ota(rec, pk, dn, id, ret);
+	default: return CW_EUNSUPPORTED;
+	}
+}
+
+/* Members of a sub-device in topology add (`signmethod`) and login (`signMethod`, cleanSession). */
+static void put_sub(struct cw_json *j, const struct cw_alink_sub *sub, int64_t utc_ms, int login)
+{
+	struct cw_sign_sub s;
+	int rc = cw_sign_sub(&s, CW_SIGN_SHA256, sub->product_key, sub->device_name, sub->secret, utc_ms);
+
+	if (rc < 0) {
+		j->error = rc;
+		return;
+	}
+	cw_json_map(j);
+	cw_json_field(j, "productKey", sub->product_key);
+	cw_json_field(j, "deviceName", sub->device_name);
+	cw_json_field(j, "clientId", s.client_id);
+	cw_json_field(j, "timestamp", s.timestamp);
+	cw_json_field(j, login ? "signMethod" : "signmethod", "hmacSha256");
+	cw_json_field(j, "sign", s.sign);
+	if (login)
+		cw_json_field(j, "cleanSession", "false"); /* what was sent while it was away is wanted */
+	cw_json_end_map(j);
+}
+
+int cw_alink_topo_add(uint32_t id, const struct cw_alink_sub *subs, size_t count, int64_t utc_ms, char **ret_text, size_t *ret_len)
+{
+	struct cw_json j;
+	size_t i;
+
+	begin(&j, id, "thing.topo.add", 1);
+	cw_json_array(&j);
+	for (i = 0; i < count; i++)
+		put_sub(&j, &subs[i], utc_ms, 0);
+	cw_json_end_array(&j);
+	end(&j, 1);
+	return cw_json_finish(&j, ret_text, ret_len);
+}
+
+int cw_alink_login(uint32_t id, const struct cw_alink_sub *sub, int64_t utc_ms, char **ret_text, size_t *ret_len)
+{
+	struct cw_json j;
+
+	begin(&j, id, "", 0);
+	put_sub(&j, sub, utc_ms, 1);
+	end(&j, 1);
+	return cw_json_finish(&j, ret_text, ret_len);
+}
+
+int cw_alink_batch_login(uint32_t id, const struct cw_alink_sub *subs, size_t count, int64_t utc_ms, char **ret_text, size_t *ret_len)
+{
+	struct cw_json j;
+	size_t i;
+
+	begin(&j, id, "", 0);
+	cw_json_map(&j);
+	cw_json_text(&j, "deviceList");
+	cw_json_array(&j);
+	for (i = 0; i < count; i++)
+		put_sub(&j, &subs[i], utc_ms, 1);
+	cw_json_end_array(&j);
+	cw_json_end_map(&j);
+	end(&j, 1);
+	return cw_json_finish(&j, ret_text, ret_len);
+}
+
+int cw_alink_logout(uint32_t id, const struct cw_alink_sub *sub, char **ret_text, size_t *ret_len)
+{
+	struct cw_json j;
+
+	begin(&j, id, "", 0);
+	cw_json_map(&j);
+	cw_json_field(&j, "productKey", sub->product_key);
+	cw_json_field(&j, "deviceName", sub->device_name);
+	cw_json_end_map(&j);
+	end(&j, 1);
+	return cw_json_finish(&j, ret_text, ret_len);
+}

@@ -1,0 +1,749 @@
+/*
+ * runner.c - see runner.h.
+ *
+ * One normal run: feed() adds bytes, cut_frames() asks frame() where the first
+ * frame ends and calls decode() with it; decode() speaks through the host table
+ * (host.c), which calls the owner's cw_conn_ops; afterwards `called` lets the owner
+ * settle what was emitted. One that stops half-way: the decoder asked identify(),
+ * so cut_frames() leaves the rest in `kept`; the outcome arrives by
+ * cw_conn_identified(), and cw_conn_resume() goes on.
+ */
+#include "plugin/runner.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/stat.h"
+#include "plugin/runner_impl.h"
+
+/* A call of a decoder over this is counted and logged. */
+#define CALL_BUDGET_NS 20000000u
+/* Bytes kept while decoding is held; the owner stops reading long before. */
+#define KEPT_MOST (256u * 1024u)
+
+/* ---- handles ---------------------------------------------------------------- */
+
+int cw_handle_new(struct handles *h, void *ptr, uint64_t *ret_handle)
+{
+	uint32_t i;
+
+	if (h->free_head == 0) {
+		uint32_t size = h->size == 0 ? 64 : h->size * 2;
+		struct handle_slot *slots = cw_realloc(h->slots, size * sizeof(*slots));
+
+		if (slots == NULL)
+			return CW_ENOMEM;
+		memset(slots + h->size, 0, (size - h->size) * sizeof(*slots));
+		for (i = size; i > h->size; i--) {
+			slots[i - 1].next_free = h->free_head;
+			h->free_head = i;
+		}
+		h->slots = slots;
+		h->size = size;
+	}
+	i = h->free_head - 1;
+	h->free_head = h->slots[i].next_free;
+	h->slots[i].ptr = ptr;
+	h->slots[i].gen = (h->slots[i].gen + 1) & 0x7fffffffu;
+	*ret_handle = h->bit | (uint64_t)h->slots[i].gen << 32 | (i + 1);
+	return 0;
+}
+
+void *cw_handle_get(const struct handles *h, uint64_t handle)
+{
+	uint32_t i = (uint32_t)handle;
+
+	if (i == 0 || i > h->size || (handle & DEVICE_BIT) != h->bit)
+		return NULL;
+	return h->slots[i - 1].gen == (uint32_t)((handle & ~DEVICE_BIT) >> 32) ? h->slots[i - 1].ptr : NULL;
+}
+
+void cw_handle_free(struct handles *h, uint64_t handle)
+{
+	uint32_t i = (uint32_t)handle;
+
+	if (cw_handle_get(h, handle) == NULL)
+		return;
+	h->slots[i - 1].ptr = NULL;
+	h->slots[i - 1].next_free = h->free_head;
+	h->free_head = i;
+}
+
+/* ---- instance --------------------------------------------------------------- */
+
+static size_t count_counters(const struct cw_plugin_desc *desc)
+{
+	size_t n = 0;
+
+	while (desc->counters != NULL && desc->counters[n].name != NULL)
+		n++;
+	return n;
+}
+
+int cw_runner_new(const struct cw_plugin_desc *desc, struct cw_worker *w, struct cw_runner **ret_runner, struct cw_msg *msg)
+{
+	struct cw_runner *r = cw_zalloc(sizeof(*r));
+	int rc;
+
+	if (r == NULL)
+		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	r->desc = desc;
+	r->worker = w;
+	r->host = cw_host_table;
+	r->devices.bit = DEVICE_BIT;
+	r->counter_count = count_counters(desc);
+	r->counters = cw_calloc(r->counter_count, sizeof(uint64_t));
+	if (r->counters == NULL) {
+		rc = cw_fail(msg, CW_ENOMEM, "out of memory");
+		goto err_runner;
+	}
+	rc = desc->decoder->create(&r->host, r, &r->decoder);
+	if (rc < 0) {
+		(void)cw_fail(msg, rc, "protocol \"%s\": create() failed: %s", desc->name, cw_error_text(rc));
+		goto err_counters;
+	}
+	*ret_runner = r;
+	return 0;
+err_counters:
+	cw_free(r->counters);
+err_runner:
+	cw_free(r);
+	return rc;
+}
+
+void cw_runner_free(struct cw_runner *r)
+{
+	if (r == NULL)
+		return;
+	cw_invariant(r->open_conns == 0);
+	r->desc->decoder->destroy(r->decoder);
+	cw_free(r->conns.slots);
+	cw_free(r->devices.slots);
+	cw_free(r->counters);
+	cw_free(r);
+}
+
+const struct cw_plugin_desc *cw_runner_desc(const struct cw_runner *r)
+{
+	return r->desc;
+}
+
+int cw_runner_settings(struct cw_runner *r, struct cw_bytes settings, void **ret_conf, struct cw_msg *msg)
+{
+	char text[400] = "";
+	int rc;
+
+	*ret_conf = NULL;
+	if (r->desc->decoder->settings == NULL)
+		return 0;
+	rc = r->desc->decoder->settings(r->decoder, settings, text, sizeof(text), ret_conf);
+	text[sizeof(text) - 1] = '\0';
+	if (rc < 0)
+		return cw_fail(msg, rc, "%s", text[0] != '\0' ? text : cw_error_text(rc));
+	return 0;
+}
+
+void cw_runner_settings_free(struct cw_runner *r, void *conf)
+{
+	if (conf != NULL && r->desc->decoder->settings_free != NULL)
+		r->desc->decoder->settings_free(r->decoder, conf);
+}
+
+const uint64_t *cw_runner_counters(const struct cw_runner *r, size_t *ret_count)
+{
+	*ret_count = r->counter_count;
+	return r->counters;
+}
+
+/* ---- calling the decoder ------------------------------------------------------ */
+
+static void fill_event(struct cw_conn *c, struct cw_rdevice *dev, uint32_t kind, struct cw_event *ev)
+{
+	memset(ev, 0, sizeof(*ev));
+	ev->size = sizeof(*ev);
+	ev->kind = kind;
+	ev->flags = c->flags;
+	ev->conn = c->handle;
+	ev->now_ms = cw_clock_wall_ms();
+	ev->mono_ms = cw_clock_ms();
+	ev->conn_ctx = &c->ctx;
+	ev->conf = c->conf;
+	ev->peer = cw_bytes_of(c->peer, c->peer_len);
+	ev->listener = cw_bytes_text(c->listener);
+	if (dev == NULL)
+		return;
+	ev->device = dev->handle;
+	ev->device_ctx = &dev->ctx;
+	if (dev->conf != NULL)
+		ev->conf = dev->conf;
+	ev->identity = cw_bytes_of(dev->text, dev->identity_len);
+	ev->product_key = cw_bytes_of(dev->text + dev->identity_len + 1, dev->product_key_len);
+	ev->device_name = cw_bytes_of(dev->text + dev->identity_len + dev->product_key_len + 2, dev->device_name_len);
+}
+
+/* The only device of a connection is the one most events are about. */
+static struct cw_rdevice *only_device(struct cw_conn *c)
+{
+	return c->devices != NULL && c->devices->next == NULL ? c->devices : NULL;
+}
+
+static void check_budget(struct cw_conn *c, uint64_t started_ns)
+{
+	uint64_t spent = cw_clock_ns() - started_ns;
+
+	if (spent < CALL_BUDGET_NS)
+		return;
+	cw_count(plugin, slow_calls);
+	cw_log(plugin_slow, "the whole worker waited", CW_LS("protocol", c->runner->desc->name),
+	       CW_LB("peer", c->peer, c->peer_len), CW_LU("ms", spent / 1000000u));
+}
+
+static void ask_close(struct cw_conn *c, const char *reason)
+{
+	if (c->closing)
+		return;
+	c->closing = 1;
+	c->ops->close(c->owner, 0, reason);
+}
+
+static int call_event(struct cw_conn *c, struct cw_event *ev)
+{
+	const struct cw_decoder_ops *ops = c->runner->desc->decoder;
+	uint64_t started = cw_clock_ns();
+	int rc;
+
+	c->runner->depth++;
+	rc = ev->kind == CW_EV_COMMAND ? ops->command(c->runner->decoder, ev) : ops->event(c->runner->decoder, ev);
+	c->runner->depth--;
+	check_budget(c, started);
+	if (rc == CW_ECLOSED)
+		ask_close(c, "the decoder closed the connection");
+	return rc;
+}
+
+static int after_call(struct cw_conn *c);
+
+/* An event outside of feeding: call, let the owner settle, and look whether frames can go on. */
+static void deliver(struct cw_conn *c, struct cw_event *ev)
+{
+	(void)call_event(c, ev);
+	c->ops->called(c->owner);
+	if (c->rescan)
+		(void)after_call(c);
+}
+
+/* ---- frames ------------------------------------------------------------------- */
+
+static int keep(struct cw_conn *c, struct cw_bytes rest)
+{
+	if (rest.len == 0) {
+		cw_free(c->kept);
+		c->kept = NULL;
+		c->kept_len = c->kept_size = 0;
+		return 0;
+	}
+	if (c->kept != NULL && rest.ptr >= c->kept && rest.ptr < c->kept + c->kept_size) {
+		memmove(c->kept, rest.ptr, rest.len);
+		c->kept_len = rest.len;
+		return 0;
+	}
+	if (rest.len > c->kept_size) {
+		uint8_t *grown = cw_realloc(c->kept, rest.len);
+
+		if (grown == NULL)
+			return CW_ENOMEM;
+		c->kept = grown;
+		c->kept_size = rest.len;
+	}
+	memcpy(c->kept, rest.ptr, rest.len);
+	c->kept_len = rest.len;
+	return 0;
+}
+
+static int count_noise(struct cw_conn *c, struct cw_bytes dropped)
+{
+	cw_count_n(plugin, noise_bytes, dropped.len);
+	c->noise += dropped.len;
+	if (c->ops->noise != NULL)
+		c->ops->noise(c->owner, dropped);
+	if (c->noise <= c->max_noise)
+		return 0;
+	cw_count(plugin, closed_noise);
+	cw_log(frame_noise, "closing; whoever this is does not speak the protocol", CW_LS("protocol", c->runner->desc->name),
+	       CW_LS("listener", c->listener), CW_LB("peer", c->peer, c->peer_len), CW_LU("bytes", c->noise),
+	       CW_LU("maxNoise", c->max_noise));
+	ask_close(c, "too much noise");
+	return CW_ECLOSED;
+}
+
+static int decode_one(struct cw_conn *c, struct cw_event *ev, struct cw_bytes frame)
+{
+	const struct cw_decoder_ops *ops = c->runner->desc->decoder;
+	struct cw_rdevice *dev = only_device(c);
+	uint64_t started = cw_clock_ns();
+	int rc;
+
+	fill_event(c, dev, CW_EV_DATA, ev);
+	cw_count(plugin, frames_in);
+	c->runner->depth++;
+	rc = ops->decode(c->runner->decoder, ev, frame);
+	c->runner->depth--;
+	check_budget(c, started);
+	if (rc == 0)
+		c->noise = 0;
+	else if (rc != CW_ECLOSED)
+		cw_count(plugin, frames_malformed);
+	if (c->ops->frame != NULL)
+		c->ops->frame(c->owner, frame, rc);
+	if (rc == CW_ECLOSED)
+		ask_close(c, "the decoder closed the connection");
+	return rc;
+}
+
+static int misbehaved(struct cw_conn *c, const char *what)
+{
+	cw_log(plugin_misbehaved, what, CW_LS("protocol", c->runner->desc->name), CW_LB("peer", c->peer, c->peer_len));
+	ask_close(c, what);
+	return CW_ECLOSED;
+}
+
+/* Nothing more can be cut: what may stay? */
+static int judge_rest(struct cw_conn *c, struct cw_bytes *rest)
+{
+	if (rest->len <= c->runner->desc->max_frame)
+		return 0;
+	cw_count(plugin, closed_partial);
+	cw_log(frame_oversize, "closing", CW_LS("protocol", c->runner->desc->name), CW_LB("peer", c->peer, c->peer_len),
+	       CW_LU("bytes", rest->len), CW_LU("max", c->runner->desc->max_frame));
+	ask_close(c, "an unfinished frame is longer than any frame of this protocol");
+	return CW_ECLOSED;
+}
+
+/* Cut and decode while it goes; *rest is what is left. 0, CW_EBUSY (held, identifying) or CW_ECLOSED. */
+static int cut_frames(struct cw_conn *c, struct cw_bytes *rest)
+{
+	const struct cw_decoder_ops *ops = c->runner->desc->decoder;
+	struct cw_event ev;
+
+	while (rest->len > 0 || c->rescan) {
+		struct cw_cut cut = { 0, 0, 0 };
+		int rc;
+
+		if (c->closing)
+			return CW_ECLOSED;
+		if (c->identifying || c->held)
+			return CW_EBUSY;
+		c->rescan = 0;
+		fill_event(c, only_device(c), CW_EV_DATA, &ev);
+		rc = ops->frame(c->runner->decoder, &ev, *rest, &cut);
+		if (rc < 0) {
+			ask_close(c, "the decoder cannot find a frame in these bytes");
+			return CW_ECLOSED;
+		}
+		if (cut.skip > rest->len || cut.length > rest->len - cut.skip)
+			return misbehaved(c, "frame() cut more than there is");
+		if (cut.length > c->runner->desc->max_frame)
+			return misbehaved(c, "frame() cut a frame longer than max_frame");
+		if (cut.skip > 0 && count_noise(c, cw_bytes_of(rest->ptr, cut.skip)) < 0)
+			return CW_ECLOSED;
+		rest->ptr += cut.skip;
+		rest->len -= cut.skip;
+		if (cut.length == 0) {
+			if (cut.skip > 0)
+				continue;
+			return judge_rest(c, rest);
+		}
+		(void)decode_one(c, &ev, cw_bytes_of(rest->ptr, cut.length));
+		rest->ptr += cut.length;
+		rest->len -= cut.length;
+		c->ops->called(c->owner);
+	}
+	return c->closing ? CW_ECLOSED : 0;
+}
+
+static int feed_all(struct cw_conn *c, struct cw_bytes all)
+{
+	int rc;
+
+	c->feeding = 1;
+	rc = cut_frames(c, &all);
+	if ((c->flags & CW_EVF_DATAGRAM) != 0 && rc == 0 && all.len > 0) {
+		(void)count_noise(c, all); /* frames do not span datagrams */
+		all.len = 0;
+	}
+	if (rc == CW_ECLOSED)
+		all.len = 0;
+	if (keep(c, all) < 0) {
+		ask_close(c, "out of memory");
+		rc = CW_ECLOSED;
+	}
+	c->feeding = 0;
+	return rc;
+}
+
+static int append_kept(struct cw_conn *c, struct cw_bytes in)
+{
+	size_t need = c->kept_len + in.len;
+
+	if (need > KEPT_MOST + c->runner->desc->max_frame)
+		return CW_ELIMIT;
+	if (need > c->kept_size) {
+		uint8_t *grown = cw_realloc(c->kept, need);
+
+		if (grown == NULL)
+			return CW_ENOMEM;
+		c->kept = grown;
+		c->kept_size = need;
+	}
+	memcpy(c->kept + c->kept_len, in.ptr, in.len);
+	c->kept_len = need;
+	return 0;
+}
+
+int cw_conn_feed(struct cw_conn *c, struct cw_bytes in)
+{
+	int rc;
+
+	if (c->closing)
+		return CW_ECLOSED;
+	if (in.len == 0)
+		return 0;
+	if (c->kept_len == 0 && !c->feeding)
+		return feed_all(c, in);
+	rc = append_kept(c, in);
+	if (rc < 0) {
+		ask_close(c, rc == CW_ENOMEM ? "out of memory" : "more bytes than may wait");
+		return CW_ECLOSED;
+	}
+	return c->feeding ? 0 : feed_all(c, cw_bytes_of(c->kept, c->kept_len));
+}
+
+/* Frames may go on after an event: only when something is kept and nobody holds. */
+static int after_call(struct cw_conn *c)
+{
+	if (c->feeding)
+		return 0;
+	if (c->closing)
+		return CW_ECLOSED;
+	if (c->identifying || c->held)
+		return CW_EBUSY;
+	if (c->kept_len == 0 && !c->rescan)
+		return 0;
+	return feed_all(c, cw_bytes_of(c->kept, c->kept_len));
+}
+
+void cw_conn_hold(struct cw_conn *c)
+{
+	c->held = 1;
+}
+
+int cw_conn_resume(struct cw_conn *c)
+{
+	c->held = 0;
+	return after_call(c);
+}
+
+int cw_conn_held(const struct cw_conn *c)
+{
+	return c->held || c->identifying;
+}
+
+size_t cw_conn_buffered(const struct cw_conn *c)
+{
+	return c->kept_len;
+}
+
+/* ---- timers ------------------------------------------------------------------- */
+
+static void drop_timer(struct cw_conn *c, struct conn_timer *t)
+{
+	struct conn_timer **p;
+
+	for (p = &c->timers; *p != NULL; p = &(*p)->next) {
+		if (*p == t) {
+			*p = t->next;
+			break;
+		}
+	}
+	cw_timer_stop(cw_worker_timers(c->runner->worker), &t->timer);
+	cw_free(t);
+}
+
+static void on_conn_timer(struct cw_timer *timer)
+{
+	struct conn_timer *t = cw_container_of(timer, struct conn_timer, timer);
+	struct cw_conn *c = t->conn;
+	struct cw_event ev;
+
+	fill_event(c, only_device(c), CW_EV_TIMER, &ev);
+	ev.timer = t->id;
+	drop_timer(c, t);
+	deliver(c, &ev);
+}
+
+int cw_conn_set_timer(struct cw_conn *c, uint64_t id, uint64_t delay_ms)
+{
+	struct conn_timer *t;
+	unsigned n = 0;
+
+	for (t = c->timers; t != NULL && t->id != id; t = t->next)
+		n++;
+	if (delay_ms == CW_TIMER_STOP) {
+		if (t != NULL)
+			drop_timer(c, t);
+		return 0;
+	}
+	if (t == NULL) {
+		if (n >= CONN_TIMERS_MOST)
+			return CW_ELIMIT;
+		t = cw_zalloc(sizeof(*t));
+		if (t == NULL)
+			return CW_ENOMEM;
+		t->conn = c;
+		t->id = id;
+		t->next = c->timers;
+		c->timers = t;
+	}
+	cw_timer_set(cw_worker_timers(c->runner->worker), &t->timer, delay_ms, on_conn_timer);
+	return 0;
+}
+
+/* ---- connections and devices --------------------------------------------------- */
+
+int cw_conn_open(struct cw_runner *r, const struct cw_conn_ops *ops, void *owner, const struct cw_conn_open *how,
+                 struct cw_conn **ret_conn)
+{
+	size_t peer_len = how->peer.len > 255 ? 255 : how->peer.len;
+	struct cw_conn *c = cw_zalloc(sizeof(*c) + peer_len);
+	struct cw_event ev;
+	int rc;
+
+	if (c == NULL)
+		return CW_ENOMEM;
+	c->runner = r;
+	c->ops = ops;
+	c->owner = owner;
+	c->conf = how->conf;
+	c->listener = how->listener;
+	c->flags = how->flags & ~CW_EVF_DIALLED;
+	c->max_noise = how->max_noise;
+	c->cap = how->cap;
+	c->peer_len = (uint8_t)peer_len;
+	if (peer_len > 0)
+		memcpy(c->peer, how->peer.ptr, peer_len);
+	rc = cw_handle_new(&r->conns, c, &c->handle);
+	if (rc < 0) {
+		cw_free(c);
+		return rc;
+	}
+	r->open_conns++;
+	*ret_conn = c;
+	fill_event(c, NULL, CW_EV_OPEN, &ev);
+	ev.flags |= how->flags & CW_EVF_DIALLED;
+	ev.identity = how->identity;
+	deliver(c, &ev);
+	return 0;
+}
+
+static struct cw_rdevice *find_device(struct cw_conn *c, struct cw_bytes identity)
+{
+	struct cw_rdevice *d;
+
+	for (d = c->devices; d != NULL; d = d->next)
+		if (d->identity_len == identity.len && memcmp(d->text, identity.ptr, identity.len) == 0)
+			return d;
+	return NULL;
+}
+
+static struct cw_rdevice *new_device(struct cw_conn *c, struct cw_bytes identity, const char *product_key, const char *device_name)
+{
+	size_t pk = strlen(product_key), dn = strlen(device_name);
+	struct cw_rdevice *d;
+
+	if (identity.len > CW_IDENTITY_MAX || pk > 255 || dn > 255)
+		return NULL;
+	d = cw_zalloc(sizeof(*d) + identity.len + pk + dn + 3);
+	if (d == NULL)
+		return NULL;
+	if (cw_handle_new(&c->runner->devices, d, &d->handle) < 0) {
+		cw_free(d);
+		return NULL;
+	}
+	d->conn = c;
+	d->identity_len = (uint8_t)identity.len;
+	d->product_key_len = (uint8_t)pk;
+	d->device_name_len = (uint8_t)dn;
+	memcpy(d->text, identity.ptr, identity.len);
+	memcpy(d->text + identity.len + 1, product_key, pk);
+	memcpy(d->text + identity.len + pk + 2, device_name, dn);
+	d->next = c->devices;
+	c->devices = d;
+	return d;
+}
+
+int cw_conn_identified(struct cw_conn *c, struct cw_bytes identity, const char *product_key, const char *device_name,
+                       struct cw_bytes saved, int attached, const void *conf, void *user, struct cw_rdevice **ret_dev)
+{
+	struct cw_rdevice *d = find_device(c, identity);
+	struct cw_event ev;
+
+	if (d == NULL)
+		d = new_device(c, identity, product_key, device_name);
+	if (d == NULL)
+		return CW_ENOMEM;
+	d->conf = conf;
+	d->user = user;
+	d->attached = (uint8_t)(attached || d->attached);
+	*ret_dev = d;
+	c->identifying = 0;
+	fill_event(c, d, CW_EV_IDENTIFIED, &ev);
+	ev.saved = saved;
+	if (d->attached)
+		ev.flags |= CW_EVF_ATTACHED;
+	deliver(c, &ev);
+	return 0;
+}
+
+void cw_conn_refused(struct cw_conn *c, struct cw_bytes identity, int code)
+{
+	struct cw_event ev;
+
+	c->identifying = 0;
+	fill_event(c, NULL, CW_EV_REFUSED, &ev);
+	ev.identity = identity;
+	ev.code = code;
+	deliver(c, &ev);
+}
+
+void cw_conn_state(struct cw_conn *c, struct cw_rdevice *dev, int online, int code)
+{
+	struct cw_event ev;
+
+	fill_event(c, dev, online ? CW_EV_ONLINE : CW_EV_OFFLINE, &ev);
+	ev.code = code;
+	deliver(c, &ev);
+}
+
+void cw_conn_settled(struct cw_conn *c, uint64_t ticket, int code)
+{
+	struct cw_event ev;
+
+	fill_event(c, only_device(c), CW_EV_SETTLED, &ev);
+	ev.ticket = ticket;
+	ev.code = code;
+	deliver(c, &ev);
+}
+
+int cw_conn_command(struct cw_conn *c, struct cw_rdevice *dev, uint64_t id, struct cw_bytes command, uint64_t deadline_ms)
+{
+	struct cw_event ev;
+	int rc;
+
+	if ((c->runner->desc->caps & CW_CAP_DOWNLINK) == 0)
+		return CW_EUNSUPPORTED;
+	if (c->closing)
+		return CW_ECLOSED;
+	fill_event(c, dev, CW_EV_COMMAND, &ev);
+	ev.id = id;
+	ev.data = command;
+	ev.deadline_ms = deadline_ms;
+	rc = call_event(c, &ev);
+	c->ops->called(c->owner);
+	return rc;
+}
+
+void cw_conn_command_cancelled(struct cw_conn *c, struct cw_rdevice *dev, uint64_t id)
+{
+	struct cw_event ev;
+
+	fill_event(c, dev, CW_EV_COMMAND_CANCELLED, &ev);
+	ev.id = id;
+	deliver(c, &ev);
+}
+
+void cw_conn_broadcast(struct cw_conn *c, struct cw_bytes command)
+{
+	struct cw_event ev;
+
+	fill_event(c, NULL, CW_EV_BROADCAST, &ev);
+	ev.data = command;
+	deliver(c, &ev);
+}
+
+static void forget_device(struct cw_conn *c, struct cw_rdevice *dev)
+{
+	struct cw_rdevice **p;
+
+	for (p = &c->devices; *p != NULL; p = &(*p)->next) {
+		if (*p == dev) {
+			*p = dev->next;
+			break;
+		}
+	}
+	cw_handle_free(&c->runner->devices, dev->handle);
+	cw_free(dev);
+}
+
+void cw_conn_detached(struct cw_conn *c, struct cw_rdevice *dev)
+{
+	struct cw_event ev;
+
+	fill_event(c, dev, CW_EV_DETACHED, &ev);
+	(void)call_event(c, &ev);
+	forget_device(c, dev);
+	c->ops->called(c->owner);
+}
+
+void cw_conn_close(struct cw_conn *c)
+{
+	struct cw_event ev;
+
+	c->closing = 1;
+	while (c->timers != NULL)
+		drop_timer(c, c->timers);
+	while (c->devices != NULL) {
+		fill_event(c, c->devices, CW_EV_DETACHED, &ev);
+		(void)call_event(c, &ev);
+		forget_device(c, c->devices);
+	}
+	fill_event(c, NULL, CW_EV_CLOSED, &ev);
+	(void)call_event(c, &ev);
+	while (c->timers != NULL) /* armed by the last words */
+		drop_timer(c, c->timers);
+	cw_handle_free(&c->runner->conns, c->handle);
+	c->runner->open_conns--;
+	cw_free(c->kept);
+	cw_free(c);
+}
+
+void *cw_rdevice_user(const struct cw_rdevice *dev)
+{
+	return dev->user;
+}
+
+void cw_rdevice_set_user(struct cw_rdevice *dev, void *user)
+{
+	dev->user = user;
+}
+
+const char *cw_rdevice_identity(const struct cw_rdevice *dev)
+{
+	return dev->text;
+}
+
+const char *cw_rdevice_product_key(const struct cw_rdevice *dev)
+{
+	return dev->text + dev->identity_len + 1;
+}
+
+const char *cw_rdevice_device_name(const struct cw_rdevice *dev)
+{
+	return dev->text + dev->identity_len + dev->product_key_len + 2;
+}
+
+struct cw_rdevice *cw_conn_next_device(const struct cw_conn *c, const struct cw_rdevice *prev)
+{
+	return prev == NULL ? c->devices : prev->next;
+}

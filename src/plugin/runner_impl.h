@@ -1,0 +1,88 @@
+/* runner_impl.h - what runner.c and host.c share; nobody else includes it. */
+#ifndef CW_PLUGIN_RUNNER_IMPL_H
+#define CW_PLUGIN_RUNNER_IMPL_H
+
+#include "base/list.h"
+#include "plugin/runner.h"
+
+#define CONN_TIMERS_MOST 16
+#define DEVICE_BIT (1ULL << 63) /* set in the handle of a device, clear in that of a connection */
+
+/* Handles: generation and index into a table of the runner, so that a stale or invented handle is found out. */
+struct handle_slot {
+	void *ptr; /* NULL: free */
+	uint32_t gen;
+	uint32_t next_free;
+};
+
+struct handles {
+	struct handle_slot *slots;
+	uint32_t size, free_head; /* free_head: index + 1, 0: none */
+	uint64_t bit;
+};
+
+struct conn_timer {
+	struct cw_timer timer;
+	struct conn_timer *next;
+	struct cw_conn *conn;
+	uint64_t id;
+};
+
+struct cw_rdevice {
+	struct cw_rdevice *next;
+	struct cw_conn *conn;
+	const void *conf;
+	void *ctx;
+	void *user;
+	uint64_t handle;
+	uint8_t attached;
+	uint8_t identity_len, product_key_len, device_name_len;
+	char text[]; /* identity, product key, device name, each NUL-terminated */
+};
+
+struct cw_conn {
+	struct cw_runner *runner;
+	const struct cw_conn_ops *ops;
+	void *owner;
+	void *ctx;
+	const void *conf;
+	const char *listener;
+	struct cw_rdevice *devices;
+	struct conn_timer *timers;
+	uint8_t *kept; /* bytes not yet cut into frames */
+	size_t kept_len, kept_size;
+	uint64_t handle;
+	int64_t charged;
+	size_t cap, max_noise, noise;
+	uint32_t flags;
+	uint8_t identifying; /* identify was asked, no outcome yet */
+	uint8_t held;        /* the owner cannot take more */
+	uint8_t closing;     /* close was asked for: no further frame */
+	uint8_t feeding;     /* inside cut_frames(): do not enter again */
+	uint8_t rescan;      /* frame() was asked to look again */
+	uint8_t peer_len;
+	char peer[];
+};
+
+struct cw_runner {
+	const struct cw_plugin_desc *desc;
+	struct cw_worker *worker;
+	struct cw_decoder *decoder;
+	struct cw_host host;
+	struct handles conns, devices;
+	uint64_t *counters;
+	size_t counter_count;
+	size_t open_conns;
+	unsigned depth; /* entries of the decoder on the stack; more than one never happens */
+};
+
+extern const struct cw_host cw_host_table;
+
+int cw_handle_new(struct handles *h, void *ptr, uint64_t *ret_handle);
+void *cw_handle_get(const struct handles *h, uint64_t handle);
+void cw_handle_free(struct handles *h, uint64_t handle);
+
+/* For host.c: arm a timer of the connection; look at kept bytes again. */
+int cw_conn_set_timer(struct cw_conn *c, uint64_t id, uint64_t delay_ms);
+
+#endif

@@ -1,0 +1,55 @@
+/*
+ * connector.h - the operations every kind of upstream implements, and what it may
+ * call back. Everything runs on the upstream's loop, except where noted.
+ */
+#ifndef CW_UPSTREAM_CONNECTOR_H
+#define CW_UPSTREAM_CONNECTOR_H
+
+#include "base/err.h"
+#include "upstream/upstream.h"
+
+struct cw_upstream;
+
+struct cw_connector_ops {
+	const char *type;   /* in the configuration */
+	size_t device_size; /* of its part of a device, zeroed, at d->peer */
+	/* On the control loop, before the thread runs: check the settings. Errors carry a sentence. */
+	int (*create)(struct cw_upstream *u, void **ret_connector, struct cw_msg *msg);
+	/* On the control loop, after the thread has ended. */
+	void (*destroy)(void *c);
+	/* Connect and keep trying. */
+	void (*start)(void *c);
+	/* Log out and disconnect; ends with cw_upstream_stopped(), later or at once. */
+	void (*stop)(void *c);
+	/* d->wanted or d->removing changed. A removed device ends with cw_updevice_gone(). */
+	void (*device_changed)(void *c, struct cw_updevice *d);
+	/* See struct cw_lane_ops. */
+	int (*send)(void *c, struct cw_updevice *d, struct cw_parcel *p);
+	void (*recall)(void *c, struct cw_parcel *p);
+	void (*drained)(void *c, struct cw_updevice *d);
+	/* The answer to a command; does not own it. */
+	void (*answer)(void *c, struct cw_downlink *d);
+};
+
+extern const struct cw_connector_ops cw_connector_mqtt;
+
+/* The connection is logged in, or lost with a sentence why. Lost: all devices are offline with it. */
+void cw_upstream_report(struct cw_upstream *u, int up, const char *reason);
+/* Kept for status: what went wrong last. */
+void cw_upstream_note_error(struct cw_upstream *u, const char *text);
+/* A device's login state changed: opens or closes its lane and tells the bridge. */
+void cw_updevice_report(struct cw_updevice *d, enum cw_updevice_state state, int code, const char *text);
+/* Nothing of the connector points to the device any more. */
+void cw_updevice_gone(struct cw_updevice *d);
+/* By names; NULL when unknown here. */
+struct cw_updevice *cw_upstream_find(struct cw_upstream *u, struct cw_bytes product_key, struct cw_bytes device_name);
+/* A new command with room for `len` bytes of record, or NULL. */
+struct cw_downlink *cw_downlink_new(struct cw_upstream *u, size_t len);
+/* Hand a command to the bridge. */
+void cw_upstream_command(struct cw_upstream *u, struct cw_downlink *d);
+/* The reply to a record with a request id; copies. */
+void cw_upstream_reply(struct cw_updevice *d, const char *request, int code, struct cw_bytes data);
+/* stop() is complete. */
+void cw_upstream_stopped(struct cw_upstream *u);
+
+#endif

@@ -1,0 +1,84 @@
+/*
+ * device.h - inside of the module: what an upstream and one of its devices consist of.
+ * Each member says which thread touches it.
+ */
+#ifndef CW_UPSTREAM_DEVICE_H
+#define CW_UPSTREAM_DEVICE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/map.h"
+#include "upstream/connector.h"
+#include "upstream/lane.h"
+#include "upstream/upstream.h"
+
+/* Bytes taken of a queue, by any worker, with a flag that somebody was turned away. */
+struct cw_credit {
+	atomic_size_t used;
+	size_t most;
+	atomic_int waiting;
+};
+
+struct cw_device_news {
+	enum cw_updevice_state state;
+	int code;
+	char text[160];
+};
+
+struct cw_updevice {
+	struct cw_upstream *u;
+	void *cookie;             /* the bridge's */
+	char product_key[32], device_name[64], secret[128]; /* constant */
+	char key[100];            /* "pk/dn" */
+	struct cw_credit credit;  /* any worker */
+	/* From the control loop. */
+	struct cw_mail add_mail, want_mail, remove_mail;
+	atomic_int want_posted, want;
+	/* On the upstream's loop. */
+	struct cw_map_node node;
+	int wanted, removing, gone;
+	struct cw_lane_device lane;
+	enum cw_updevice_state state;
+	/* News to the control loop: one mail that goes there and comes back; what changes meanwhile is told when it is back. */
+	struct cw_mail news_mail, removed_mail;
+	struct cw_device_news news, told; /* `told` belongs to the mail while it is away */
+	int news_away, news_fresh;
+	struct cw_list link; /* the connector's lists */
+	uint64_t *times;     /* of the rates; owned */
+	void *peer;          /* the connector's part, behind this struct */
+};
+
+struct cw_upstream {
+	struct cw_upstream_conf conf; /* strings are owned copies */
+	struct cw_worker *control, *w;
+	const struct cw_upstream_events *events;
+	void *ctx;
+	const struct cw_connector_ops *ops;
+	void *connector;
+	struct cw_credit credit;
+	atomic_int stopping; /* parcels are settled as lost on arrival */
+	/* On the upstream's loop. */
+	struct cw_lane lane;
+	struct cw_map devices;
+	struct cw_list watches;
+	struct cw_mail start_mail, stop_mail, done_mail, end_mail;
+	struct cw_timer drain_timer;
+	uint64_t drain_ms;
+	int started, draining, stopped;
+	int up;
+	/* The same way of telling as for devices. */
+	struct cw_mail news_mail;
+	struct { int up; char reason[256]; } news, told;
+	int news_away, news_fresh;
+	/* Control loop. */
+	void (*done)(void *arg);
+	void *done_arg;
+	/* Any thread. */
+	atomic_int is_up;
+	atomic_ullong devices_online, queued_records, in_flight;
+	pthread_mutex_t lock; /* last_error */
+	char last_error[256];
+};
+
+#endif

@@ -1,0 +1,610 @@
+/*
+ * mqtt.c - the platform over MQTT: the connection and what is published on it.
+ *
+ * One normal run: start -> connect (signed) -> CONNACK 0 -> subscribe the bridge's
+ * topics -> sessions log the devices in -> the lane hands parcels to send(), each
+ * becomes a publish with a token -> PUBACK -> settled.
+ * One failing run: the connection breaks -> all devices offline, so the lane takes
+ * back what was unconfirmed -> the client is closed, its tokens end as orphans -> a
+ * new client with the same id after the delay of retry.c.
+ *
+ * An acknowledgement counts for a parcel only while that device is logged in on this
+ * connection: going offline recalls its parcels, and a token whose parcel was
+ * recalled says nothing.
+ */
+#include "upstream/mqtt.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/stat.h"
+#include "causeway/command.h"
+#include "causeway/decoder.h"
+#include "platform/codes.h"
+#include "platform/sign.h"
+
+#define CONNECT_TIMEOUT_S 15
+#define FIXED_TIMESTAMP "2524608000000" /* the platform checks no clock; a constant keeps the client id, and with it the session, over restarts */
+#define ROOM_AT_CLIENT 4000u /* messages the library may hold beside the window: subscriptions, logins, answers */
+
+static void connect_now(struct mqtt *m);
+static void forget_reply(struct mqtt_send *s);
+static void free_send_when_idle(struct mqtt_send *s);
+
+static struct cw_timers *timers(struct mqtt *m)
+{
+	return cw_worker_timers(m->u->w);
+}
+
+uint32_t mqtt_next_id(struct mqtt *m)
+{
+	m->last_id = m->last_id == UINT32_MAX ? 1 : m->last_id + 1;
+	return m->last_id;
+}
+
+/* ---- settings ------------------------------------------------------------------ */
+
+static int parse_endpoint(struct mqtt *m, const char *text, struct cw_msg *msg)
+{
+	const char *host, *colon, *end;
+	char *stop;
+	long port;
+
+	if (strncmp(text, "tcp://", 6) == 0)
+		m->tls = 0;
+	else if (strncmp(text, "ssl://", 6) == 0)
+		m->tls = 1;
+	else
+		return cw_fail(msg, CW_ECONF, "endpoint: '%s' does not begin with tcp:// or ssl://", text);
+	host = text + 6;
+	end = host + strlen(host);
+	colon = strrchr(host, ':');
+	if (host[0] == '[') {
+		end = strchr(host, ']');
+		if (end == NULL || end[1] != ':')
+			return cw_fail(msg, CW_ECONF, "endpoint: '%s' is not like ssl://[2001:db8::1]:1883", text);
+		host++;
+		colon = end + 1;
+	} else if (colon != NULL) {
+		end = colon;
+	}
+	if (colon == NULL || end == host || (size_t)(end - host) >= sizeof(m->host))
+		return cw_fail(msg, CW_ECONF, "endpoint: '%s' is not like ssl://host:1883", text);
+	port = strtol(colon + 1, &stop, 10);
+	if (stop == colon + 1 || *stop != '\0' || port < 1 || port > 65535)
+		return cw_fail(msg, CW_ECONF, "endpoint: the port of '%s' is not between 1 and 65535", text);
+	memcpy(m->host, host, (size_t)(end - host));
+	m->host[end - host] = '\0';
+	m->port = (int)port;
+	return 0;
+}
+
+static int check(struct mqtt *m, struct cw_msg *msg)
+{
+	const struct cw_upstream_conf *c = &m->u->conf;
+
+	if (c->endpoint == NULL)
+		return cw_fail(msg, CW_ECONF, "endpoint is missing; it looks like ssl://host:1883");
+	if (c->product_key == NULL || c->device_name == NULL)
+		return cw_fail(msg, CW_ECONF, "productKey and deviceName of the bridge are missing");
+	if (c->device_secret == NULL && (c->certificate == NULL || c->key == NULL))
+		return cw_fail(msg, CW_ECONF, "deviceSecret of the bridge is missing, and there is no tls certificate with key instead");
+	if (c->keep_alive_s < 30 || c->keep_alive_s > 1200)
+		return cw_fail(msg, CW_ECONF, "keepAlive: %u s is not between 30 and 1200; the platform refuses anything else",
+		               c->keep_alive_s);
+	return parse_endpoint(m, c->endpoint, msg);
+}
+
+static int create(struct cw_upstream *u, void **ret_connector, struct cw_msg *msg)
+{
+	struct mqtt *m = cw_zalloc(sizeof(*m));
+	int rc;
+
+	if (m == NULL)
+		return CW_ENOMEM;
+	m->u = u;
+	m->ops = &cw_mqtt_paho;
+	rc = check(m, msg);
+	if (rc < 0) {
+		cw_free(m);
+		return rc;
+	}
+	cw_retry_init(&m->retry, u->conf.retry_min_ms, u->conf.retry_max_ms,
+	              (uint32_t)cw_hash_stable(u->conf.device_name, strlen(u->conf.device_name)));
+	cw_pace_window_init(&m->connects, m->connect_times, u->conf.login_rate > 0 ? MQTT_LOGINS_A_MINUTE : 0, 60000);
+	cw_map_init(&m->replies);
+	cw_list_init(&m->replies_age);
+	mqtt_session_init(m);
+	*ret_connector = m;
+	return 0;
+}
+
+static void destroy(void *connector)
+{
+	struct mqtt *m = connector;
+
+	cw_map_fini(&m->replies);
+	mqtt_session_fini(m);
+	cw_free(m);
+}
+
+/* ---- connection ------------------------------------------------------------------ */
+
+static void on_retry(struct cw_timer *t)
+{
+	connect_now(cw_container_of(t, struct mqtt, retry_timer));
+}
+
+/* The connection is not there, for the reason given: everything of it goes, the next attempt is `gone`'s business. */
+static void link_lost(struct mqtt *m, const char *why)
+{
+	int was_up = m->state == LINK_UP;
+
+	if (m->state == LINK_CLOSING)
+		return;
+	m->state = LINK_CLOSING;
+	m->retry_ms = cw_retry_down(&m->retry, cw_worker_now(m->u->w));
+	if (was_up) {
+		cw_count(upstream, disconnects);
+		mqtt_session_down(m, why);
+	} else {
+		cw_count(upstream, connect_failed);
+	}
+	if (m->stopping)
+		return;
+	cw_log(upstream_down, why, CW_LS("upstream", m->u->conf.name), CW_LU("retry_ms", m->retry_ms));
+	if (cw_retry_is_twin(&m->retry))
+		cw_log(upstream_twin, "closed right after each login, waiting longer each time",
+		       CW_LS("upstream", m->u->conf.name), CW_LU("times", m->retry.short_lived));
+	cw_upstream_report(m->u, 0, why);
+}
+
+static void wait_and_retry(struct mqtt *m)
+{
+	uint64_t now = cw_worker_now(m->u->w), paced = cw_pace_window_wait(&m->connects, now);
+
+	m->state = LINK_WAITING;
+	cw_timer_set(timers(m), &m->retry_timer, paced > m->retry_ms ? paced : m->retry_ms, on_retry);
+}
+
+/* No reply comes over a connection that is gone. */
+static void drop_replies(struct mqtt *m)
+{
+	struct cw_list *e;
+
+	while ((e = cw_list_first(&m->replies_age)) != NULL) {
+		struct mqtt_send *s = cw_container_of(e, struct mqtt_send, age);
+
+		forget_reply(s);
+		if (s->d != NULL && s->request[0] != '\0' && !m->stopping)
+			cw_upstream_reply(s->d, s->request, CW_CODE_TIMED_OUT, cw_bytes_of(NULL, 0));
+		free_send_when_idle(s);
+	}
+}
+
+static void on_gone(void *ctx)
+{
+	struct mqtt *m = ctx;
+
+	m->client = NULL;
+	m->orphans = 0;
+	drop_replies(m);
+	if (m->stopping)
+		cw_upstream_stopped(m->u);
+	else
+		wait_and_retry(m);
+}
+
+static void close_link(struct mqtt *m, int polite)
+{
+	if (m->client != NULL)
+		m->ops->close(m->client, polite);
+}
+
+static void on_connected(void *ctx, int code, const char *text)
+{
+	struct mqtt *m = ctx;
+	const struct cw_upstream_conf *c = &m->u->conf;
+
+	if (code >= 0)
+		cw_pace_window_note(&m->connects, cw_worker_now(m->u->w)); /* it reached the platform: it counts there */
+	if (code != 0) {
+		(void)snprintf(m->reason, sizeof(m->reason), "%s:%d: %s", m->host, m->port, code > 0 ? cw_connack_text(code) : text);
+		link_lost(m, m->reason);
+		close_link(m, 0);
+		return;
+	}
+	m->state = LINK_UP;
+	cw_retry_up(&m->retry, cw_worker_now(m->u->w));
+	cw_count(upstream, connects);
+	cw_log(upstream_up, "logged in", CW_LS("upstream", c->name), CW_LS("product", c->product_key),
+	       CW_LS("device", c->device_name));
+	cw_upstream_report(m->u, 1, "logged in");
+	mqtt_subscribe(m, 1, c->product_key, c->device_name);
+	mqtt_session_up(m);
+}
+
+static void on_down(void *ctx, const char *text)
+{
+	struct mqtt *m = ctx;
+
+	link_lost(m, text);
+	close_link(m, 0);
+}
+
+static void on_message(void *ctx, struct cw_bytes topic, struct cw_bytes payload, int qos)
+{
+	mqtt_message(ctx, topic, payload);
+}
+
+static void on_subscribed(void *ctx, void *arg, int refused)
+{
+	struct mqtt *m = ctx;
+
+	if (refused != 0)
+		cw_log(upstream_odd, refused < 0 ? "a SUBSCRIBE was not answered" : "the platform refused some subscriptions",
+		       CW_LS("upstream", m->u->conf.name), CW_LI("refused", refused));
+}
+
+static const struct cw_mqtt_events client_events = { on_connected, on_down, on_message, on_subscribed, on_gone };
+
+static void connect_now(struct mqtt *m)
+{
+	const struct cw_upstream_conf *c = &m->u->conf;
+	struct cw_sign_connect sign;
+	char base[CW_BASE_CLIENT_ID_MAX + 1], text[160];
+	struct cw_mqtt_conf conf = { .host = m->host, .port = m->port, .tls = m->tls, .verify = c->verify, .ca = c->ca,
+		                     .certificate = c->certificate, .key = c->key, .keep_alive_s = c->keep_alive_s,
+		                     .connect_timeout_s = CONNECT_TIMEOUT_S, .outstanding = c->in_flight + ROOM_AT_CLIENT };
+	int rc;
+
+	m->state = LINK_CONNECTING;
+	cw_log(upstream_connecting, "connecting", CW_LS("upstream", c->name), CW_LS("host", m->host), CW_LI("port", m->port));
+	(void)snprintf(base, sizeof(base), "%s.%s", c->product_key, c->device_name);
+	rc = cw_sign_connect(&sign, CW_SIGN_SHA256, base, c->product_key, c->device_name, c->device_secret, FIXED_TIMESTAMP,
+	                     m->tls, "ext=1");
+	(void)snprintf(text, sizeof(text), "productKey or deviceName are too long");
+	conf.client_id = sign.client_id;
+	conf.user = sign.user;
+	conf.password = sign.password;
+	if (rc == 0)
+		rc = m->ops->connect(&conf, m->u->w, &client_events, m, text, sizeof(text), &m->client);
+	explicit_bzero(&sign, sizeof(sign));
+	if (rc < 0) {
+		link_lost(m, text);
+		wait_and_retry(m);
+	}
+}
+
+static void start(void *connector)
+{
+	struct mqtt *m = connector;
+
+	m->started = 1;
+	if (!m->stopping)
+		connect_now(m);
+}
+
+static void stop(void *connector)
+{
+	struct mqtt *m = connector;
+	int polite = m->state == LINK_UP;
+
+	if (m->stopping)
+		return;
+	m->stopping = 1;
+	cw_timer_stop(timers(m), &m->retry_timer);
+	if (polite) {
+		mqtt_session_goodbye(m);
+		mqtt_session_down(m, "the gateway stops");
+		cw_upstream_report(m->u, 0, "the gateway stops");
+	}
+	m->state = LINK_CLOSING;
+	if (m->client != NULL)
+		close_link(m, polite);
+	else
+		cw_upstream_stopped(m->u);
+}
+
+/* ---- publishing ------------------------------------------------------------------- */
+
+struct spoken {
+	struct cw_mqtt_token token;
+};
+
+static void on_spoken(struct cw_mqtt_token *t)
+{
+	cw_free(cw_container_of(t, struct spoken, token));
+}
+
+int mqtt_say(struct mqtt *m, const char *topic, char *text, size_t len)
+{
+	struct spoken *s = cw_zalloc(sizeof(*s));
+	int rc = CW_ENOMEM;
+
+	if (s != NULL) {
+		s->token.done = on_spoken;
+		rc = m->state == LINK_UP ? m->ops->publish(m->client, topic, cw_bytes_of(text, len), 0, &s->token) : CW_ECLOSED;
+	}
+	if (rc < 0)
+		cw_free(s);
+	cw_free(text);
+	return rc;
+}
+
+void mqtt_subscribe(struct mqtt *m, int gateway, const char *pk, const char *dn)
+{
+	char topics[CW_TOPIC_PER_SUBSCRIBE][CW_TOPIC_MAX];
+	const char *list[CW_TOPIC_PER_SUBSCRIBE];
+	int i, n = 0, count = cw_topic_subscription_count(gateway);
+
+	for (i = 0; i < count; i++) {
+		if (cw_topic_subscription(gateway, i, pk, dn, topics[n]) == 0) {
+			list[n] = topics[n];
+			n++;
+		}
+		if (n == CW_TOPIC_PER_SUBSCRIBE || (i == count - 1 && n > 0)) {
+			if (m->ops->subscribe(m->client, list, n, NULL) < 0)
+				cw_log(upstream_odd, "a SUBSCRIBE could not be sent", CW_LS("upstream", m->u->conf.name),
+				       CW_LS("device", dn));
+			n = 0;
+		}
+	}
+}
+
+static void forget_reply(struct mqtt_send *s)
+{
+	if (!s->awaits_reply)
+		return;
+	s->awaits_reply = 0;
+	cw_map_remove(&s->m->replies, &s->node);
+	cw_list_remove(&s->age);
+}
+
+static void free_send_when_idle(struct mqtt_send *s)
+{
+	if (s->at_client || s->awaits_reply || s->p != NULL)
+		return;
+	cw_list_remove(&s->of_device);
+	cw_free(s);
+}
+
+/* Take the parcel out of the attempt. */
+static struct cw_parcel *detach(struct mqtt_send *s)
+{
+	struct cw_parcel *p = s->p;
+
+	s->p = NULL;
+	if (p != NULL)
+		p->send = NULL;
+	return p;
+}
+
+static void on_published(struct cw_mqtt_token *t)
+{
+	struct mqtt_send *s = cw_container_of(t, struct mqtt_send, token);
+	struct mqtt *m = s->m;
+	struct cw_parcel *p = NULL;
+	int rc = t->rc;
+
+	s->at_client = 0;
+	if (s->orphan) {
+		s->orphan = 0;
+		if (m->orphans > 0)
+			m->orphans--;
+	}
+	if (rc == 0)
+		cw_count(upstream, confirmed);
+	if (s->p != NULL && (rc < 0 || !s->awaits_reply || !m->u->conf.confirm_reply))
+		p = detach(s);
+	if (rc < 0)
+		forget_reply(s);
+	free_send_when_idle(s);
+	if (p == NULL)
+		return;
+	if (rc == 0)
+		cw_lane_settle(&m->u->lane, p, CW_SETTLED_DONE, 0, NULL);
+	else
+		cw_lane_again(&m->u->lane, p);
+}
+
+static void on_reply_late(struct cw_timer *t)
+{
+	struct mqtt *m = cw_container_of(t, struct mqtt, reply_timer);
+	uint64_t now = cw_worker_now(m->u->w);
+	struct cw_list *e;
+
+	while ((e = cw_list_first(&m->replies_age)) != NULL) {
+		struct mqtt_send *s = cw_container_of(e, struct mqtt_send, age);
+		struct cw_parcel *p;
+
+		if (s->due_ms > now) {
+			cw_timer_set(timers(m), t, s->due_ms - now, on_reply_late);
+			return;
+		}
+		forget_reply(s);
+		if (s->d != NULL && s->request[0] != '\0')
+			cw_upstream_reply(s->d, s->request, CW_CODE_TIMED_OUT, cw_bytes_of(NULL, 0));
+		p = m->u->conf.confirm_reply ? detach(s) : NULL;
+		free_send_when_idle(s);
+		if (p != NULL)
+			cw_lane_again(&m->u->lane, p);
+	}
+}
+
+static void await_reply(struct mqtt *m, struct mqtt_send *s)
+{
+	if (cw_map_add(&m->replies, &s->node, &s->id, sizeof(s->id)) < 0)
+		return; /* then the acknowledgement has to do */
+	s->awaits_reply = 1;
+	s->due_ms = cw_worker_now(m->u->w) + MQTT_REPLY_MS;
+	cw_list_push_back(&m->replies_age, &s->age);
+	if (!cw_timer_armed(&m->reply_timer))
+		cw_timer_set(timers(m), &m->reply_timer, MQTT_REPLY_MS, on_reply_late);
+}
+
+static struct mqtt_send *new_send(struct mqtt *m, struct cw_updevice *d, struct cw_parcel *p, const struct cw_record *rec)
+{
+	struct mqtt_send *s = cw_zalloc(sizeof(*s));
+
+	if (s == NULL)
+		return NULL;
+	s->m = m;
+	s->d = d;
+	s->p = p;
+	s->id = mqtt_next_id(m);
+	s->token.done = on_published;
+	cw_list_init(&s->age);
+	cw_list_init(&s->of_device);
+	(void)snprintf(s->request, sizeof(s->request), "%.*s", (int)rec->request.len, (const char *)rec->request.ptr);
+	return s;
+}
+
+static int send_parcel(void *connector, struct cw_updevice *d, struct cw_parcel *p)
+{
+	struct mqtt *m = connector;
+	const struct cw_upstream_conf *c = &m->u->conf;
+	struct cw_alink_options options = { .version = c->post_version, .qos = (unsigned)c->qos };
+	struct cw_alink_post post;
+	struct cw_record rec;
+	struct mqtt_send *s;
+	int rc;
+
+	if (m->state != LINK_UP || m->orphans >= c->in_flight)
+		return CW_EBUSY;
+	if (!cw_record_read(cw_bytes_of(p->bytes, p->len), &rec))
+		return CW_EPROTO;
+	s = new_send(m, d, p, &rec);
+	if (s == NULL)
+		return CW_ENOMEM;
+	options.want_reply = c->confirm_reply || s->request[0] != '\0';
+	rc = cw_alink_record(&rec, d->product_key, d->device_name, s->id, &options, &post);
+	if (rc == 0) {
+		rc = m->ops->publish(m->client, post.topic, cw_bytes_of(post.payload, post.len), (int)post.qos, &s->token);
+		cw_free(post.payload);
+		rc = rc == CW_ECLOSED ? CW_EBUSY : rc; /* the news that it is down are on their way */
+	}
+	if (rc < 0) {
+		cw_free(s);
+		return rc;
+	}
+	s->at_client = 1;
+	p->send = s;
+	cw_list_push_back(&mqtt_device_of(d)->sends, &s->of_device);
+	if (options.want_reply && post.replies)
+		await_reply(m, s);
+	cw_count(upstream, published);
+	return 0;
+}
+
+static void on_stalled(struct cw_timer *t)
+{
+	struct mqtt *m = cw_container_of(t, struct mqtt, stall_timer);
+
+	if (m->state != LINK_UP || m->orphans < m->u->conf.in_flight)
+		return;
+	link_lost(m, "the platform acknowledges nothing any more");
+	close_link(m, 0);
+}
+
+static void recall(void *connector, struct cw_parcel *p)
+{
+	struct mqtt *m = connector;
+	struct mqtt_send *s = p->send;
+
+	if (s == NULL)
+		return;
+	(void)detach(s);
+	forget_reply(s);
+	if (s->at_client) {
+		s->orphan = 1;
+		m->orphans++;
+		if (m->orphans >= m->u->conf.in_flight && m->state == LINK_UP && timers(m) != NULL)
+			cw_timer_set(timers(m), &m->stall_timer, 0, on_stalled);
+	}
+	free_send_when_idle(s);
+}
+
+void mqtt_posts_forget(struct mqtt *m, struct cw_updevice *d)
+{
+	struct mqtt_device *md = mqtt_device_of(d);
+	struct cw_list *e;
+
+	while ((e = cw_list_pop(&md->sends)) != NULL) {
+		struct mqtt_send *s = cw_container_of(e, struct mqtt_send, of_device);
+
+		s->d = NULL;
+		forget_reply(s);
+		free_send_when_idle(s);
+	}
+}
+
+struct cw_updevice *mqtt_post_device(struct mqtt *m, uint32_t id)
+{
+	struct cw_map_node *n = cw_map_find(&m->replies, &id, sizeof(id));
+
+	return n == NULL ? NULL : cw_container_of(n, struct mqtt_send, node)->d;
+}
+
+/* What a reply means for a parcel that waits for it. */
+static void settle_by_code(struct mqtt *m, struct cw_updevice *d, struct cw_parcel *p, const struct cw_alink_reply *r)
+{
+	const char *text = r->message[0] != '\0' ? r->message : cw_code_text(r->code);
+
+	switch (cw_code_action(r->code)) {
+	case CW_CODE_DONE: cw_lane_settle(&m->u->lane, p, CW_SETTLED_DONE, 0, NULL); return;
+	case CW_CODE_REFUSED: cw_lane_settle(&m->u->lane, p, CW_SETTLED_REFUSED, r->code, text); return;
+	case CW_CODE_RELOGIN:
+	case CW_CODE_RETOPO:
+		cw_lane_again(&m->u->lane, p);
+		mqtt_device_kicked(m, d, r->code, text);
+		return;
+	default: cw_lane_again(&m->u->lane, p); return;
+	}
+}
+
+int mqtt_post_replied(struct mqtt *m, const struct cw_alink_reply *r)
+{
+	struct cw_map_node *n = r->has_id ? cw_map_find(&m->replies, &r->id, sizeof(r->id)) : NULL;
+	struct mqtt_send *s;
+	struct cw_updevice *d;
+	struct cw_parcel *p = NULL;
+
+	if (r->code == CW_CODE_OK)
+		cw_count(upstream, replies_ok);
+	else
+		cw_count(upstream, replies_failed);
+	if (n == NULL)
+		return 0;
+	s = cw_container_of(n, struct mqtt_send, node);
+	d = s->d;
+	if (r->code != CW_CODE_OK)
+		cw_log(upstream_reply_failed, r->message[0] != '\0' ? r->message : cw_code_text(r->code),
+		       CW_LS("product", d->product_key), CW_LS("device", d->device_name), CW_LI("code", r->code));
+	forget_reply(s);
+	if (s->request[0] != '\0')
+		cw_upstream_reply(d, s->request, r->code, r->data);
+	if (m->u->conf.confirm_reply)
+		p = detach(s);
+	free_send_when_idle(s);
+	if (p != NULL)
+		settle_by_code(m, d, p, r);
+	return 1;
+}
+
+const struct cw_connector_ops cw_connector_mqtt = {
+	.type = "mqtt",
+	.device_size = sizeof(struct mqtt_device),
+	.create = create,
+	.destroy = destroy,
+	.start = start,
+	.stop = stop,
+	.device_changed = mqtt_device_changed,
+	.send = send_parcel,
+	.recall = recall,
+	.drained = mqtt_device_drained,
+	.answer = mqtt_answer,
+};

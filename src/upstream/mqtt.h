@@ -1,0 +1,147 @@
+/*
+ * mqtt.h - inside of the module: the connector for the platform over MQTT, spread over
+ * mqtt.c (connection, publishing), mqtt_session.c (topology, logins) and mqtt_down.c
+ * (messages from the platform). All on the upstream's loop.
+ *
+ * A device's phases, and what moves them on:
+ *
+ *   OFF --wanted--> TOPO --200--> LOGIN --200--> UP --not wanted, drained--> LOGOUT --> OFF
+ *                     |             |            |
+ *                     +--refused----+---kicked---+--> PAUSE --its delay--> TOPO or LOGIN
+ *
+ * TOPO and LOGIN are either queued or asked (a request is out, which has a deadline).
+ * A lost connection puts every device to OFF; the next one starts them all again.
+ */
+#ifndef CW_UPSTREAM_MQTT_H
+#define CW_UPSTREAM_MQTT_H
+
+#include "base/map.h"
+#include "platform/alink.h"
+#include "platform/topic.h"
+#include "upstream/device.h"
+#include "upstream/mqtt_client.h"
+#include "upstream/pace.h"
+#include "upstream/retry.h"
+
+#define MQTT_LOGINS_A_MINUTE 5
+#define MQTT_TOPO_OUT 4   /* topology requests at once */
+#define MQTT_LOGIN_OUT 20 /* login requests at once */
+#define MQTT_REQUEST_MS 10000u
+#define MQTT_REPLY_MS 30000u /* a post's reply that is still missing then is taken for lost */
+
+enum mqtt_phase { PHASE_OFF, PHASE_TOPO, PHASE_LOGIN, PHASE_UP, PHASE_LOGOUT, PHASE_PAUSE };
+
+enum mqtt_what { ASK_TOPO, ASK_LOGIN, ASK_LOGOUT };
+
+/* A request of the gateway that waits for its reply. */
+struct mqtt_request {
+	struct cw_map_node node; /* by id */
+	struct cw_list age;      /* oldest first */
+	uint32_t id;
+	enum mqtt_what what;
+	uint64_t due_ms;
+	size_t count;
+	struct cw_updevice *devices[CW_ALINK_TOPO_BATCH]; /* NULL: has gone meanwhile */
+};
+
+/* The connector's part of a device. */
+struct mqtt_device {
+	struct cw_updevice *d; /* NULL until it was first seen here */
+	enum mqtt_phase phase;
+	struct cw_list link;   /* in `to_topo` or `to_login` while queued */
+	struct mqtt_request *request;
+	struct cw_list sends;  /* struct mqtt_send.of_device */
+	struct cw_timer pause;
+	struct cw_retry retry;
+	struct cw_pace_window logins;
+	uint64_t login_times[MQTT_LOGINS_A_MINUTE];
+	unsigned retopo;       /* topology adds in a row that did not help */
+	int related;           /* topology add succeeded */
+	int alone;             /* its batch was refused: asked alone now, so that one bad device costs nobody else */
+	int is_bridge;         /* the bridge's own identity: online with the connection */
+};
+
+/* A parcel on its way, until acknowledged (and, where that is wanted, replied to). */
+struct mqtt_send {
+	struct cw_mqtt_token token;
+	struct cw_map_node node;  /* by id while a reply is awaited */
+	struct cw_list age;       /* of those, oldest first */
+	struct cw_list of_device;
+	struct mqtt *m;
+	struct cw_updevice *d;    /* NULL once gone */
+	struct cw_parcel *p;      /* NULL: settled or recalled */
+	uint32_t id;
+	uint64_t due_ms;
+	int at_client;            /* the token is not done */
+	int awaits_reply, orphan;
+	char request[64];
+};
+
+enum mqtt_state { LINK_WAITING, LINK_CONNECTING, LINK_UP, LINK_CLOSING };
+
+struct mqtt {
+	struct cw_upstream *u;
+	const struct cw_mqtt_ops *ops;
+	struct cw_mqtt_client *client;
+	enum mqtt_state state;
+	int started, stopping, stalled;
+	char host[256];
+	int port, tls;
+	struct cw_retry retry;
+	uint64_t retry_ms; /* the delay chosen when the link went down */
+	struct cw_timer retry_timer, stall_timer;
+	struct cw_pace_window connects;
+	uint64_t connect_times[MQTT_LOGINS_A_MINUTE];
+	uint32_t last_id;
+	char reason[512];
+	/* posts */
+	struct cw_map replies;
+	struct cw_list replies_age;
+	struct cw_timer reply_timer;
+	unsigned orphans;
+	/* sessions */
+	struct cw_map requests;
+	struct cw_list requests_age;
+	struct cw_timer request_timer, pump_timer;
+	struct cw_list to_topo, to_login;
+	unsigned topo_out, login_out;
+	struct cw_pace_rate logins;
+};
+
+static inline struct mqtt_device *mqtt_device_of(struct cw_updevice *d)
+{
+	return d->peer;
+}
+
+/* mqtt.c */
+uint32_t mqtt_next_id(struct mqtt *m);
+/* A message of the gateway's own: QoS 0, fire and forget. Frees `text`. 0 or an error. */
+int mqtt_say(struct mqtt *m, const char *topic, char *text, size_t len);
+void mqtt_subscribe(struct mqtt *m, int gateway, const char *pk, const char *dn);
+/* The reply with this id came. 1 when it belonged to a post. */
+int mqtt_post_replied(struct mqtt *m, const struct cw_alink_reply *r);
+/* Which device a post with this id was of, or NULL. */
+struct cw_updevice *mqtt_post_device(struct mqtt *m, uint32_t id);
+/* Nothing of the posts points to `d` any more. */
+void mqtt_posts_forget(struct mqtt *m, struct cw_updevice *d);
+
+/* mqtt_session.c */
+void mqtt_session_init(struct mqtt *m);
+void mqtt_session_fini(struct mqtt *m);
+void mqtt_session_up(struct mqtt *m);
+void mqtt_session_down(struct mqtt *m, const char *why);
+void mqtt_session_goodbye(struct mqtt *m); /* log all out, without waiting */
+void mqtt_device_changed(void *connector, struct cw_updevice *d);
+void mqtt_device_drained(void *connector, struct cw_updevice *d);
+/* The reply to a request; 0 when the id is not one of ours. */
+int mqtt_request_replied(struct mqtt *m, enum mqtt_what what, const struct cw_alink_reply *r);
+/* The platform says that a device has no session here (any more), or no relation, with one of its codes. */
+void mqtt_device_kicked(struct mqtt *m, struct cw_updevice *d, int32_t code, const char *text);
+/* topo/change: the relation was made, removed, enabled, disabled. */
+void mqtt_device_related(struct mqtt *m, struct cw_updevice *d, int status);
+
+/* mqtt_down.c */
+void mqtt_message(struct mqtt *m, struct cw_bytes topic, struct cw_bytes payload);
+void mqtt_answer(void *connector, struct cw_downlink *d);
+
+#endif

@@ -1,0 +1,68 @@
+/*
+ * mqtt_client.h - what the connector asks of an MQTT client library: one connection
+ * attempt, from connect to gone. A table, so that another library can stand in.
+ *
+ * All calls are made on the worker's loop and all callbacks run there. A client is
+ * used for one connection only: after `down` it is closed, and a new one made.
+ */
+#ifndef CW_UPSTREAM_MQTT_CLIENT_H
+#define CW_UPSTREAM_MQTT_CLIENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "causeway/bytes.h"
+#include "loop/worker.h"
+
+struct cw_mqtt_client;
+
+/* One publish, embedded in what it is about; must live until `done`, which comes exactly once after a publish that returned 0. */
+struct cw_mqtt_token {
+	struct cw_mail mail;
+	struct cw_list link;
+	struct cw_mqtt_client *client;
+	atomic_int posted;
+	int rc; /* 0: written (QoS 0) or acknowledged (QoS 1); CW_ECLOSED and others: not known to have arrived */
+	void (*done)(struct cw_mqtt_token *t);
+};
+
+struct cw_mqtt_events {
+	/* The CONNACK came: 0 accepted, else its code; or a negative CW_E* with a sentence when none came. */
+	void (*connected)(void *ctx, int code, const char *text);
+	/* The connection is lost. Not called after close. */
+	void (*down)(void *ctx, const char *text);
+	/* A message; lent. */
+	void (*message)(void *ctx, struct cw_bytes topic, struct cw_bytes payload, int qos);
+	/* Topics of a SUBSCRIBE, by bit, that the platform refused; -1: it was not answered. */
+	void (*subscribed)(void *ctx, void *arg, int refused);
+	/* After close: nothing refers to the client any more; all tokens were told. */
+	void (*gone)(void *ctx);
+};
+
+struct cw_mqtt_conf {
+	const char *host; /* name or address, without brackets */
+	int port;
+	int tls, verify;
+	const char *ca, *certificate, *key;
+	const char *client_id, *user, *password;
+	unsigned keep_alive_s, connect_timeout_s;
+	unsigned outstanding; /* messages the library may hold */
+};
+
+struct cw_mqtt_ops {
+	const char *name;
+	/* Make it and start to connect; settings are copied. 0 or an error with a sentence in text[size]. */
+	int (*connect)(const struct cw_mqtt_conf *conf, struct cw_worker *w, const struct cw_mqtt_events *events, void *ctx,
+	               char *text, size_t size, struct cw_mqtt_client **ret_client);
+	/* 0, CW_EBUSY (too many outstanding) or CW_ECLOSED; payload is copied. */
+	int (*publish)(struct cw_mqtt_client *c, const char *topic, struct cw_bytes payload, int qos, struct cw_mqtt_token *t);
+	/* Topics are copied; at most 8. */
+	int (*subscribe)(struct cw_mqtt_client *c, const char *const *topics, int count, void *arg);
+	/* End it, with DISCONNECT when it is up and `polite`; `gone` follows. */
+	void (*close)(struct cw_mqtt_client *c, int polite);
+};
+
+extern const struct cw_mqtt_ops cw_mqtt_paho;
+
+#endif

@@ -1,0 +1,250 @@
+/*
+ * mqtt_down.c - messages from the platform: replies to what was asked, notices to the
+ * gateway, and commands for devices, which become records for the bridge. What is not
+ * understood is counted and logged, never answered.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/stat.h"
+#include "causeway/command.h"
+#include "platform/codes.h"
+#include "upstream/mqtt.h"
+
+static void odd(struct mqtt *m, const char *why, struct cw_bytes topic)
+{
+	cw_count(upstream, downlinks_odd);
+	cw_log(upstream_odd, why, CW_LS("upstream", m->u->conf.name), CW_LB("topic", topic.ptr, topic.len));
+}
+
+static int is_ours(struct mqtt *m, const struct cw_topic *t)
+{
+	return cw_topic_is(t->pk, m->u->conf.product_key) && cw_topic_is(t->dn, m->u->conf.device_name);
+}
+
+static int ends_with(struct cw_bytes text, const char *tail)
+{
+	size_t n = strlen(tail);
+
+	return text.len >= n && memcmp(text.ptr + text.len - n, tail, n) == 0;
+}
+
+/* The device that {productKey, deviceName} names. */
+static struct cw_updevice *named_device(struct mqtt *m, struct cw_bytes map)
+{
+	return map.len == 0 ? NULL : cw_upstream_find(m->u, cw_map_text(map, "productKey"), cw_map_text(map, "deviceName"));
+}
+
+/* An error without being asked: a device was kicked, or published without a session. */
+static void take_error(struct mqtt *m, const struct cw_alink_reply *r, struct cw_bytes topic)
+{
+	struct cw_updevice *d = named_device(m, r->data);
+
+	if (d == NULL && r->has_id)
+		d = mqtt_post_device(m, r->id);
+	cw_log(upstream_reply_failed, r->message[0] != '\0' ? r->message : cw_code_text(r->code),
+	       CW_LS("upstream", m->u->conf.name), CW_LS("device", d != NULL ? d->device_name : "unknown"),
+	       CW_LI("code", r->code));
+	if (d == NULL || r->code == CW_ALINK_CODE_NONE) {
+		odd(m, "an error that names no device of ours", topic);
+		return;
+	}
+	mqtt_device_kicked(m, d, r->code, r->message);
+}
+
+static void take_session(struct mqtt *m, const struct cw_topic *t, const struct cw_alink_reply *r, struct cw_bytes topic)
+{
+	if (cw_topic_is(t->rest, "login_reply") || cw_topic_is(t->rest, "batch_login_reply")) {
+		if (!mqtt_request_replied(m, ASK_LOGIN, r))
+			odd(m, "a login reply that nobody waits for", topic);
+		return;
+	}
+	if (!cw_topic_is(t->rest, "logout_reply") && !cw_topic_is(t->rest, "batch_logout_reply")) {
+		odd(m, "not understood", topic);
+		return;
+	}
+	if (mqtt_request_replied(m, ASK_LOGOUT, r) || r->code == CW_CODE_OK)
+		return;
+	take_error(m, r, topic); /* older platforms tell kicks this way */
+}
+
+/* Say 200 to one of the platform's own requests to the gateway. */
+static void agree(struct mqtt *m, const struct cw_alink_reply *r, struct cw_bytes topic)
+{
+	char to[CW_TOPIC_MAX], id[24], *text;
+	size_t len;
+	int n = snprintf(to, sizeof(to), "%.*s_reply", (int)topic.len, (const char *)topic.ptr);
+
+	(void)snprintf(id, sizeof(id), "%u", r->id);
+	if (n < 0 || (size_t)n >= sizeof(to) || !r->has_id)
+		return;
+	if (cw_alink_answer(id, CW_CODE_OK, cw_bytes_of(NULL, 0), &text, &len) == 0)
+		(void)mqtt_say(m, to, text, len);
+}
+
+static void each_listed(struct mqtt *m, struct cw_bytes array, int status)
+{
+	struct cw_reader r = cw_reader_of(array);
+	struct cw_item list = cw_read_item(&r);
+
+	while (cw_item_more(&r, &list)) {
+		struct cw_updevice *d = named_device(m, cw_read_whole_item(&r));
+
+		if (d != NULL)
+			mqtt_device_related(m, d, status);
+	}
+}
+
+static int take_gateway(struct mqtt *m, const struct cw_topic *t, const struct cw_alink_reply *r, struct cw_bytes topic)
+{
+	struct cw_bytes list;
+
+	if (cw_topic_is(t->rest, "thing/topo/add_reply")) {
+		if (!mqtt_request_replied(m, ASK_TOPO, r))
+			odd(m, "a topology reply that nobody waits for", topic);
+		return 1;
+	}
+	if (cw_topic_is(t->rest, "thing/topo/change")) {
+		list = cw_map_get(r->params, "subList");
+		agree(m, r, topic);
+		each_listed(m, list.len > 0 ? list : cw_map_get(r->params, "sublist"),
+		            (int)cw_map_int(r->params, "status", -1));
+		return 1;
+	}
+	if (cw_topic_is(t->rest, "thing/topo/add/notify")) {
+		agree(m, r, topic);
+		each_listed(m, r->params, -1); /* wakes those of ours that wait; their topology add follows */
+		return 1;
+	}
+	return 0;
+}
+
+static void take_reply(struct mqtt *m, struct cw_bytes payload, struct cw_bytes topic)
+{
+	struct cw_alink_reply r;
+	int rc = cw_alink_reply(payload, &r);
+
+	if (rc < 0) {
+		odd(m, "a reply that is not JSON", topic);
+		return;
+	}
+	if (!mqtt_post_replied(m, &r) && r.code != CW_CODE_OK)
+		cw_log(upstream_reply_failed, r.message[0] != '\0' ? r.message : cw_code_text(r.code),
+		       CW_LB("topic", topic.ptr, topic.len), CW_LI("code", r.code));
+	cw_alink_reply_drop(&r);
+}
+
+static void copy_name(char *to, size_t size, struct cw_bytes from)
+{
+	(void)snprintf(to, size, "%.*s", (int)from.len, (const char *)from.ptr);
+}
+
+static void take_command(struct mqtt *m, const struct cw_topic *t, struct cw_bytes topic, struct cw_bytes payload)
+{
+	struct cw_updevice *d = t->dn.len > 0 ? cw_upstream_find(m->u, t->pk, t->dn) : NULL;
+	struct cw_alink_command c;
+	struct cw_downlink *down;
+	int rc;
+
+	if (d == NULL && t->dn.len > 0) {
+		odd(m, "for a device that is not here", topic);
+		return;
+	}
+	rc = cw_alink_command(t, topic, payload, &c);
+	if (rc == CW_ENOENT)
+		return;
+	if (rc < 0) {
+		odd(m, rc == CW_EPROTO ? "malformed" : rc == CW_ENOMEM ? "out of memory" : "not understood", topic);
+		return;
+	}
+	down = cw_downlink_new(m->u, c.len);
+	if (down != NULL) {
+		copy_name(down->product_key, sizeof(down->product_key), t->pk);
+		copy_name(down->device_name, sizeof(down->device_name), t->dn);
+		memcpy(down->request, c.request, sizeof(down->request));
+		memcpy(down->answer_topic, c.answer_topic, sizeof(down->answer_topic));
+		down->kind = c.kind;
+		down->deadline_ms = c.deadline_ms;
+		down->wants_answer = c.wants_answer;
+		memcpy(down->bytes, c.record, c.len);
+		cw_upstream_command(m->u, down);
+	} else {
+		odd(m, "out of memory", topic);
+	}
+	cw_free(c.record);
+}
+
+/* Messages with an Alink envelope that are for the gateway itself. 1 when dealt with. */
+static int take_envelope(struct mqtt *m, const struct cw_topic *t, struct cw_bytes topic, struct cw_bytes payload)
+{
+	int gateway = t->kind == CW_TOPIC_SYS && is_ours(m, t) && cw_topic_after(t->rest, "thing/topo/", &(struct cw_bytes){ 0 });
+	struct cw_alink_reply r;
+
+	if (t->kind != CW_TOPIC_SESSION && t->kind != CW_TOPIC_ERROR && !gateway)
+		return 0;
+	if (cw_alink_reply(payload, &r) < 0 || !is_ours(m, t)) {
+		odd(m, "malformed, or for another gateway", topic);
+		return 1;
+	}
+	if (t->kind == CW_TOPIC_SESSION)
+		take_session(m, t, &r, topic);
+	else if (t->kind == CW_TOPIC_ERROR)
+		take_error(m, &r, topic);
+	else if (!take_gateway(m, t, &r, topic))
+		odd(m, "not understood", topic);
+	cw_alink_reply_drop(&r);
+	return 1;
+}
+
+void mqtt_message(struct mqtt *m, struct cw_bytes topic, struct cw_bytes payload)
+{
+	struct cw_topic t;
+
+	cw_count(upstream, downlinks);
+	cw_topic_parse(topic, &t);
+	if (take_envelope(m, &t, topic, payload))
+		return;
+	switch (t.kind) {
+	case CW_TOPIC_SYS:
+		if (ends_with(t.rest, "_reply")) {
+			if (!cw_topic_is(t.rest, "thing/model/up_raw_reply")) /* bytes of the product's script: for nobody here */
+				take_reply(m, payload, topic);
+			return;
+		}
+		break;
+	case CW_TOPIC_UNKNOWN:
+	case CW_TOPIC_NTP: /* never asked for */
+		odd(m, "not understood", topic);
+		return;
+	default:
+		break;
+	}
+	take_command(m, &t, topic, payload);
+}
+
+void mqtt_answer(void *connector, struct cw_downlink *d)
+{
+	struct mqtt *m = connector;
+	struct cw_bytes reply = cw_bytes_of(d->reply, d->reply_len);
+	char *text = NULL;
+	size_t len = 0;
+	int rc;
+
+	if (d->kind == CW_KIND_RRPC) {
+		text = cw_memdup(reply.ptr, reply.len);
+		len = reply.len;
+		rc = text == NULL ? CW_ENOMEM : 0;
+	} else {
+		rc = cw_alink_answer(d->request, d->code, reply, &text, &len);
+		if (rc < 0 && rc != CW_ENOMEM) /* what the decoder said cannot be sent; that it answered can */
+			rc = cw_alink_answer(d->request, d->code, cw_bytes_of(NULL, 0), &text, &len);
+	}
+	if (rc == 0)
+		rc = mqtt_say(m, d->answer_topic, text, len);
+	if (rc == 0)
+		cw_count(upstream, answers);
+	else
+		cw_count(upstream, answers_lost);
+}
