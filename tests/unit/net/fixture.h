@@ -365,6 +365,21 @@ static inline size_t fx_expect_end(int fd)
 	return total;
 }
 
+/* The other side ends the connection in order, not with a reset, after `len` bytes at least. Returns how many. */
+static inline size_t fx_expect_orderly_end(int fd, size_t len)
+{
+	uint8_t got[65536];
+	size_t total = 0;
+	ssize_t n;
+
+	while ((n = recv(fd, got, sizeof(got), 0)) > 0)
+		total += (size_t)n;
+	assert_int_equal(n, 0);
+	assert_true(total >= len);
+	close(fd);
+	return total;
+}
+
 static inline void fx_echo(int fd, const char *text)
 {
 	fx_send(fd, text, strlen(text));

@@ -93,6 +93,18 @@ static void pause_after_bytes(struct cw_session *s, struct cw_bytes in)
 	cw_session_pause(s);
 }
 
+static void pause_on_bytes(struct cw_session *s, struct cw_bytes in)
+{
+	(void)in;
+	cw_session_pause(s);
+}
+
+static void say_goodbye(void *arg)
+{
+	assert_int_equal(cw_session_send(arg, cw_bytes_text("goodbye")), 0);
+	cw_session_close(arg, CW_EREFUSED, "goodbye");
+}
+
 static void resume_it(void *arg)
 {
 	cw_session_resume(arg);
@@ -281,6 +293,46 @@ static void an_answer_sent_before_close_arrives(void **state)
 	}
 	fx_wait(fx.closed == 50);
 	assert_string_equal(fx.reason, "goodbye");
+	fx_close(l);
+}
+
+static void what_was_never_read_does_not_reset_the_answer(void **state)
+{
+	struct cw_listener *l;
+	int fd;
+
+	(void)state;
+	fx.on_bytes = pause_on_bytes;
+	l = listen_with(0, 0, 0);
+	fd = fx_connect(l);
+	fx_send(fd, "question", 8);
+	fx_wait(fx.bytes == 8);
+	fx_send(fd, "more", 4);
+	fx_on_session(say_goodbye);
+	fx_expect_orderly_end(fd, 7);
+	fx_wait(fx.closed == 1);
+	fx_close(l);
+}
+
+static void a_peer_busy_sending_still_gets_its_goodbye(void **state)
+{
+	static const uint8_t block[65536];
+	struct cw_listener *l;
+	int fd, i;
+
+	(void)state;
+	fx.on_open = pause_first;
+	l = listen_with(256 * 1024, 0, 0);
+	fd = fx_connect(l);
+	fx_wait(fx.opened == 1);
+	while (send(fd, block, sizeof(block), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+		;
+	fx_on_session(send_until_high_and_close);
+	for (i = 0; i < 64; i++) /* it would wait for ever if the closing session did not read and drop */
+		fx_send(fd, block, sizeof(block));
+	assert_int_equal(fx_expect_orderly_end(fd, 128 * 1024) % 8192, 0);
+	fx_wait(fx.closed == 1);
+	assert_int_equal(fx.bytes, 0);
 	fx_close(l);
 }
 
@@ -545,6 +597,8 @@ int main(void)
 		net_test(aborting_cuts_a_close_under_way_short),
 		net_test(a_peer_that_does_not_read_its_goodbye_is_cut_off_after_five_seconds),
 		net_test(an_answer_sent_before_close_arrives),
+		net_test(what_was_never_read_does_not_reset_the_answer),
+		net_test(a_peer_busy_sending_still_gets_its_goodbye),
 		net_test(a_session_may_be_aborted_from_its_own_bytes),
 		net_test(a_session_may_be_closed_while_it_opens),
 		net_test(a_reset_by_the_peer_ends_the_session),
