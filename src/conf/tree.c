@@ -1,6 +1,7 @@
 /* tree.c - see tree.h. Memory, keys and objects of a tree being built. */
 #include "conf/tree.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -402,8 +403,17 @@ struct cw_conf_tree *cw_conf_tree_ref(struct cw_conf_tree *tree)
 
 void cw_conf_tree_unref(struct cw_conf_tree *tree)
 {
+	bool big;
+
 	if (tree == NULL || atomic_fetch_sub_explicit(&tree->refs, 1, memory_order_acq_rel) != 1)
 		return;
+	big = tree->arena.total > 4u * 1024 * 1024;
 	cw_arena_fini(&tree->arena);
 	cw_free(tree);
+#ifdef __GLIBC__
+	/* A big file is read once and dropped: glibc would keep tens of megabytes of it for later. */
+	if (big)
+		malloc_trim(0);
+#endif
+	(void)big;
 }
