@@ -184,7 +184,7 @@ static int take_envelope(struct mqtt *m, const struct cw_topic *t, struct cw_byt
 
 	if (t->kind != CW_TOPIC_SESSION && t->kind != CW_TOPIC_ERROR && !gateway)
 		return 0;
-	if (cw_alink_reply(payload, &r) < 0 || !is_ours(m, t)) {
+	if (!is_ours(m, t) || cw_alink_reply(payload, &r) < 0) {
 		odd(m, "malformed, or for another gateway", topic);
 		return 1;
 	}
