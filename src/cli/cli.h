@@ -8,7 +8,16 @@
 #ifndef CW_CLI_CLI_H
 #define CW_CLI_CLI_H
 
+#include <stddef.h>
+
 int cw_cmd_decode(int argc, char **argv);   /* cmd_decode.c */
 int cw_cmd_control(int argc, char **argv);  /* cmd_control.c: status, stats, device, reload, stop, trace */
+
+int cw_cmd_simulate(int argc, char **argv); /* cmd_simulate.c */
+int cw_cmd_check(int argc, char **argv);    /* cmd_reference.c: config check */
+int cw_cmd_reference(int argc, char **argv); /* cmd_reference.c: config reference */
+
+/* The verbs, for the reference: name and one line; 0 past the end. */
+int cw_cli_verb(size_t i, const char **ret_name, const char **ret_help);
 
 #endif

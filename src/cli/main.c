@@ -5,15 +5,34 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/cli.h"
 #include "cli/cmd_config.h"
+#include "daemon/version.h"
 
-static const struct {
+static const struct verb {
 	const char *name;
 	int (*run)(int argc, char **argv); /* argv[0] is the verb; returns the exit status */
 	const char *help;
 } verbs[] = {
-	{ "config", cw_cmd_config, "look at configuration files: print, get, check, reference" },
+	{ "status", cw_cmd_control, "is the gateway up, its upstreams and listeners; exit 0 only if all upstreams are up" },
+	{ "stats", cw_cmd_control, "every counter and gauge of the running gateway" },
+	{ "device", cw_cmd_control, "device list | show IDENTITY | kick IDENTITY" },
+	{ "trace", cw_cmd_control, "follow one device: frames both ways, commands, settles" },
+	{ "reload", cw_cmd_control, "read configuration and devices.conf again" },
+	{ "stop", cw_cmd_control, "drain and stop the gateway" },
+	{ "config", cw_cmd_config, "look at configuration files: check, print, get, reference" },
+	{ "decode", cw_cmd_decode, "decode frames of a protocol: hex in, JSON out" },
+	{ "simulate", cw_cmd_simulate, "devices that connect, report and answer commands" },
 };
+
+int cw_cli_verb(size_t i, const char **ret_name, const char **ret_help)
+{
+	if (i >= sizeof(verbs) / sizeof(verbs[0]))
+		return 0;
+	*ret_name = verbs[i].name;
+	*ret_help = verbs[i].help;
+	return 1;
+}
 
 static void print_help(FILE *to)
 {
@@ -34,9 +53,11 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (strcmp(argv[1], "--version") == 0) {
-		puts("causeway " CW_VERSION);
+		cw_print_version("causeway");
 		return 0;
 	}
+	cw_cmd_config_check = cw_cmd_check;
+	cw_cmd_config_reference = cw_cmd_reference;
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
 		if (strcmp(argv[1], verbs[i].name) == 0)
 			return verbs[i].run(argc - 1, argv + 1);

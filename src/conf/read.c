@@ -9,7 +9,9 @@
 
 #include <string.h>
 
+#include "base/mem.h"
 #include "conf/merge.h"
+#include "conf/out.h"
 
 struct reader {
 	struct conf_build *b;
@@ -20,6 +22,7 @@ struct reader {
 	struct conf_token held[4]; /* put back, last one first */
 	unsigned held_count;
 	unsigned lists; /* lists (and +=) we are inside */
+	struct conf_out text; /* scratch */
 };
 
 static int read_object(struct reader *r, const struct conf_place *place, struct cw_value *object, const struct conf_token *open);
@@ -161,6 +164,47 @@ static struct cw_value *read_value(struct reader *r, const struct conf_place *pl
 	return read_simple(r, t);
 }
 
+/* In JSON nothing is joined, and what follows a list or an object may turn out to be space that is ignored. */
+static bool joins(const struct reader *r, size_t from, const struct conf_token *t)
+{
+	const struct conf_build *b = r->b;
+
+	if (r->json || t->kind < CONF_T_UNQUOTED || t->kind == CONF_T_SUBSTITUTION)
+		return false;
+	return b->piece_count == from || b->pieces[b->piece_count - 1]->type == CONF_REFERENCE;
+}
+
+/*
+ * Plain values side by side, as in `3f0a b`, become one text right here, without a
+ * value for each part; one alone keeps its type. *t becomes the token behind them.
+ */
+static struct cw_value *read_plain(struct reader *r, struct conf_token *t)
+{
+	struct cw_value where = { .source = r->source, .line = t->line, .column = t->column };
+	struct conf_token first = *t;
+	const char *text;
+	size_t len;
+
+	if (next_token(r, t) < 0)
+		return NULL;
+	if (t->kind < CONF_T_UNQUOTED || t->kind == CONF_T_SUBSTITUTION)
+		return read_simple(r, &first);
+	r->text.len = 0;
+	text = conf_token_text(&first, &len);
+	conf_out_add(&r->text, text, len);
+	while (t->kind >= CONF_T_UNQUOTED && t->kind != CONF_T_SUBSTITUTION) {
+		text = conf_token_text(t, &len);
+		conf_out_add(&r->text, text, len);
+		if (next_token(r, t) < 0)
+			return NULL;
+	}
+	if (r->text.failed) {
+		conf_no_memory(r->b);
+		return NULL;
+	}
+	return conf_string(r->b, &where, r->text.text, r->text.len);
+}
+
 /*
  * Values side by side on one line. NULL with no error when there is none; the
  * token that ended them is put back. In JSON: exactly one.
@@ -174,8 +218,10 @@ static struct cw_value *read_values(struct reader *r, const struct conf_place *p
 	if (next_solid(r, &t) < 0)
 		return NULL;
 	while (starts_value(&t)) {
-		v = read_value(r, place, &t);
-		if (v == NULL || conf_piece_push(r->b, v) < 0 || (!r->json && next_token(r, &t) < 0)) {
+		bool plain = joins(r, from, &t);
+
+		v = plain ? read_plain(r, &t) : read_value(r, place, &t);
+		if (v == NULL || conf_piece_push(r->b, v) < 0 || (!r->json && !plain && next_token(r, &t) < 0)) {
 			r->b->piece_count = from;
 			return NULL;
 		}
@@ -560,5 +606,6 @@ struct cw_value *conf_read_document(struct conf_build *b, const struct conf_sour
 	conf_lexer_init(&r.lx, b, source, text, len, json);
 	root = read_root(&r);
 	conf_lexer_fini(&r.lx);
+	cw_free(r.text.text);
 	return b->rc != 0 ? NULL : root;
 }

@@ -1,0 +1,253 @@
+"""`./dev run`: emulator, gateway and three simulated terminals, messages both ways, on one screen.
+
+Everything lives in build/run and ends with this program. Exit status 0 only when positions
+reached the platform and both commands came back answered.
+"""
+import argparse
+import json
+import os
+import pathlib
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+GW = ("a1EmuGw0001", "gw-0001")
+PK = "a1EmuTruck1"
+TERMINALS = ["13912345601", "13912345602", "13912345603"]
+
+
+def say(who, text):
+    print(f"{who:>10} | {text}", flush=True)
+
+
+def title(text):
+    print(f"\n== {text}", flush=True)
+
+
+class Show:
+    def __init__(self, build):
+        self.build = pathlib.Path(build).resolve()
+        self.dir = self.build / "run"
+        self.processes = []
+        self.stopping = threading.Event()
+        self.online, self.positions = set(), 0
+        self.first_positions = threading.Event()
+        self.answers = []
+        self.quiet = True  # positions are counted, not printed, until the live part
+
+    # ---- files ---------------------------------------------------------------------------
+
+    def write(self, name, text):
+        path = self.dir / name
+        path.write_text(text)
+        path.chmod(0o600)
+        return path
+
+    def write_files(self):
+        shutil.rmtree(self.dir, ignore_errors=True)
+        self.dir.mkdir(parents=True, mode=0o700)
+        keys = {name: secrets.token_hex(16) for name in ["gateway", *TERMINALS]}
+        stock = "\n".join(f"  {{ productKey = {PK}, deviceName = {t}, deviceSecret = {keys[t]} }}" for t in TERMINALS)
+        self.write("cloud.conf", f"""
+products = [ {{ productKey = {GW[0]}, nodeType = gateway }}, {{ productKey = {PK}, nodeType = subdevice }} ]
+devices = [
+  {{ productKey = {GW[0]}, deviceName = {GW[1]}, deviceSecret = {keys['gateway']} }}
+{stock}
+]
+listeners {{ mqtt = "127.0.0.1:0", api = "127.0.0.1:0" }}
+""")
+        self.write("devices.conf", "".join(
+            f"{t} {{ productKey : {PK}, deviceName : {t}, deviceSecret : {keys[t]} }}\n" for t in TERMINALS))
+        self.secret = keys["gateway"]
+
+    def write_gateway(self, mqtt):
+        self.write("application.conf", f"""
+productKey = {GW[0]}, deviceName = {GW[1]}, deviceSecret = {self.secret}
+stateDir = "{self.dir}/state"
+control = "unix:{self.dir}/control.sock"
+listeners = [ {{ name = trucks, protocol = jt808, address = "127.0.0.1:0", ack = delivered }} ]
+upstreams {{ cloud {{ endpoint = "tcp://{mqtt}" }} }}
+""")
+
+    # ---- processes -------------------------------------------------------------------------
+
+    def start(self, name, *args, ready=True, output=None):
+        ready_file = self.dir / f"{name}.ready"
+        argv = [str(self.build / "bin" / args[0]), *map(str, args[1:])]
+        if ready:
+            argv += ["--ready-file", str(ready_file)]
+        log = open(self.dir / f"{name}.log", "w")
+        process = subprocess.Popen(argv, stdout=output or log, stderr=log, cwd=self.dir, text=True)
+        self.processes.append((name, process))
+        while ready and not ready_file.exists():
+            if process.poll() is not None:
+                raise SystemExit(f"{name} ended with {process.returncode}: " + (self.dir / f"{name}.log").read_text()[-2000:])
+            time.sleep(0.02)
+        return process, json.loads(ready_file.read_text()) if ready else None
+
+    def stop(self):
+        self.stopping.set()
+        for name, process in reversed(self.processes):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                say("stop", f"{name} had to be killed")
+
+    # ---- what arrives at the platform --------------------------------------------------------
+
+    def watch(self, api):
+        request = urllib.request.Request(f"http://{api}/api/v1/messages/stream")
+        try:
+            with urllib.request.urlopen(request) as stream:
+                for line in stream:
+                    if self.stopping.is_set():
+                        return
+                    if line.startswith(b"data:"):
+                        self.on_message(json.loads(line[5:]))
+        except OSError:
+            pass
+
+    def on_message(self, m):
+        found = re.match(rf"/sys/{PK}/(\d+)/thing/event/(\w+)/post$", m.get("topic", ""))
+        if not found or "payload" not in m:
+            return
+        device, event = found.groups()
+        payload = m["payload"] if isinstance(m["payload"], dict) else json.loads(m["payload"])
+        params = payload.get("params", {})
+        if event != "property":
+            say("platform", f"{device} event {event} {json.dumps(params.get('value', params), ensure_ascii=False)[:110]}")
+            return
+        place = params.get("GeoLocation", {}).get("value")
+        if not place:
+            if not self.quiet:
+                say("platform", f"{device} properties {json.dumps(params, ensure_ascii=False)[:110]}")
+            return
+        self.positions += 1
+        if device not in self.online:
+            self.online.add(device)
+        if self.positions <= 5 or not self.quiet:
+            say("platform", f"{device} is at {place['Longitude']:.6f}, {place['Latitude']:.6f}, "
+                f"{params.get('Speed', {}).get('value', '?')} km/h")
+        if self.positions >= 3:
+            self.first_positions.set()
+
+    def call(self, path, body):
+        request = urllib.request.Request(f"http://{self.api}/api/v1/devices/{PK}/{TERMINALS[0]}/{path}",
+                                         data=json.dumps(body).encode(), method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError as e:
+            return {"result": f"HTTP {e.code}", "reply": e.read().decode(errors="replace")}
+
+    def command(self, what, path, body):
+        say("platform", f"-> {TERMINALS[0]} {what}: {json.dumps(body, ensure_ascii=False)}")
+        answer = self.call(path, body)
+        say("platform", f"<- {answer.get('result')}: {json.dumps(answer.get('reply'), ensure_ascii=False)[:150]}")
+        reply = answer.get("reply")
+        self.answers.append(answer.get("result") == "answered" and isinstance(reply, dict) and reply.get("code") == 200)
+
+    # ---- the terminals -------------------------------------------------------------------------
+
+    def relay(self, process):
+        for line in process.stdout:
+            say("terminals", line.rstrip())
+
+    def statuses(self):
+        with urllib.request.urlopen(f"http://{self.api}/api/v1/devices") as answer:
+            return {d["deviceName"]: d["status"] for d in json.loads(answer.read())["devices"]}
+
+    def wait_online(self):
+        seen = set()
+        deadline = time.monotonic() + 60
+        while len(seen) < len(TERMINALS) and time.monotonic() < deadline:
+            for name, status in self.statuses().items():
+                if name in TERMINALS and status == "ONLINE" and name not in seen:
+                    seen.add(name)
+                    say("platform", f"{name} is ONLINE")
+            time.sleep(0.05)
+        return len(seen) == len(TERMINALS)
+
+    # ---- the whole -------------------------------------------------------------------------------
+
+    def run(self, seconds):
+        started = time.monotonic()
+        self.write_files()
+        title("the platform, emulated")
+        _, ready = self.start("causeway-cloud", "causeway-cloud", "--config", self.dir / "cloud.conf")
+        self.api = ready["api"]
+        say("cloud", f"MQTT on {ready['mqtt']}, its API on http://{ready['api']}/api/v1")
+        title("the gateway")
+        self.write_gateway(ready["mqtt"])
+        _, ready = self.start("causewayd", "causewayd", "-c", self.dir / "application.conf")
+        self.trucks = ready["listeners"]["trucks"]
+        say("gateway", f"JT/T 808 on {self.trucks}, acknowledged when the platform has the message")
+        threading.Thread(target=self.watch, args=(self.api,), daemon=True).start()
+        title("three terminals")
+        simulator, _ = self.start("simulate", "causeway", "simulate", "jt808", "--connect", self.trucks, "--devices", len(TERMINALS),
+                                  "--rate", 2, "--identities", self.dir / "devices.conf", ready=False, output=subprocess.PIPE)
+        threading.Thread(target=self.relay, args=(simulator,), daemon=True).start()
+        online = self.wait_online()
+        arrived = self.first_positions.wait(60)
+        title("commands from the platform")
+        self.command("text message", "services/SendText", {"text": "前方拥堵, drive slowly", "tts": 1})
+        self.command("parameter set", "properties", {"HeartbeatInterval": 45, "MaxSpeed": 90})
+        title("live traffic" + ("" if seconds else "; Ctrl-C ends it"))
+        print(f"""   in another terminal try:
+     curl -s http://{self.api}/api/v1/devices/{PK}/{TERMINALS[0]}
+     {self.rel('bin/causeway')} status --control unix:{self.dir}/control.sock
+     {self.rel('bin/causeway')} trace {TERMINALS[1]} --control unix:{self.dir}/control.sock
+     {self.rel('bin/causeway')} config check {self.rel('run/application.conf')}
+     echo 7e000200000139123456010001fd7e | {self.rel('bin/causeway')} decode jt808 -
+     {self.rel('bin/causeway')} simulate jt808 --connect {self.trucks} --devices 1 --rate 1 --first {TERMINALS[1]}
+""", flush=True)
+        self.quiet = False
+        while not self.stopping.is_set() and (not seconds or time.monotonic() - started < seconds):
+            if any(p.poll() is not None for _, p in self.processes):
+                say("stop", "a program has ended by itself")
+                break
+            self.stopping.wait(0.1)
+        ok = online and arrived and self.answers == [True, True]
+        self.stop()
+        title(f"{self.positions} positions arrived, {sum(self.answers)} of {len(self.answers)} commands were answered: "
+              + ("it works" if ok else "something is missing; the logs are in " + str(self.dir)))
+        return 0 if ok else 1
+
+    def rel(self, path):
+        return os.path.relpath(self.build / path)
+
+
+def seconds(text):
+    found = re.fullmatch(r"(\d+)(s|m)?", text)
+    if not found:
+        raise argparse.ArgumentTypeError("20s, 2m or a number of seconds")
+    return int(found[1]) * (60 if found[2] == "m" else 1)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev run")
+    parser.add_argument("build", help=argparse.SUPPRESS)
+    parser.add_argument("--for", dest="duration", type=seconds, default=0, help="end by itself after this long, as in 20s")
+    args = parser.parse_args()
+    show = Show(args.build)
+    signal.signal(signal.SIGINT, lambda *_: show.stopping.set())
+    signal.signal(signal.SIGTERM, lambda *_: show.stopping.set())
+    try:
+        return show.run(args.duration)
+    finally:
+        show.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
