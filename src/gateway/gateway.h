@@ -29,12 +29,15 @@ struct cw_saver {
 	void (*put)(void *ctx, const char *identity, size_t len, struct cw_bytes state);
 };
 
-/* Turns the settings {} of a devices.conf entry into encoded settings on top of the listener's. */
+/* Turns the settings {} of a product and of a devices.conf entry into encoded settings on top of the listener's. */
 struct cw_device_settings {
 	void *ctx;
-	/* 0 and bytes to be freed with cw_free(), or an error with a sentence. */
-	int (*encode)(void *ctx, const struct cw_plugin_desc *protocol, const char *listener, struct cw_bytes device_settings,
-	              uint8_t **ret_bytes, size_t *ret_len, struct cw_msg *msg);
+	/*
+	 * 0 and bytes to be freed with cw_free(), NULL when neither product nor device has settings of its own; or an
+	 * error with a sentence.
+	 */
+	int (*encode)(void *ctx, const struct cw_plugin_desc *protocol, const char *listener, const char *product_key,
+	              struct cw_bytes device_settings, uint8_t **ret_bytes, size_t *ret_len, struct cw_msg *msg);
 };
 
 struct cw_gateway_conf {

@@ -665,6 +665,17 @@ void cw_conn_command_cancelled(struct cw_conn *c, struct cw_rdevice *dev, uint64
 	deliver(c, &ev);
 }
 
+void cw_conn_reply(struct cw_conn *c, struct cw_rdevice *dev, struct cw_bytes request, int code, struct cw_bytes data)
+{
+	struct cw_event ev;
+
+	fill_event(c, dev, CW_EV_REPLY, &ev);
+	ev.request = request;
+	ev.code = code;
+	ev.data = data;
+	deliver(c, &ev);
+}
+
 void cw_conn_broadcast(struct cw_conn *c, struct cw_bytes command)
 {
 	struct cw_event ev;

@@ -93,6 +93,8 @@ void cw_conn_settled(struct cw_conn *c, uint64_t ticket, int code);
 /* Hand a command to the decoder: 0, CW_EBUSY, or why it is refused. */
 int cw_conn_command(struct cw_conn *c, struct cw_rdevice *dev, uint64_t id, struct cw_bytes command, uint64_t deadline_ms);
 void cw_conn_command_cancelled(struct cw_conn *c, struct cw_rdevice *dev, uint64_t id);
+/* The platform's reply to a record of `dev` that carried a request id. */
+void cw_conn_reply(struct cw_conn *c, struct cw_rdevice *dev, struct cw_bytes request, int code, struct cw_bytes data);
 void cw_conn_broadcast(struct cw_conn *c, struct cw_bytes command);
 /* DETACHED to the decoder, then the device is gone. */
 void cw_conn_detached(struct cw_conn *c, struct cw_rdevice *dev);
