@@ -181,12 +181,18 @@ static void dismiss(struct mqtt *m, struct cw_updevice *d)
 	md->admitted = 0;
 }
 
-/* Start the way up for a device that wants it and is at rest. */
+/* Somebody wants it online, or has left it records: those go up although their device has gone. */
+static int needed(const struct cw_updevice *d)
+{
+	return (d->wanted || d->lane.records > 0) && !d->removing;
+}
+
+/* Start the way up for a device that needs it and is at rest. */
 static void enter(struct mqtt *m, struct cw_updevice *d)
 {
 	struct mqtt_device *md = mqtt_device_of(d);
 
-	if (m->state != LINK_UP || !d->wanted || d->removing || md->phase != PHASE_OFF)
+	if (m->state != LINK_UP || !needed(d) || md->phase != PHASE_OFF)
 		return;
 	if (md->is_bridge) {
 		online(m, d);
@@ -424,7 +430,7 @@ static void not_accepted(struct mqtt *m, struct cw_updevice *d, const struct cw_
 	enum cw_code_action action = cw_code_action(r->code);
 
 	cw_count(upstream, logins_refused);
-	if (!d->wanted) {
+	if (!needed(d)) {
 		md->phase = PHASE_OFF;
 		dismiss(m, d);
 		return;
@@ -471,7 +477,7 @@ static void logged_out(struct mqtt *m, struct cw_updevice *d)
 	struct mqtt_device *md = mqtt_device_of(d);
 
 	md->phase = PHASE_OFF;
-	if (!d->wanted)
+	if (!needed(d))
 		dismiss(m, d);
 	cw_retry_reset(&md->retry);
 	enter(m, d); /* it may be wanted again by now */
@@ -601,30 +607,32 @@ static void remove_device(struct mqtt *m, struct cw_updevice *d)
 void mqtt_device_changed(void *connector, struct cw_updevice *d)
 {
 	struct mqtt *m = connector;
-	struct mqtt_device *md = mqtt_device_of(d);
 
 	first_seen(m, d);
 	if (d->removing) {
 		remove_device(m, d);
 		return;
 	}
-	if (d->wanted) {
+	if (needed(d))
 		enter(m, d);
-		return;
-	}
-	if (md->phase == PHASE_UP) {
+	else
 		mqtt_device_drained(m, d);
-	} else if (md->phase != PHASE_LOGOUT && !(md->phase == PHASE_LOGIN && md->request != NULL)) {
-		leave(m, d); /* a login that was asked for is waited for: it must be undone */
-		dismiss(m, d);
-		md->phase = PHASE_OFF;
-	}
 }
 
+/* Nobody wants it and its queue is empty: down, or no further up. */
 void mqtt_device_drained(void *connector, struct cw_updevice *d)
 {
-	if (!d->wanted && !d->removing && mqtt_device_of(d)->phase == PHASE_UP && d->lane.records == 0)
+	struct mqtt_device *md = mqtt_device_of(d);
+
+	if (needed(d) || d->removing)
+		return;
+	if (md->phase == PHASE_UP) {
 		log_out(connector, d);
+	} else if (md->phase != PHASE_LOGOUT && !(md->phase == PHASE_LOGIN && md->request != NULL)) {
+		leave(connector, d); /* a login that was asked for is waited for: it must be undone */
+		dismiss(connector, d);
+		md->phase = PHASE_OFF;
+	}
 }
 
 void mqtt_session_up(struct mqtt *m)
