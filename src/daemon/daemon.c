@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
+#include "daemon/watchdog.h"
 
 /* ---- stop --------------------------------------------------------------------------- */
 
@@ -55,6 +56,8 @@ static void stop_workers(struct cw_daemon *d)
 /* All sessions are gone and all their mails have been taken: end the upstreams, then the workers, then this loop. */
 static void finish(struct cw_daemon *d)
 {
+	cw_watchdog_stop(d->watchdog);
+	d->watchdog = NULL;
 	cw_gateway_drop_ties(d->gateway);
 	cw_bridge_free(d->bridge);
 	d->bridge = NULL;
@@ -406,6 +409,8 @@ static int start(struct cw_daemon *d, struct cw_msg *msg)
 		rc = cw_daemon_apply_listeners(d, msg);
 	if (rc == 0)
 		rc = cw_bridge_start(d->bridge);
+	if (rc == 0)
+		rc = cw_watchdog_start(d->gateway, (uint64_t)d->config->decoder_timeout_ms, &d->watchdog);
 	if (rc == 0)
 		rc = open_admin(d, msg);
 	return rc < 0 ? rc : write_ready_file(d, msg);
