@@ -268,16 +268,22 @@ def cloud_conf():
     return None
 
 
-@pytest.fixture
-def start_cloud(spawn, tmp_path):
-    """start_cloud(conf_text) -> a running Cloud; None: the demonstration stock."""
+@pytest.fixture(scope="session")
+def cloud_state(tmp_path_factory):
+    """Certificates made once for all emulators of a run: making them is most of a start."""
+    return tmp_path_factory.mktemp("cloud-state")
 
-    def start(conf=None, name="causeway-cloud", **options):
-        args = []
+
+@pytest.fixture
+def start_cloud(spawn, tmp_path, cloud_state):
+    """start_cloud(conf_text) -> a running Cloud; None: the demonstration stock. state=None: certificates of its own."""
+
+    def start(conf=None, name="causeway-cloud", state=cloud_state, **options):
+        args = [] if state is None else ["--state", state]
         if conf is not None:
             path = tmp_path / f"{name}.conf"
             path.write_text(conf)
-            args = ["--config", path]
+            args += ["--config", path]
         return Cloud(spawn("causeway-cloud", *args, name=name, **options))
 
     return start
