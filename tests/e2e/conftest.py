@@ -187,9 +187,20 @@ class Cloud(Http):
         self.mqtt = (host.strip("[]"), int(port))
         self.ca = self.process.ready.get("ca")
 
-    def restart(self):
-        self.process.restart()
+    def stop(self):
+        """An outage. start() brings it back on the same addresses, with nothing remembered but its stock."""
+        self.process.stop()
+
+    def start(self):
+        addresses = ["--mqtt", self.process.ready["mqtt"], "--api", self.process.ready["api"]]
+        if "--mqtt" not in self.process.args:
+            self.process.args += addresses
+        self.process.start()
         self._read_ready()
+
+    def restart(self):
+        self.stop()
+        self.start()
 
     def add_product(self, pk, node_type="device", **more):
         return self.post("/products", {"productKey": pk, "nodeType": node_type, **more})

@@ -337,7 +337,9 @@ def test_certificates_in_a_state_directory_are_used_again(start_cloud, tmp_path)
     cloud = start_cloud(state=tmp_path / "state")
     before = pathlib.Path(cloud.ca).read_bytes()
     assert (tmp_path / "state" / "server.key").stat().st_mode & 0o777 == 0o600
+    addresses = cloud.mqtt, cloud.base
     cloud.restart()
+    assert (cloud.mqtt, cloud.base) == addresses
     assert pathlib.Path(cloud.ca).read_bytes() == before
     with Client(cloud, DEV, tls=True) as device:
         assert device.code == 0
@@ -377,6 +379,12 @@ def test_a_wrong_file_is_refused_with_a_sentence(tmp_path, cloud_state, text, co
     path.write_text(text)
     status, _, err = run(tmp_path, "--state", cloud_state, "--config", path)
     assert status == 1 and complaint in err, err
+
+
+@pytest.mark.parametrize("which", ["mqtt", "api"])
+def test_an_address_in_use_is_an_error(cloud, tmp_path, cloud_state, which):
+    status, _, err = run(tmp_path, "--state", cloud_state, f"--{which}", cloud.process.ready[which])
+    assert status == 1 and f"listeners.{which}" in err and cloud.process.ready[which] in err
 
 
 def test_the_example_file_shows_every_setting_with_its_default():
