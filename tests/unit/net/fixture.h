@@ -310,16 +310,22 @@ static inline int fx_teardown(void **state)
 
 /* ---- the other side -------------------------------------------------------------- */
 
-static inline int fx_socket(int type, const char *from, const struct cw_addr *to)
+static inline void fx_be_patient(int fd)
 {
 	struct timeval patience = { FX_PATIENCE_S, 0 };
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+}
+
+static inline int fx_socket(int type, const char *from, const struct cw_addr *to)
+{
 	struct sockaddr_storage ss;
 	socklen_t len = cw_addr_to_sockaddr(to, &ss);
 	int fd = socket(ss.ss_family, type | SOCK_CLOEXEC, 0);
 
 	assert_true(fd >= 0);
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	fx_be_patient(fd);
 	if (from != NULL) {
 		struct sockaddr_in in = { .sin_family = AF_INET };
 

@@ -210,6 +210,33 @@ static void what_is_too_large_or_unknown_is_refused(void **state)
 	cw_free(big);
 }
 
+static void more_members_than_the_platform_takes_are_refused_here(void **state)
+{
+	static uint8_t many[8000];
+	struct cw_alink_options options = { .want_reply = 1 };
+	struct cw_alink_post post;
+	struct cw_record rec;
+	char key[8];
+	int i, n;
+
+	for (n = 200; n <= 201; n++) {
+		struct cw_writer r = cw_writer_of(many, sizeof(many));
+
+		cw_record_begin(&r, CW_KIND_PROPERTIES);
+		cw_record_body(&r);
+		for (i = 0; i < n; i++) {
+			snprintf(key, sizeof(key), "p%d", i);
+			cw_field_int(&r, key, i);
+		}
+		cw_put_end(&r);
+		cw_record_end(&r);
+		assert_true(cw_record_read(cw_written(&r), &rec));
+		assert_int_equal(cw_alink_record(&rec, PK, DN, 1, &options, &post), n == 200 ? 0 : CW_ELIMIT);
+		if (n == 200)
+			cw_free(post.payload);
+	}
+}
+
 /* ---- down --------------------------------------------------------------------- */
 
 static struct cw_alink_command command;
@@ -491,6 +518,7 @@ int main(void)
 		TEST(names_that_would_leave_the_device_are_refused),
 		TEST(firmware_messages_have_their_own_topics),
 		TEST(what_is_too_large_or_unknown_is_refused),
+		TEST(more_members_than_the_platform_takes_are_refused_here),
 		TEST(services_and_property_calls_become_commands),
 		TEST(synchronous_calls_are_commands_with_eight_seconds),
 		TEST(notices_become_commands),
