@@ -26,7 +26,7 @@ const struct cw_conf_field jt_conf_fields[] = {
 	  "Codes accepted in 0x0102: the one issued to this number, any, or the device's authSecret.", NULL },
 	{ "authSecret", CW_FIELD_SECRET, CW_SCOPE_ANY, "", NULL, NULL, NULL, "The code of this device, for authPolicy = secret.", NULL },
 	{ "authCloseDelay", CW_FIELD_DURATION, ANY, "2s", "0s", "60s", NULL, "How long after a refused 0x0102 the connection is closed; 0s leaves it open.", NULL },
-	{ "unknownCloseDelay", CW_FIELD_DURATION, ANY, "5s", "0s", "60s", NULL, "How long after a refused 0x0100 the connection is closed; 0s leaves it open.", NULL },
+	{ "unknownCloseDelay", CW_FIELD_DURATION, ANY, "0s", "0s", "60s", NULL, "How long after a refused 0x0100 the connection is closed; 0s leaves that to the listener's `unknown`.", NULL },
 	{ "registerResult", CW_FIELD_ENUM, ANY, "4", NULL, NULL, "1|2|3|4", "Result of 0x8100 for an unknown number.", NULL },
 	{ "zeroNumber", CW_FIELD_ENUM, ANY, "refuse", NULL, NULL, "refuse|accept|authCode",
 	  "A number of zeros: refuse it, take it as identity `0`, or take the authentication code as identity.", NULL },

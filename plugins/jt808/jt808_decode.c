@@ -110,13 +110,16 @@ void o_time(struct jt_out *o, const char *vec, const char *tm, struct cw_bytes b
 static void fixed(struct jt_out *o, const char *vec, const char *tm, struct cw_bytes b)
 {
 	struct cw_bytes s = jt_strip(b);
+	size_t i, start = o->w.len;
 
 	if (!o_has(o, vec, tm))
 		return;
-	if (jt_printable(s)) {
-		o_text(o, vec, tm, s);
+	o_key(o, vec, tm);
+	for (i = 0; i < s.len && s.ptr[i] >= 32 && s.ptr[i] != 127; i++)
+		;
+	if (i == s.len && jt_put_gbk(o, s))
 		return;
-	}
+	o->w.len = start;
 	o_key(o, vec, tm);
 	if (o->tm) {
 		jt_put_hex(&o->w, b);
@@ -738,7 +741,9 @@ static int body_media(struct jt_out *o, const struct jt_msg *m, struct cw_reader
 	if (r->short_read)
 		return CW_EPROTO;
 	o_uint(o, "data_len", "size", cw_read_left(r));
-	o_hex(o, "data_hex", NULL, cw_read_rest(r));
+	/* Stored media is decoded by its head alone; data that is here goes inline. */
+	if (!o->tm || cw_read_left(r) > 0)
+		o_hex(o, "data_hex", "dataHex", cw_read_rest(r));
 	return 0;
 }
 

@@ -764,19 +764,43 @@ int jt_decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes f
 	return dispatch(d, ev, c, &m, frame);
 }
 
+/* Strict mode: the body must have the layout of its edition and as many items as it says. */
+static int by_the_book(struct cw_decoder *d, const struct cw_event *ev, const struct jt_msg *m)
+{
+	struct jt_out o;
+	int rc;
+
+	jt_out_init(&o, d, ev, 0, d->scratch, JT_SCRATCH);
+	rc = jt_decode_body(&o, m);
+	return rc == CW_ENOENT || (rc == 0 && o.flaws == 0);
+}
+
+/* The terminal's key: answered with ours, unless it is itself the answer to SendPlatformKey. */
+static void send_our_key(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c)
+{
+	const struct jt_conf *conf = jt_conf_of(d, ev);
+	uint8_t body[132];
+	struct cw_writer w = cw_writer_of(body, sizeof(body));
+
+	if (!conf->has_key)
+		return;
+	cw_write_u32be(&w, conf->key_e);
+	cw_write_raw(&w, conf->key_n, sizeof(conf->key_n));
+	jt_send(d, ev, c, 0x8a00, cw_written(&w));
+}
+
 /* What answers a whole message when no record did: at once. */
 int jt_message(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m)
 {
 	const struct jt_conf *conf = jt_conf_of(d, ev);
-	int emitted = 0, rc, result = 0;
+	int emitted = 0, rc, result = 0, belonged;
 	uint64_t ticket;
 
 	if (m->id == 0x0005) {
 		jt_command_resend(d, ev, c, m);
 		return 0;
 	}
-	if (jt_command_reply(d, ev, c, m) && m->id == 0x0001)
-		return 0;
+	belonged = jt_command_reply(d, ev, c, m);
 	if (m->id == 0x0001)
 		return 0;
 	/* The alarm word is the first thing in every report; bit 31 of 2019 is no alarm but harmless here. */
@@ -789,11 +813,18 @@ int jt_message(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *
 			if (m->id == answers[i])
 				ticket = 0;
 	}
-	if (m->id == 0x0801 && jt_media(d, ev, c, m))
-		return 0;
+	if (m->id == 0x0801) {
+		if (jt_media(d, ev, c, m))
+			return 0;
+		if (m->body.len >= 4)
+			ticket = jt_ticket_media(c, m->serial, (uint32_t)m->body.ptr[0] << 24 | (uint32_t)m->body.ptr[1] << 16 |
+			                                               (uint32_t)m->body.ptr[2] << 8 | m->body.ptr[3]);
+	}
 	if (m->id == 0x0a00)
 		ticket = 0; /* answered with 0x8A00 or not at all */
-	rc = jt_publish(d, ev, c, m, ticket, &emitted);
+	if (m->id == 0x0a00 && !belonged)
+		send_our_key(d, ev, c);
+	rc = conf->strict && !by_the_book(d, ev, m) ? CW_EPROTO : jt_publish(d, ev, c, m, ticket, &emitted);
 	if (rc == CW_ENOENT) {
 		jt_count(d, JT_N_UNKNOWN, 1);
 		result = conf->unknown_result;

@@ -161,7 +161,7 @@ static void reply(struct alink_request *r, const char *topic, size_t topic_len, 
 static void handle_request(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct alink_rule *rule,
                            const struct cloud_topic *t, const char *topic, size_t topic_len, const char *payload, size_t len)
 {
-	struct alink_request r = { c, l, d, t, json_loadb(payload, len, 0, NULL), NULL, NULL };
+	struct alink_request r = { .cloud = c, .link = l, .device = d, .topic = t, .body = json_loadb(payload, len, 0, NULL) };
 	char id[160], method[128];
 	int id_rc = read_id(r.body, id, sizeof(id)), code;
 
@@ -171,6 +171,8 @@ static void handle_request(struct cw_cloud *c, struct cloud_link *l, struct clou
 		r.data = json_object();
 	if (wants_reply(r.body))
 		reply(&r, topic, topic_len, id, method, code);
+	while (r.fresh_count > 0)
+		cw_cloud_link_ready(c, r.fresh[--r.fresh_count]);
 	json_decref(r.data);
 	json_decref(r.body);
 }

@@ -14,6 +14,8 @@ struct alink_request {
 	const struct cloud_topic *topic;
 	json_t *body, *params; /* lent to handlers */
 	json_t *data;          /* of the reply; a handler may set it, NULL: {} */
+	struct cloud_device *fresh[CLOUD_BATCH_MAX]; /* logged in by this request: after the reply, what was kept for them */
+	unsigned fresh_count;
 };
 
 /* Carries a request out and returns the code of the reply. */

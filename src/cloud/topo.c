@@ -299,6 +299,7 @@ static void login_one(struct alink_request *r, const json_t *entry, struct cloud
 	if (d->link != NULL)
 		cw_cloud_device_kick(r->cloud, d, 427, "logged in through a gateway");
 	cw_cloud_member_up(r->cloud, r->link, d, &login);
+	r->fresh[r->fresh_count++] = d;
 }
 
 static void login_refused(struct alink_request *r, struct cloud_device *d, int code)

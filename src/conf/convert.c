@@ -5,7 +5,6 @@
  * whether its key names a secret; callers who know may add it.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -138,45 +137,10 @@ int cw_value_to_period(const struct cw_value *v, struct cw_period *ret_period, s
 	return 0;
 }
 
-struct numbered {
-	long index;
-	size_t order;
-	const struct cw_value *value;
-};
-
-static int by_index(const void *a, const void *b)
-{
-	const struct numbered *l = a, *r = b;
-
-	if (l->index != r->index)
-		return l->index < r->index ? -1 : 1;
-	return l->order < r->order ? -1 : 1;
-}
-
-/* Members with numeric keys, sorted, into items; returns how many. Of "1" and "01" the later one counts. */
-static size_t numbered_members(const struct conf_object *o, struct numbered *found, const struct cw_value **items)
-{
-	size_t n = 0, count = 0;
-
-	for (uint32_t i = 0; i < o->count; i++) {
-		found[n].index = conf_key_index(o->members[i].key->text, o->members[i].key->len);
-		found[n].order = i;
-		found[n].value = o->members[i].value;
-		n += found[n].index >= 0;
-	}
-	qsort(found, n, sizeof(*found), by_index);
-	for (size_t i = 0; i < n; i++) {
-		count -= i > 0 && found[i].index == found[i - 1].index;
-		items[count++] = found[i].value;
-	}
-	return count;
-}
-
 int cw_value_to_list(const struct cw_value *v, const struct cw_value *const **ret_items, size_t *ret_count, struct cw_msg *msg)
 {
 	size_t most = cw_value_count(v), count = most;
-	const struct cw_value **items = cw_calloc(most + 1, sizeof(*items));
-	struct numbered *found = NULL;
+	struct cw_value **items = cw_calloc(most + 1, sizeof(*items));
 
 	if (items == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
@@ -184,13 +148,10 @@ int cw_value_to_list(const struct cw_value *v, const struct cw_value *const **re
 		for (size_t i = 0; i < most; i++)
 			items[i] = v->u.items[i];
 	} else if (v->type == CW_VALUE_OBJECT && most > 0) {
-		found = cw_calloc(most, sizeof(*found));
-		if (found == NULL) {
+		if (conf_numbered_members(v->u.object, items, &count) < 0) {
 			cw_free(items);
 			return cw_fail(msg, CW_ENOMEM, "out of memory");
 		}
-		count = numbered_members(v->u.object, found, items);
-		cw_free(found);
 	}
 	if (v->type != CW_VALUE_LIST && count == 0) {
 		cw_free(items);

@@ -244,8 +244,12 @@ static bool has_extension(const char *name, size_t len)
 	return false;
 }
 
-/* Read what a name stands for. *ret_object stays NULL when there is nothing. */
-static int read_named(struct conf_build *b, const char *dir, const char *name, size_t len, bool exact, struct cw_value **ret_object)
+/*
+ * Read what a name stands for. *ret_object stays NULL when there is nothing.
+ * `given` is the syntax of a file whose extension is written out, CW_CONF_GUESS: by that extension.
+ */
+static int read_named(struct conf_build *b, const char *dir, const char *name, size_t len, bool exact, enum cw_conf_syntax given,
+                      struct cw_value **ret_object)
 {
 	struct cw_value *v;
 	char *path;
@@ -256,7 +260,7 @@ static int read_named(struct conf_build *b, const char *dir, const char *name, s
 		path = join_path(b, dir, name, len, exact ? "" : kinds[i].suffix);
 		if (path == NULL)
 			return b->rc;
-		rc = conf_read_file(b, path, exact ? CW_CONF_GUESS : kinds[i].syntax, &v);
+		rc = conf_read_file(b, path, exact ? given : kinds[i].syntax, &v);
 		if (rc == CW_ENOENT && b->rc == 0)
 			continue;
 		if (rc < 0)
@@ -302,15 +306,17 @@ static int find_included(struct conf_build *b, const char *dir, enum conf_includ
 			name += 2;
 			len -= 2;
 		}
-		return len == 0 ? 0 : read_named(b, NULL, name, len, true, ret_object);
+		return len == 0 ? 0 : read_named(b, NULL, name, len, true, CW_CONF_GUESS, ret_object);
 	}
 	if (kind == CONF_INCLUDE_FILE) {
-		if (read_named(b, NULL, name, len, false, ret_object) < 0)
+		if (read_named(b, NULL, name, len, false, CW_CONF_GUESS, ret_object) < 0)
 			return b->rc;
 		if (*ret_object != NULL || name[0] == '/')
 			return 0;
 	}
-	return read_named(b, dir, name, len, false, ret_object);
+	/* A plain name with its extension is read like the file that includes it: the reference does so, and a .properties
+	 * file then gives numbers where name.properties found by its bare name gives texts. */
+	return read_named(b, dir, name, len, false, kind == CONF_INCLUDE_ANY ? CW_CONF_HOCON : CW_CONF_GUESS, ret_object);
 }
 
 struct cw_value *conf_include(struct conf_build *b, const struct conf_source *source, const char *dir, const struct conf_token *at,

@@ -110,39 +110,19 @@ int conf_put(struct conf_build *b, struct cw_value *object, const struct conf_ke
 struct cw_value *conf_object_to_list(struct conf_build *b, const struct cw_value *object)
 {
 	const struct conf_object *o = object->u.object;
-	size_t from = b->piece_count, at;
-	struct cw_value *list = NULL;
-	long *index;
+	struct cw_value **items;
+	size_t count;
 
-	index = conf_alloc(b, ((size_t)o->count + 1) * sizeof(*index));
-	if (index == NULL)
+	if (o->count == 0)
 		return NULL;
-	for (uint32_t i = 0; i < o->count; i++) {
-		long n = conf_key_index(o->members[i].key->text, o->members[i].key->len);
-
-		if (n < 0)
-			continue;
-		if (conf_piece_push(b, o->members[i].value) < 0)
-			return NULL;
-		/* Sorted by insertion: such lists are short, and usually in order. Of "1" and "01" the later one counts. */
-		for (at = b->piece_count - from - 1; at > 0 && index[at - 1] > n; at--) {
-			index[at] = index[at - 1];
-			b->pieces[from + at] = b->pieces[from + at - 1];
-		}
-		if (at > 0 && index[at - 1] == n) {
-			memmove(&index[at], &index[at + 1], (b->piece_count - from - 1 - at) * sizeof(*index));
-			memmove(&b->pieces[from + at], &b->pieces[from + at + 1],
-			        (b->piece_count - from - 1 - at) * sizeof(struct cw_value *));
-			b->piece_count--;
-			at--;
-		}
-		index[at] = n;
-		b->pieces[from + at] = o->members[i].value;
+	items = conf_alloc(b, o->count * sizeof(*items));
+	if (items == NULL)
+		return NULL;
+	if (conf_numbered_members(o, items, &count) < 0) {
+		conf_no_memory(b);
+		return NULL;
 	}
-	if (b->piece_count > from)
-		list = conf_items(b, CW_VALUE_LIST, object, b->pieces + from, b->piece_count - from);
-	b->piece_count = from;
-	return list;
+	return count == 0 ? NULL : conf_items(b, CW_VALUE_LIST, object, items, count);
 }
 
 static struct cw_value *join_lists(struct conf_build *b, struct cw_value **lists, size_t count)

@@ -3,6 +3,7 @@
 
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/map.h"
@@ -378,6 +379,44 @@ long conf_key_index(const char *text, size_t len)
 			return -1;
 	}
 	return text[0] == '-' && n > 0 ? -1 : (long)n;
+}
+
+struct numbered {
+	long index;
+	size_t order;
+	struct cw_value *value;
+};
+
+static int by_index(const void *a, const void *b)
+{
+	const struct numbered *l = a, *r = b;
+
+	if (l->index != r->index)
+		return l->index < r->index ? -1 : 1;
+	return l->order < r->order ? -1 : 1;
+}
+
+int conf_numbered_members(const struct conf_object *o, struct cw_value **items, size_t *ret_count)
+{
+	struct numbered *found = cw_calloc(o->count, sizeof(*found));
+	size_t n = 0, count = 0;
+
+	if (found == NULL)
+		return CW_ENOMEM;
+	for (uint32_t i = 0; i < o->count; i++) {
+		found[n].index = conf_key_index(o->members[i].key->text, o->members[i].key->len);
+		found[n].order = i;
+		found[n].value = o->members[i].value;
+		n += found[n].index >= 0;
+	}
+	qsort(found, n, sizeof(*found), by_index);
+	for (size_t i = 0; i < n; i++) {
+		count -= i > 0 && found[i].index == found[i - 1].index;
+		items[count++] = found[i].value;
+	}
+	cw_free(found);
+	*ret_count = count;
+	return 0;
 }
 
 const struct cw_value *cw_conf_root(const struct cw_conf_tree *tree)

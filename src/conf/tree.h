@@ -170,6 +170,11 @@ static inline bool conf_is_object(const struct cw_value *v)
 	return v->type == CW_VALUE_OBJECT || v->type == CONF_MERGE_OBJECT;
 }
 
+/*
+ * Members whose keys are numbers, by number, into items (room for o->count): how an
+ * object stands for a list. Of "1" and "01" the later one counts. 0 or CW_ENOMEM.
+ */
+int conf_numbered_members(const struct conf_object *o, struct cw_value **items, size_t *ret_count);
 /* Index of a numeric key ("0", "17"), or -1. */
 long conf_key_index(const char *text, size_t len);
 

@@ -364,11 +364,11 @@ void cw_listener_stop(struct cw_listener *l)
 
 void cw_listener_close(struct cw_listener *l, int why, const char *reason, void (*gone)(void *arg), void *arg)
 {
-	unsigned i;
+	unsigned i, count = l->count; /* with the last post the listener may be gone */
 
 	l->gone = gone;
 	l->gone_arg = arg;
-	for (i = 0; i < l->count; i++) {
+	for (i = 0; i < count; i++) {
 		l->ports[i].why = why;
 		l->ports[i].reason = reason;
 		cw_post(l->ports[i].worker, &l->ports[i].close_mail, on_finish);

@@ -44,8 +44,11 @@ static void on_pause_over(struct cw_timer *t)
 {
 	struct cw_net_port *p = cw_container_of(t, struct cw_net_port, pause);
 
-	if (!p->stopped)
-		(void)uv_poll_start(&p->u.poll, UV_READABLE, on_acceptable);
+	if (p->stopped)
+		return;
+	if (p->reserve < 0) /* lost to another thread when descriptors ran out */
+		p->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	(void)uv_poll_start(&p->u.poll, UV_READABLE, on_acceptable);
 }
 
 static void pause_accepting(struct cw_net_port *p, int err)

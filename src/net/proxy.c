@@ -30,7 +30,7 @@ static struct cw_bytes next_word(struct cw_bytes *line)
 	size_t len = blank == NULL ? line->len : (size_t)(blank - line->ptr);
 	struct cw_bytes word = cw_bytes_of(line->ptr, len);
 
-	if (blank != NULL)
+	if (blank != NULL && len + 1 < line->len) /* one at the very end stays, to be found wrong */
 		len++;
 	*line = cw_bytes_of(line->ptr + len, line->len - len);
 	return word;

@@ -13,7 +13,9 @@
  * the call itself, so both are safe twice and from every callback.
  *
  * Backpressure: cw_session_pause() stops reading from the socket (a datagram for a
- * paused UDP session is dropped and counted). While paused the idle deadline rests.
+ * paused UDP session is dropped and counted). What was read before still comes: over TLS
+ * up to one read of 64 KiB after the call. While paused the idle deadline rests, and the end
+ * of the peer is not noticed.
  *
  * Output: what cannot be written at once is copied and kept, at most
  * `bytesPerConnection`; beyond that the session is closed with CW_ELIMIT, for the

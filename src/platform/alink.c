@@ -9,6 +9,8 @@
 #include "json/json.h"
 #include "platform/sign.h"
 
+#define MEMBERS_MOST 200 /* properties or tags in one message: the platform refuses more */
+
 static void put_id(struct cw_json *j, uint32_t id)
 {
 	char text[16];
@@ -55,15 +57,24 @@ static void put_timed(struct cw_json *j, struct cw_bytes item, const struct cw_r
 	cw_json_end_map(j);
 }
 
+/* Too many are refused here: the platform would drop the message, and without a reply nobody would know. */
+static void count_member(struct cw_json *j, int *n)
+{
+	if (++*n > MEMBERS_MOST && j->error == 0)
+		j->error = CW_ELIMIT;
+}
+
 static void put_properties(struct cw_json *j, const struct cw_record *rec)
 {
 	struct cw_reader r = cw_reader_of(rec->body);
 	struct cw_item map = cw_read_item(&r);
+	int n = 0;
 
 	cw_json_map(j);
 	while (cw_item_more(&r, &map)) {
 		struct cw_item key = cw_read_item(&r);
 
+		count_member(j, &n);
 		(void)cw_item_more(&r, &map);
 		cw_json_textn(j, key.s);
 		if (rec->has_time)
@@ -127,11 +138,13 @@ static void put_tags(struct cw_json *j, const struct cw_record *rec)
 {
 	struct cw_reader r = cw_reader_of(rec->body);
 	struct cw_item map = cw_read_item(&r);
+	int n = 0;
 
 	cw_json_array(j);
 	while (cw_item_more(&r, &map)) {
 		struct cw_item key = cw_read_item(&r);
 
+		count_member(j, &n);
 		(void)cw_item_more(&r, &map);
 		cw_json_map(j);
 		cw_json_text(j, "attrKey");

@@ -57,7 +57,7 @@ static int item_valid(struct cw_reader *r, int depth)
 			return 0; /* keys are text, or the small integers of a record */
 		if (!item_valid(r, depth - 1))
 			return 0;
-		key = !key;
+		key = !is_map || !key;
 	}
 	return !r->short_read && key; /* a key without a value is no map */
 }

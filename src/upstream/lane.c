@@ -61,7 +61,7 @@ void cw_lane_init(struct cw_lane *lane, const struct cw_upstream_conf *conf, str
 
 void cw_lane_fini(struct cw_lane *lane)
 {
-	struct cw_timers *ts = cw_worker_timers(lane->w);
+	struct cw_timers *ts = lane->w == NULL ? NULL : cw_worker_timers(lane->w);
 
 	if (ts != NULL) {
 		cw_timer_stop(ts, &lane->pause);

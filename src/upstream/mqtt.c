@@ -347,7 +347,9 @@ void mqtt_subscribe(struct mqtt *m, int gateway, const char *pk, const char *dn)
 			n++;
 		}
 		if (n == CW_TOPIC_PER_SUBSCRIBE || (i == count - 1 && n > 0)) {
-			if (m->ops->subscribe(m->client, list, n, NULL) < 0)
+			int rc = m->ops->subscribe(m->client, list, n, NULL);
+
+			if (rc < 0 && rc != CW_ECLOSED) /* closed: the next connection subscribes again */
 				cw_log(upstream_odd, "a SUBSCRIBE could not be sent", CW_LS("upstream", m->u->conf.name),
 				       CW_LS("device", dn));
 			n = 0;

@@ -59,6 +59,7 @@ struct mqtt_device {
 	int related;           /* topology add succeeded */
 	int alone;             /* its batch was refused: asked alone now, so that one bad device costs nobody else */
 	int is_bridge;         /* the bridge's own identity: online with the connection */
+	int admitted;          /* counts against maxDevices */
 };
 
 /* A parcel on its way, until acknowledged (and, where that is wanted, replied to). */
@@ -105,6 +106,7 @@ struct mqtt {
 	struct cw_timer request_timer, pump_timer;
 	struct cw_list to_topo, to_login;
 	unsigned topo_out, login_out;
+	unsigned admitted;
 	struct cw_pace_rate logins;
 };
 

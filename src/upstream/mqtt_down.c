@@ -184,7 +184,7 @@ static int take_envelope(struct mqtt *m, const struct cw_topic *t, struct cw_byt
 
 	if (t->kind != CW_TOPIC_SESSION && t->kind != CW_TOPIC_ERROR && !gateway)
 		return 0;
-	if (cw_alink_reply(payload, &r) < 0 || !is_ours(m, t)) {
+	if (!is_ours(m, t) || cw_alink_reply(payload, &r) < 0) {
 		odd(m, "malformed, or for another gateway", topic);
 		return 1;
 	}
@@ -228,10 +228,15 @@ void mqtt_answer(void *connector, struct cw_downlink *d)
 {
 	struct mqtt *m = connector;
 	struct cw_bytes reply = cw_bytes_of(d->reply, d->reply_len);
+	struct cw_updevice *of = cw_upstream_find(m->u, cw_bytes_text(d->product_key), cw_bytes_text(d->device_name));
 	char *text = NULL;
 	size_t len = 0;
 	int rc;
 
+	if (of == NULL || mqtt_device_of(of)->phase != PHASE_UP) { /* a publish without session is dropped, and costs a kick */
+		cw_count(upstream, answers_lost);
+		return;
+	}
 	if (d->kind == CW_KIND_RRPC) {
 		text = cw_memdup(reply.ptr, reply.len);
 		len = reply.len;

@@ -66,6 +66,7 @@ struct cw_mqtt_client {
 	atomic_int connected_posted, down_posted, disconnected_posted;
 	int code;
 	char text[160];
+	char tls_text[120]; /* OpenSSL's first complaint */
 	/* Settings, copied. */
 	int port, tls, verify;
 	unsigned keep_alive_s, connect_timeout_s, outstanding;
@@ -199,6 +200,29 @@ static void on_connected(void *ctx, MQTTAsync_successData *ok)
 	post_once(c, &c->connected_posted, &c->connected_mail, deliver_connected);
 }
 
+/* One line of OpenSSL's error stack: `1A2B:error:0A000086:SSL routines:some_function:certificate verify failed:...`. */
+static int on_tls_error(const char *line, size_t len, void *ctx)
+{
+	struct cw_mqtt_client *c = ctx;
+	const char *reason = strstr(line, "error:");
+	int field;
+	size_t n;
+
+	for (field = 0; reason != NULL && field < 4; field++) {
+		reason = strchr(reason, ':');
+		if (reason != NULL)
+			reason++;
+	}
+	if (reason == NULL || c->tls_text[0] != '\0')
+		return 1;
+	n = strcspn(reason, ":\n");
+	if (n < sizeof(c->tls_text)) {
+		memcpy(c->tls_text, reason, n);
+		c->tls_text[n] = '\0';
+	}
+	return 1;
+}
+
 static void on_connect_failed(void *ctx, MQTTAsync_failureData *failure)
 {
 	struct cw_mqtt_client *c = ctx;
@@ -206,8 +230,11 @@ static void on_connect_failed(void *ctx, MQTTAsync_failureData *failure)
 	if (atomic_load(&c->connected_posted))
 		return;
 	c->code = failure != NULL && failure->code > 0 ? failure->code : CW_EUNREACH;
-	(void)snprintf(c->text, sizeof(c->text), "%s",
-	               failure != NULL && failure->message != NULL ? failure->message : "cannot be reached");
+	if (c->tls_text[0] != '\0')
+		(void)snprintf(c->text, sizeof(c->text), "TLS: %s", c->tls_text);
+	else
+		(void)snprintf(c->text, sizeof(c->text), "%s",
+		               failure != NULL && failure->message != NULL ? failure->message : "cannot be reached");
 	post_once(c, &c->connected_posted, &c->connected_mail, deliver_connected);
 }
 
@@ -356,7 +383,9 @@ static void start_attempt(struct cw_mqtt_client *c, const char *host)
 		tls.privateKey = c->key;
 		tls.enableServerCertAuth = c->verify;
 		tls.verify = c->verify; /* the name, too */
-		tls.sslVersion = MQTT_SSL_VERSION_TLS_1_2;
+		tls.sslVersion = MQTT_SSL_VERSION_TLS_1_2; /* and above */
+		tls.ssl_error_cb = on_tls_error;
+		tls.ssl_error_context = c;
 		options.ssl = &tls;
 	}
 	rc = MQTTAsync_connect(c->handle, &options);

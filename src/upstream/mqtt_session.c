@@ -18,13 +18,15 @@
 #include "upstream/mqtt.h"
 
 #define GATHER_MS 10u               /* devices that come together go together */
-#define PAUSE_MIN_MS 5000u          /* after a failure that may pass */
-#define PAUSE_REFUSED_MIN_MS 15000u /* after a refusal: somebody has to change something first */
-#define PAUSE_MAX_MS 600000u
+/* Delays of one device in terms of the connection's: 5 s to 10 min where that has 1 s to 1 min. */
+#define PAUSE_MIN_TIMES 5u
+#define PAUSE_REFUSED_TIMES 15u /* at least, after a refusal: somebody has to change something first */
+#define PAUSE_MAX_TIMES 10u
 #define RETOPO_MOST 2u              /* topology adds that do not help before it counts as a refusal */
 #define CODE_DELETED 521
 #define CODE_DISABLED 522
 #define CODE_RATE 429
+#define CODE_TOO_MANY 428
 
 static void enter(struct mqtt *m, struct cw_updevice *d);
 static void pump(struct mqtt *m);
@@ -153,6 +155,32 @@ static void online(struct mqtt *m, struct cw_updevice *d)
 	cw_updevice_report(d, CW_UPDEVICE_ONLINE, CW_CODE_OK, "logged in");
 }
 
+/* The platform takes so many sub-devices through one gateway: say so here rather than be refused one by one. */
+static int admit(struct mqtt *m, struct cw_updevice *d)
+{
+	struct mqtt_device *md = mqtt_device_of(d);
+
+	if (md->admitted)
+		return 1;
+	if (m->u->conf.max_devices > 0 && m->admitted >= m->u->conf.max_devices) {
+		cw_updevice_report(d, CW_UPDEVICE_REFUSED, CODE_TOO_MANY, "maxDevices of this upstream are logged in already");
+		pause_for(m, d, (uint64_t)m->u->conf.retry_max_ms);
+		return 0;
+	}
+	md->admitted = 1;
+	m->admitted++;
+	return 1;
+}
+
+static void dismiss(struct mqtt *m, struct cw_updevice *d)
+{
+	struct mqtt_device *md = mqtt_device_of(d);
+
+	if (md->admitted)
+		m->admitted--;
+	md->admitted = 0;
+}
+
 /* Start the way up for a device that wants it and is at rest. */
 static void enter(struct mqtt *m, struct cw_updevice *d)
 {
@@ -164,6 +192,8 @@ static void enter(struct mqtt *m, struct cw_updevice *d)
 		online(m, d);
 		return;
 	}
+	if (!admit(m, d))
+		return;
 	md->phase = md->related ? PHASE_LOGIN : PHASE_TOPO;
 	cw_list_push_back(md->related ? &m->to_login : &m->to_topo, &md->link);
 	pump_in(m, GATHER_MS);
@@ -179,7 +209,8 @@ static void first_seen(struct mqtt *m, struct cw_updevice *d)
 	md->d = d;
 	cw_list_init(&md->link);
 	cw_list_init(&md->sends);
-	cw_retry_init(&md->retry, PAUSE_MIN_MS, PAUSE_MAX_MS, (uint32_t)cw_hash_stable(d->key, strlen(d->key)));
+	cw_retry_init(&md->retry, (uint64_t)c->retry_min_ms * PAUSE_MIN_TIMES, (uint64_t)c->retry_max_ms * PAUSE_MAX_TIMES,
+	              (uint32_t)cw_hash_stable(d->key, strlen(d->key)));
 	cw_pace_window_init(&md->logins, md->login_times, c->login_rate > 0 ? MQTT_LOGINS_A_MINUTE : 0, 60000);
 	md->is_bridge = strcmp(d->product_key, c->product_key) == 0 && strcmp(d->device_name, c->device_name) == 0;
 }
@@ -187,6 +218,7 @@ static void first_seen(struct mqtt *m, struct cw_updevice *d)
 /* ---- asking ---------------------------------------------------------------------- */
 
 static void on_late(struct cw_timer *t);
+static void logged_out(struct mqtt *m, struct cw_updevice *d);
 
 static struct mqtt_request *new_request(struct mqtt *m, enum mqtt_what what)
 {
@@ -359,10 +391,8 @@ static void on_late(struct cw_timer *t)
 		}
 		cw_count(upstream, requests_timed_out);
 		if (q->what == ASK_LOGOUT && d != NULL) {
-			leave(m, d);
-			mqtt_device_of(d)->phase = PHASE_OFF;
 			free_request(m, q);
-			enter(m, d);
+			logged_out(m, d);
 			continue;
 		}
 		all_later(m, q);
@@ -380,8 +410,12 @@ static const char *text_of(const struct cw_alink_reply *r)
 /* Out of a session, with what the bridge is told about it. */
 static void refuse(struct mqtt *m, struct cw_updevice *d, enum cw_updevice_state state, int32_t code, const char *text)
 {
+	uint64_t least = code == CODE_RATE ? 60000 : 0;
+
+	if (state == CW_UPDEVICE_REFUSED)
+		least = (uint64_t)m->u->conf.retry_min_ms * PAUSE_REFUSED_TIMES;
 	cw_updevice_report(d, state, code, text);
-	try_later(m, d, state == CW_UPDEVICE_REFUSED ? PAUSE_REFUSED_MIN_MS : code == CODE_RATE ? 60000 : 0);
+	try_later(m, d, least);
 }
 
 /* Topology add or login of one device did not work. */
@@ -391,6 +425,11 @@ static void not_accepted(struct mqtt *m, struct cw_updevice *d, const struct cw_
 	enum cw_code_action action = cw_code_action(r->code);
 
 	cw_count(upstream, logins_refused);
+	if (!d->wanted) {
+		md->phase = PHASE_OFF;
+		dismiss(m, d);
+		return;
+	}
 	if (action == CW_CODE_RETOPO && md->retopo < RETOPO_MOST) {
 		md->retopo++;
 		md->related = 0;
@@ -419,6 +458,7 @@ static void accepted(struct mqtt *m, struct cw_updevice *d, enum mqtt_what what)
 
 	if (what == ASK_LOGIN) {
 		online(m, d);
+		mqtt_device_drained(m, d); /* it may not be wanted any more by now */
 		return;
 	}
 	md->related = 1;
@@ -432,6 +472,8 @@ static void logged_out(struct mqtt *m, struct cw_updevice *d)
 	struct mqtt_device *md = mqtt_device_of(d);
 
 	md->phase = PHASE_OFF;
+	if (!d->wanted)
+		dismiss(m, d);
 	cw_retry_reset(&md->retry);
 	enter(m, d); /* it may be wanted again by now */
 }
@@ -547,11 +589,12 @@ static void remove_device(struct mqtt *m, struct cw_updevice *d)
 {
 	struct mqtt_device *md = mqtt_device_of(d);
 
-	if (md->phase == PHASE_UP && !md->is_bridge && m->state == LINK_UP)
+	if ((md->phase == PHASE_UP || md->request != NULL) && !md->is_bridge && m->state == LINK_UP)
 		send_logout(m, d);
 	if (d->state == CW_UPDEVICE_ONLINE)
 		cw_updevice_report(d, CW_UPDEVICE_OFFLINE, CW_CODE_OK, "removed");
 	leave(m, d);
+	dismiss(m, d);
 	mqtt_posts_forget(m, d);
 	cw_updevice_gone(d);
 }
@@ -572,8 +615,9 @@ void mqtt_device_changed(void *connector, struct cw_updevice *d)
 	}
 	if (md->phase == PHASE_UP) {
 		mqtt_device_drained(m, d);
-	} else if (md->phase != PHASE_LOGOUT) {
-		leave(m, d);
+	} else if (md->phase != PHASE_LOGOUT && !(md->phase == PHASE_LOGIN && md->request != NULL)) {
+		leave(m, d); /* a login that was asked for is waited for: it must be undone */
+		dismiss(m, d);
 		md->phase = PHASE_OFF;
 	}
 }

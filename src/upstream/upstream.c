@@ -65,12 +65,19 @@ static void tell_room(struct cw_upstream_watch *watch)
 		cw_post(watch->w, &watch->mail, on_room);
 }
 
+static void note_load(struct cw_upstream *u)
+{
+	atomic_store_explicit(&u->queued_records, u->lane.records, memory_order_relaxed);
+	atomic_store_explicit(&u->in_flight, u->lane.in_flight, memory_order_relaxed);
+}
+
 static void lane_released(void *ctx, struct cw_updevice *d, size_t bytes)
 {
 	struct cw_upstream *u = ctx;
 	struct cw_list *e;
 	int room = give_back(&d->credit, bytes);
 
+	note_load(u);
 	if (give_back(&u->credit, bytes))
 		room = 1;
 	if (room)
@@ -92,12 +99,6 @@ void cw_upstream_watch(struct cw_upstream *u, struct cw_upstream_watch *watch)
 	cw_list_init(&watch->link);
 	atomic_init(&watch->posted, 1);
 	cw_post(u->w, &watch->mail, on_watch);
-}
-
-static void note_load(struct cw_upstream *u)
-{
-	atomic_store_explicit(&u->queued_records, u->lane.records, memory_order_relaxed);
-	atomic_store_explicit(&u->in_flight, u->lane.in_flight, memory_order_relaxed);
 }
 
 static void on_parcel(struct cw_mail *mail)
@@ -136,6 +137,7 @@ static int lane_send(void *ctx, struct cw_updevice *d, struct cw_parcel *p)
 {
 	struct cw_upstream *u = ctx;
 
+	note_load(u);
 	return u->ops->send(u->connector, d, p);
 }
 
@@ -150,7 +152,6 @@ static void lane_drained(void *ctx, struct cw_updevice *d)
 {
 	struct cw_upstream *u = ctx;
 
-	note_load(u);
 	u->ops->drained(u->connector, d);
 }
 

@@ -127,16 +127,16 @@ class Http:
     def __init__(self, base):
         self.base = base
 
-    def request(self, method, path, body=None, timeout=PATIENCE, **query):
-        """(status, decoded JSON or bytes). Query values of None are left out."""
+    def request(self, method, path, body=None, query=None, **more):
+        """(status, decoded JSON or bytes). The query is query and more together; values of None are left out."""
         url = self.base + urllib.parse.quote(path)
-        query = {k: v for k, v in query.items() if v is not None}
+        query = {k: v for k, v in {**(query or {}), **more}.items() if v is not None}
         if query:
             url += "?" + urllib.parse.urlencode(query)
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         req = urllib.request.Request(url, data=data, method=method)
         try:
-            with urllib.request.urlopen(req, timeout=timeout) as answer:
+            with urllib.request.urlopen(req, timeout=PATIENCE) as answer:
                 return answer.status, self._decode(answer)
         except urllib.error.HTTPError as answer:
             with answer:

@@ -36,7 +36,7 @@ def cloud_conf(devices=3, **limits):
 
 
 def secret(i):
-    return f"s{i}".ljust(32, "0")
+    return "0123456789abcdef0123456789abcd01" if i=="gw" else f"0123456789abcdef0123456789abcd1{i+1}"
 
 
 def phone(i):
@@ -46,6 +46,11 @@ def phone(i):
 def devices_conf(devices=3):
     return "".join(f"{phone(i)} {{ productKey : {PK}, deviceName : {device_name(i)}, deviceSecret : {secret(i)} }}\n"
                    for i in range(devices))
+
+
+def wait_reported(cloud, i, identifier):
+    """The value of a property of sub-device i once the platform has it."""
+    return wait_until(lambda: cloud.device(PK, device_name(i))["reported"].get(identifier), f"property {identifier}")["value"]
 
 
 class Gateway:

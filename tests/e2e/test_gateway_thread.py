@@ -1,9 +1,8 @@
 """The thread through everything: a terminal registers, reports, is commanded, and the platform sees all of it."""
-import json
 import struct
 import threading
 
-from gw import GW, PK, device_name, start_gateway, world  # noqa: F401
+from gw import PK, device_name, start_gateway, wait_reported, world  # noqa: F401
 
 
 def command(cloud, path, body):
@@ -25,10 +24,8 @@ def test_a_terminal_reports_and_is_commanded(world):
         t.log_in()
         cloud.wait_status(PK, device_name(0), "ONLINE")
         assert t.report_acked() == 0
-        message = cloud.wait_message(device=f"{PK}/{device_name(0)}", topic=f"/sys/{PK}/{device_name(0)}/thing/event/property/post")
-        params = json.loads(message["payload"])["params"] if isinstance(message["payload"], str) else message["payload"]["params"]
-        assert params["Speed"]["value"] == 60.5
-        assert params["GeoLocation"]["value"]["Longitude"] == 121.473701
+        assert wait_reported(cloud, 0, "Speed") == 60.5
+        assert wait_reported(cloud, 0, "GeoLocation")["Longitude"] == 121.473701
 
         join = command(cloud, f"/devices/{PK}/{device_name(0)}/properties", {"HeartbeatInterval": 60})
         request = t.receive_id(0x8103)

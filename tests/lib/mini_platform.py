@@ -3,7 +3,8 @@
 
 It is a second opinion beside the emulator, so it shares no code with it or with the
 gateway. It listens on a free port of 127.0.0.1 and prints one JSON object per line on
-stdout for whatever happens; commands come the same way on stdin, each is answered by
+stdout for whatever happens (with two arguments, certificate and key, it speaks TLS; a third
+is the CA that clients' certificates must come from); commands come the same way on stdin, each is answered by
 {"ev":"done"}. Nothing is ever timed: it does what it is told.
 
 Commands ("do"):
@@ -22,6 +23,7 @@ import hmac
 import json
 import select
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -115,7 +117,7 @@ class Client:
         if "timestamp" in pairs:
             content += "timestamp" + pairs["timestamp"]
         good = (user == "%s&%s" % (BRIDGE[1], BRIDGE[0]) and pairs.get("signmethod") == "hmacsha256"
-                and password.lower() == sign(BRIDGE[2], content) and pairs.get("securemode") == "3")
+                and password.lower() == sign(BRIDGE[2], content) and pairs.get("securemode") == ("2" if self.p.tls else "3"))
         keep_alive = struct.unpack(">H", body[8:10])[0]
         code, self.p.connack = self.p.connack, 0
         if code == 0 and not good:
@@ -247,7 +249,13 @@ class Platform:
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind(("127.0.0.1", 0))
         self.listener.listen(16)
-        self.client = None
+        self.client = self.tls = None
+        if len(sys.argv) > 2:
+            self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self.tls.load_cert_chain(sys.argv[1], sys.argv[2])
+            if len(sys.argv) > 3:
+                self.tls.load_verify_locations(sys.argv[3])
+                self.tls.verify_mode = ssl.CERT_REQUIRED
         self.connack, self.hold, self.mute, self.twin, self.fast, self.reply_code = 0, 0, 0, 0, 0, 200
         self.held, self.refused, self.related, self.mid = [], {}, set(), 0
 
@@ -306,18 +314,37 @@ class Platform:
                     if not self.command(json.loads(line)):
                         return
             if self.client and self.client.sock in ready:
-                try:
-                    data = self.client.sock.recv(65536)
-                except OSError:
-                    data = b""
-                if data:
-                    self.client.feed(data)
-                else:
-                    self.close()
+                self.receive()
             if self.listener in ready:
-                sock = self.listener.accept()[0]
-                self.close()  # one connection per identity: the older one goes
-                self.client = Client(self, sock)
+                self.accept()
+
+    def receive(self):
+        while self.client:
+            try:
+                data = self.client.sock.recv(65536)
+            except OSError:
+                data = b""
+            if not data:
+                self.close()
+                return
+            client = self.client
+            client.feed(data)
+            if not self.tls or self.client is not client or not client.sock.pending():
+                return
+
+    def accept(self):
+        sock = self.listener.accept()[0]
+        if self.tls:
+            sock.settimeout(10)
+            try:
+                sock = self.tls.wrap_socket(sock, server_side=True)
+            except OSError as e:
+                say(ev="tls_failed", why=str(e))
+                sock.close()
+                return
+            say(ev="tls", version=sock.version(), client=bool(sock.getpeercert()))
+        self.close()  # one connection per identity: the older one goes
+        self.client = Client(self, sock)
 
 
 if __name__ == "__main__":

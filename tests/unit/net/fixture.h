@@ -39,12 +39,13 @@ static struct {
 	unsigned count;
 	/* What the test wants to happen; set before a session is made. */
 	int refuse_open;
-	void (*on_open)(struct cw_session *s);
+	void (*on_open)(struct cw_session *s); /* under the lock */
 	void (*on_bytes)(struct cw_session *s, struct cw_bytes in); /* NULL: echo */
 	/* What has happened; under the lock. */
 	int opened, closed, writable, gone, steps;
 	unsigned on_worker[FX_WORKERS_MOST];
 	uint64_t bytes, last_id;
+	size_t queued; /* when writable was called */
 	int why;
 	char reason[256], peer[CW_ADDR_TEXT], subject[256];
 	struct fx_ctx *list; /* open sessions */
@@ -77,10 +78,10 @@ static int fx_opened(struct cw_session *s, void *arg, void **ret_ctx)
 	(void)cw_session_peer(s, fx.peer);
 	if (cw_session_client_subject(s, fx.subject, sizeof(fx.subject)) == NULL)
 		fx.subject[0] = '\0';
-	fx_changed();
 	*ret_ctx = ctx;
 	if (fx.on_open != NULL)
 		fx.on_open(s);
+	fx_changed();
 	return 0;
 }
 
@@ -99,8 +100,10 @@ static void fx_bytes(void *arg, struct cw_bytes in)
 
 static void fx_writable(void *arg)
 {
-	(void)arg;
+	struct fx_ctx *ctx = arg;
+
 	pthread_mutex_lock(&fx.lock);
+	fx.queued = cw_session_queued(ctx->s);
 	fx.writable++;
 	fx_changed();
 }
@@ -199,7 +202,7 @@ static inline void fx_on_session(void (*fn)(void *session))
 
 static inline int fx_start(unsigned workers)
 {
-	char name[16];
+	char name[24];
 	unsigned i;
 
 	signal(SIGPIPE, SIG_IGN);
@@ -232,13 +235,15 @@ static inline struct cw_listener_conf fx_conf(void)
 	return (struct cw_listener_conf){ .name = "test", .transport = CW_TRANSPORT_TCP, .address = "127.0.0.1:0" };
 }
 
-static inline struct cw_listener *fx_listen(const struct cw_listener_conf *conf)
+/* On the first `workers` of the workers. */
+static inline struct cw_listener *fx_listen_on(const struct cw_listener_conf *conf, unsigned workers)
 {
 	struct cw_listener_env env = fx_env();
 	struct cw_listener *l = NULL;
 	struct cw_msg msg = { "" };
 	int i;
 
+	env.count = workers;
 	if (cw_listener_new(conf, &env, &msg, &l) < 0)
 		fail_msg("%s", msg.text);
 	assert_int_not_equal(cw_listener_address(l)->port, 0);
@@ -246,6 +251,11 @@ static inline struct cw_listener *fx_listen(const struct cw_listener_conf *conf)
 		;
 	fx.listeners[i] = l;
 	return l;
+}
+
+static inline struct cw_listener *fx_listen(const struct cw_listener_conf *conf)
+{
+	return fx_listen_on(conf, fx.count);
 }
 
 static void fx_on_gone(void *arg)
@@ -300,16 +310,22 @@ static inline int fx_teardown(void **state)
 
 /* ---- the other side -------------------------------------------------------------- */
 
-static inline int fx_socket(int type, const char *from, const struct cw_addr *to)
+static inline void fx_be_patient(int fd)
 {
 	struct timeval patience = { FX_PATIENCE_S, 0 };
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+}
+
+static inline int fx_socket(int type, const char *from, const struct cw_addr *to)
+{
 	struct sockaddr_storage ss;
 	socklen_t len = cw_addr_to_sockaddr(to, &ss);
 	int fd = socket(ss.ss_family, type | SOCK_CLOEXEC, 0);
 
 	assert_true(fd >= 0);
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	fx_be_patient(fd);
 	if (from != NULL) {
 		struct sockaddr_in in = { .sin_family = AF_INET };
 
@@ -351,6 +367,21 @@ static inline size_t fx_expect_end(int fd)
 		total += (size_t)n;
 	if (n < 0 && errno != ECONNRESET)
 		fail_msg("the connection was not ended: %s", strerror(errno));
+	close(fd);
+	return total;
+}
+
+/* The other side ends the connection in order, not with a reset, after `len` bytes at least. Returns how many. */
+static inline size_t fx_expect_orderly_end(int fd, size_t len)
+{
+	uint8_t got[65536];
+	size_t total = 0;
+	ssize_t n;
+
+	while ((n = recv(fd, got, sizeof(got), 0)) > 0)
+		total += (size_t)n;
+	assert_int_equal(n, 0);
+	assert_true(total >= len);
 	close(fd);
 	return total;
 }

@@ -343,8 +343,10 @@ static void without_descriptors_a_connection_is_refused_and_counted(void **state
 
 	(void)state;
 	fd = fx_connect(l);
-	fx_echo(fd, "the sockets are open");
+	fx_echo(fd, "hello");
+	fx_settle(); /* every worker has its socket and its reserve */
 	client = socket(AF_INET, SOCK_STREAM, 0);
+	fx_be_patient(client);
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
 	low = old;
 	low.rlim_cur = 256;
@@ -363,6 +365,47 @@ static void without_descriptors_a_connection_is_refused_and_counted(void **state
 	close(client);
 	close(fd);
 	fx_wait(fx.closed == 2);
+	fx_close(l);
+}
+
+/* Not even the reserve could be opened: accepting rests, and goes on by itself when there is room. */
+static void without_a_reserve_accepting_pauses_until_there_is_room(void **state)
+{
+	struct cw_listener_conf conf = fx_conf();
+	struct cw_listener *l;
+	struct rlimit old, low;
+	struct sockaddr_storage ss;
+	int clients[3], spare[4096], n = 0, i;
+	socklen_t len;
+
+	(void)state;
+	for (i = 0; i < 3; i++) {
+		clients[i] = socket(AF_INET, SOCK_STREAM, 0);
+		fx_be_patient(clients[i]);
+	}
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	low = old;
+	low.rlim_cur = 256;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	while (n < 4096 && (spare[n] = open("/dev/null", O_RDONLY)) >= 0)
+		n++;
+	close(spare[--n]); /* one for the listener's own socket, none for its reserve */
+	l = fx_listen_on(&conf, 1);
+	len = cw_addr_to_sockaddr(cw_listener_address(l), &ss);
+	for (i = 0; i < 3; i++)
+		assert_int_equal(connect(clients[i], (struct sockaddr *)&ss, len), 0);
+	while (fx_counts(l).accept_failed == 0)
+		fx_settle();
+	assert_int_equal(fx_counts(l).accepted, 0);
+	while (n > 0)
+		close(spare[--n]);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	for (i = 0; i < 3; i++) {
+		fx_echo(clients[i], "after a while");
+		close(clients[i]);
+	}
+	fx_wait(fx.closed == 3);
+	assert_true(fx_counts(l).accept_failed < 100); /* it did not spin */
 	fx_close(l);
 }
 
@@ -436,6 +479,7 @@ int main(void)
 		net_test(reconnecting_many_times_leaves_nothing),
 		net_test(a_session_refused_by_its_owner_is_closed_without_a_word),
 		net_test(without_descriptors_a_connection_is_refused_and_counted),
+		net_test(without_a_reserve_accepting_pauses_until_there_is_room),
 		net_test(a_listener_survives_every_failing_allocation),
 		net_test(the_descriptor_limit_is_raised_and_leaves_a_thousand),
 	};

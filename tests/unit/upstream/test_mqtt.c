@@ -36,10 +36,8 @@ static struct {
 	struct cw_downlink *command;
 	int replies, reply_code;
 	char reply_request[64];
-	int settled[4], settled_code;
+	atomic_int settled[4], settled_code;
 	atomic_int home_settled;
-	char order[64][16];
-	int ordered;
 } t;
 
 static void on_state(void *ctx, struct cw_upstream *u, int up, const char *reason)
@@ -100,20 +98,28 @@ static struct cw_upstream_conf conf_of(const char *endpoint)
 
 static char endpoint[64];
 static struct cw_upstream_conf conf;
+static long live_before;
 
-static int setup(void **state)
+/* Start the scripted platform and point the settings to it. */
+static void open_peer(const char *where, const char *certificate, const char *key, const char *client_ca)
 {
 	const char *line;
 
+	peer_start(&t.peer, cw_worker_loop(t.control), certificate, key, client_ca);
+	line = peer_expect(&t.peer, "\"ev\":\"port\"", "");
+	assert_non_null(line);
+	snprintf(endpoint, sizeof(endpoint), "%s:%d", where, atoi(strrchr(line, ':') + 1));
+	conf = conf_of(endpoint);
+}
+
+static int setup(void **state)
+{
 	memset(&t, 0, sizeof(t));
+	live_before = cw_mem_live();
 	assert_int_equal(cw_worker_new("control", 0, &t.control), 0);
 	assert_int_equal(cw_worker_new("home", 1, &t.home), 0);
 	assert_int_equal(cw_worker_start(t.home), 0);
-	peer_start(&t.peer, cw_worker_loop(t.control));
-	line = peer_expect(&t.peer, "\"ev\":\"port\"", "");
-	assert_non_null(line);
-	snprintf(endpoint, sizeof(endpoint), "tcp://127.0.0.1:%d", atoi(strrchr(line, ':') + 1));
-	conf = conf_of(endpoint);
+	open_peer("tcp://127.0.0.1", NULL, NULL, NULL);
 	return 0;
 }
 
@@ -142,7 +148,7 @@ static int teardown(void **state)
 	cw_worker_free(t.home);
 	cw_worker_free(t.control);
 	peer_stop(&t.peer);
-	return cw_mem_live() == 0 ? 0 : -1;
+	return cw_mem_live() == live_before ? 0 : -1;
 }
 
 static struct device *add(int i)
@@ -264,11 +270,643 @@ static void a_property_set_becomes_a_command_and_its_answer_goes_up(void **state
 	t.command = NULL;
 }
 
+static int violations(void)
+{
+	return peer_count(&t.peer, "\"ev\":\"violation\"", "");
+}
+
+static void push(const char *topic, const char *json_payload)
+{
+	char line[1500];
+
+	snprintf(line, sizeof(line), "{\"do\":\"push\",\"topic\":\"%s\",\"payload\":\"%s\"}", topic, json_payload);
+	peer_do(&t.peer, line);
+}
+
+static void forty_devices_come_online_in_batches(void **state)
+{
+	int i, online = 0;
+
+	conf.login_rate = 200;
+	start();
+	for (i = 0; i < DEVICES; i++)
+		cw_upstream_device_want(add(i)->d, 1);
+	for (i = 0; i < DEVICES; i++)
+		WAIT(t.devices[i].state == CW_UPDEVICE_ONLINE);
+	for (i = 0; i < DEVICES; i++)
+		online += t.devices[i].told == 1;
+	assert_int_equal(online, DEVICES);
+	assert_int_equal(violations(), 0);
+	assert_true(peer_count(&t.peer, "\"ev\":\"batch_login\"", "\"code\":200") >= 7);
+}
+
+static void one_bad_secret_costs_the_others_nothing(void **state)
+{
+	struct device *bad = &t.devices[9];
+	int i;
+
+	conf.retry_min_ms = conf.retry_max_ms = 1000; /* the bad one is asked again far later */
+	start();
+	for (i = 0; i < 10; i++)
+		add(i);
+	peer_do(&t.peer, "{\"do\":\"refuse\",\"what\":\"login\",\"dn\":\"dev-003\",\"code\":6287}");
+	peer_do(&t.peer, "{\"do\":\"device\",\"key\":\"" PK "/dev-009\",\"secret\":\"other\"}"); /* topology add says 401 */
+	for (i = 0; i < 10; i++)
+		cw_upstream_device_want(t.devices[i].d, 1);
+	for (i = 0; i < 9; i++)
+		if (i != 3)
+			WAIT(t.devices[i].state == CW_UPDEVICE_ONLINE);
+	WAIT(t.devices[3].state == CW_UPDEVICE_REFUSED);
+	assert_int_equal(t.devices[3].code, 6287);
+	WAIT(bad->state == CW_UPDEVICE_REFUSED);
+	assert_int_equal(bad->code, 401);
+}
+
+static void a_refused_device_is_asked_again_and_comes_online(void **state)
+{
+	struct device *d;
+
+	conf.retry_min_ms = 10;
+	conf.retry_max_ms = 20;
+	start();
+	d = add(1);
+	peer_do(&t.peer, "{\"do\":\"refuse\",\"dn\":\"dev-001\",\"code\":522}");
+	cw_upstream_device_want(d->d, 1);
+	WAIT(d->state == CW_UPDEVICE_REFUSED);
+	assert_int_equal(d->code, 522);
+	peer_do(&t.peer, "{\"do\":\"refuse\",\"dn\":\"dev-001\",\"code\":0}");
+	WAIT(d->state == CW_UPDEVICE_ONLINE);
+}
+
+static void a_missing_relation_is_made_again(void **state)
+{
+	struct device *d;
+
+	start();
+	d = add_online(1);
+	cw_upstream_device_want(d->d, 0);
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"logout\"", "dev-001"));
+	WAIT(d->state == CW_UPDEVICE_OFFLINE);
+	peer_do(&t.peer, "{\"do\":\"unrelate\",\"key\":\"" PK "/dev-001\"}");
+	cw_upstream_device_want(d->d, 1);
+	WAIT(d->state == CW_UPDEVICE_ONLINE);
+	assert_int_equal(peer_count(&t.peer, "\"ev\":\"login\"", "\"code\":6401"), 1);
+	assert_int_equal(peer_count(&t.peer, "\"ev\":\"publish\"", "thing/topo/add"), 2);
+}
+
+static void after_a_lost_connection_the_unconfirmed_go_out_behind_the_new_login(void **state)
+{
+	struct device *d;
+	int i;
+
+	start();
+	d = add_online(1);
+	peer_do(&t.peer, "{\"do\":\"hold\",\"value\":1}");
+	for (i = 0; i < 5; i++)
+		submit(reading(d, i, NULL, NULL));
+	for (i = 0; i < 5; i++)
+		assert_non_null(peer_expect(&t.peer, "\"ev\":\"publish\"", "event/property/post"));
+	peer_do(&t.peer, "{\"do\":\"hold\",\"value\":0}");
+	WAIT(atomic_load(&t.home_settled) == 5);
+	peer_do(&t.peer, "{\"do\":\"hold\",\"value\":1}");
+	for (i = 10; i < 13; i++)
+		submit(reading(d, i, NULL, NULL));
+	for (i = 10; i < 13; i++)
+		assert_non_null(peer_expect(&t.peer, "\"ev\":\"publish\"", "event/property/post"));
+	peer_do(&t.peer, "{\"do\":\"drop\"}");
+	WAIT(d->state == CW_UPDEVICE_OFFLINE);
+	peer_do(&t.peer, "{\"do\":\"hold\",\"value\":0}");
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"connect\"", "\"code\":0"));
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"login\"", "\"code\":200"));
+	for (i = 10; i < 13; i++) {
+		char n[40];
+
+		snprintf(n, sizeof(n), "\\\"n\\\":{\\\"value\\\":%d,", i);
+		assert_non_null(strstr(peer_expect(&t.peer, "\"ev\":\"publish\"", "event/property/post"), n));
+	}
+	WAIT(atomic_load(&t.home_settled) == 8);
+	assert_int_equal(t.settled[CW_SETTLED_DONE], 8);
+	assert_int_equal(violations(), 0);
+	assert_int_equal(t.ups, 2);
+}
+
+static void with_the_platform_away_a_device_hears_pending_and_a_copy_joins(void **state)
+{
+	struct device *d;
+
+	conf.ack_timeout_ms = 100;
+	start();
+	d = add_online(1);
+	peer_do(&t.peer, "{\"do\":\"connack\",\"value\":3}");
+	peer_do(&t.peer, "{\"do\":\"drop\"}");
+	WAIT(d->state == CW_UPDEVICE_OFFLINE);
+	submit(reading(d, 1, "k", NULL));
+	submit(reading(d, 2, "k", NULL));
+	WAIT(atomic_load(&t.home_settled) >= 1 && (t.settled[CW_SETTLED_PENDING] + t.settled[CW_SETTLED_DONE]) == 2);
+	WAIT(d->state == CW_UPDEVICE_ONLINE);
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"publish\"", "event/property/post"));
+	submit(reading(d, 3, "k", NULL));
+	WAIT(t.settled[CW_SETTLED_DONE] >= 1);
+	assert_int_equal(peer_count(&t.peer, "\"ev\":\"publish\"", "event/property/post"), 1);
+}
+
+static void with_confirm_reply_the_platforms_code_decides(void **state)
+{
+	struct device *d;
+
+	conf.confirm_reply = 1;
+	start();
+	d = add_online(1);
+	submit(reading(d, 1, NULL, NULL));
+	WAIT(atomic_load(&t.home_settled) == 1);
+	assert_int_equal(t.settled[CW_SETTLED_DONE], 1);
+	assert_null(strstr(peer_expect(&t.peer, "\"ev\":\"publish\"", "event/property/post"), "ack"));
+	peer_do(&t.peer, "{\"do\":\"reply\",\"code\":6320}");
+	submit(reading(d, 2, NULL, NULL));
+	WAIT(atomic_load(&t.home_settled) == 2);
+	assert_int_equal(t.settled[CW_SETTLED_REFUSED], 1);
+	assert_int_equal(t.settled_code, 6320);
+	peer_do(&t.peer, "{\"do\":\"reply\",\"code\":429}");
+	submit(reading(d, 3, NULL, NULL));
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"publish\"", "\\\"value\\\":3,"));
+	peer_do(&t.peer, "{\"do\":\"reply\",\"code\":200}");
+	WAIT(atomic_load(&t.home_settled) == 3); /* asked for later, sent again */
+	assert_int_equal(t.settled[CW_SETTLED_DONE], 2);
+}
+
+static void a_puback_without_reply_confirms_nothing_under_confirm_reply(void **state)
+{
+	struct device *d;
+
+	conf.confirm_reply = 1;
+	conf.ack_timeout_ms = 50;
+	start();
+	d = add_online(1);
+	peer_do(&t.peer, "{\"do\":\"mute\",\"value\":1}");
+	submit(reading(d, 1, NULL, NULL));
+	WAIT(t.settled[CW_SETTLED_PENDING] == 1);
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"publish\"", "\\\"value\\\":1,"));
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"publish\"", "\\\"value\\\":1,")); /* and again */
+	assert_int_equal(t.settled[CW_SETTLED_DONE], 0);
+}
+
+static void a_caller_with_a_request_id_gets_the_reply(void **state)
+{
+	struct device *d;
+
+	start();
+	d = add_online(1);
+	peer_do(&t.peer, "{\"do\":\"reply\",\"code\":6106}");
+	submit(reading(d, 1, NULL, "req-9"));
+	WAIT(t.replies == 1);
+	assert_string_equal(t.reply_request, "req-9");
+	assert_int_equal(t.reply_code, 6106);
+	WAIT(atomic_load(&t.home_settled) == 1);
+	assert_int_equal(t.settled[CW_SETTLED_DONE], 1); /* transport: the PUBACK counts */
+}
+
+static void a_kicked_device_is_logged_in_again(void **state)
+{
+	struct device *d;
+
+	start();
+	d = add_online(1);
+	push("/ext/error/a1Gateway01/gw-1", "{\\\"id\\\":\\\"0\\\",\\\"code\\\":427,\\\"message\\\":\\\"elsewhere\\\","
+					    "\\\"data\\\":{\\\"productKey\\\":\\\"" PK "\\\",\\\"deviceName\\\":\\\"dev-001\\\"}}");
+	WAIT(d->state == CW_UPDEVICE_OFFLINE && d->told == 2);
+	assert_int_equal(d->code, 427);
+	WAIT(d->state == CW_UPDEVICE_ONLINE);
+	push("/ext/session/a1Gateway01/gw-1/combine/logout_reply",
+	     "{\\\"id\\\":\\\"99\\\",\\\"code\\\":521,\\\"data\\\":{\\\"productKey\\\":\\\"" PK
+	     "\\\",\\\"deviceName\\\":\\\"dev-001\\\"}}");
+	WAIT(d->state == CW_UPDEVICE_REFUSED);
+	assert_int_equal(d->code, 521);
+}
+
+static void a_publish_without_session_leads_to_a_new_login_and_the_record_arrives(void **state)
+{
+	struct device *d;
+
+	conf.confirm_reply = 1;
+	conf.ack_timeout_ms = 2000;
+	start();
+	d = add_online(1);
+	peer_do(&t.peer, "{\"do\":\"session\",\"key\":\"" PK "/dev-001\"}");
+	submit(reading(d, 1, NULL, NULL));
+	WAIT(d->state == CW_UPDEVICE_OFFLINE && d->code == 520);
+	WAIT(atomic_load(&t.home_settled) == 1);
+	assert_int_equal(t.settled[CW_SETTLED_DONE], 1);
+}
+
+static void topology_notices_are_answered_and_obeyed(void **state)
+{
+	struct device *d;
+
+	conf.retry_min_ms = conf.retry_max_ms = 60000; /* only the notice brings it back */
+	start();
+	d = add_online(1);
+	push("/sys/a1Gateway01/gw-1/thing/topo/change",
+	     "{\\\"id\\\":\\\"5\\\",\\\"params\\\":{\\\"status\\\":8,\\\"subList\\\":[{\\\"productKey\\\":\\\"" PK
+	     "\\\",\\\"deviceName\\\":\\\"dev-001\\\"}]}}");
+	WAIT(d->state == CW_UPDEVICE_REFUSED);
+	assert_int_equal(d->code, 522);
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"publish\"", "thing/topo/change_reply"));
+	push("/sys/a1Gateway01/gw-1/thing/topo/change",
+	     "{\\\"id\\\":\\\"6\\\",\\\"params\\\":{\\\"status\\\":2,\\\"subList\\\":[{\\\"productKey\\\":\\\"" PK
+	     "\\\",\\\"deviceName\\\":\\\"dev-001\\\"}]}}");
+	WAIT(d->state == CW_UPDEVICE_ONLINE);
+}
+
+static void logging_out_waits_for_the_queue(void **state)
+{
+	struct device *d;
+
+	start();
+	d = add_online(1);
+	peer_do(&t.peer, "{\"do\":\"hold\",\"value\":1}");
+	submit(reading(d, 1, NULL, NULL));
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"publish\"", "\\\"value\\\":1,"));
+	cw_upstream_device_want(d->d, 0);
+	assert_null(peer_find(&t.peer, "\"ev\":\"logout\"", "", 100));
+	peer_do(&t.peer, "{\"do\":\"hold\",\"value\":0}");
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"logout\"", "dev-001"));
+	WAIT(d->state == CW_UPDEVICE_OFFLINE);
+	assert_int_equal(t.settled[CW_SETTLED_DONE], 1);
+}
+
+static void a_removed_device_is_logged_out_and_its_records_are_lost(void **state)
+{
+	struct device *d;
+
+	start();
+	d = add_online(1);
+	peer_do(&t.peer, "{\"do\":\"hold\",\"value\":1}");
+	submit(reading(d, 1, NULL, NULL));
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"publish\"", "\\\"value\\\":1,"));
+	cw_upstream_device_remove(d->d);
+	WAIT(d->removed);
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"logout\"", "dev-001"));
+	WAIT(atomic_load(&t.home_settled) == 1);
+	assert_int_equal(t.settled[CW_SETTLED_LOST], 1);
+}
+
+static void a_refused_bridge_says_why_and_tries_again(void **state)
+{
+	peer_do(&t.peer, "{\"do\":\"connack\",\"value\":4}");
+	start();
+	WAIT(t.reason[0] != '\0');
+	assert_non_null(strstr(t.reason, "secret"));
+	WAIT(t.up);
+}
+
+static void a_twin_is_noticed_and_the_attempts_grow_apart(void **state)
+{
+	struct cw_upstream_status status;
+
+	peer_do(&t.peer, "{\"do\":\"twin\",\"value\":1}");
+	start();
+	WAIT(peer_count(&t.peer, "\"ev\":\"connect\"", "\"code\":0") >= 5);
+	peer_do(&t.peer, "{\"do\":\"twin\",\"value\":0}");
+	WAIT(t.up && peer_count(&t.peer, "\"ev\":\"connect\"", "\"code\":0") >= 6);
+	cw_upstream_status(t.u, &status);
+	assert_true(status.last_error[0] != '\0');
+}
+
+static void what_is_not_understood_is_counted_and_not_answered(void **state)
+{
+	int64_t before;
+	int publishes;
+
+	start();
+	add_online(1);
+	before = cw_stat_read(CW_STAT_upstream_downlinks_odd);
+	publishes = peer_count(&t.peer, "\"ev\":\"publish\"", "");
+	push("/sys/" PK "/dev-001/thing/service/property/set", "{not json");
+	push("/sys/" PK "/nobody/thing/service/property/set", "{}");
+	push("/sys/" PK "/dev-001/thing/what/ever", "{\\\"id\\\":\\\"1\\\"}");
+	push("/ext/error/a1Gateway01/gw-1", "{\\\"code\\\":520}");
+	push("/ext/session/other/gw-1/combine/login_reply", "{}");
+	push("/ext/session/a1Gateway01/gw-1/combine/login_reply", "{\\\"id\\\":\\\"424242\\\",\\\"code\\\":200}");
+	push("nonsense", "x");
+	WAIT(cw_stat_read(CW_STAT_upstream_downlinks_odd) - before == 7);
+	assert_null(t.command);
+	assert_int_equal(peer_count(&t.peer, "\"ev\":\"publish\"", ""), publishes);
+}
+
+static void a_raw_call_is_answered_with_bytes_on_its_own_topic(void **state)
+{
+	const char *line;
+
+	start();
+	add_online(1);
+	push("/sys/" PK "/dev-001/rrpc/request/815", "ping");
+	WAIT(t.command != NULL);
+	assert_int_equal(t.command->kind, CW_KIND_RRPC);
+	assert_int_equal(t.command->deadline_ms, 8000);
+	t.command->reply = cw_memdup("pong", 4);
+	t.command->reply_len = 4;
+	t.command->code = 200;
+	cw_upstream_answer(t.command);
+	t.command = NULL;
+	line = peer_expect(&t.peer, "\"ev\":\"publish\"", "/sys/" PK "/dev-001/rrpc/response/815");
+	assert_non_null(line);
+	assert_non_null(strstr(line, "\"payload\":\"pong\""));
+	push("/" PK "/dev-001/user/get", "raw");
+	WAIT(t.command != NULL);
+	assert_int_equal(t.command->kind, CW_KIND_RAW_DOWN);
+	assert_false(t.command->wants_answer);
+	cw_upstream_answer(t.command);
+	t.command = NULL;
+}
+
+static void all_topics_are_subscribed_after_the_login(void **state)
+{
+	const char *line;
+
+	start();
+	add_online(1);
+	line = peer_expect(&t.peer, "\"ev\":\"login\"", "");
+	do {
+		peer_do(&t.peer, "{\"do\":\"filters\"}");
+		line = peer_expect(&t.peer, "\"ev\":\"filters\"", "");
+	} while (strstr(line, "/" PK "/dev-001/user/#") == NULL);
+	assert_non_null(strstr(line, "/sys/" PK "/dev-001/thing/service/+"));
+	assert_non_null(strstr(line, "/ext/rrpc/+/sys/" PK "/dev-001/thing/service/+"));
+	assert_non_null(strstr(line, "/ext/error/a1Gateway01/gw-1"));
+	assert_int_equal(violations(), 0);
+}
+
+static atomic_int rooms;
+
+static void on_room(struct cw_upstream_watch *watch)
+{
+	atomic_fetch_add(&rooms, 1);
+}
+
+static void full_queues_say_busy_and_tell_when_there_is_room(void **state)
+{
+	static struct cw_upstream_watch watch;
+	struct device *d;
+	struct cw_parcel *p;
+	int n = 0;
+
+	memset(&watch, 0, sizeof(watch));
+	atomic_store(&rooms, 0);
+	watch.w = t.home;
+	watch.on_room = on_room;
+	conf.queue_bytes_device = 4096;
+	start();
+	cw_upstream_watch(t.u, &watch);
+	WAIT(atomic_load(&rooms) == 1);
+	d = add(1);
+	while (cw_upstream_submit(p = reading(d, n, NULL, NULL)) == 0)
+		n++;
+	cw_parcel_unref(p);
+	assert_in_range(n, 5, 30);
+	assert_int_equal(atomic_load(&rooms), 1);
+	cw_upstream_device_want(d->d, 1);
+	WAIT(atomic_load(&rooms) >= 2);
+	WAIT(atomic_load(&t.home_settled) == n);
+	assert_int_equal(t.settled[CW_SETTLED_DONE], n);
+}
+
+static void stopping_drains_logs_out_and_disconnects(void **state)
+{
+	struct device *d;
+	int i;
+
+	conf.rate_device_qos1 = 10;
+	start();
+	d = add_online(1);
+	for (i = 0; i < 14; i++)
+		submit(reading(d, i, NULL, NULL));
+	cw_upstream_stop(t.u, 5000, on_done, NULL);
+	WAIT(t.done);
+	WAIT(atomic_load(&t.home_settled) == 14);
+	assert_int_equal(t.settled[CW_SETTLED_DONE], 14);
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"logout\"", "dev-001"));
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"disconnect\"", ""));
+	assert_int_equal(violations(), 0); /* the pace was kept while draining */
+	submit(reading(d, 99, NULL, NULL));
+	WAIT(atomic_load(&t.home_settled) == 15);
+	assert_int_equal(t.settled[CW_SETTLED_LOST], 1);
+	cw_upstream_free(t.u);
+	t.u = NULL;
+}
+
+static void stopping_gives_up_what_is_not_confirmed_in_time(void **state)
+{
+	struct device *d;
+
+	start();
+	d = add_online(1);
+	peer_do(&t.peer, "{\"do\":\"hold\",\"value\":1}");
+	submit(reading(d, 1, NULL, NULL));
+	cw_upstream_stop(t.u, 100, on_done, NULL);
+	WAIT(t.done);
+	WAIT(atomic_load(&t.home_settled) == 1);
+	assert_int_equal(t.settled[CW_SETTLED_LOST], 1);
+	cw_upstream_free(t.u);
+	t.u = NULL;
+}
+
+static void more_devices_than_allowed_are_refused_here(void **state)
+{
+	conf.max_devices = 2;
+	start();
+	add_online(1);
+	add_online(2);
+	cw_upstream_device_want(add(3)->d, 1);
+	WAIT(t.devices[3].state == CW_UPDEVICE_REFUSED);
+	assert_int_equal(t.devices[3].code, 428);
+}
+
+static void wrong_settings_are_refused_with_a_sentence(void **state)
+{
+	struct cw_msg msg = { "" };
+	struct cw_upstream *u;
+
+	conf.keep_alive_s = 29;
+	assert_int_equal(cw_upstream_new(&conf, t.control, &events, NULL, &u, &msg), CW_ECONF);
+	assert_non_null(strstr(msg.text, "keepAlive"));
+	conf = conf_of("http://x:1883");
+	assert_int_equal(cw_upstream_new(&conf, t.control, &events, NULL, &u, &msg), CW_ECONF);
+	assert_non_null(strstr(msg.text, "tcp:// or ssl://"));
+	conf = conf_of("tcp://x");
+	assert_int_equal(cw_upstream_new(&conf, t.control, &events, NULL, &u, &msg), CW_ECONF);
+	conf = conf_of("tcp://x:70000");
+	assert_int_equal(cw_upstream_new(&conf, t.control, &events, NULL, &u, &msg), CW_ECONF);
+	conf.type = "pigeon";
+	assert_int_equal(cw_upstream_new(&conf, t.control, &events, NULL, &u, &msg), CW_ECONF);
+	assert_non_null(strstr(msg.text, "pigeon"));
+	conf = conf_of("tcp://[::1]:1883");
+	conf.device_secret = NULL;
+	assert_int_equal(cw_upstream_new(&conf, t.control, &events, NULL, &u, &msg), CW_ECONF);
+	assert_non_null(strstr(msg.text, "deviceSecret"));
+}
+
+static void short_memory_while_being_made_is_reported(void **state)
+{
+	long nth, live = cw_mem_live();
+	int rc = -1;
+
+	for (nth = 0; rc != 0; nth++) {
+		struct cw_msg msg = { "" };
+
+		cw_mem_fail_at(nth);
+		rc = cw_upstream_new(&conf, t.control, &events, NULL, &t.u, &msg);
+		cw_mem_fail_at(-1);
+		if (rc != 0) {
+			assert_int_equal(rc, CW_ENOMEM);
+			assert_null(t.u);
+			assert_int_equal(cw_mem_live(), live);
+		}
+	}
+	cw_upstream_free(t.u);
+	t.u = NULL;
+}
+
+/* ---- TLS ---------------------------------------------------------------------- */
+
+static char pems[200], certificate[220], key[220], other[220], other_key[220];
+
+static void make_certificate(const char *name, const char *crt, const char *secret)
+{
+	char line[900];
+
+	snprintf(line, sizeof(line),
+	         "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=%s -addext subjectAltName=DNS:%s "
+	         "-out %s -keyout %s >/dev/null 2>&1", name, name, crt, secret);
+	assert_int_equal(system(line), 0);
+}
+
+static int setup_tls(void **state)
+{
+	snprintf(pems, sizeof(pems), "%s/causeway-test-XXXXXX", getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
+	assert_non_null(mkdtemp(pems));
+	snprintf(certificate, sizeof(certificate), "%s/platform.pem", pems);
+	snprintf(key, sizeof(key), "%s/platform.key", pems);
+	snprintf(other, sizeof(other), "%s/other.pem", pems);
+	snprintf(other_key, sizeof(other_key), "%s/other.key", pems);
+	make_certificate("localhost", certificate, key);
+	make_certificate("bridge", other, other_key);
+	return setup(state);
+}
+
+static int teardown_tls(void **state)
+{
+	int rc = teardown(state);
+
+	unlink(certificate);
+	unlink(key);
+	unlink(other);
+	unlink(other_key);
+	rmdir(pems);
+	return rc;
+}
+
+static void reopen(const char *where, const char *client_ca)
+{
+	peer_stop(&t.peer);
+	open_peer(where, certificate, key, client_ca);
+}
+
+static void over_tls_the_certificate_and_the_name_are_checked(void **state)
+{
+	const char *line;
+
+	reopen("ssl://localhost", NULL);
+	conf.ca = certificate;
+	conf.verify = 1;
+	start();
+	line = peer_expect(&t.peer, "\"ev\":\"tls\"", "");
+	assert_non_null(line);
+	assert_true(strstr(line, "TLSv1.2") != NULL || strstr(line, "TLSv1.3") != NULL);
+	assert_non_null(strstr(peer_expect(&t.peer, "\"ev\":\"connect\"", "securemode=2"), "\"code\":0"));
+	WAIT(t.up);
+	add_online(1);
+}
+
+static void a_certificate_of_somebody_else_is_refused(void **state)
+{
+	reopen("ssl://localhost", NULL);
+	conf.ca = other;
+	conf.verify = 1;
+	start();
+	WAIT(t.reason[0] != '\0');
+	assert_false(t.up);
+	assert_non_null(strstr(t.reason, "certificate verify failed"));
+	assert_int_equal(peer_count(&t.peer, "\"ev\":\"connect\"", ""), 0);
+}
+
+static void a_name_that_is_not_in_the_certificate_is_refused(void **state)
+{
+	reopen("ssl://127.0.0.1", NULL);
+	conf.ca = certificate;
+	conf.verify = 1;
+	start();
+	WAIT(t.reason[0] != '\0');
+	assert_false(t.up);
+	assert_int_equal(peer_count(&t.peer, "\"ev\":\"connect\"", ""), 0);
+}
+
+static void without_verify_any_certificate_will_do(void **state)
+{
+	reopen("ssl://127.0.0.1", NULL);
+	conf.verify = 0;
+	start();
+	WAIT(t.up);
+}
+
+static void our_own_certificate_is_shown_when_asked_for(void **state)
+{
+	reopen("ssl://localhost", other);
+	conf.ca = certificate;
+	conf.verify = 1;
+	conf.certificate = other;
+	conf.key = other_key;
+	start();
+	assert_non_null(strstr(peer_expect(&t.peer, "\"ev\":\"tls\"", ""), "\"client\":true"));
+	WAIT(t.up);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_device_is_added_logged_in_and_its_reading_confirmed, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_property_set_becomes_a_command_and_its_answer_goes_up, setup, teardown),
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+		TEST(a_device_is_added_logged_in_and_its_reading_confirmed),
+		TEST(a_property_set_becomes_a_command_and_its_answer_goes_up),
+		TEST(forty_devices_come_online_in_batches),
+		TEST(one_bad_secret_costs_the_others_nothing),
+		TEST(a_refused_device_is_asked_again_and_comes_online),
+		TEST(a_missing_relation_is_made_again),
+		TEST(after_a_lost_connection_the_unconfirmed_go_out_behind_the_new_login),
+		TEST(with_the_platform_away_a_device_hears_pending_and_a_copy_joins),
+		TEST(with_confirm_reply_the_platforms_code_decides),
+		TEST(a_puback_without_reply_confirms_nothing_under_confirm_reply),
+		TEST(a_caller_with_a_request_id_gets_the_reply),
+		TEST(a_kicked_device_is_logged_in_again),
+		TEST(a_publish_without_session_leads_to_a_new_login_and_the_record_arrives),
+		TEST(topology_notices_are_answered_and_obeyed),
+		TEST(logging_out_waits_for_the_queue),
+		TEST(a_removed_device_is_logged_out_and_its_records_are_lost),
+		TEST(a_refused_bridge_says_why_and_tries_again),
+		TEST(a_twin_is_noticed_and_the_attempts_grow_apart),
+		TEST(what_is_not_understood_is_counted_and_not_answered),
+		TEST(a_raw_call_is_answered_with_bytes_on_its_own_topic),
+		TEST(all_topics_are_subscribed_after_the_login),
+		TEST(full_queues_say_busy_and_tell_when_there_is_room),
+		TEST(stopping_drains_logs_out_and_disconnects),
+		TEST(stopping_gives_up_what_is_not_confirmed_in_time),
+		TEST(more_devices_than_allowed_are_refused_here),
+		TEST(wrong_settings_are_refused_with_a_sentence),
+		TEST(short_memory_while_being_made_is_reported),
+#define TEST_TLS(name) cmocka_unit_test_setup_teardown(name, setup_tls, teardown_tls)
+		TEST_TLS(over_tls_the_certificate_and_the_name_are_checked),
+		TEST_TLS(a_certificate_of_somebody_else_is_refused),
+		TEST_TLS(a_name_that_is_not_in_the_certificate_is_refused),
+		TEST_TLS(without_verify_any_certificate_will_do),
+		TEST_TLS(our_own_certificate_is_shown_when_asked_for),
 	};
 
 	cw_log_setup(getenv("CW_TEST_LOG") != NULL ? CW_LOG_DEBUG : CW_LOG_ERROR, 0, 2);

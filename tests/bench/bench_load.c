@@ -1,5 +1,5 @@
 /*
- * load.c - plays thousands of JT/T 808 terminals and prints one line of JSON.
+ * bench_load.c - plays thousands of JT/T 808 terminals and prints one line of JSON.
  *
  * All modes connect, register and authenticate `--count` terminals first, `--at-once` of them at a time, and
  * measure how long that takes. Then:

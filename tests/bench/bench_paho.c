@@ -1,5 +1,5 @@
 /*
- * paho_alone.c - the ceiling for the gateway's way to the platform over MQTT: the same messages with the same
+ * bench_paho.c - the ceiling for the gateway's way to the platform over MQTT: the same messages with the same
  * window to the same emulator, from a program that does nothing else.
  *
  * Logs in as the gateway device, adds and logs in `--devices` sub-devices, then publishes the bytes of the file
@@ -214,7 +214,7 @@ static int publish(const void *payload, int len)
 
 static int fail(const char *what)
 {
-	(void)fprintf(stderr, "bench_paho_alone: %s failed\n", what);
+	(void)fprintf(stderr, "bench_paho: %s failed\n", what);
 	return 1;
 }
 
@@ -248,7 +248,7 @@ int main(int argc, char **argv)
 	FILE *f;
 
 	if (parse(argc, argv) < 0) {
-		(void)fputs("usage: GATEWAY_SECRET=.. DEVICE_SECRET=.. bench_paho_alone --uri tcp://HOST:PORT --payload FILE\n"
+		(void)fputs("usage: GATEWAY_SECRET=.. DEVICE_SECRET=.. bench_paho --uri tcp://HOST:PORT --payload FILE\n"
 		            "       [--devices N] [--window N] [--seconds S]\n",
 		            stderr);
 		return 2;

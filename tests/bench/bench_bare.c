@@ -1,9 +1,9 @@
 /*
- * bare.c - what libuv alone reaches: a server that cuts frames at their delimiters, counts them and answers
+ * bench_bare.c - what libuv alone reaches: a server that cuts frames at their delimiters, counts them and answers
  * with constants. It decodes nothing and knows nobody, so it is the ceiling for the gateway in the same run.
  *
- *   bare each   one constant 0x8001 for every frame, those of one read in one write
- *   bare read   one constant 0x8001 for every read, however many frames it held: reading and counting only
+ *   bench_bare each   one constant 0x8001 for every frame, those of one read in one write
+ *   bench_bare read   one constant 0x8001 for every read, however many frames it held: reading and counting only
  *
  * A registration gets a constant 0x8100. Prints {"port": N} when it listens and {"frames": N} at its end, which
  * comes when its standard input is closed.

@@ -1,0 +1,216 @@
+/* cmd_simulate.c - options of `causeway simulate`, and the table of protocols. */
+#include "cli/cli.h"
+
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/mem.h"
+#include "cli/sim.h"
+#include "conf/parse.h"
+
+static const struct {
+	const char *name;
+	int (*run)(const struct cw_sim_options *o);
+} protocols[] = {
+	{ "jt808", cw_sim_jt808 },
+};
+
+struct args {
+	const char *protocol, *connect, *identities, *first;
+	struct cw_sim_options o;
+};
+
+static void usage(FILE *out)
+{
+	size_t i;
+
+	fputs("usage: causeway simulate PROTOCOL --connect HOST:PORT [--devices N] [--rate R]\n"
+	      "                         [--identities FILE | --first NUMBER] [--for 20s] [--quiet]\n\n"
+	      "  --connect HOST:PORT   where the gateway listens\n"
+	      "  --devices N           terminals (1, or all of the file)\n"
+	      "  --rate R              messages a second of all terminals together (1)\n"
+	      "  --identities FILE     a devices.conf; its keys are the identities\n"
+	      "  --first NUMBER        the first identity, the others count up (13800000001)\n"
+	      "  --for DURATION        how long; without it until interrupted\n"
+	      "  --quiet               the summary only\n\n"
+	      "Exit status: 0, 1 when an expected answer stayed out, 2 for a wrong command line.\nProtocols:",
+	      out);
+	for (i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++)
+		fprintf(out, " %s", protocols[i].name);
+	fputc('\n', out);
+}
+
+static int bad(const char *what, const char *value)
+{
+	fprintf(stderr, "causeway: simulate: %s: `%s`\n", what, value == NULL ? "" : value);
+	return 2;
+}
+
+static int parse_value(struct args *a, const char *key, const char *v)
+{
+	int64_t n;
+
+	if (strcmp(key, "--connect") == 0) {
+		a->connect = v;
+	} else if (strcmp(key, "--identities") == 0) {
+		a->identities = v;
+	} else if (strcmp(key, "--first") == 0) {
+		a->first = v;
+	} else if (strcmp(key, "--devices") == 0) {
+		if (cw_text_to_int64(v, &n, NULL) < 0 || n < 1 || n > 1000000)
+			return bad("--devices takes a number from 1 to 1000000", v);
+		a->o.devices = (unsigned)n;
+	} else if (strcmp(key, "--rate") == 0) {
+		if (cw_text_to_double(v, &a->o.rate, NULL) < 0 || !(a->o.rate >= 0 && a->o.rate <= 1e6))
+			return bad("--rate takes a number from 0 to 1000000", v);
+	} else if (strcmp(key, "--for") == 0) {
+		if (cw_text_to_duration_ms(v, &n, NULL) < 0 || n < 1)
+			return bad("--for takes a duration such as 20s", v);
+		a->o.for_ms = (uint64_t)n;
+	} else {
+		return bad("no such option", key);
+	}
+	return 0;
+}
+
+static int parse(int argc, char **argv, struct args *a)
+{
+	int i, rc;
+
+	for (i = 1; i < argc; i++) {
+		if (argv[i][0] != '-' && a->protocol == NULL) {
+			a->protocol = argv[i];
+		} else if (strcmp(argv[i], "--quiet") == 0) {
+			a->o.quiet = 1;
+		} else if (i + 1 < argc) {
+			rc = parse_value(a, argv[i], argv[i + 1]);
+			if (rc != 0)
+				return rc;
+			i++;
+		} else {
+			return bad("option without a value, or none", argv[i]);
+		}
+	}
+	if (a->protocol == NULL || a->connect == NULL) {
+		usage(stderr);
+		return 2;
+	}
+	return a->identities != NULL && a->first != NULL ? bad("--identities and --first exclude each other", a->first) : 0;
+}
+
+/* HOST:PORT, [V6]:PORT. */
+static int resolve(const char *text, struct sockaddr_storage *ret)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found = NULL;
+	const char *colon = strrchr(text, ':');
+	char host[256];
+	size_t n = colon == NULL ? 0 : (size_t)(colon - text);
+
+	if (n > 1 && text[0] == '[' && text[n - 1] == ']') {
+		text++;
+		n -= 2;
+	}
+	if (n == 0 || n >= sizeof(host))
+		return bad("--connect takes HOST:PORT", text);
+	memcpy(host, text, n);
+	host[n] = 0;
+	if (getaddrinfo(host, colon + 1, &hints, &found) != 0)
+		return bad("cannot resolve", host);
+	memcpy(ret, found->ai_addr, found->ai_addrlen);
+	freeaddrinfo(found);
+	return 0;
+}
+
+static int read_identities(struct args *a)
+{
+	struct cw_conf_tree *tree = NULL;
+	struct cw_msg msg = { .text = "" };
+	struct cw_member m;
+	size_t n, i;
+
+	if (cw_conf_parse_file(a->identities, NULL, &tree, &msg) < 0) {
+		fprintf(stderr, "causeway: simulate: %s\n", msg.text);
+		return 1;
+	}
+	n = cw_value_count(cw_conf_root(tree));
+	if (n == 0) {
+		cw_conf_tree_unref(tree);
+		fprintf(stderr, "causeway: simulate: %s: no identity in it\n", a->identities);
+		return 1;
+	}
+	if (a->o.devices == 0 || a->o.devices > n)
+		a->o.devices = (unsigned)n;
+	a->o.identities = cw_calloc(a->o.devices, sizeof(char *));
+	for (i = 0; a->o.identities != NULL && i < a->o.devices; i++)
+		if (cw_value_member(cw_conf_root(tree), i, &m))
+			a->o.identities[i] = cw_strndup(m.key, m.key_len);
+	cw_conf_tree_unref(tree);
+	return 0;
+}
+
+static int count_identities(struct args *a)
+{
+	const char *first = a->first == NULL ? "13800000001" : a->first;
+	char text[32];
+	uint64_t from;
+	unsigned i;
+
+	if (strlen(first) > 18 || strspn(first, "0123456789") != strlen(first) || *first == 0)
+		return bad("--first takes up to 18 digits", first);
+	from = strtoull(first, NULL, 10);
+	if (a->o.devices == 0)
+		a->o.devices = 1;
+	a->o.identities = cw_calloc(a->o.devices, sizeof(char *));
+	for (i = 0; a->o.identities != NULL && i < a->o.devices; i++) {
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)(from + i));
+		a->o.identities[i] = cw_strdup(text);
+	}
+	return 0;
+}
+
+/* One descriptor for each terminal and a few for ourselves. */
+static void raise_limit(unsigned devices)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur >= devices + 64)
+		return;
+	r.rlim_cur = devices + 64;
+	if (r.rlim_max < r.rlim_cur)
+		r.rlim_max = r.rlim_cur;
+	if (setrlimit(RLIMIT_NOFILE, &r) != 0)
+		fprintf(stderr, "causeway: simulate: cannot open %u files; see `ulimit -n`\n", devices + 64);
+}
+
+int cw_cmd_simulate(int argc, char **argv)
+{
+	struct args a = { .o = { .rate = 1 } };
+	size_t i;
+	int rc;
+
+	if (argc > 1 && strcmp(argv[1], "--help") == 0) {
+		usage(stdout);
+		return 0;
+	}
+	rc = parse(argc, argv, &a);
+	if (rc == 0)
+		rc = resolve(a.connect, &a.o.to);
+	if (rc == 0)
+		rc = a.identities != NULL ? read_identities(&a) : count_identities(&a);
+	if (rc != 0)
+		return rc;
+	if (a.o.identities == NULL)
+		return 1;
+	raise_limit(a.o.devices);
+	rc = -1;
+	for (i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++)
+		if (strcmp(a.protocol, protocols[i].name) == 0)
+			rc = protocols[i].run(&a.o);
+	for (i = 0; i < a.o.devices; i++)
+		cw_free(a.o.identities[i]);
+	cw_free(a.o.identities);
+	return rc < 0 ? bad("no such protocol", a.protocol) : rc;
+}

@@ -1,0 +1,25 @@
+/*
+ * sim.h - `causeway simulate PROTOCOL`: many devices of one protocol against a gateway.
+ *
+ * A simulator runs its own loop until the time is over or the user interrupts,
+ * prints one line for each important thing and a summary, and returns the exit
+ * status: 0, or 1 when an expected answer stayed out.
+ */
+#ifndef CW_CLI_SIM_H
+#define CW_CLI_SIM_H
+
+#include <netinet/in.h>
+#include <stdint.h>
+
+struct cw_sim_options {
+	struct sockaddr_storage to;
+	unsigned devices;
+	double rate;             /* messages a second in all */
+	char **identities;       /* `devices` texts */
+	uint64_t for_ms;         /* 0: until interrupted */
+	int quiet;               /* summary only */
+};
+
+int cw_sim_jt808(const struct cw_sim_options *o); /* sim_jt808.c */
+
+#endif

@@ -1,0 +1,716 @@
+/* The life of a terminal: registration, authentication, answers, reports, parts, media. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "fake_host.h"
+#include "terminal.h"
+
+static struct fake f;
+static struct terminal t;
+
+static void start(const char *settings)
+{
+	fake_init(&f, cw_plugin_entry(), settings);
+	fake_open(&f);
+	t = (struct terminal){ .edition = 2013, .number = "013800000001" };
+}
+
+static int check_and_end(void **state)
+{
+	(void)state;
+	fake_fini(&f);
+	return cw_mem_live() == 0 ? 0 : -1;
+}
+
+static void tell(unsigned id, const char *body_hex)
+{
+	fake_feed_hex(&f, terminal_frame(&t, id, body_hex));
+}
+
+/* The next message sent to the terminal is this one with this body. */
+static void expect(unsigned id, const char *body_hex)
+{
+	struct message m;
+
+	if (!terminal_read(fake_next(&f.sent), &m))
+		fail_msg("nothing was sent, 0x%04x %s expected", id, body_hex);
+	if (m.id != id || strcmp(m.body, body_hex) != 0)
+		fail_msg("0x%04x %s was sent, 0x%04x %s expected", m.id, m.body, id, body_hex);
+}
+
+static void expect_silence(void)
+{
+	struct fake_blob *b = fake_next(&f.sent);
+
+	if (b != NULL)
+		fail_msg("%s was sent", fake_hex(b));
+}
+
+static void expect_record(unsigned kind, const char *name, const char *json)
+{
+	struct fake_blob *b = fake_next(&f.records);
+	struct cw_record rec;
+
+	if (b == NULL)
+		fail_msg("no record, %s expected", json);
+	assert_true(cw_record_read(cw_bytes_of(b->ptr, b->len), &rec));
+	assert_int_equal(rec.kind, kind);
+	if (name != NULL && !cw_bytes_equal(rec.name, cw_bytes_text(name)))
+		fail_msg("record %.*s, %s expected", (int)rec.name.len, (const char *)rec.name.ptr, name);
+	if (!fake_equals(rec.body, json))
+		fail_msg("%s, %s expected", fake_json(rec.body), json);
+}
+
+#define REGISTER_2013 "002c012f" "3730313131" "42534a2d41362d424400000000000000000000" "00" "30353637383732" "01" "d4c1423838383838"
+#define FIX "00000000" "00000003" "01597fa8" "06cc0158" "0080" "0258" "0008"
+#define TIME "261121155900" /* 07:59 UTC */
+
+static char code[64];
+
+static void register_it(void)
+{
+	struct message m;
+
+	tell(0x0100, REGISTER_2013);
+	assert_true(terminal_read(fake_next(&f.sent), &m));
+	assert_int_equal(m.id, 0x8100);
+	assert_int_equal(strlen(m.body), 6 + 32);
+	assert_memory_equal(m.body + 4, "00", 2);
+	strcpy(code, m.body + 6);
+}
+
+static void go_online(void)
+{
+	register_it();
+	tell(0x0102, code);
+	fake_forget(&f);
+}
+
+static void registration_gives_a_code_and_the_code_opens_the_door(void **state)
+{
+	(void)state;
+	start(NULL);
+	register_it();
+	assert_string_equal(f.identity, "13800000001");
+	assert_false(f.attached);
+	assert_int_equal(f.records.n, 0);
+	tell(0x0102, code);
+	expect(0x8001, "0001" "0102" "00");
+	assert_true(f.attached);
+	expect_record(CW_KIND_EVENT, "Registered",
+	              "{\"province\":44,\"city\":303,\"manufacturer\":\"70111\",\"model\":\"BSJ-A6-BD\",\"terminalId\":\"0567872\",\"plateColor\":1,"
+	              "\"plate\":\"\xe7\xb2\xa4" "B88888\"}");
+	expect_record(CW_KIND_PROPERTIES, NULL,
+	              "{\"PlateNumber\":\"\xe7\xb2\xa4" "B88888\",\"PlateColor\":1,\"TerminalModel\":\"BSJ-A6-BD\",\"TerminalId\":\"0567872\","
+	              "\"Manufacturer\":\"70111\"}");
+	expect_record(CW_KIND_PROPERTIES, NULL, "{\"ProtocolEdition\":\"2013\"}");
+}
+
+static void the_code_survives_a_reconnect_and_a_restart(void **state)
+{
+	uint8_t saved[CW_SAVE_MAX];
+	size_t n;
+
+	(void)state;
+	start(NULL);
+	go_online();
+	fake_close(&f);
+	fake_open(&f);
+	tell(0x0102, code);
+	expect(0x8001, "0002" "0102" "00");
+	/* Another instance of the decoder, which drew another key. */
+	n = f.saved_len;
+	memcpy(saved, f.saved, n);
+	fake_fini(&f);
+	start(NULL);
+	memcpy(f.saved, saved, n);
+	f.saved_len = n;
+	tell(0x0102, code);
+	expect(0x8001, "0000" "0102" "00");
+	assert_true(f.attached);
+}
+
+static void registering_again_gives_the_same_code(void **state)
+{
+	char first[64];
+
+	(void)state;
+	start(NULL);
+	register_it();
+	strcpy(first, code);
+	register_it();
+	assert_string_equal(first, code);
+	tell(0x0102, code);
+	fake_forget(&f);
+	register_it();
+	assert_string_equal(first, code);
+}
+
+static void a_registration_on_another_connection_is_published_with_the_login(void **state)
+{
+	(void)state;
+	start(NULL);
+	register_it();
+	fake_close(&f);
+	fake_open(&f);
+	tell(0x0102, code);
+	assert_string_not_equal(fake_record(&f, CW_KIND_EVENT, "Registered"), "(none)");
+	fake_forget(&f);
+	fake_close(&f);
+	fake_open(&f);
+	tell(0x0102, code);
+	expect_record(CW_KIND_PROPERTIES, NULL, "{\"ProtocolEdition\":\"2013\"}");
+}
+
+static void a_wrong_code_is_refused_and_the_connection_closed(void **state)
+{
+	(void)state;
+	start(NULL);
+	register_it();
+	tell(0x0102, "3132333435");
+	expect(0x8001, "0001" "0102" "01");
+	assert_false(f.attached);
+	assert_true(f.closing);
+	assert_int_equal(f.close_ms, 2000);
+}
+
+static void the_policy_any_takes_every_code(void **state)
+{
+	(void)state;
+	start("{\"authPolicy\": \"any\"}");
+	tell(0x0102, "3132333435");
+	expect(0x8001, "0000" "0102" "00");
+	assert_true(f.attached);
+}
+
+static void the_policy_secret_takes_the_devices_own(void **state)
+{
+	(void)state;
+	start("{\"authPolicy\": \"secret\", \"authSecret\": \"12345\"}");
+	tell(0x0102, "3132333436");
+	expect(0x8001, "0000" "0102" "01");
+	f.closing = 0;
+	tell(0x0102, "313233343500");
+	expect(0x8001, "0001" "0102" "00");
+	assert_true(f.attached);
+}
+
+static void an_unknown_number_is_answered_with_4(void **state)
+{
+	(void)state;
+	start("{\"unknownCloseDelay\": 5000}");
+	f.auto_identify = 0;
+	tell(0x0100, REGISTER_2013);
+	expect_silence();
+	fake_refused(&f, CW_REFUSED_UNKNOWN);
+	expect(0x8100, "0000" "04");
+	assert_true(f.closing);
+	assert_int_equal(f.close_ms, 5000);
+}
+
+static void who_cannot_be_looked_up_now_gets_no_answer(void **state)
+{
+	(void)state;
+	start(NULL);
+	f.auto_identify = 0;
+	tell(0x0100, REGISTER_2013);
+	fake_refused(&f, CW_REFUSED_LATER);
+	expect_silence();
+	f.auto_identify = 1;
+	register_it();
+}
+
+static void a_zero_number_is_refused_unless_configured(void **state)
+{
+	(void)state;
+	start(NULL);
+	t.number = "000000000000";
+	tell(0x0100, REGISTER_2013);
+	expect(0x8100, "0000" "04");
+	fake_fini(&f);
+	start("{\"zeroNumber\": \"accept\", \"authPolicy\": \"any\"}");
+	t.number = "000000000000";
+	tell(0x0102, "3132");
+	assert_string_equal(f.identity, "0");
+	fake_fini(&f);
+	start("{\"zeroNumber\": \"authCode\", \"authPolicy\": \"any\"}");
+	t.number = "000000000000";
+	tell(0x0102, "383635303030");
+	assert_string_equal(f.identity, "865000");
+}
+
+static void a_number_that_is_not_decimal_is_hex_or_an_imei(void **state)
+{
+	(void)state;
+	start("{\"authPolicy\": \"any\"}");
+	t.number = "4f07788ef676";
+	tell(0x0102, "3132");
+	assert_string_equal(f.identity, "4f07788ef676");
+	fake_fini(&f);
+	start("{\"authPolicy\": \"any\", \"imeiNumber\": true}");
+	t.number = "4f07788ef676"; /* 86893506000502, check digit 0 */
+	tell(0x0102, "3132");
+	assert_string_equal(f.identity, "868935060005020");
+}
+
+static void a_message_before_authentication_is_denied(void **state)
+{
+	(void)state;
+	start(NULL);
+	tell(0x0200, FIX TIME);
+	expect(0x8001, "0000" "0200" "01");
+	assert_int_equal(f.records.n, 0);
+	tell(0x0002, "");
+	expect(0x8001, "0001" "0002" "00");
+}
+
+static void identify_by_any_takes_the_number_of_the_first_message(void **state)
+{
+	(void)state;
+	start("{\"identifyBy\": \"any\"}");
+	tell(0x0200, FIX TIME);
+	expect(0x8001, "0000" "0200" "00");
+	assert_true(f.attached);
+	assert_string_equal(f.identity, "13800000001");
+	assert_int_equal(f.records.n, 1);
+}
+
+static void a_report_becomes_properties_with_the_devices_time(void **state)
+{
+	struct fake_blob *b;
+	struct cw_record rec;
+
+	(void)state;
+	start(NULL);
+	go_online();
+	tell(0x0200, FIX TIME "0104000002f5" "02020016" "310109" "520103");
+	expect(0x8001, "0002" "0200" "00");
+	b = fake_next(&f.records);
+	assert_non_null(b);
+	assert_true(cw_record_read(cw_bytes_of(b->ptr, b->len), &rec));
+	assert_int_equal(rec.time_ms, 1795247940000);
+	assert_int_equal(rec.dedup.len, 17);
+	f.records.taken = 0;
+	expect_record(CW_KIND_PROPERTIES, NULL,
+	              "{\"GeoLocation\":{\"Longitude\":114.032984,\"Latitude\":22.6426,\"Altitude\":128,\"CoordinateSystem\":1},\"Located\":1,"
+	              "\"Speed\":60.0,\"Direction\":8,\"GpsTime\":\"1795247940000\",\"AccOn\":1,\"OutOfService\":0,\"FuelCut\":0,\"CircuitCut\":0,"
+	              "\"DoorLocked\":0,\"LoadState\":0,\"DoorOpen\":[0,0,0,0,0],\"GnssSystems\":[],\"AlarmFlags\":\"00000000\","
+	              "\"StatusFlags\":\"00000003\",\"Mileage\":75.7,\"Fuel\":2.2,\"Satellites\":9,\"ExtItems\":[{\"id\":\"0x52\",\"data\":\"03\"}]}");
+}
+
+static void the_answer_waits_for_the_ticket(void **state)
+{
+	uint64_t ticket;
+
+	(void)state;
+	start(NULL);
+	go_online();
+	f.auto_settle = 0;
+	tell(0x0200, FIX TIME);
+	expect_silence();
+	ticket = f.records.v[0].tag;
+	assert_int_not_equal(ticket, 0);
+	fake_settle(&f, ticket, CW_SETTLED_PENDING);
+	expect(0x8001, "0002" "0200" "01");
+	tell(0x0200, FIX TIME);
+	fake_settle(&f, f.records.v[1].tag, CW_SETTLED_REFUSED);
+	expect(0x8001, "0003" "0200" "00");
+}
+
+static void a_resent_report_has_the_same_key_and_no_second_alarm(void **state)
+{
+	struct cw_record a, b;
+
+	(void)state;
+	start(NULL);
+	go_online();
+	t.serial = 50;
+	tell(0x0200, "00000001" "00000003" "01597fa8" "06cc0158" "0080" "0258" "0008" TIME);
+	assert_int_equal(f.records.n, 2);
+	t.serial = 50;
+	tell(0x0200, "00000001" "00000003" "01597fa8" "06cc0158" "0080" "0258" "0008" TIME);
+	assert_int_equal(f.records.n, 3);
+	assert_true(cw_record_read(cw_bytes_of(f.records.v[0].ptr, f.records.v[0].len), &a));
+	assert_true(cw_record_read(cw_bytes_of(f.records.v[2].ptr, f.records.v[2].len), &b));
+	assert_true(cw_bytes_equal(a.dedup, b.dedup));
+	assert_true(cw_record_read(cw_bytes_of(f.records.v[1].ptr, f.records.v[1].len), &b));
+	assert_false(cw_bytes_equal(a.dedup, b.dedup));
+}
+
+static void alarm_bits_become_events_when_they_change(void **state)
+{
+	struct cw_record rec;
+
+	(void)state;
+	start(NULL);
+	go_online();
+	/* emergency (brief) and overspeed (kept) */
+	tell(0x0200, "00000003" "00000003" "01597fa8" "06cc0158" "0080" "0258" "0008" TIME);
+	expect_record(CW_KIND_PROPERTIES, NULL, fake_json(cw_record_read(cw_bytes_of(f.records.v[0].ptr, f.records.v[0].len), &rec) ? rec.body : rec.name));
+	assert_true(cw_record_read(cw_bytes_of(f.records.v[1].ptr, f.records.v[1].len), &rec));
+	assert_int_equal(rec.flags, CW_RECORD_URGENT);
+	assert_int_equal(rec.event_type, CW_EVENT_ALERT);
+	expect_record(CW_KIND_EVENT, "VehicleAlarm",
+	              "{\"code\":\"emergency\",\"bit\":0,\"state\":1,\"time\":\"1795247940000\",\"longitude\":114.032984,\"latitude\":22.6426,\"speed\":60.0}");
+	expect_record(CW_KIND_EVENT, "VehicleAlarm",
+	              "{\"code\":\"overspeed\",\"bit\":1,\"state\":1,\"time\":\"1795247940000\",\"longitude\":114.032984,\"latitude\":22.6426,\"speed\":60.0}");
+	fake_forget(&f);
+	/* The same again after a reconnect: nothing new. Then both gone: only the kept one ends. */
+	fake_close(&f);
+	fake_open(&f);
+	tell(0x0102, code);
+	fake_forget(&f);
+	tell(0x0200, "00000003" "00000003" "01597fa8" "06cc0158" "0080" "0258" "0008" TIME);
+	assert_int_equal(f.records.n, 1);
+	tell(0x0200, "00000000" "00000001" "00000000" "00000000" "0080" "0258" "0008" TIME);
+	assert_int_equal(f.records.n, 3);
+	f.records.taken = 2;
+	expect_record(CW_KIND_EVENT, "VehicleAlarm", "{\"code\":\"overspeed\",\"bit\":1,\"state\":0,\"time\":\"1795247940000\",\"speed\":60.0}");
+}
+
+static void reserved_alarm_bits_raise_no_event(void **state)
+{
+	(void)state;
+	start(NULL);
+	go_online();
+	tell(0x0200, "00038000" "00000003" "01597fa8" "06cc0158" "0080" "0258" "0008" TIME);
+	assert_int_equal(f.records.n, 1);
+}
+
+static void a_batch_is_published_oldest_first_and_marked_when_replayed(void **state)
+{
+	struct cw_record a, b;
+
+	(void)state;
+	start(NULL);
+	go_online();
+	tell(0x0704, "0005" "01" "001c" FIX "261121155900" "001c" FIX "261121155800" "0099");
+	expect(0x8001, "0002" "0704" "00");
+	assert_int_equal(f.records.n, 2);
+	assert_true(cw_record_read(cw_bytes_of(f.records.v[0].ptr, f.records.v[0].len), &a));
+	assert_true(cw_record_read(cw_bytes_of(f.records.v[1].ptr, f.records.v[1].len), &b));
+	assert_int_equal(b.time_ms - a.time_ms, 60000);
+	assert_int_equal(a.flags, CW_RECORD_REPLAY);
+	assert_int_equal(cw_map_int(a.body, "Replay", 0), 1);
+}
+
+static void the_long_header_is_answered_in_kind(void **state)
+{
+	struct message m;
+
+	(void)state;
+	start("{\"authPolicy\": \"any\"}");
+	t.edition = 2019;
+	t.number = "00000000013800000001";
+	tell(0x0102, "03313233" "383637353330303030303030303030" "562e312e3200000000000000000000000000000000");
+	fake_forget(&f);
+	tell(0x0102, "03313233" "383637353330303030303030303030" "562e312e320000000000000000000000000000000");
+	fake_forget(&f);
+	tell(0x0002, "");
+	assert_true(terminal_read(fake_next(&f.sent), &m));
+	assert_int_equal(m.edition, 2019);
+	assert_string_equal(m.number, "00000000013800000001");
+	assert_string_equal(f.identity, "13800000001");
+}
+
+static void a_2019_login_tells_imei_and_version(void **state)
+{
+	(void)state;
+	start("{\"authPolicy\": \"any\"}");
+	t.edition = 2019;
+	t.number = "00000000013800000001";
+	tell(0x0102, "03313233" "383637353330303030303030303030" "562e312e32000000000000000000000000000000");
+	expect_record(CW_KIND_PROPERTIES, NULL, "{\"ProtocolEdition\":\"2019\",\"Imei\":\"867530000000000\",\"SoftwareVersion\":\"V.1.2\"}");
+	tell(0x0004, "");
+	expect(0x8001, "0000" "0102" "00");
+	expect(0x8004, "261121080000");
+}
+
+static void another_number_on_the_connection_is_foreign(void **state)
+{
+	(void)state;
+	start(NULL);
+	go_online();
+	t.number = "013800000002";
+	tell(0x0002, "");
+	expect_silence();
+	assert_int_equal(f.foreign, 1);
+}
+
+static void logging_out_voids_the_code(void **state)
+{
+	(void)state;
+	start(NULL);
+	go_online();
+	tell(0x0003, "");
+	expect(0x8001, "0002" "0003" "00");
+	assert_string_equal(fake_record(&f, CW_KIND_EVENT, "LoggedOut"), "{}");
+	assert_false(f.attached);
+	tell(0x0102, code);
+	expect(0x8001, "0003" "0102" "01");
+}
+
+static void unknown_messages_are_answered_and_published_raw(void **state)
+{
+	(void)state;
+	start(NULL);
+	go_online();
+	tell(0x1007, "40000000");
+	expect(0x8001, "0002" "1007" "00");
+	expect_record(CW_KIND_EVENT, "RawUplink", "{\"messageId\":\"0x1007\",\"serial\":2,\"edition\":\"2013\",\"encrypted\":0,\"bodyHex\":\"40000000\"}");
+	fake_fini(&f);
+	start("{\"unknownResult\": \"3\"}");
+	go_online();
+	tell(0x1007, "40");
+	expect(0x8001, "0002" "1007" "03");
+}
+
+static void a_body_that_cannot_be_read_is_raw_or_an_error(void **state)
+{
+	(void)state;
+	start(NULL);
+	go_online();
+	tell(0x0200, "0000");
+	expect(0x8001, "0002" "0200" "00");
+	assert_non_null(strstr(fake_record(&f, CW_KIND_EVENT, "RawUplink"), "\"bodyHex\":\"0000\""));
+	fake_fini(&f);
+	start("{\"strict\": true}");
+	go_online();
+	tell(0x0200, "0000");
+	expect(0x8001, "0002" "0200" "02");
+	assert_int_equal(f.records.n, 0);
+	tell(0x0704, "0005" "01" "001c" FIX TIME);
+	expect(0x8001, "0003" "0704" "02");
+}
+
+static void encrypted_bodies_are_denied_and_published_raw(void **state)
+{
+	(void)state;
+	start(NULL);
+	go_online();
+	t.attr = 0x0400;
+	tell(0x0200, "0102");
+	expect(0x8001, "0002" "0200" "03");
+	assert_non_null(strstr(fake_record(&f, CW_KIND_EVENT, "RawUplink"), "\"encrypted\":1"));
+}
+
+static void a_terminals_key_is_answered_with_ours(void **state)
+{
+	char hex[300] = "00010001", text[700];
+
+	(void)state;
+	memset(hex + 8, 'a', 256);
+	hex[264] = 0;
+	start(NULL);
+	go_online();
+	tell(0x0a00, hex);
+	expect_silence();
+	assert_non_null(strstr(fake_record(&f, CW_KIND_EVENT, "TerminalKey"), "\"e\":65537"));
+	fake_fini(&f);
+	snprintf(text, sizeof(text), "{\"rsaKey\": {\"e\": 65537, \"n\": \"%s\"}}", hex + 8);
+	start(text);
+	go_online();
+	tell(0x0a00, hex);
+	expect(0x8a00, hex);
+}
+
+/* ---- parts -------------------------------------------------------------------- */
+
+static void part(unsigned id, unsigned total, unsigned index, const char *body)
+{
+	fake_feed_hex(&f, terminal_part(&t, id, total, index, body));
+}
+
+static void parts_are_put_together_in_any_order(void **state)
+{
+	(void)state;
+	start(NULL);
+	go_online();
+	t.serial = 100;
+	part(0x0701, 3, 3, "2121");
+	expect(0x8001, "0064" "0701" "00");
+	part(0x0701, 3, 1, "00000006" "4d44");
+	expect(0x8001, "0065" "0701" "00");
+	part(0x0701, 3, 1, "00000006" "4d44");
+	part(0x0002, 0, 0, "");
+	assert_int_equal(f.records.n, 0);
+	fake_forget(&f);
+	part(0x0701, 3, 3, "2121");
+	part(0x0701, 3, 2, "4f4b");
+	expect(0x8001, "0068" "0701" "00");
+	expect(0x8001, "0069" "0701" "00");
+	expect_record(CW_KIND_EVENT, "Waybill", "{\"length\":6,\"dataHex\":\"4d444f4b2121\",\"text\":\"MDOK!!\"}");
+	assert_int_equal(f.charged, 0);
+}
+
+static void missing_parts_are_asked_for_and_given_up(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	start(NULL);
+	go_online();
+	t.serial = 200;
+	part(0x0701, 4, 1, "00000006" "4d44");
+	t.serial = 203;
+	part(0x0701, 4, 4, "21");
+	fake_forget(&f);
+	fake_advance(&f, 9999);
+	expect_silence();
+	fake_advance(&f, 1);
+	expect(0x8003, "00c8" "02" "0002" "0003");
+	fake_advance(&f, 60000);
+	for (i = 0; fake_next(&f.sent) != NULL; i++)
+		;
+	assert_int_equal(i, 4);
+	assert_int_equal(f.charged, 0);
+	fake_advance(&f, 600000);
+	expect_silence();
+}
+
+static void limits_hold_for_parts(void **state)
+{
+	char body[2048];
+
+	(void)state;
+	start("{\"partsMaxOpen\": 2, \"partsMaxCount\": 10, \"partsMaxBytes\": 1024}");
+	go_online();
+	memset(body, '1', sizeof(body));
+	body[1400] = 0;
+	t.serial = 10;
+	part(0x0701, 11, 1, "31");
+	expect(0x8001, "000a" "0701" "01");
+	part(0x0701, 5, 1, "31");
+	part(0x0701, 6, 1, "31");
+	part(0x0701, 7, 1, "31");
+	fake_forget(&f);
+	part(0x0701, 5, 2, "31"); /* its first part was dropped with the oldest message */
+	part(0x0701, 7, 2, body);
+	fake_forget(&f);
+	t.serial = 20;
+	part(0x0701, 7, 3, body);
+	expect(0x8001, "0014" "0701" "01");
+}
+
+#define MEDIA_HEAD "0000007b" "00" "00" "01" "02" FIX TIME
+
+static void a_picture_is_stored_and_acknowledged(void **state)
+{
+	(void)state;
+	start(NULL);
+	go_online();
+	t.serial = 300;
+	part(0x0801, 3, 1, MEDIA_HEAD "ffd8");
+	part(0x0801, 3, 3, "ffd9");
+	part(0x0801, 3, 2, "1234");
+	expect(0x8001, "012c" "0801" "00");
+	expect(0x8001, "012d" "0801" "00");
+	expect(0x8001, "012e" "0801" "00");
+	expect(0x8800, "0000007b");
+	assert_int_equal(f.attachment_len, 6);
+	assert_memory_equal(f.attachment, "\xff\xd8\x12\x34\xff\xd9", 6);
+	assert_true(f.attachment_kept);
+	{
+		const char *json = fake_record(&f, CW_KIND_EVENT, "MediaUploaded");
+
+		assert_non_null(strstr(json, "\"mediaId\":123"));
+		assert_non_null(strstr(json, "\"size\":6"));
+		assert_non_null(strstr(json, "\"file\":\"file-1.jpg\""));
+		assert_non_null(strstr(json, "\"Latitude\":22.642600"));
+	}
+}
+
+static void a_picture_in_one_frame_and_without_a_store_is_inline(void **state)
+{
+	(void)state;
+	start(NULL);
+	go_online();
+	f.no_attachments = 1;
+	tell(0x0801, MEDIA_HEAD "ffd8");
+	expect(0x8001, "0002" "0801" "00");
+	expect(0x8800, "0000007b");
+	assert_non_null(strstr(fake_record(&f, CW_KIND_EVENT, "MediaUploaded"), "\"dataHex\":\"ffd8\""));
+}
+
+static void lost_parts_of_a_picture_are_asked_for_with_8800(void **state)
+{
+	(void)state;
+	start(NULL);
+	go_online();
+	part(0x0801, 3, 1, MEDIA_HEAD "ffd8");
+	fake_forget(&f);
+	fake_advance(&f, 10000);
+	expect(0x8800, "0000007b" "02" "0002" "0003");
+}
+
+static void pictures_of_2011_count_their_packets_in_the_body(void **state)
+{
+	(void)state;
+	start("{\"edition\": \"2011\", \"authPolicy\": \"any\"}");
+	tell(0x0102, "3132");
+	fake_forget(&f);
+	tell(0x0801, "0000007b00000102" "00000002" "00000001" "ffd8");
+	tell(0x0801, "0000007b00000102" "00000002" "00000002" "ffd9");
+	expect(0x8001, "0001" "0801" "00");
+	expect(0x8001, "0002" "0801" "00");
+	expect(0x8800, "0002" "0000007b");
+	assert_int_equal(f.attachment_len, 4);
+}
+
+static void garbage_around_frames_does_no_harm(void **state)
+{
+	char hex[400];
+
+	(void)state;
+	start(NULL);
+	go_online();
+	snprintf(hex, sizeof(hex), "474554202f7e0102037e%s7e7e7e", terminal_frame(&t, 0x0002, ""));
+	fake_feed_hex(&f, hex);
+	expect(0x8001, "0002" "0002" "00");
+	/* A bad candidate's closing delimiter starts the next frame. */
+	snprintf(hex, sizeof(hex), "7e01020304050607080910111213141516%s", terminal_frame(&t, 0x0002, ""));
+	fake_feed_hex(&f, hex);
+	expect(0x8001, "0003" "0002" "00");
+	tell(0x0002, "");
+	expect(0x8001, "0004" "0002" "00");
+}
+
+static void an_idle_terminal_costs_little(void **state)
+{
+	(void)state;
+	start(NULL);
+	go_online();
+	assert_true(sizeof_connection() <= 200);
+	assert_int_equal(f.charged, 0);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_teardown(name, check_and_end)
+	const struct CMUnitTest tests[] = {
+		T(registration_gives_a_code_and_the_code_opens_the_door), T(the_code_survives_a_reconnect_and_a_restart),
+		T(registering_again_gives_the_same_code), T(a_registration_on_another_connection_is_published_with_the_login),
+		T(a_wrong_code_is_refused_and_the_connection_closed), T(the_policy_any_takes_every_code), T(the_policy_secret_takes_the_devices_own),
+		T(an_unknown_number_is_answered_with_4), T(who_cannot_be_looked_up_now_gets_no_answer),
+		T(a_zero_number_is_refused_unless_configured), T(a_number_that_is_not_decimal_is_hex_or_an_imei),
+		T(a_message_before_authentication_is_denied), T(identify_by_any_takes_the_number_of_the_first_message),
+		T(a_report_becomes_properties_with_the_devices_time), T(the_answer_waits_for_the_ticket),
+		T(a_resent_report_has_the_same_key_and_no_second_alarm), T(alarm_bits_become_events_when_they_change),
+		T(reserved_alarm_bits_raise_no_event), T(a_batch_is_published_oldest_first_and_marked_when_replayed),
+		T(the_long_header_is_answered_in_kind), T(a_2019_login_tells_imei_and_version), T(another_number_on_the_connection_is_foreign),
+		T(logging_out_voids_the_code), T(unknown_messages_are_answered_and_published_raw), T(a_body_that_cannot_be_read_is_raw_or_an_error),
+		T(encrypted_bodies_are_denied_and_published_raw), T(a_terminals_key_is_answered_with_ours), T(parts_are_put_together_in_any_order),
+		T(missing_parts_are_asked_for_and_given_up), T(limits_hold_for_parts), T(a_picture_is_stored_and_acknowledged),
+		T(a_picture_in_one_frame_and_without_a_store_is_inline), T(lost_parts_of_a_picture_are_asked_for_with_8800),
+		T(pictures_of_2011_count_their_packets_in_the_body), T(garbage_around_frames_does_no_harm), T(an_idle_terminal_costs_little),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
