@@ -45,7 +45,8 @@ static void stop(struct program *p)
 	if (p->stopping)
 		return;
 	p->stopping = 1;
-	cw_log(daemon_stopping, "closing");
+	if (p->api != NULL) /* started */
+		cw_log(daemon_stopping, "closing");
 	uv_close((uv_handle_t *)&p->sigint, NULL);
 	uv_close((uv_handle_t *)&p->sigterm, NULL);
 	p->open = 1; /* ours, until both were asked */
@@ -104,15 +105,16 @@ static void print_ready(const struct program *p)
 static int start(struct program *p, struct cw_msg *msg)
 {
 	struct cloud_options *o = &p->options;
-	struct cloud_tls_conf tls = { o->certificate, o->key, o->ca, o->state };
-	int rc;
+	int rc = cw_cloud_options_load(o, msg);
 
+	if (rc < 0)
+		return rc;
 	rc = cw_cloud_new(p->worker, &o->conf, &p->cloud);
 	if (rc < 0)
 		return cw_fail(msg, rc, "out of memory");
-	rc = cw_cloud_demo_stock(p->cloud, msg);
+	rc = cw_cloud_options_stock(o, p->cloud, msg);
 	if (rc == 0)
-		rc = cw_cloud_tls_new(&tls, &p->tls, msg);
+		rc = cw_cloud_tls_new(&o->tls, &p->tls, msg);
 	if (rc < 0)
 		return rc;
 	cw_cloud_tls_set_psk(p->tls, on_psk, p->cloud);

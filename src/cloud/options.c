@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
+#include "cloud/fault.h"
+#include "conf/schema.h"
 
 static const char usage[] =
 	"Usage: causeway-cloud [--config FILE] [--ready-file FILE]\n"
@@ -28,14 +31,143 @@ static const struct option long_options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
+/* ---- the file ---- */
+
+struct topic_conf {
+	const char *topic;
+	int permission;
+};
+
+struct product_conf {
+	const char *key, *secret, *name;
+	int type, format;
+	bool registration;
+	struct cw_conf_list topics;
+};
+
+struct device_conf {
+	const char *pk, *dn, *secret;
+	bool disabled;
+};
+
+struct fault_conf {
+	const char *kind, *device, *topic;
+	int code;
+	int64_t count;
+};
+
+struct file_conf {
+	struct cw_conf_list products, devices, faults;
+	const char *mqtt, *api, *certificate, *key, *ca, *state;
+	int profile, keepalive, kick_topic, log_format, log_level;
+	bool strict_securemode, topo_move;
+	unsigned connect_per_minute, login_per_minute, login_per_second, publish_qos0, publish_qos1, down_per_second;
+	unsigned inflight_in, inflight_out, keep;
+	uint64_t out_queue, keep_bytes;
+};
+
+static const char *const permissions[] = { "publish", "subscribe", "both", NULL };
+static const char *const node_types[] = { "device", "gateway", "subdevice", NULL };
+static const char *const formats[] = { "alink", "raw", NULL };
+static const char *const profiles[] = { "off", "documented", NULL };
+static const char *const keepalive_values[] = { "refuse", "clamp", NULL };
+static const char *const kick_topics[] = { "error", "logout_reply", NULL };
+static const char *const log_formats[] = { "text", "json", NULL };
+static const char *const log_levels[] = { "debug", "info", "note", "warn", "error", NULL };
+
+static const struct cw_conf_setting topic_settings[] = {
+	CW_CONF_MUST(struct topic_conf, topic, STRING, "topic", NULL, NULL, "Levels behind those of the device, such as user/report."),
+	CW_CONF_CHOICE(struct topic_conf, permission, "permission", permissions, "both", "What devices may do there."),
+	CW_CONF_END,
+};
+static const struct cw_conf_table topic_table = { .name = "topics", .size = sizeof(struct topic_conf), .settings = topic_settings };
+
+static const struct cw_conf_setting product_settings[] = {
+	CW_CONF_MUST(struct product_conf, key, STRING, "productKey", NULL, NULL, "Letters and digits, 11 on the real platform."),
+	CW_CONF(struct product_conf, secret, SECRET, "productSecret", NULL, NULL, NULL, "Made up when left out."),
+	CW_CONF(struct product_conf, name, STRING, "name", NULL, NULL, NULL, "A name for people."),
+	CW_CONF_CHOICE(struct product_conf, type, "nodeType", node_types, "device",
+	               "A gateway has sub-devices; a subdevice never connects itself."),
+	CW_CONF_CHOICE(struct product_conf, format, "format", formats, "alink", "Alink JSON, or raw bytes."),
+	CW_CONF(struct product_conf, registration, BOOL, "registration", "true", NULL, NULL,
+	        "Whether devices of the product may fetch their secret."),
+	CW_CONF_TABLES(struct product_conf, topics, LIST, "topics", &topic_table, "Topic classes beside those every product has."),
+	CW_CONF_END,
+};
+static const struct cw_conf_table product_table = { .name = "products", .size = sizeof(struct product_conf),
+	                                            .settings = product_settings };
+
+static const struct cw_conf_setting device_settings[] = {
+	CW_CONF_MUST(struct device_conf, pk, STRING, "productKey", NULL, NULL, "One of `products`."),
+	CW_CONF_MUST(struct device_conf, dn, STRING, "deviceName", NULL, NULL, "4 to 32 of letters, digits and - _ @ . :"),
+	CW_CONF(struct device_conf, secret, SECRET, "deviceSecret", NULL, NULL, NULL, "Made up when left out."),
+	CW_CONF(struct device_conf, disabled, BOOL, "disabled", "false", NULL, NULL, "Refused until enabled by the API."),
+	CW_CONF_END,
+};
+static const struct cw_conf_table device_table = { .name = "devices", .size = sizeof(struct device_conf),
+	                                           .settings = device_settings };
+
+static const struct cw_conf_setting fault_settings[] = {
+	CW_CONF_MUST(struct fault_conf, kind, STRING, "kind", NULL, NULL, "connack, puback, reply, refuse or stall."),
+	CW_CONF(struct fault_conf, device, STRING, "device", NULL, NULL, NULL, "productKey/deviceName; left out: all."),
+	CW_CONF(struct fault_conf, topic, STRING, "topic", NULL, NULL, NULL, "An MQTT filter; left out: all."),
+	CW_CONF(struct fault_conf, code, INT, "code", "0", "0", "999999", "What a refusal answers."),
+	CW_CONF(struct fault_conf, count, INT, "count", "-1", "-1", "1000000000", "How often it strikes; -1: always."),
+	CW_CONF_END,
+};
+static const struct cw_conf_table fault_table = { .name = "faults", .size = sizeof(struct fault_conf), .settings = fault_settings };
+
+static const struct cw_conf_setting file_settings[] = {
+	CW_CONF_TABLES(struct file_conf, products, LIST, "products", &product_table, "The products."),
+	CW_CONF_TABLES(struct file_conf, devices, LIST, "devices", &device_table, "The devices."),
+	CW_CONF_TABLES(struct file_conf, faults, LIST, "faults", &fault_table, "Faults in force from the start."),
+	CW_CONF(struct file_conf, mqtt, STRING, "listeners.mqtt", "127.0.0.1:1883", NULL, NULL,
+	        "Where MQTT listens, TCP and TLS alike; port 0: any free one."),
+	CW_CONF(struct file_conf, api, STRING, "listeners.api", "127.0.0.1:8090", NULL, NULL, "Where the emulator's own API listens."),
+	CW_CONF(struct file_conf, certificate, STRING, "tls.certificate", NULL, NULL, NULL,
+	        "Server certificate with its chain, PEM; left out: one is made at the start."),
+	CW_CONF(struct file_conf, key, STRING, "tls.key", NULL, NULL, NULL, "Its private key, PEM."),
+	CW_CONF(struct file_conf, ca, STRING, "tls.ca", NULL, NULL, NULL, "What clients should trust; only printed."),
+	CW_CONF(struct file_conf, state, STRING, "state", NULL, NULL, NULL,
+	        "Directory for what is made at the start (certificates), so that it is the same next time."),
+	CW_CONF_CHOICE(struct file_conf, profile, "limits.profile", profiles, "documented",
+	               "documented: the rates below are enforced; off: none of them, for load tests."),
+	CW_CONF(struct file_conf, connect_per_minute, INT, "limits.connectPerMinute", "5", "1", "16", "CONNECTs of one device."),
+	CW_CONF(struct file_conf, login_per_minute, INT, "limits.loginPerMinute", "5", "1", "16", "Logins of one sub-device."),
+	CW_CONF(struct file_conf, login_per_second, INT, "limits.loginPerSecond", "200", "1", "1000000", "Logins of all sub-devices."),
+	CW_CONF(struct file_conf, publish_qos0, INT, "limits.publishQos0", "30", "1", "1000000", "QoS 0 publishes a device and second."),
+	CW_CONF(struct file_conf, publish_qos1, INT, "limits.publishQos1", "10", "1", "1000000", "QoS 1 publishes a device and second."),
+	CW_CONF(struct file_conf, down_per_second, INT, "limits.downPerSecond", "50", "1", "1000000", "Downlinks a device and second."),
+	CW_CONF(struct file_conf, inflight_in, INT, "limits.inflightIn", "100", "0", "65535",
+	        "Unacknowledged publishes of a client before it is no longer read; 0: no limit."),
+	CW_CONF(struct file_conf, inflight_out, INT, "limits.inflightOut", "100", "0", "32768",
+	        "Unacknowledged publishes to a client before more of them wait; 0: the most there is."),
+	CW_CONF(struct file_conf, out_queue, BYTES, "limits.outQueue", "4MiB", "64KiB", "1GiB",
+	        "Bytes waiting for a client that does not read before it is closed; profile off does not lift it."),
+	CW_CONF(struct file_conf, strict_securemode, BOOL, "switches.strictSecuremode", "true", NULL, NULL,
+	        "securemode must fit the channel."),
+	CW_CONF_CHOICE(struct file_conf, keepalive, "switches.keepAliveAbove1200", keepalive_values, "refuse",
+	               "What becomes of a keep-alive above 1200 s: refused, or treated as 1200."),
+	CW_CONF(struct file_conf, topo_move, BOOL, "switches.topoMove", "true", NULL, NULL,
+	        "A topo add of another gateway's sub-device moves it; false: 6619."),
+	CW_CONF_CHOICE(struct file_conf, kick_topic, "switches.kickTopic", kick_topics, "error",
+	               "Where a gateway is told of kicks: /ext/error or combine/logout_reply."),
+	CW_CONF(struct file_conf, keep, INT, "messages.keep", "10000", "1", "10000000", "Messages the API can show."),
+	CW_CONF(struct file_conf, keep_bytes, BYTES, "messages.keepBytes", "64MiB", "64KiB", "16GiB", "Bytes of them all."),
+	CW_CONF_CHOICE(struct file_conf, log_format, "log.format", log_formats, "text", "Lines for people or for programs."),
+	CW_CONF_CHOICE(struct file_conf, log_level, "log.level", log_levels, "info", "The lowest level written."),
+	CW_CONF_END,
+};
+static const struct cw_conf_table file_table = { .name = "causeway-cloud", .size = sizeof(struct file_conf),
+	                                         .settings = file_settings };
+
 int cw_cloud_options_parse(int argc, char **argv, struct cloud_options *o)
 {
 	int opt;
 
 	memset(o, 0, sizeof(*o));
 	cw_cloud_conf_default(&o->conf);
-	(void)snprintf(o->mqtt, sizeof(o->mqtt), "127.0.0.1:0");
-	(void)snprintf(o->api, sizeof(o->api), "127.0.0.1:0");
+	o->mqtt = o->api = "127.0.0.1:0";
 	while ((opt = getopt_long(argc, argv, "c:hV", long_options, NULL)) != -1) {
 		switch (opt) {
 		case 'c': o->config = optarg; break;
@@ -52,15 +184,105 @@ int cw_cloud_options_parse(int argc, char **argv, struct cloud_options *o)
 	return -1;
 }
 
-void cw_cloud_options_free(struct cloud_options *o)
+static void take_file(struct cloud_options *o, const struct file_conf *f)
 {
-	cw_free(o->certificate);
-	cw_free(o->key);
-	cw_free(o->ca);
-	cw_free(o->state);
+	o->mqtt = f->mqtt;
+	o->api = f->api;
+	o->tls = (struct cloud_tls_conf){ .certificate = f->certificate, .key = f->key, .ca = f->ca, .dir = f->state };
+	o->conf.limits = (struct cloud_limits){ .documented = f->profile, .connect_per_minute = f->connect_per_minute,
+		.login_per_minute = f->login_per_minute, .login_per_second = f->login_per_second,
+		.publish_qos0 = f->publish_qos0, .publish_qos1 = f->publish_qos1, .down_per_second = f->down_per_second,
+		.inflight_in = f->inflight_in, .inflight_out = f->inflight_out, .out_queue_bytes = f->out_queue };
+	o->conf.switches = (struct cloud_switches){ .strict_securemode = f->strict_securemode, .keepalive_clamp = f->keepalive,
+		.topo_move = f->topo_move, .kick_logout_reply = f->kick_topic };
+	o->conf.keep_messages = f->keep;
+	o->conf.keep_bytes = f->keep_bytes;
+	cw_log_setup((enum cw_log_level)f->log_level, f->log_format, 2);
 }
 
-int cw_cloud_demo_stock(struct cw_cloud *c, struct cw_msg *msg)
+int cw_cloud_options_load(struct cloud_options *o, struct cw_msg *msg)
+{
+	struct cw_conf_report report = { .kept = 0 };
+	struct cw_conf_tree *tree = NULL;
+	int rc;
+
+	if (o->config == NULL)
+		return 0;
+	rc = cw_conf_parse_file(o->config, NULL, &tree, msg);
+	if (rc < 0)
+		return rc;
+	rc = cw_conf_bind(&file_table, tree, cw_conf_root(tree), &report, &o->file);
+	if (rc < 0)
+		cw_conf_report_msg(&report, msg);
+	else
+		take_file(o, o->file);
+	cw_conf_report_fini(&report);
+	cw_conf_tree_unref(tree);
+	return rc;
+}
+
+/* ---- stock ---- */
+
+static int add_product(struct cw_cloud *c, const struct product_conf *conf, struct cw_msg *msg)
+{
+	struct cloud_product *p = NULL;
+	int rc = cw_cloud_product_add(c, conf->key, conf->secret, (enum cloud_node)conf->type, &p, msg);
+	size_t i;
+
+	if (rc < 0)
+		return rc;
+	p->raw = conf->format;
+	p->registration = conf->registration;
+	if (conf->name != NULL && (p->name = cw_strdup(conf->name)) == NULL)
+		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	for (i = 0; i < conf->topics.count && rc == 0; i++) {
+		const struct topic_conf *t = cw_conf_item(&conf->topics, struct topic_conf, i);
+
+		rc = cw_cloud_class_add(p, t->topic, t->permission != 1, t->permission != 0, msg);
+	}
+	return rc;
+}
+
+static int add_device(struct cw_cloud *c, const struct device_conf *conf, struct cw_msg *msg)
+{
+	struct cloud_product *p = cw_cloud_product_find(c, conf->pk, strlen(conf->pk));
+	struct cloud_device *d = NULL;
+	int rc;
+
+	if (p == NULL)
+		return cw_fail(msg, CW_ECONF, "device \"%s\": there is no product \"%s\"", conf->dn, conf->pk);
+	rc = cw_cloud_device_add(c, p, conf->dn, conf->secret, &d, msg);
+	if (rc == 0)
+		d->disabled = conf->disabled;
+	return rc;
+}
+
+static int add_fault(struct cw_cloud *c, const struct fault_conf *conf, struct cw_msg *msg)
+{
+	json_t *spec = json_pack("{s:s, s:s*, s:s*, s:i, s:I}", "kind", conf->kind, "device", conf->device, "topic", conf->topic,
+	                         "code", conf->code, "count", (json_int_t)conf->count), *made = NULL;
+	int rc = cw_cloud_faults_add(c, spec, &made, msg);
+
+	json_decref(spec);
+	json_decref(made);
+	return rc;
+}
+
+static int file_stock(const struct file_conf *f, struct cw_cloud *c, struct cw_msg *msg)
+{
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < f->products.count && rc == 0; i++)
+		rc = add_product(c, cw_conf_item(&f->products, struct product_conf, i), msg);
+	for (i = 0; i < f->devices.count && rc == 0; i++)
+		rc = add_device(c, cw_conf_item(&f->devices, struct device_conf, i), msg);
+	for (i = 0; i < f->faults.count && rc == 0; i++)
+		rc = add_fault(c, cw_conf_item(&f->faults, struct fault_conf, i), msg);
+	return rc;
+}
+
+static int demo_stock(struct cw_cloud *c, struct cw_msg *msg)
 {
 	static const struct {
 		const char *pk, *ps, *dn, *ds;
@@ -72,7 +294,7 @@ int cw_cloud_demo_stock(struct cw_cloud *c, struct cw_msg *msg)
 		{ "a1EmuSub001", "EmuSubPs01234567", "sub-0002", "0123456789abcdef0123456789abcd12", CLOUD_NODE_SUBDEVICE },
 		{ "a1EmuSub001", "EmuSubPs01234567", "sub-0003", "0123456789abcdef0123456789abcd13", CLOUD_NODE_SUBDEVICE },
 	};
-	struct cloud_device *d;
+	struct cloud_device *d = NULL;
 	size_t i;
 	int rc;
 
@@ -90,4 +312,19 @@ int cw_cloud_demo_stock(struct cw_cloud *c, struct cw_msg *msg)
 		(void)printf("device      %s %s %s %s\n", cw_cloud_node_name(p->type), p->key, d->dn, d->secret);
 	}
 	return 0;
+}
+
+int cw_cloud_options_stock(const struct cloud_options *o, struct cw_cloud *c, struct cw_msg *msg)
+{
+	int rc = o->file != NULL ? file_stock(o->file, c, msg) : demo_stock(c, msg);
+
+	if (rc < 0 && o->config != NULL)
+		cw_msg_wrap(msg, "%s", o->config);
+	return rc;
+}
+
+void cw_cloud_options_free(struct cloud_options *o)
+{
+	cw_conf_free(o->file);
+	o->file = NULL;
 }

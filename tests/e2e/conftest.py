@@ -26,6 +26,17 @@ BUILD = pathlib.Path(os.environ.get("CW_BUILD_DIR", ROOT / "build")).resolve()
 PATIENCE = float(os.environ.get("CW_TEST_PATIENCE", "30"))  # seconds; only ever reached when something is broken
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: waits longer than ten seconds; runs only with CW_SLOW=1")
+
+
+def pytest_collection_modifyitems(items):
+    if os.environ.get("CW_SLOW") != "1":
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="set CW_SLOW=1 for tests that wait longer than ten seconds"))
+
+
 def wait_until(condition, what="the condition", timeout=PATIENCE):
     """Poll until condition() is true and return what it gave. For states that announce themselves nowhere."""
     deadline = time.monotonic() + timeout
