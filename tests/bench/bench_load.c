@@ -10,7 +10,7 @@
  *   rate    `--rate` messages a second over all of them; how long each waits for its answer
  *
  * With `--pid` the CPU time of that process is read at the beginning and the end of what is measured.
- * The first half second of flood and rate is not measured. Answers come in the order of the messages, so they are matched by order.
+ * The first `--warm-up` milliseconds of flood and rate (500) are not measured. Answers come in the order of the messages, so they are matched by order.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -24,7 +24,6 @@
 #define READ_SIZE (64u * 1024u)
 #define KEEP_MOST 256u
 #define CODE_MOST 32u
-#define WARM_UP_MS 500u
 #define SAMPLES_MOST 4000000u
 #define GIVE_UP_MS 60000u
 
@@ -50,12 +49,12 @@ static struct {
 	const char *mode;
 	struct sockaddr_in to;
 	uint64_t first;
-	unsigned count, at_once, batch, window, per_answer, rate;
+	unsigned count, at_once, batch, window, per_answer, rate, warm_up_ms;
 	double seconds;
 	long pid;
 	unsigned id; /* of the messages */
 } conf = { .first = 13800000001ull, .count = 100, .at_once = 512, .batch = 1, .window = 1, .per_answer = 1, .rate = 1000,
-	   .seconds = 2, .id = MSG_HEARTBEAT };
+	   .warm_up_ms = 500, .seconds = 2, .id = MSG_HEARTBEAT };
 
 static uv_loop_t *loop;
 static struct terminal *terminals;
@@ -420,7 +419,7 @@ static void begin_mode(void)
 		(void)uv_read_start((uv_stream_t *)&input, on_alloc, on_input);
 		return;
 	}
-	(void)uv_timer_start(&warm_timer, on_warm, WARM_UP_MS, 0);
+	(void)uv_timer_start(&warm_timer, on_warm, conf.warm_up_ms, 0);
 	if (strcmp(conf.mode, "rate") == 0) {
 		samples = malloc(SAMPLES_MOST * sizeof(*samples));
 		last_tick_ns = uv_hrtime();
@@ -443,7 +442,7 @@ static void on_give_up(uv_timer_t *timer)
 static int usage(void)
 {
 	(void)fputs("usage: bench_load login|idle|flood|rate --to PORT [--count N] [--at-once N] [--batch N] [--window N]\n"
-	            "       [--per-answer N] [--rate N] [--seconds S] [--pid PID] [--position] [--first NUMBER]\n",
+	            "       [--per-answer N] [--rate N] [--seconds S] [--pid PID] [--position] [--first NUMBER] [--warm-up MS]\n",
 	            stderr);
 	return 2;
 }
@@ -453,7 +452,8 @@ static int parse(int argc, char **argv)
 	static const struct option options[] = {
 		{ "to", 1, NULL, 't' }, { "count", 1, NULL, 'n' }, { "at-once", 1, NULL, 'c' }, { "batch", 1, NULL, 'k' },
 		{ "window", 1, NULL, 'w' }, { "per-answer", 1, NULL, 'a' }, { "rate", 1, NULL, 'r' }, { "seconds", 1, NULL, 's' },
-		{ "pid", 1, NULL, 'p' }, { "position", 0, NULL, 'x' }, { "first", 1, NULL, 'f' }, { NULL, 0, NULL, 0 },
+		{ "pid", 1, NULL, 'p' }, { "position", 0, NULL, 'x' }, { "first", 1, NULL, 'f' },
+		{ "warm-up", 1, NULL, 'u' }, { NULL, 0, NULL, 0 },
 	};
 	int opt, port = 0;
 
@@ -470,6 +470,7 @@ static int parse(int argc, char **argv)
 		case 'p': conf.pid = atol(optarg); break;
 		case 'x': conf.id = MSG_POSITION; break;
 		case 'f': conf.first = strtoull(optarg, NULL, 10); break;
+		case 'u': conf.warm_up_ms = (unsigned)atoi(optarg); break;
 		default: return -1;
 		}
 	}

@@ -2,9 +2,10 @@
  * bench_paho.c - the ceiling for the gateway's way to the platform over MQTT: the same messages with the same
  * window to the same emulator, from a program that does nothing else.
  *
- * Logs in as the gateway device, adds and logs in `--devices` sub-devices, then publishes the bytes of the file
- * `--payload` as property posts of one device after the other at QoS 1, at most `--window` of them unconfirmed,
- * and prints one line of JSON. Secrets come by the environment: GATEWAY_SECRET and, with a '%d' for the number, DEVICE_SECRET.
+ * Logs in as a gateway device, adds and logs in its sub-devices, then publishes the bytes of the file
+ * `--payload` as property posts of one device after the other at QoS 1, at most `--window` of them unconfirmed, as
+ * fast as it goes or `--rate` of them a second, and prints one line of JSON. `--stock` is a file of lines
+ * "ProductKey DeviceName DeviceSecret", the gateway first.
  */
 #include <getopt.h>
 #include <pthread.h>
@@ -26,18 +27,31 @@
 
 #define BATCH CW_ALINK_TOPO_BATCH
 #define WARM_UP_S 0.5
+#define RING 65536u
+#define SAMPLES_MOST 1000000u
 
 static struct {
-	const char *uri, *product_key, *gateway_pk, *gateway_dn, *payload_file;
-	unsigned devices, window;
+	const char *uri, *stock, *payload_file;
+	unsigned window, rate;
 	double seconds;
-} conf = { .gateway_pk = "a1EmuGw0001", .gateway_dn = "gw-0001", .product_key = "a1EmuSub001", .devices = 100, .window = 1000, .seconds = 2 };
+} conf = { .window = 1000, .seconds = 2 };
+
+struct certificate {
+	char pk[32], dn[64], secret[80];
+};
+
+static struct certificate gateway, *devices;
+static unsigned device_count;
 
 static MQTTAsync handle;
 static sem_t room, event; /* event: CONNACK or a reply came */
 static atomic_ulong confirmed, failed;
 static atomic_int connected, refused;
 static char (*topics)[CW_TOPIC_MAX];
+static double sent_s[RING];      /* when each unconfirmed one was sent */
+static float samples[SAMPLES_MOST]; /* milliseconds; Paho's one receiving thread writes them */
+static atomic_int measuring;
+static size_t sample_count;
 
 static double now_s(void)
 {
@@ -68,6 +82,10 @@ static void on_connect_failed(void *ctx, MQTTAsync_failureData *failure)
 
 static void on_confirmed(void *ctx, MQTTAsync_successData *ok)
 {
+	const double *sent = ctx;
+
+	if (atomic_load_explicit(&measuring, memory_order_relaxed) && sample_count < SAMPLES_MOST)
+		samples[sample_count++] = (float)((now_s() - *sent) * 1e3);
 	atomic_fetch_add_explicit(&confirmed, 1, memory_order_relaxed);
 	(void)sem_post(&room);
 }
@@ -117,10 +135,10 @@ static int log_in(void)
 	MQTTAsync_createOptions create = MQTTAsync_createOptions_initializer;
 	MQTTAsync_connectOptions options = MQTTAsync_connectOptions_initializer;
 	struct cw_sign_connect sign;
-	char base[CW_BASE_CLIENT_ID_MAX + 1];
+	char base[128];
 
-	(void)snprintf(base, sizeof(base), "%s.%s", conf.gateway_pk, conf.gateway_dn);
-	if (cw_sign_connect(&sign, CW_SIGN_SHA256, base, conf.gateway_pk, conf.gateway_dn, getenv("GATEWAY_SECRET"), "2524608000000", 0,
+	(void)snprintf(base, sizeof(base), "%s.%s", gateway.pk, gateway.dn);
+	if (cw_sign_connect(&sign, CW_SIGN_SHA256, base, gateway.pk, gateway.dn, gateway.secret, "2524608000000", 0,
 	                    "ext=1") < 0)
 		return -1;
 	create.MQTTVersion = MQTTVERSION_3_1_1;
@@ -141,6 +159,27 @@ static int log_in(void)
 	return atomic_load(&connected) ? 0 : -1;
 }
 
+static void on_subscribed(void *ctx, MQTTAsync_successData *ok)
+{
+	(void)sem_post(&event);
+}
+
+/* The two topics on which the platform answers what is asked here. */
+static int subscribe_replies(void)
+{
+	MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
+	char topo[CW_TOPIC_MAX], login[CW_TOPIC_MAX];
+	char *list[] = { topo, login };
+	int qos[] = { 1, 1 };
+
+	options.onSuccess = on_subscribed;
+	if (cw_topic_sys(topo, gateway.pk, gateway.dn, "thing/topo/add_reply") < 0 ||
+	    cw_topic_session(login, gateway.pk, gateway.dn, "batch_login_reply") < 0 ||
+	    MQTTAsync_subscribeMany(handle, 2, list, qos, &options) != MQTTASYNC_SUCCESS)
+		return -1;
+	return wait_event();
+}
+
 static int ask(const char *topic, char *text, size_t len)
 {
 	int rc = MQTTAsync_send(handle, topic, (int)len, text, 0, 0, NULL);
@@ -153,42 +192,63 @@ static int ask(const char *topic, char *text, size_t len)
 static int bring_up(unsigned first, unsigned count)
 {
 	struct cw_alink_sub subs[BATCH];
-	char names[BATCH][32], secrets[BATCH][40], topic[CW_TOPIC_MAX], *text;
-	const char *pattern = getenv("DEVICE_SECRET");
+	char topic[CW_TOPIC_MAX], *text;
 	struct timespec t;
 	size_t len;
 	unsigned i;
 
 	(void)clock_gettime(CLOCK_REALTIME, &t);
-	for (i = 0; i < count; i++) {
-		const char *number = strstr(pattern, "%d");
-		int before = number == NULL ? (int)strlen(pattern) : (int)(number - pattern), n;
-
-		(void)snprintf(names[i], sizeof(names[i]), "sub-%04u", first + i + 1);
-		n = snprintf(secrets[i], sizeof(secrets[i]), "%.*s%u", before, pattern, first + i);
-		for (; n < 32; n++)
-			secrets[i][n] = '0';
-		secrets[i][32] = '\0';
-		subs[i] = (struct cw_alink_sub){ conf.product_key, names[i], secrets[i] };
-	}
-	if (cw_topic_sys(topic, conf.gateway_pk, conf.gateway_dn, "thing/topo/add") < 0 ||
+	for (i = 0; i < count; i++)
+		subs[i] = (struct cw_alink_sub){ devices[first + i].pk, devices[first + i].dn, devices[first + i].secret };
+	if (cw_topic_sys(topic, gateway.pk, gateway.dn, "thing/topo/add") < 0 ||
 	    cw_alink_topo_add(2 * first + 1, subs, count, t.tv_sec * 1000, &text, &len) < 0 || ask(topic, text, len) < 0)
 		return -1;
-	if (cw_topic_session(topic, conf.gateway_pk, conf.gateway_dn, "batch_login") < 0 ||
+	if (cw_topic_session(topic, gateway.pk, gateway.dn, "batch_login") < 0 ||
 	    cw_alink_batch_login(2 * first + 2, subs, count, t.tv_sec * 1000, &text, &len) < 0 || ask(topic, text, len) < 0)
 		return -1;
 	for (i = 0; i < count; i++)
-		if (cw_topic_sys(topics[first + i], conf.product_key, names[i], "thing/event/property/post") < 0)
+		if (cw_topic_sys(topics[first + i], devices[first + i].pk, devices[first + i].dn, "thing/event/property/post") < 0)
 			return -1;
 	return 0;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	float x = *(const float *)a, y = *(const float *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static double percentile(double p)
+{
+	return sample_count == 0 ? 0 : (double)samples[(size_t)((double)(sample_count - 1) * p)];
+}
+
+static void print_result(unsigned long messages, double seconds, double cpu)
+{
+	atomic_store(&measuring, 0);
+	qsort(samples, sample_count, sizeof(samples[0]), by_size);
+	(void)printf("{\"messages\": %lu, \"failed\": %lu, \"seconds\": %.4f, \"per_second\": %.1f, \"cpu_s\": %.3f, "
+	             "\"p50_ms\": %.4f, \"p99_ms\": %.4f, \"max_ms\": %.4f}\n",
+	             messages, atomic_load(&failed), seconds, (double)messages / seconds, cpu, percentile(0.5), percentile(0.99),
+	             percentile(1));
+	(void)fflush(stdout);
+}
+
+/* Until the next one is due at the rate asked for. */
+static void pace(double start, unsigned long sent)
+{
+	double wait = conf.rate == 0 ? 0 : start + (double)sent / conf.rate - now_s();
+
+	if (wait > 0.0005)
+		(void)usleep((useconds_t)(wait * 1e6));
 }
 
 static int publish(const void *payload, int len)
 {
 	MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
 	double start = now_s(), from = 0, cpu = 0;
-	unsigned long counted = 0;
-	unsigned turn = 0;
+	unsigned long counted = 0, sent = 0;
 
 	options.onSuccess = on_confirmed;
 	options.onFailure = on_failed;
@@ -199,17 +259,42 @@ static int publish(const void *payload, int len)
 			from = now;
 			cpu = cpu_s();
 			counted = atomic_load(&confirmed);
+			atomic_store(&measuring, 1);
 		}
 		if (from > 0 && now - from >= conf.seconds) {
-			counted = atomic_load(&confirmed) - counted;
-			(void)printf("{\"messages\": %lu, \"failed\": %lu, \"seconds\": %.4f, \"per_second\": %.1f, \"cpu_s\": %.3f}\n", counted,
-			             atomic_load(&failed), now - from, (double)counted / (now - from), cpu_s() - cpu);
+			print_result(atomic_load(&confirmed) - counted, now - from, cpu_s() - cpu);
 			return 0;
 		}
+		pace(start, sent);
 		(void)sem_wait(&room);
-		if (MQTTAsync_send(handle, topics[turn++ % conf.devices], len, payload, 1, 0, &options) != MQTTASYNC_SUCCESS)
+		options.context = &sent_s[sent % RING];
+		sent_s[sent % RING] = now_s();
+		if (MQTTAsync_send(handle, topics[sent++ % device_count], len, payload, 1, 0, &options) != MQTTASYNC_SUCCESS)
 			return -1;
 	}
+}
+
+static int read_stock(void)
+{
+	struct certificate c;
+	FILE *f = fopen(conf.stock, "r");
+
+	if (f == NULL)
+		return -1;
+	while (fscanf(f, "%31s %63s %79s", c.pk, c.dn, c.secret) == 3) {
+		if (gateway.pk[0] == '\0') {
+			gateway = c;
+			continue;
+		}
+		if (device_count % 64 == 0)
+			devices = realloc(devices, (device_count + 64) * sizeof(*devices));
+		if (devices == NULL)
+			break;
+		devices[device_count++] = c;
+	}
+	(void)fclose(f);
+	topics = calloc(device_count + 1, sizeof(*topics));
+	return devices == NULL || topics == NULL || device_count == 0 ? -1 : 0;
 }
 
 static int fail(const char *what)
@@ -221,8 +306,8 @@ static int fail(const char *what)
 static int parse(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "uri", 1, NULL, 'u' }, { "payload", 1, NULL, 'p' }, { "devices", 1, NULL, 'n' }, { "window", 1, NULL, 'w' },
-		{ "seconds", 1, NULL, 's' }, { NULL, 0, NULL, 0 },
+		{ "uri", 1, NULL, 'u' }, { "payload", 1, NULL, 'p' }, { "stock", 1, NULL, 'd' }, { "window", 1, NULL, 'w' },
+		{ "seconds", 1, NULL, 's' }, { "rate", 1, NULL, 'r' }, { NULL, 0, NULL, 0 },
 	};
 	int opt;
 
@@ -230,14 +315,14 @@ static int parse(int argc, char **argv)
 		switch (opt) {
 		case 'u': conf.uri = optarg; break;
 		case 'p': conf.payload_file = optarg; break;
-		case 'n': conf.devices = (unsigned)atoi(optarg); break;
+		case 'd': conf.stock = optarg; break;
 		case 'w': conf.window = (unsigned)atoi(optarg); break;
 		case 's': conf.seconds = atof(optarg); break;
+		case 'r': conf.rate = (unsigned)atoi(optarg); break;
 		default: return -1;
 		}
 	}
-	return conf.uri != NULL && conf.payload_file != NULL && conf.devices > 0 && conf.window > 0 && getenv("GATEWAY_SECRET") != NULL &&
-	       getenv("DEVICE_SECRET") != NULL ? 0 : -1;
+	return conf.uri != NULL && conf.payload_file != NULL && conf.stock != NULL && conf.window > 0 ? 0 : -1;
 }
 
 int main(int argc, char **argv)
@@ -248,8 +333,7 @@ int main(int argc, char **argv)
 	FILE *f;
 
 	if (parse(argc, argv) < 0) {
-		(void)fputs("usage: GATEWAY_SECRET=.. DEVICE_SECRET=.. bench_paho --uri tcp://HOST:PORT --payload FILE\n"
-		            "       [--devices N] [--window N] [--seconds S]\n",
+		(void)fputs("usage: bench_paho --uri tcp://HOST:PORT --payload FILE --stock FILE [--window N] [--seconds S] [--rate N]\n",
 		            stderr);
 		return 2;
 	}
@@ -258,18 +342,16 @@ int main(int argc, char **argv)
 		return fail("reading the payload");
 	len = fread(payload, 1, sizeof(payload), f);
 	(void)fclose(f);
-	topics = calloc(conf.devices, sizeof(*topics));
-	if (topics == NULL)
-		return fail("memory");
+	if (read_stock() < 0)
+		return fail("reading the stock");
 	(void)sem_init(&room, 0, conf.window);
 	(void)sem_init(&event, 0, 0);
-	if (log_in() < 0)
+	if (log_in() < 0 || subscribe_replies() < 0)
 		return fail("login");
-	for (i = 0; i < conf.devices; i += BATCH)
-		if (bring_up(i, conf.devices - i < BATCH ? conf.devices - i : BATCH) < 0)
+	for (i = 0; i < device_count; i += BATCH)
+		if (bring_up(i, device_count - i < BATCH ? device_count - i : BATCH) < 0)
 			return fail("login of the sub-devices");
 	if (publish(payload, (int)len) < 0)
 		return fail("publishing");
-	(void)fflush(stdout);
 	_exit(0); /* Paho would wait for what is still unconfirmed */
 }
