@@ -137,7 +137,7 @@ class Bench:
             conf.write_text(gw.cloud_conf(devices))
             conf.chmod(0o600)
             cloud = conftest.Cloud(spawn("causeway-cloud", "--config", conf))
-            limits = f"maxDevices = {max(devices, 1500)}, loginBatch = 30, {upstream}"
+            limits = f"maxDevices = {max(devices, 1500)}, {upstream}"
             gateway = gw.Gateway(spawn, place, cloud, devices=devices, listener=listener, upstream=limits, extra=f"workers = {workers}")
             gateway.wait_up()
             gateway.port = int(gateway.address.rsplit(":", 1)[1])

@@ -25,7 +25,7 @@
 #include "platform/sign.h"
 #include "platform/topic.h"
 
-#define BATCH CW_ALINK_TOPO_BATCH
+#define BATCH 5u /* devices in one batch login: the platform takes no more */
 #define WARM_UP_S 0.5
 #define RING 65536u
 #define SAMPLES_MOST 1000000u
