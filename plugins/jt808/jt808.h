@@ -87,7 +87,7 @@ struct jt_parts; /* jt808_parts.c */
 struct jt_cmd;   /* jt808_command.c */
 
 enum jt_state { JT_NEW, JT_REGISTERED, JT_ONLINE };
-enum jt_wait { JT_WAIT_NONE, JT_WAIT_REGISTER, JT_WAIT_AUTH_LOOKUP, JT_WAIT_AUTH, JT_WAIT_ANY };
+enum jt_wait { JT_WAIT_NONE, JT_WAIT_REGISTER, JT_WAIT_AUTH_LOOKUP, JT_WAIT_AUTH, JT_WAIT_ANY, JT_WAIT_INSPECT };
 
 /*
  * One connection. Kept small: an idle terminal costs this and nothing else;

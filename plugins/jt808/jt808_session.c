@@ -283,7 +283,7 @@ static int ask(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *
 	size_t n = jt_identity(conf, m->number, m->number_len, id);
 	int rc;
 
-	if (n == 0 && conf->zero_number == 1) {
+	if (n == 0 && (conf->zero_number == 1 || ev->flags & CW_EVF_INSPECT)) {
 		id[n++] = '0';
 	} else if (n == 0 && conf->zero_number == 2 && m->id == 0x0102) {
 		code = code_of(m->body, m->edition);
@@ -442,6 +442,8 @@ static void held_msg(const struct jt_conn *c, struct jt_msg *m)
 	m->body = cw_bytes_of(c->held, c->held_len);
 }
 
+static void inspect_records(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m);
+
 static void attached(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, int wait)
 {
 	struct jt_msg m;
@@ -458,6 +460,11 @@ static void attached(struct cw_decoder *d, const struct cw_event *ev, struct jt_
 			drop_reg(c);
 			jt_save(d, ev, c);
 		}
+		drop_held(c);
+	} else if (wait == JT_WAIT_INSPECT) {
+		held_msg(c, &m);
+		inspect_records(d, ev, c, &m);
+		c->edition = jt_conf_of(d, ev)->edition_default;
 		drop_held(c);
 	} else if (wait == JT_WAIT_ANY && c->held != NULL) {
 		uint8_t *frame = c->held;
@@ -669,11 +676,47 @@ static void put_body(struct jt_out *o, const struct jt_msg *m)
 	cw_put_end(&o->w);
 }
 
+/* The records that this message would make, for the tool to show beside its fields. */
+static void inspect_records(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m)
+{
+	int emitted;
+
+	if (m->body.len > JT_SCRATCH / 8 || (m->attr & 0x1c00u && !m->vendor))
+		return;
+	if (m->id == 0x0100) {
+		keep_reg(c, m->edition, m->body);
+		jt_publish_identity(d, ev, c, NULL);
+		drop_reg(c);
+	} else if (m->id == 0x0102) {
+		jt_publish_identity(d, ev, c, m);
+	} else if (m->id > 0x0005 && m->id < 0x8000 && jt_publish(d, ev, c, m, 0, &emitted) < 0) {
+		jt_publish_raw(d, ev, c, m, 0);
+	}
+}
+
+/* The first message waits until the tool has accepted the identity, whatever it is. */
+static void inspect_publish(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m)
+{
+	if (c->attached) {
+		c->edition = m->edition;
+		inspect_records(d, ev, c, m);
+		c->edition = jt_conf_of(d, ev)->edition_default; /* a file may hold frames of many terminals */
+		return;
+	}
+	if (m->body.len > JT_BODY_MAX || hold(c, m->body) < 0)
+		return;
+	learn_header(c, m);
+	c->edition = m->edition;
+	if (ask(d, ev, c, m, JT_WAIT_INSPECT, 0) < 0)
+		drop_held(c);
+}
+
 static int inspect(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m)
 {
 	size_t at = (size_t)(m->body.ptr == NULL ? 0 : m->body.ptr - d->content);
 	struct jt_out o;
 	struct jt_msg all = *m;
+	int complete = m->total <= 1, good;
 
 	jt_out_init(&o, d, ev, 0, d->scratch, JT_SCRATCH / 2); /* the other half holds what parts made */
 	if (!(m->attr & 0x1c00u && !m->vendor) && m->total <= 1) {
@@ -684,13 +727,18 @@ static int inspect(struct cw_decoder *d, const struct cw_event *ev, struct jt_co
 		if (m->total > 1 && jt_acceptable(m, 0) && jt_part_inspect(d, ev, c, m, &all.body)) {
 			o_key(&o, "reassembled_decoded", NULL);
 			put_body(&o, &all);
+			complete = 1;
 		}
 		cw_put_end(&o.w);
 	}
 	jt_inspect_header(d, ev, m, o.flaws);
 	if (!o.w.overflow)
 		show_fields(d, ev, cw_written(&o.w), at, m->body.len);
-	return jt_acceptable(m, jt_conf_of(d, ev)->strict) && !(jt_conf_of(d, ev)->strict && o.flaws != 0) ? 0 : CW_EPROTO;
+	good = jt_acceptable(m, o.conf->strict) && !(o.conf->strict && o.flaws != 0);
+	all.total = all.index = 0;
+	if (good && complete)
+		inspect_publish(d, ev, c, &all);
+	return good ? 0 : CW_EPROTO;
 }
 
 /* Media of 2011 counts its packets inside the body. 1 and the part as the header of later editions would tell it. */
