@@ -269,6 +269,9 @@ int jt_command_reply(struct cw_decoder *d, const struct cw_event *ev, struct jt_
 /* 0x0005: resend the listed parts. */
 void jt_command_resend(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m);
 
+/* CW_EV_BROADCAST: one message to every terminal. */
+void jt_broadcast(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c);
+
 /* ---- jt808_encode.c ---- */
 /* What a service becomes: messages in a row, each {id u16, length u32, body} in `w`. */
 struct jt_plan {

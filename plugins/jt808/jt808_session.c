@@ -891,10 +891,8 @@ int jt_message(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *
 
 int jt_event(struct cw_decoder *d, const struct cw_event *ev)
 {
-	struct jt_conn *c = ev->kind == CW_EV_OPEN ? conn_of(d, ev) : *ev->conn_ctx;
+	struct jt_conn *c = ev->kind == CW_EV_OPEN ? conn_of(d, ev) : ev->conn_ctx == NULL ? NULL : *ev->conn_ctx;
 
-	if (ev->kind == CW_EV_BROADCAST)
-		return 0;
 	if (c == NULL)
 		return ev->kind == CW_EV_OPEN ? CW_ECLOSED : 0;
 	switch (ev->kind) {
@@ -908,6 +906,7 @@ int jt_event(struct cw_decoder *d, const struct cw_event *ev)
 			jt_command_timer(d, ev, c);
 		break;
 	case CW_EV_COMMAND_CANCELLED: jt_command_cancelled(d, ev, c); break;
+	case CW_EV_BROADCAST: jt_broadcast(d, ev, c); break;
 	case CW_EV_BLOCK: jt_command_block(d, ev, c); break;
 	case CW_EV_DETACHED: on_detached(d, ev, c); break;
 	case CW_EV_CLOSED: conn_free(d, ev, c); break;
