@@ -638,44 +638,6 @@ static int same_number(struct cw_decoder *d, const struct cw_event *ev, const st
 	return 0;
 }
 
-static void show_fields(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes map, size_t at, size_t len)
-{
-	struct cw_reader r = cw_reader_of(map);
-	struct cw_item it = cw_read_item(&r);
-	char name[64];
-
-	while (cw_item_more(&r, &it)) {
-		struct cw_item key = cw_read_item(&r);
-		size_t n = key.s.len < sizeof(name) - 1 ? key.s.len : sizeof(name) - 1;
-
-		(void)cw_item_more(&r, &it);
-		memcpy(name, key.s.ptr, n);
-		name[n] = 0;
-		d->host->field(d->hx, ev->conn, CW_GROUP_FIELDS, name, cw_read_whole_item(&r), at, len);
-	}
-}
-
-/* A body as one encoded map under the inspecting names. */
-static void put_body(struct jt_out *o, const struct jt_msg *m)
-{
-	size_t start = o->w.len;
-	int rc;
-
-	cw_put_map(&o->w);
-	rc = jt_decode_body(o, m);
-	if (rc == CW_ENOENT) {
-		cw_field_bool(&o->w, "unknown_message", 1);
-		o_hex(o, "body_hex", NULL, m->body);
-	} else if (rc < 0) {
-		o->w.len = start;
-		o->flaws |= JT_FLAW_BODY;
-		cw_put_map(&o->w);
-		o_hex(o, "body_hex", NULL, m->body);
-		cw_field_text(&o->w, "decode_error", "body is too short");
-	}
-	cw_put_end(&o->w);
-}
-
 /* The records that this message would make, for the tool to show beside its fields. */
 static void inspect_records(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m)
 {
@@ -720,20 +682,20 @@ static int inspect(struct cw_decoder *d, const struct cw_event *ev, struct jt_co
 
 	jt_out_init(&o, d, ev, 0, d->scratch, JT_SCRATCH / 2); /* the other half holds what parts made */
 	if (!(m->attr & 0x1c00u && !m->vendor) && m->total <= 1) {
-		put_body(&o, m);
+		jt_put_body(&o, m);
 	} else {
 		cw_put_map(&o.w);
 		o_hex(&o, "partial_or_encrypted_body_hex", NULL, m->body);
 		if (m->total > 1 && jt_acceptable(m, 0) && jt_part_inspect(d, ev, c, m, &all.body)) {
 			o_key(&o, "reassembled_decoded", NULL);
-			put_body(&o, &all);
+			jt_put_body(&o, &all);
 			complete = 1;
 		}
 		cw_put_end(&o.w);
 	}
 	jt_inspect_header(d, ev, m, o.flaws);
 	if (!o.w.overflow)
-		show_fields(d, ev, cw_written(&o.w), at, m->body.len);
+		jt_show_fields(d, ev, cw_written(&o.w), at, m->body.len);
 	good = jt_acceptable(m, o.conf->strict) && !(o.conf->strict && o.flaws != 0);
 	all.total = all.index = 0;
 	if (good && complete)
