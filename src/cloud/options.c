@@ -11,21 +11,27 @@
 #include "conf/schema.h"
 
 static const char usage[] =
-	"Usage: causeway-cloud [--config FILE] [--ready-file FILE]\n"
+	"Usage: causeway-cloud [--config FILE] [--mqtt ADDRESS] [--api ADDRESS] [--state DIR] [--ready-file FILE]\n"
 	"\n"
 	"A local emulator of the IoT Platform. Without a file it listens on free ports and has a\n"
 	"demonstration stock, both of which it prints.\n"
 	"\n"
 	"  -c, --config FILE      read products, devices, listeners and limits from FILE\n"
+	"      --mqtt ADDRESS     host:port of MQTT, before that of FILE\n"
+	"      --api ADDRESS      host:port of the emulator's own API, before that of FILE\n"
+	"      --state DIR        keep what is made at the start (certificates) in DIR, for the next time\n"
 	"      --ready-file FILE  write the bound addresses to FILE as JSON when everything listens\n"
 	"  -h, --help             show this and exit\n"
 	"  -V, --version          show the version and exit\n";
 
-enum { OPT_READY = 256 };
+enum { OPT_READY = 256, OPT_STATE, OPT_MQTT, OPT_API };
 
 static const struct option long_options[] = {
 	{ "config", required_argument, NULL, 'c' },
 	{ "ready-file", required_argument, NULL, OPT_READY },
+	{ "mqtt", required_argument, NULL, OPT_MQTT },
+	{ "api", required_argument, NULL, OPT_API },
+	{ "state", required_argument, NULL, OPT_STATE },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 },
@@ -167,11 +173,13 @@ int cw_cloud_options_parse(int argc, char **argv, struct cloud_options *o)
 
 	memset(o, 0, sizeof(*o));
 	cw_cloud_conf_default(&o->conf);
-	o->mqtt = o->api = "127.0.0.1:0";
 	while ((opt = getopt_long(argc, argv, "c:hV", long_options, NULL)) != -1) {
 		switch (opt) {
 		case 'c': o->config = optarg; break;
 		case OPT_READY: o->ready_file = optarg; break;
+		case OPT_STATE: o->state = optarg; break;
+		case OPT_MQTT: o->mqtt = optarg; break;
+		case OPT_API: o->api = optarg; break;
 		case 'h': (void)fputs(usage, stdout); return 0;
 		case 'V': (void)puts("causeway-cloud " CW_VERSION); return 0;
 		default: (void)fputs(usage, stderr); return 2;
@@ -186,9 +194,9 @@ int cw_cloud_options_parse(int argc, char **argv, struct cloud_options *o)
 
 static void take_file(struct cloud_options *o, const struct file_conf *f)
 {
-	o->mqtt = f->mqtt;
-	o->api = f->api;
-	o->tls = (struct cloud_tls_conf){ .certificate = f->certificate, .key = f->key, .ca = f->ca, .dir = f->state };
+	o->mqtt = o->mqtt != NULL ? o->mqtt : f->mqtt;
+	o->api = o->api != NULL ? o->api : f->api;
+	o->tls = (struct cloud_tls_conf){ .certificate = f->certificate, .key = f->key, .ca = f->ca, .dir = o->state != NULL ? o->state : f->state };
 	o->conf.limits = (struct cloud_limits){ .documented = f->profile, .connect_per_minute = f->connect_per_minute,
 		.login_per_minute = f->login_per_minute, .login_per_second = f->login_per_second,
 		.publish_qos0 = f->publish_qos0, .publish_qos1 = f->publish_qos1, .down_per_second = f->down_per_second,
@@ -206,8 +214,12 @@ int cw_cloud_options_load(struct cloud_options *o, struct cw_msg *msg)
 	struct cw_conf_tree *tree = NULL;
 	int rc;
 
-	if (o->config == NULL)
+	o->tls.dir = o->state;
+	if (o->config == NULL) {
+		o->mqtt = o->mqtt != NULL ? o->mqtt : "127.0.0.1:0";
+		o->api = o->api != NULL ? o->api : "127.0.0.1:0";
 		return 0;
+	}
 	rc = cw_conf_parse_file(o->config, NULL, &tree, msg);
 	if (rc < 0)
 		return rc;
