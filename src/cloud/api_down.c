@@ -131,6 +131,10 @@ static void alink_order(struct api_call *a, struct order *o, const char *path, c
 	char *text;
 	json_t *body;
 
+	if (a->device->product->raw) {
+		cw_cloud_api_error(a->req, 409, "the product's format is raw: send bytes to .../raw");
+		return;
+	}
 	cw_cloud_next_id(a->cloud, o->id);
 	body = json_pack("{s:s, s:s, s:s, s:O}", "id", o->id, "version", "1.0", "method", method, "params", a->body);
 	text = json_dumps(body, JSON_COMPACT);

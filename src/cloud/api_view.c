@@ -99,8 +99,9 @@ void cw_cloud_api_products(struct api_call *a)
 	cw_map_each(n, &a->cloud->products) {
 		const struct cloud_product *p = cw_container_of(n, struct cloud_product, node);
 
-		json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:o}", "productKey", p->key, "nodeType",
-		                      cw_cloud_node_name(p->type), "raw", p->raw, "topics", classes_of(p)));
+		json_array_append_new(list, json_pack("{s:s, s:s?, s:s, s:s, s:b, s:o}", "productKey", p->key, "name", p->name,
+		                      "nodeType", cw_cloud_node_name(p->type), "format", p->raw ? "raw" : "alink",
+		                      "registration", p->registration, "topics", classes_of(p)));
 	}
 	cw_cloud_api_json(a->req, 200, json_pack("{s:o}", "products", list));
 }

@@ -198,7 +198,8 @@ static struct cloud_device *filter_owner(struct cw_cloud *c, struct cloud_link *
 
 		return t.pk.len == strlen(key) && memcmp(t.pk.s, key, t.pk.len) == 0 ? l->owner : NULL;
 	}
-	if (t.kind == CLOUD_TOPIC_CUSTOM && (!cw_cloud_custom_valid(t.rest.s, t.rest.len, 1) || !cw_cloud_custom_fits(filter, len)))
+	if (t.kind == CLOUD_TOPIC_CUSTOM &&
+	    (!cw_cloud_custom_valid(t.rest.s, t.rest.len, 1) || !cw_cloud_custom_fits(filter, len)))
 		return NULL;
 	d = cw_cloud_device_find(c, t.pk.s, t.pk.len, t.dn.s, t.dn.len);
 	return d != NULL && d->link == l ? d : NULL;
