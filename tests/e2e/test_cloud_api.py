@@ -440,6 +440,14 @@ log { format = json, level = warn }
         assert json.loads(gw.receive_on(session_topic(GW, "logout_reply")).payload)["code"] == 427
 
 
+def test_a_subscription_may_take_its_time(start_cloud):
+    cloud = start_cloud(CONF + "switches.subscribeDelay = 300ms")
+    topic = f"/{DEV[0]}/{DEV[1]}/user/get"
+    with Client(cloud, DEV, subscribe=[topic]):
+        assert cloud.request("POST", path(DEV, "/raw"), b"early", topic=topic)[1]["result"] == "unsubscribed"
+        wait_until(lambda: cloud.request("POST", path(DEV, "/raw"), b"x", topic=topic)[0] == 202, "the subscription")
+
+
 def test_what_it_prints_can_be_used(start_cloud):
     cloud = start_cloud()
     out = cloud.process.stdout()
