@@ -40,6 +40,8 @@ struct cw_host;
 #define CW_EV_CLOSED 13           /* the connection is gone; both context pointers must be freed now */
 #define CW_EV_BROADCAST 14        /* `data` is a command record; `device` is 0 */
 
+#define CW_EV_REPLY 15           /* the platform's reply to a record that carried a request id: `request`, `code`, `data` (an encoded item) */
+
 /* Why an identity was refused. */
 #define CW_REFUSED_UNKNOWN 1  /* no source knows it */
 #define CW_REFUSED_INVALID 2  /* the identity text itself is not acceptable */
@@ -82,7 +84,8 @@ struct cw_event {
 	uint64_t id;      /* COMMAND, COMMAND_CANCELLED, BLOCK */
 	uint64_t deadline_ms; /* COMMAND: milliseconds left until the host gives up */
 	uint64_t offset;  /* BLOCK */
-	struct cw_bytes data; /* COMMAND, BLOCK, BROADCAST */
+	struct cw_bytes data; /* COMMAND, BLOCK, BROADCAST, REPLY */
+	struct cw_bytes request; /* REPLY: the id given with the record, text */
 };
 
 /*

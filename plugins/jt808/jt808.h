@@ -8,6 +8,7 @@
  *
  *   jt808_frame.c     bytes <-> frames, header of all editions
  *   jt808_text.c      GBK, BCD time, hex, hashes
+ *   jt808_inflate.c   the gzip of 0x0901
  *   jt808_conf.c      settings
  *   jt808_session.c   life of a connection: identity, answers, entries of the ops table
  *   jt808_parts.c     messages that arrive in several frames
@@ -64,7 +65,7 @@ struct jt_msg {
 };
 
 struct jt_conf {
-	uint8_t strict, identify_by_any, unknown_result, ack_answers, edition_default, count_word, change_only, imei, join_unescaped;
+	uint8_t strict, identify_by_any, unknown_result, ack_answers, edition_default, edition_fixed, count_word, change_only, imei, join_unescaped;
 	uint8_t zero_number;   /* 0 refuse, 1 accept, 2 the authentication code is the identity */
 	uint8_t auth;          /* 0 issued, 1 any, 2 secret */
 	uint8_t retry_growth;  /* 0 factorial, 1 linear, 2 fixed */
@@ -132,6 +133,7 @@ struct jt_out {
 	int tm;            /* 0: names of an inspecting tool, 1: names of the thing model */
 	uint32_t flaws;    /* JT_FLAW_COUNT, JT_FLAW_BODY found on the way */
 	int64_t now_ms;
+	int edition;       /* of the message at hand */
 };
 
 /* ---- jt808_frame.c ---- */
@@ -169,6 +171,10 @@ struct cw_bytes jt_trim(struct cw_bytes s);  /* trailing NULs */
 struct cw_bytes jt_strip(struct cw_bytes s); /* NULs on both sides, spaces behind */
 int jt_printable(struct cw_bytes s);
 void jt_siphash(const uint8_t key[16], struct cw_bytes data, uint64_t extra, uint8_t out[16]);
+
+/* ---- jt808_inflate.c ---- */
+/* Unpack a gzip member into `w`. 1; 0 when it is damaged or does not fit (what was written is then worthless). */
+int jt_inflate(struct cw_bytes gzip, struct cw_writer *w);
 
 /* ---- jt808_conf.c ---- */
 extern const struct cw_conf_field jt_conf_fields[];

@@ -193,7 +193,7 @@ static void next_or_done(struct cw_decoder *d, const struct cw_event *ev, struct
 {
 	struct jt_cmd *k = c->cmd;
 
-	if (k->property_set) {
+	if (k->msg == 0x8103) {
 		struct jt_msg m;
 		int emitted;
 

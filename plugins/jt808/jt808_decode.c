@@ -930,5 +930,6 @@ int jt_decode_body(struct jt_out *o, const struct jt_msg *m)
 
 	if (fn == NULL)
 		return CW_ENOENT;
+	o->edition = m->edition;
 	return fn(o, m, &r);
 }

@@ -50,12 +50,11 @@ int jt_name_is(struct cw_bytes name, const char *text)
 /* Numbers come as numbers, or as text in decimal or with 0x in hex. 1 when it is one. */
 static int to_int(const struct cw_item *it, int64_t *ret)
 {
-	char text[24], *end;
+	char text[24];
 	size_t i = 0;
 	uint64_t v = 0;
 	unsigned base = 10;
 
-	(void)end;
 	if (it->type == CW_ITEM_INT || it->type == CW_ITEM_BOOL) {
 		*ret = it->i;
 		return 1;
@@ -193,7 +192,7 @@ static int put_param(struct jt_plan *p, uint32_t id, struct cw_bytes holder, con
 			return in_hex(p, holder, key, &p->w);
 		}
 	}
-	rc = jt_in_int(p, holder, key, 0, (1ll << (8 * widths[(unsigned char)t])) - 1, NEEDED, &v);
+	rc = jt_in_int(p, holder, key, 0, ((int64_t)1 << (8 * widths[(unsigned char)t])) - 1, NEEDED, &v);
 	if (rc < 0)
 		return rc;
 	cw_write_u8(&p->w, widths[(unsigned char)t]);

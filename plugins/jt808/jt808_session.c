@@ -157,6 +157,7 @@ uint64_t jt_ticket_media(struct jt_conn *c, uint16_t serial, uint32_t media_id)
 static void on_settled(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c)
 {
 	int good = ev->code == CW_SETTLED_DONE || ev->code == CW_SETTLED_REFUSED;
+	int alarm = (ev->ticket & TICKET_ALARM) != 0;
 	uint16_t serial = (uint16_t)ev->ticket;
 	uint8_t media[6];
 	struct cw_writer w = cw_writer_of(media, sizeof(media));
@@ -171,7 +172,7 @@ static void on_settled(struct cw_decoder *d, const struct cw_event *ev, struct j
 		jt_send(d, ev, c, 0x8800, cw_written(&w));
 		return;
 	}
-	jt_reply(d, ev, c, serial, (uint16_t)(ev->ticket >> 16), !good ? 1 : ev->ticket & TICKET_ALARM ? jt_conf_of(d, ev)->alarm_result : 0);
+	jt_reply(d, ev, c, serial, (uint16_t)(ev->ticket >> 16), !good ? 1 : alarm && c->edition != JT_2011 ? jt_conf_of(d, ev)->alarm_result : 0);
 }
 
 /* ---- what is kept of a device ------------------------------------------------- */
@@ -208,7 +209,7 @@ static void keep_reg(struct jt_conn *c, int edition, struct cw_bytes body)
 	c->reg_len = (uint16_t)(body.len + 1);
 }
 
-static void load(struct jt_conn *c, struct cw_bytes saved)
+static void load(struct jt_conn *c, struct cw_bytes saved, int fixed_edition)
 {
 	struct cw_bytes code = cw_map_text(saved, "code"), reg = cw_map_text(saved, "reg");
 	int64_t edition = cw_map_int(saved, "edition", c->edition);
@@ -220,7 +221,7 @@ static void load(struct jt_conn *c, struct cw_bytes saved)
 	c->alarm = (uint32_t)cw_map_int(saved, "alarm", 0);
 	c->replay_alarm = c->alarm;
 	/* The header tells 2019; what was saved only tells 2011 from 2013. */
-	if (!c->wide && c->reg == NULL && (edition == JT_2011 || edition == JT_2013))
+	if (!c->wide && !fixed_edition && c->reg == NULL && (edition == JT_2011 || edition == JT_2013))
 		c->edition = (uint8_t)edition;
 	if (c->reg == NULL && reg.len > 1)
 		keep_reg(c, reg.ptr[0], cw_bytes_of(reg.ptr + 1, reg.len - 1));
@@ -370,7 +371,7 @@ static int on_register(struct cw_decoder *d, const struct cw_event *ev, struct j
 	int rc;
 
 	keep_reg(c, m->edition, m->body);
-	if (!m->wide)
+	if (!m->wide && !jt_conf_of(d, ev)->edition_fixed)
 		c->edition = m->edition;
 	if (c->attached) {
 		if (c->code_len == 0)
@@ -448,7 +449,7 @@ static void attached(struct cw_decoder *d, const struct cw_event *ev, struct jt_
 	c->attached = 1;
 	c->device = ev->device;
 	c->state = JT_ONLINE;
-	load(c, ev->saved);
+	load(c, ev->saved, jt_conf_of(d, ev)->edition_fixed);
 	if (wait == JT_WAIT_AUTH) {
 		held_msg(c, &m);
 		jt_reply(d, ev, c, c->wait_serial, 0x0102, 0);
@@ -489,7 +490,7 @@ static void looked_up(struct cw_decoder *d, const struct cw_event *ev, struct jt
 		answer_register(d, ev, c, c->wait_serial, 0);
 		return;
 	}
-	load(c, ev->saved);
+	load(c, ev->saved, jt_conf_of(d, ev)->edition_fixed);
 	held_msg(c, &m);
 	if (!code_good(d, ev, c, code_of(m.body, m.edition))) {
 		refuse_auth(d, ev, c, "authentication code is wrong");
@@ -603,7 +604,7 @@ static void learn_header(struct jt_conn *c, const struct jt_msg *m)
 {
 	if (c->locked && (m->flaws & JT_FLAW_LENGTH))
 		return;
-	c->locked = 1;
+	c->locked = !(m->flaws & JT_FLAW_LENGTH);
 	c->wide = m->wide;
 	c->version = m->version;
 	c->bit14 = (m->attr >> 14) & 1 && !m->vendor;
@@ -759,7 +760,7 @@ int jt_decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes f
 		return CW_EPROTO;
 	if (c->attached && !same_number(d, ev, c, &m))
 		return 0;
-	if (!c->attached || c->wide != m.wide || !c->locked)
+	if (!c->attached || !c->locked)
 		learn_header(c, &m);
 	return dispatch(d, ev, c, &m, frame);
 }

@@ -42,6 +42,7 @@
 	X(frame_noise, WARN, "frame.noise", 20, "More bytes than maxNoise belonged to no frame; the connection is closed.") \
 	X(frame_oversize, WARN, "frame.oversize", 20, "A frame larger than the protocol's limit; skipped, the session stays.") \
 	X(plugin_slow, WARN, "plugin.slow", 10, "A decoder used more than its time budget for one frame.")  \
+	X(plugin_stuck, ERROR, "plugin.stuck", 0, "A decoder did not return for decoderTimeout; the text names device and frame. The process aborts, for a plugin in it cannot be interrupted.") \
 	X(plugin_misbehaved, ERROR, "plugin.misbehaved", 10, "A decoder broke a rule of the ABI; the session is closed.")
 
 #define CW_LOGS_BRIDGE(X)                                                                                   \

@@ -550,7 +550,7 @@ static int make_settings(struct cw_runner *r, const struct cw_plugin_desc *desc,
 
 	if (rc < 0)
 		return rc;
-	rc = cw_config_settings(desc, NULL, cw_conf_root(tree), cw_bytes_of(NULL, 0), &bytes, &len, &report);
+	rc = cw_config_settings(desc, NULL, cw_conf_root(tree), NULL, cw_bytes_of(NULL, 0), &bytes, &len, &report);
 	if (rc < 0)
 		cw_conf_report_msg(&report, msg);
 	else

@@ -338,7 +338,7 @@ static int resolve_concat(struct resolver *r, struct cw_value *v, struct view vi
 	size_t from = r->b->piece_count;
 	int rc = resolve_items(r, v, view);
 
-	*ret = rc == 0 ? conf_concat(r->b, r->b->pieces + from, r->b->piece_count - from) : NULL;
+	*ret = rc == 0 ? conf_concat(r->b, r->b->pieces + from, r->b->piece_count - from, v) : NULL;
 	r->b->piece_count = from;
 	return rc != 0 ? rc : r->b->rc;
 }

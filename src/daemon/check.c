@@ -57,7 +57,7 @@ static int check_protocols(struct cw_daemon *d)
 
 		for (k = 0; k < d->protocol_count; k++)
 			if (strcmp(d->protocols[k]->name, l->protocol) == 0 &&
-			    cw_config_settings(d->protocols[k], d->config, l->settings, cw_bytes_of(NULL, 0), &bytes, &len, &report) < 0)
+			    cw_config_settings(d->protocols[k], d->config, l->settings, NULL, cw_bytes_of(NULL, 0), &bytes, &len, &report) < 0)
 				wrong++;
 		print_report(&report);
 		cw_conf_report_fini(&report);

@@ -143,6 +143,16 @@ static const struct cw_conf_setting route_settings[] = {
 };
 static const struct cw_conf_table route_table = { .name = "route", .size = sizeof(struct cw_config_route), .settings = route_settings };
 
+static const struct cw_conf_setting product_settings[] = {
+	CW_CONF_SELF(struct cw_config_product, name, NAME),
+	CW_CONF(struct cw_config_product, settings, ANY, "settings", NULL, NULL, NULL,
+	        "The protocol's settings for devices of this product; they count before the listener's."),
+	CW_CONF_END
+};
+static const struct cw_conf_table product_table = {
+	.name = "product", .size = sizeof(struct cw_config_product), .settings = product_settings
+};
+
 static int has_http2(const struct cw_config *c)
 {
 	return c->http2_endpoint != NULL || c->auth_endpoint != NULL;
@@ -206,7 +216,7 @@ static void check_config(const void *conf, const struct cw_value *object, struct
 static const char *hint(const char *key)
 {
 	static const char *const java[] = { "productSecret", "registerEndpoint", "networkKey", "isMultiGwMode", "popClientProfile", NULL };
-	static const char *const later[] = { "connections", "journal", "admin", "products", NULL };
+	static const char *const later[] = { "connections", "journal", "admin", NULL };
 	int i;
 
 	if (strcmp(key, "socketServer") == 0)
@@ -233,9 +243,11 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct cw_config, workers, INT, "workers", "0", "0", "64", "Data workers (threads); 0: one for each CPU allowed to the process."),
 	CW_CONF(struct cw_config, control, STRING, "control", "unix:/run/causeway/control.sock", NULL, NULL, "Socket for operators: unix:PATH. Empty: none."),
 	CW_CONF(struct cw_config, stop_timeout_ms, DURATION, "stopTimeout", "10s", "0s", "10m", "How long a stop waits for queued records to be delivered."),
+	CW_CONF(struct cw_config, decoder_timeout_ms, DURATION, "decoderTimeout", "10s", "0s", "10m", "A decoder that does not return for this long ends the process, with its frame in the log; 0s: never."),
 	CW_CONF_TABLES(struct cw_config, listeners, LIST, "listeners", &listener_table, "Where devices connect."),
 	CW_CONF_TABLES(struct cw_config, upstreams, MAP, "upstreams", &upstream_table, "Ways to the platform, by name."),
 	CW_CONF_TABLES(struct cw_config, routes, LIST, "routes", &route_table, "Which product takes which upstream; first match. None: the first upstream."),
+	CW_CONF_TABLES(struct cw_config, products, MAP, "products", &product_table, "What differs by product, by productKey."),
 	CW_CONF(struct cw_config, protocols, ANY, "protocols", NULL, NULL, NULL, "A protocol's own settings, by its name."),
 	CW_CONF(struct cw_config, identity.devices, STRING, "identity.devices", "devices.conf", NULL, NULL, "File of identities; a relative name is looked for beside this file."),
 	CW_CONF(struct cw_config, identity.contest_window_ms, DURATION, "identity.contestWindow", "1m", "1s", "1h", "Supersedes of one identity within this time are counted as a contest."),

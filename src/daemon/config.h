@@ -53,9 +53,9 @@ struct cw_config_route {
 	const char *product_key, *upstream;
 };
 
-struct cw_config_protocol {
-	const char *name;
-	const struct cw_value *all;
+struct cw_config_product {
+	const char *name; /* its productKey */
+	const struct cw_value *settings;
 };
 
 struct cw_config {
@@ -66,8 +66,8 @@ struct cw_config {
 	/* ours */
 	const char *ca, *state_dir, *plugin_dir, *control;
 	uint32_t workers;
-	int64_t stop_timeout_ms;
-	struct cw_conf_list listeners, upstreams, routes;
+	int64_t stop_timeout_ms, decoder_timeout_ms;
+	struct cw_conf_list listeners, upstreams, routes, products;
 	const struct cw_value *protocols;
 	struct {
 		const char *devices;
@@ -99,10 +99,10 @@ const char *cw_config_path(const char *config_file, const char *name, char *out,
 
 /*
  * Encode a protocol's settings (an encoded map with every field) from what the configuration says:
- * protocols.<name>, then the listener's settings, then those of a device (JSON text); later ones win.
+ * protocols.<name>, then the listener's settings, the product's, and those of a device (JSON text); later ones win.
  * *ret_bytes is owned (cw_free).
  */
 int cw_config_settings(const struct cw_plugin_desc *protocol, const struct cw_config *config, const struct cw_value *listener,
-                       struct cw_bytes device, uint8_t **ret_bytes, size_t *ret_len, struct cw_conf_report *report);
+                       const struct cw_value *product, struct cw_bytes device, uint8_t **ret_bytes, size_t *ret_len, struct cw_conf_report *report);
 
 #endif

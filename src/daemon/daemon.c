@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
+#include "daemon/watchdog.h"
 
 /* ---- stop --------------------------------------------------------------------------- */
 
@@ -55,6 +56,8 @@ static void stop_workers(struct cw_daemon *d)
 /* All sessions are gone and all their mails have been taken: end the upstreams, then the workers, then this loop. */
 static void finish(struct cw_daemon *d)
 {
+	cw_watchdog_stop(d->watchdog);
+	d->watchdog = NULL;
 	cw_gateway_drop_ties(d->gateway);
 	cw_bridge_free(d->bridge);
 	d->bridge = NULL;
@@ -150,21 +153,29 @@ static int open_signal(struct cw_daemon *d, uv_signal_t *h, uv_signal_cb cb, int
 }
 
 static int encode_device_settings(void *ctx, const struct cw_plugin_desc *protocol, const char *listener,
-                                  struct cw_bytes device_settings, uint8_t **ret_bytes, size_t *ret_len, struct cw_msg *msg)
+                                  const char *product_key, struct cw_bytes device_settings, uint8_t **ret_bytes, size_t *ret_len, struct cw_msg *msg)
 {
 	struct cw_daemon *d = ctx;
 	struct cw_conf_report report = { 0 };
-	const struct cw_value *own = NULL;
+	const struct cw_value *own = NULL, *product = NULL;
 	size_t i;
 	int rc;
 
+	for (i = 0; i < d->config->products.count; i++) {
+		const struct cw_config_product *p = cw_conf_item(&d->config->products, struct cw_config_product, i);
+
+		if (strcmp(p->name, product_key) == 0)
+			product = p->settings;
+	}
+	if (product == NULL && device_settings.len == 0)
+		return 0;
 	for (i = 0; i < d->config->listeners.count; i++) {
 		const struct cw_config_listener *l = cw_conf_item(&d->config->listeners, struct cw_config_listener, i);
 
 		if (strcmp(l->name, listener) == 0)
 			own = l->settings;
 	}
-	rc = cw_config_settings(protocol, d->config, own, device_settings, ret_bytes, ret_len, &report);
+	rc = cw_config_settings(protocol, d->config, own, product, device_settings, ret_bytes, ret_len, &report);
 	if (rc < 0)
 		cw_conf_report_msg(&report, msg);
 	cw_conf_report_fini(&report);
@@ -269,7 +280,7 @@ static int add_listener(struct cw_daemon *d, const struct cw_config_listener *fr
 			protocol = d->protocols[i];
 	if (protocol == NULL)
 		return cw_fail(msg, CW_ECONF, "listener \"%s\": protocol \"%s\" is not loaded; that needs a restart", from->name, from->protocol);
-	rc = cw_config_settings(protocol, d->config, from->settings, cw_bytes_of(NULL, 0), &settings, &len, &report);
+	rc = cw_config_settings(protocol, d->config, from->settings, NULL, cw_bytes_of(NULL, 0), &settings, &len, &report);
 	if (rc < 0) {
 		cw_conf_report_msg(&report, msg);
 		cw_conf_report_fini(&report);
@@ -398,6 +409,8 @@ static int start(struct cw_daemon *d, struct cw_msg *msg)
 		rc = cw_daemon_apply_listeners(d, msg);
 	if (rc == 0)
 		rc = cw_bridge_start(d->bridge);
+	if (rc == 0)
+		rc = cw_watchdog_start(d->gateway, (uint64_t)d->config->decoder_timeout_ms, &d->watchdog);
 	if (rc == 0)
 		rc = open_admin(d, msg);
 	return rc < 0 ? rc : write_ready_file(d, msg);

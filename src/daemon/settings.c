@@ -149,7 +149,7 @@ static int encode(const struct cw_plugin_desc *protocol, const struct cw_value *
 }
 
 int cw_config_settings(const struct cw_plugin_desc *protocol, const struct cw_config *config, const struct cw_value *listener,
-                       struct cw_bytes device, uint8_t **ret_bytes, size_t *ret_len, struct cw_conf_report *report)
+                       const struct cw_value *product, struct cw_bytes device, uint8_t **ret_bytes, size_t *ret_len, struct cw_conf_report *report)
 {
 	const struct cw_value *own = config == NULL || config->protocols == NULL ? NULL : cw_value_get(config->protocols, protocol->name);
 	struct cw_conf_tree *tree = NULL;
@@ -161,6 +161,8 @@ int cw_config_settings(const struct cw_plugin_desc *protocol, const struct cw_co
 	rc = append_value(&text, &len, own);
 	if (rc == 0)
 		rc = append_value(&text, &len, listener);
+	if (rc == 0)
+		rc = append_value(&text, &len, product);
 	if (rc == 0 && device.len > 0)
 		rc = append_place(&text, &len, (const char *)device.ptr, device.len);
 	if (rc == 0 && len > 0) {

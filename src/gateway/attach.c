@@ -211,14 +211,14 @@ static int fill_found(struct ask *k, const char *pk, const char *dn)
 	return 0;
 }
 
-static void fill_settings(struct ask *k, struct cw_bytes settings)
+static void fill_settings(struct ask *k, const char *product_key, struct cw_bytes settings)
 {
 	struct cw_device_settings *ds = &k->gw->gateway->conf.device_settings;
 	struct cw_msg msg;
 
-	if (settings.len == 0 || ds->encode == NULL)
+	if (ds->encode == NULL)
 		return;
-	if (ds->encode(ds->ctx, k->binding->protocol, k->binding->name, settings, &k->settings, &k->settings_len, &msg) < 0)
+	if (ds->encode(ds->ctx, k->binding->protocol, k->binding->name, product_key, settings, &k->settings, &k->settings_len, &msg) < 0)
 		cw_log(conf_warning, msg.text, CW_LB("device", k->identity, k->identity_len), CW_LS("then", "the listener's settings are used"));
 }
 
@@ -255,7 +255,7 @@ static void on_attached(struct cw_attach *a, struct cw_device *d, int refused)
 		send_back(k, CW_REFUSED_LATER);
 		return;
 	}
-	fill_settings(k, cw_device_settings(d));
+	fill_settings(k, cw_device_product_key(d), cw_device_settings(d));
 	send_back(k, 0);
 }
 

@@ -12,7 +12,7 @@
 #include "base/stat.h"
 #include "gateway/gateway_impl.h"
 
-enum note_kind { NOTE_LEAVE, NOTE_STATE, NOTE_COMMAND, NOTE_CANCEL };
+enum note_kind { NOTE_LEAVE, NOTE_STATE, NOTE_COMMAND, NOTE_CANCEL, NOTE_REPLY };
 
 struct note {
 	struct cw_mail mail;
@@ -20,8 +20,8 @@ struct note {
 	uint64_t session, tie, id, deadline_ms;
 	enum note_kind kind;
 	int value, code; /* why it has to leave, or the state */
-	size_t len;
-	uint8_t bytes[];
+	size_t request_len, len;
+	uint8_t bytes[]; /* a command; or request id, then data */
 };
 
 /* ---- on the worker ------------------------------------------------------------------- */
@@ -84,6 +84,10 @@ static void on_note(struct cw_mail *mail)
 		break;
 	case NOTE_COMMAND: command(l, a, n); break;
 	case NOTE_CANCEL: cw_conn_command_cancelled(l->conn, a->rdev, n->id); break;
+	case NOTE_REPLY:
+		cw_conn_reply(l->conn, a->rdev, cw_bytes_of(n->bytes, n->request_len), n->code,
+		              cw_bytes_of(n->bytes + n->request_len, n->len - n->request_len));
+		break;
 	}
 	cw_free(n);
 }
@@ -153,7 +157,19 @@ static void owner_cancel(void *owner, struct cw_device *d, uint64_t id)
 
 static void owner_reply(void *owner, struct cw_device *d, const char *request, int code, struct cw_bytes data)
 {
+	struct tie *t = owner;
+	size_t request_len = strlen(request);
+	struct note *n = new_note(t, NOTE_REPLY, request_len + data.len);
+
 	cw_log(record_reply, "", CW_LS("device", cw_device_identity(d)), CW_LS("request", request), CW_LI("code", code));
+	if (n == NULL)
+		return;
+	n->request_len = request_len;
+	n->code = code;
+	memcpy(n->bytes, request, request_len);
+	if (data.len > 0)
+		memcpy(n->bytes + request_len, data.ptr, data.len);
+	cw_post(t->gw->worker, &n->mail, on_note);
 }
 
 const struct cw_owner_ops cw_gateway_owner_ops = {

@@ -29,12 +29,15 @@ struct cw_saver {
 	void (*put)(void *ctx, const char *identity, size_t len, struct cw_bytes state);
 };
 
-/* Turns the settings {} of a devices.conf entry into encoded settings on top of the listener's. */
+/* Turns the settings {} of a product and of a devices.conf entry into encoded settings on top of the listener's. */
 struct cw_device_settings {
 	void *ctx;
-	/* 0 and bytes to be freed with cw_free(), or an error with a sentence. */
-	int (*encode)(void *ctx, const struct cw_plugin_desc *protocol, const char *listener, struct cw_bytes device_settings,
-	              uint8_t **ret_bytes, size_t *ret_len, struct cw_msg *msg);
+	/*
+	 * 0 and bytes to be freed with cw_free(), NULL when neither product nor device has settings of its own; or an
+	 * error with a sentence.
+	 */
+	int (*encode)(void *ctx, const struct cw_plugin_desc *protocol, const char *listener, const char *product_key,
+	              struct cw_bytes device_settings, uint8_t **ret_bytes, size_t *ret_len, struct cw_msg *msg);
 };
 
 struct cw_gateway_conf {
@@ -73,6 +76,11 @@ size_t cw_gateway_listener_count(const struct cw_gateway *g);
 const struct cw_listener *cw_gateway_listener(const struct cw_gateway *g, size_t i, const char **ret_protocol);
 /* Counter number `counter` of protocol number `protocol` (as in the configuration's order), summed over the workers. */
 uint64_t cw_gateway_plugin_counter(const struct cw_gateway *g, size_t protocol, size_t counter);
+/*
+ * From any thread: 1 when a decoder has not come back for `limit_ms`, with who and which frame in out[size]. The
+ * worker is lost then: a plugin in this process cannot be interrupted.
+ */
+int cw_gateway_stuck(struct cw_gateway *g, uint64_t limit_ms, char *out, size_t size);
 /* No new connections; those that are there go on. */
 void cw_gateway_stop_accepting(struct cw_gateway *g);
 /* Close everything; `done` runs on the control loop when the last session is gone. */

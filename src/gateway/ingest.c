@@ -193,10 +193,7 @@ static void stall(struct link *l, struct cw_parcel *p)
 		cw_list_push_back(&l->gw->stalled, &l->stall);
 	cw_count(bridge, records_busy);
 	cw_conn_hold(l->conn);
-	if (!cw_session_paused(l->net)) {
-		cw_count(net, paused);
-		cw_session_pause(l->net);
-	}
+	cw_session_pause(l->net);
 }
 
 /* Hand over, in order behind what is stalled. Counts the ticket's outstanding records. */

@@ -347,20 +347,12 @@ static int on_opened(struct cw_session *s, void *arg, void **ret_ctx)
 	return rc;
 }
 
-static void pause_reading(struct link *l)
-{
-	if (!cw_session_paused(l->net)) {
-		cw_count(net, paused);
-		cw_session_pause(l->net);
-	}
-}
-
 static void on_bytes(void *ctx, struct cw_bytes in)
 {
 	struct link *l = ctx;
 
 	if (cw_conn_feed(l->conn, in) == CW_EBUSY)
-		pause_reading(l);
+		cw_session_pause(l->net);
 }
 
 void gw_link_continue(struct link *l)

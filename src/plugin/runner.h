@@ -59,6 +59,13 @@ void cw_runner_settings_free(struct cw_runner *r, void *conf);
 /* Counters of the plugin on this worker; count is how many the descriptor has. */
 const uint64_t *cw_runner_counters(const struct cw_runner *r, size_t *ret_count);
 
+/*
+ * For a watchdog on another thread: how long the entry under way has lasted (0: none; the loop's cached time, so up to
+ * one pass too long), and about whom it is. Describe only a decoder that is stuck: what it points at stands still then.
+ */
+uint64_t cw_runner_stuck_ms(const struct cw_runner *r);
+void cw_runner_describe(struct cw_runner *r, char *out, size_t size);
+
 struct cw_conn_open {
 	const char *listener;  /* lent for the life of the connection */
 	const void *conf;      /* of cw_runner_settings(); NULL when the plugin has none */
@@ -93,6 +100,8 @@ void cw_conn_settled(struct cw_conn *c, uint64_t ticket, int code);
 /* Hand a command to the decoder: 0, CW_EBUSY, or why it is refused. */
 int cw_conn_command(struct cw_conn *c, struct cw_rdevice *dev, uint64_t id, struct cw_bytes command, uint64_t deadline_ms);
 void cw_conn_command_cancelled(struct cw_conn *c, struct cw_rdevice *dev, uint64_t id);
+/* The platform's reply to a record of `dev` that carried a request id. */
+void cw_conn_reply(struct cw_conn *c, struct cw_rdevice *dev, struct cw_bytes request, int code, struct cw_bytes data);
 void cw_conn_broadcast(struct cw_conn *c, struct cw_bytes command);
 /* DETACHED to the decoder, then the device is gone. */
 void cw_conn_detached(struct cw_conn *c, struct cw_rdevice *dev);

@@ -28,6 +28,7 @@
 
 #define CONNECT_TIMEOUT_S 15
 #define FIXED_TIMESTAMP "2524608000000" /* the platform checks no clock; a constant keeps the client id, and with it the session, over restarts */
+#define IDENTITY_MS 15000 /* for the platform to name a client that has only a certificate */
 #define ROOM_AT_CLIENT 4000u /* messages the library may hold beside the window: subscriptions, logins, answers */
 
 static void connect_now(struct mqtt *m);
@@ -88,10 +89,14 @@ static int check(struct mqtt *m, struct cw_msg *msg)
 
 	if (c->endpoint == NULL)
 		return cw_fail(msg, CW_ECONF, "endpoint is missing; it looks like ssl://host:1883");
-	if (c->product_key == NULL || c->device_name == NULL)
-		return cw_fail(msg, CW_ECONF, "productKey and deviceName of the bridge are missing");
 	if (c->device_secret == NULL && (c->certificate == NULL || c->key == NULL))
 		return cw_fail(msg, CW_ECONF, "deviceSecret of the bridge is missing, and there is no tls certificate with key instead");
+	if ((c->product_key == NULL) != (c->device_name == NULL) || (c->product_key == NULL && c->device_secret != NULL))
+		return cw_fail(msg, CW_ECONF, "productKey and deviceName of the bridge go together, and with deviceSecret");
+	if (c->product_key != NULL && (strlen(c->product_key) >= sizeof(m->pk) || strlen(c->device_name) >= sizeof(m->dn)))
+		return cw_fail(msg, CW_ECONF, "productKey or deviceName of the bridge are too long");
+	(void)snprintf(m->pk, sizeof(m->pk), "%s", c->product_key != NULL ? c->product_key : "");
+	(void)snprintf(m->dn, sizeof(m->dn), "%s", c->device_name != NULL ? c->device_name : "");
 	if (c->keep_alive_s < 30 || c->keep_alive_s > 1200)
 		return cw_fail(msg, CW_ECONF, "keepAlive: %u s is not between 30 and 1200; the platform refuses anything else",
 		               c->keep_alive_s);
@@ -113,7 +118,8 @@ static int create(struct cw_upstream *u, void **ret_connector, struct cw_msg *ms
 		return rc;
 	}
 	cw_retry_init(&m->retry, u->conf.retry_min_ms, u->conf.retry_max_ms,
-	              (uint32_t)cw_hash_stable(u->conf.device_name, strlen(u->conf.device_name)));
+	              (uint32_t)cw_hash_stable(u->conf.device_secret != NULL ? m->dn : u->conf.certificate,
+	                                       strlen(u->conf.device_secret != NULL ? m->dn : u->conf.certificate)));
 	cw_pace_window_init(&m->connects, m->connect_times, u->conf.login_rate > 0 ? MQTT_LOGINS_A_MINUTE : 0, 60000);
 	cw_map_init(&m->replies);
 	cw_list_init(&m->replies_age);
@@ -145,6 +151,7 @@ static void link_lost(struct mqtt *m, const char *why)
 
 	if (m->state == LINK_CLOSING)
 		return;
+	cw_timer_stop(timers(m), &m->identity_timer);
 	m->state = LINK_CLOSING;
 	m->retry_ms = cw_retry_down(&m->retry, cw_worker_now(m->u->w));
 	if (was_up) {
@@ -204,10 +211,39 @@ static void close_link(struct mqtt *m, int polite)
 		m->ops->close(m->client, polite);
 }
 
+static void link_ready(struct mqtt *m)
+{
+	m->state = LINK_UP;
+	cw_retry_up(&m->retry, cw_worker_now(m->u->w));
+	cw_count(upstream, connects);
+	cw_log(upstream_up, "logged in", CW_LS("upstream", m->u->conf.name), CW_LS("product", m->pk), CW_LS("device", m->dn));
+	cw_upstream_report(m->u, 1, "logged in");
+	mqtt_subscribe(m, 1, m->pk, m->dn);
+	mqtt_session_up(m);
+}
+
+static void on_no_identity(struct cw_timer *t)
+{
+	struct mqtt *m = cw_container_of(t, struct mqtt, identity_timer);
+
+	link_lost(m, "the platform did not say which device the certificate belongs to");
+	close_link(m, 0);
+}
+
+void mqtt_identity(struct mqtt *m, struct cw_bytes pk, struct cw_bytes dn)
+{
+	if (m->pk[0] != '\0' || m->state != LINK_CONNECTING || pk.len == 0 || dn.len == 0 || pk.len >= sizeof(m->pk) ||
+	    dn.len >= sizeof(m->dn))
+		return;
+	cw_timer_stop(timers(m), &m->identity_timer);
+	(void)snprintf(m->pk, sizeof(m->pk), "%.*s", (int)pk.len, (const char *)pk.ptr);
+	(void)snprintf(m->dn, sizeof(m->dn), "%.*s", (int)dn.len, (const char *)dn.ptr);
+	link_ready(m);
+}
+
 static void on_connected(void *ctx, int code, const char *text)
 {
 	struct mqtt *m = ctx;
-	const struct cw_upstream_conf *c = &m->u->conf;
 
 	if (code >= 0)
 		cw_pace_window_note(&m->connects, cw_worker_now(m->u->w)); /* it reached the platform: it counts there */
@@ -217,14 +253,10 @@ static void on_connected(void *ctx, int code, const char *text)
 		close_link(m, 0);
 		return;
 	}
-	m->state = LINK_UP;
-	cw_retry_up(&m->retry, cw_worker_now(m->u->w));
-	cw_count(upstream, connects);
-	cw_log(upstream_up, "logged in", CW_LS("upstream", c->name), CW_LS("product", c->product_key),
-	       CW_LS("device", c->device_name));
-	cw_upstream_report(m->u, 1, "logged in");
-	mqtt_subscribe(m, 1, c->product_key, c->device_name);
-	mqtt_session_up(m);
+	if (m->pk[0] == '\0')
+		cw_timer_set(timers(m), &m->identity_timer, IDENTITY_MS, on_no_identity);
+	else
+		link_ready(m);
 }
 
 static void on_down(void *ctx, const char *text)
@@ -255,18 +287,20 @@ static void connect_now(struct mqtt *m)
 {
 	const struct cw_upstream_conf *c = &m->u->conf;
 	struct cw_sign_connect sign;
-	char base[CW_BASE_CLIENT_ID_MAX + 1], text[160];
+	char base[sizeof(m->pk) + sizeof(m->dn) + 1], text[160];
 	struct cw_mqtt_conf conf = { .host = m->host, .port = m->port, .tls = m->tls, .verify = c->verify, .ca = c->ca,
 		                     .certificate = c->certificate, .key = c->key, .keep_alive_s = c->keep_alive_s,
 		                     .connect_timeout_s = CONNECT_TIMEOUT_S, .outstanding = c->in_flight + ROOM_AT_CLIENT };
-	int rc;
+	int rc = 0;
 
 	m->state = LINK_CONNECTING;
 	cw_log(upstream_connecting, "connecting", CW_LS("upstream", c->name), CW_LS("host", m->host), CW_LI("port", m->port));
-	(void)snprintf(base, sizeof(base), "%s.%s", c->product_key, c->device_name);
-	rc = cw_sign_connect(&sign, CW_SIGN_SHA256, base, c->product_key, c->device_name, c->device_secret, FIXED_TIMESTAMP,
-	                     m->tls, "ext=1");
+	(void)snprintf(base, sizeof(base), "%s.%s", m->pk, m->dn);
 	(void)snprintf(text, sizeof(text), "productKey or deviceName are too long");
+	if (m->pk[0] != '\0')
+		rc = cw_sign_connect(&sign, CW_SIGN_SHA256, base, m->pk, m->dn, c->device_secret, FIXED_TIMESTAMP, m->tls, "ext=1");
+	else
+		cw_sign_connect_unknown(&sign);
 	conf.client_id = sign.client_id;
 	conf.user = sign.user;
 	conf.password = sign.password;
@@ -297,6 +331,7 @@ static void stop(void *connector)
 		return;
 	m->stopping = 1;
 	cw_timer_stop(timers(m), &m->retry_timer);
+	cw_timer_stop(timers(m), &m->identity_timer);
 	if (polite) {
 		mqtt_session_goodbye(m);
 		mqtt_session_down(m, "the gateway stops");
@@ -479,6 +514,10 @@ static int send_parcel(void *connector, struct cw_updevice *d, struct cw_parcel 
 		return CW_EBUSY;
 	if (!cw_record_read(cw_bytes_of(p->bytes, p->len), &rec))
 		return CW_EPROTO;
+	if (!rec.has_time && p->arrival_ms > 0) {
+		rec.has_time = 1;
+		rec.time_ms = p->arrival_ms;
+	}
 	s = new_send(m, d, p, &rec);
 	if (s == NULL)
 		return CW_ENOMEM;

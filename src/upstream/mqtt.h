@@ -88,9 +88,10 @@ struct mqtt {
 	int started, stopping, stalled;
 	char host[256];
 	int port, tls;
+	char pk[32], dn[64]; /* the bridge's names; empty until the platform told them to a client that has only a certificate */
 	struct cw_retry retry;
 	uint64_t retry_ms; /* the delay chosen when the link went down */
-	struct cw_timer retry_timer, stall_timer;
+	struct cw_timer retry_timer, stall_timer, identity_timer;
 	struct cw_pace_window connects;
 	uint64_t connect_times[MQTT_LOGINS_A_MINUTE];
 	uint32_t last_id;
@@ -119,6 +120,8 @@ static inline struct mqtt_device *mqtt_device_of(struct cw_updevice *d)
 uint32_t mqtt_next_id(struct mqtt *m);
 /* A message of the gateway's own: QoS 0, fire and forget. Frees `text`. 0 or an error. */
 int mqtt_say(struct mqtt *m, const char *topic, char *text, size_t len);
+/* The platform told the bridge its names. */
+void mqtt_identity(struct mqtt *m, struct cw_bytes pk, struct cw_bytes dn);
 void mqtt_subscribe(struct mqtt *m, int gateway, const char *pk, const char *dn);
 /* The reply with this id came. 1 when it belonged to a post. */
 int mqtt_post_replied(struct mqtt *m, const struct cw_alink_reply *r);

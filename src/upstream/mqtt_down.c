@@ -21,7 +21,7 @@ static void odd(struct mqtt *m, const char *why, struct cw_bytes topic)
 
 static int is_ours(struct mqtt *m, const struct cw_topic *t)
 {
-	return cw_topic_is(t->pk, m->u->conf.product_key) && cw_topic_is(t->dn, m->u->conf.device_name);
+	return cw_topic_is(t->pk, m->pk) && cw_topic_is(t->dn, m->dn);
 }
 
 static int ends_with(struct cw_bytes text, const char *tail)
@@ -198,11 +198,29 @@ static int take_envelope(struct mqtt *m, const struct cw_topic *t, struct cw_byt
 	return 1;
 }
 
+/* Pushed to a client that logged in with nothing but a certificate. */
+static void take_identity(struct mqtt *m, struct cw_bytes topic, struct cw_bytes payload)
+{
+	struct cw_alink_reply r;
+
+	if (cw_alink_reply(payload, &r) < 0) {
+		odd(m, "malformed", topic);
+		return;
+	}
+	mqtt_identity(m, cw_map_text(cw_bytes_of(r.item, r.item_len), "productKey"),
+	              cw_map_text(cw_bytes_of(r.item, r.item_len), "deviceName"));
+	cw_alink_reply_drop(&r);
+}
+
 void mqtt_message(struct mqtt *m, struct cw_bytes topic, struct cw_bytes payload)
 {
 	struct cw_topic t;
 
 	cw_count(upstream, downlinks);
+	if (cw_topic_is(topic, "/ext/auth/identity/response")) {
+		take_identity(m, topic, payload);
+		return;
+	}
 	cw_topic_parse(topic, &t);
 	if (take_envelope(m, &t, topic, payload))
 		return;

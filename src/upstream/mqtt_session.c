@@ -204,6 +204,7 @@ static void first_seen(struct mqtt *m, struct cw_updevice *d)
 	struct mqtt_device *md = mqtt_device_of(d);
 	const struct cw_upstream_conf *c = &m->u->conf;
 
+	md->is_bridge = strcmp(d->product_key, m->pk) == 0 && strcmp(d->device_name, m->dn) == 0;
 	if (md->d != NULL)
 		return;
 	md->d = d;
@@ -212,7 +213,6 @@ static void first_seen(struct mqtt *m, struct cw_updevice *d)
 	cw_retry_init(&md->retry, (uint64_t)c->retry_min_ms * PAUSE_MIN_TIMES, (uint64_t)c->retry_max_ms * PAUSE_MAX_TIMES,
 	              (uint32_t)cw_hash_stable(d->key, strlen(d->key)));
 	cw_pace_window_init(&md->logins, md->login_times, c->login_rate > 0 ? MQTT_LOGINS_A_MINUTE : 0, 60000);
-	md->is_bridge = strcmp(d->product_key, c->product_key) == 0 && strcmp(d->device_name, c->device_name) == 0;
 }
 
 /* ---- asking ---------------------------------------------------------------------- */
@@ -276,7 +276,6 @@ static void all_later(struct mqtt *m, struct mqtt_request *q)
 
 static void say_request(struct mqtt *m, struct mqtt_request *q)
 {
-	const struct cw_upstream_conf *c = &m->u->conf;
 	struct cw_alink_sub subs[CW_ALINK_TOPO_BATCH];
 	size_t n = list_subs(q, subs), len;
 	char topic[CW_TOPIC_MAX], *text = NULL;
@@ -284,9 +283,9 @@ static void say_request(struct mqtt *m, struct mqtt_request *q)
 	int rc;
 
 	if (q->what == ASK_TOPO)
-		rc = cw_topic_sys(topic, c->product_key, c->device_name, "thing/topo/add");
+		rc = cw_topic_sys(topic, m->pk, m->dn, "thing/topo/add");
 	else
-		rc = cw_topic_session(topic, c->product_key, c->device_name,
+		rc = cw_topic_session(topic, m->pk, m->dn,
 		                      q->what == ASK_LOGOUT ? "logout" : n > 1 ? "batch_login" : "login");
 	if (rc == 0 && q->what == ASK_TOPO)
 		rc = cw_alink_topo_add(q->id, subs, n, utc_ms, &text, &len);
@@ -580,7 +579,7 @@ static void send_logout(struct mqtt *m, struct cw_updevice *d)
 	char topic[CW_TOPIC_MAX], *text;
 	size_t len;
 
-	if (cw_topic_session(topic, m->u->conf.product_key, m->u->conf.device_name, "logout") == 0 &&
+	if (cw_topic_session(topic, m->pk, m->dn, "logout") == 0 &&
 	    cw_alink_logout(mqtt_next_id(m), &sub, &text, &len) == 0)
 		(void)mqtt_say(m, topic, text, len);
 }

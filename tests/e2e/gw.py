@@ -36,7 +36,7 @@ def cloud_conf(devices=3, **limits):
 
 
 def secret(i):
-    return "0123456789abcdef0123456789abcd01" if i=="gw" else f"0123456789abcdef0123456789abcd1{i+1}"
+    return f"s{i}".ljust(32, "0")
 
 
 def phone(i):

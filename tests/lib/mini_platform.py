@@ -58,6 +58,7 @@ def sign(secret, content):
 class Client:
     def __init__(self, platform, sock):
         self.p, self.sock, self.buf = platform, sock, b""
+        self.certified = isinstance(sock, ssl.SSLSocket) and bool(sock.getpeercert())
         self.online, self.filters, self.sent = set(), set(), {}
 
     def write(self, data):
@@ -111,13 +112,18 @@ class Client:
             fields.append(body[at + 2:at + 2 + n].decode())
             at += 2 + n
         client_id, user, password = (fields + ["", "", ""])[:3]
+        if client_id == "causeway|securemode=2|" and user == "&" and self.certified:
+            say(ev="connect", id=client_id, code=0)
+            self.write(packet(0x20, bytes([0, 0])))
+            self.publish("/ext/auth/identity/response", json.dumps({"productKey": BRIDGE[0], "deviceName": BRIDGE[1]}))
+            return
         base, pairs = client_id.split("|", 1)
         pairs = dict(x.split("=", 1) for x in pairs.rstrip("|").split(",") if x)
         content = "clientId%sdeviceName%sproductKey%s" % (base, BRIDGE[1], BRIDGE[0])
         if "timestamp" in pairs:
             content += "timestamp" + pairs["timestamp"]
         good = (user == "%s&%s" % (BRIDGE[1], BRIDGE[0]) and pairs.get("signmethod") == "hmacsha256"
-                and password.lower() == sign(BRIDGE[2], content) and pairs.get("securemode") == ("2" if self.p.tls else "3"))
+                and (password.lower() == sign(BRIDGE[2], content) or (self.certified and password == "")) and pairs.get("securemode") == ("2" if self.p.tls else "3"))
         keep_alive = struct.unpack(">H", body[8:10])[0]
         code, self.p.connack = self.p.connack, 0
         if code == 0 and not good:

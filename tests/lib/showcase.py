@@ -209,7 +209,7 @@ upstreams {{ cloud {{ endpoint = "tcp://{mqtt}" }} }}
      {self.rel('bin/causeway')} status --control unix:{self.dir}/control.sock
      {self.rel('bin/causeway')} trace {TERMINALS[1]} --control unix:{self.dir}/control.sock
      {self.rel('bin/causeway')} config check {self.rel('run/application.conf')}
-     echo 7e000200000139123456010001fd7e | {self.rel('bin/causeway')} decode jt808 -
+     echo 7e0002000001391234560100014a7e | {self.rel('bin/causeway')} decode jt808 -
      {self.rel('bin/causeway')} simulate jt808 --connect {self.trucks} --devices 1 --rate 1 --first {TERMINALS[1]}
 """, flush=True)
         self.quiet = False

@@ -244,6 +244,26 @@ static void a_device_is_added_logged_in_and_its_reading_confirmed(void **state)
 	assert_int_equal(peer_count(&t.peer, "violation", ""), 0);
 }
 
+static void a_record_without_time_carries_its_arrival(void **state)
+{
+	uint8_t buf[100];
+	struct cw_writer w = cw_writer_of(buf, sizeof(buf));
+	struct cw_parcel *p;
+	struct device *d;
+
+	start();
+	d = add_online(1);
+	cw_record_begin(&w, CW_KIND_PROPERTIES);
+	cw_record_body(&w);
+	cw_field_int(&w, "n", 1);
+	cw_put_end(&w);
+	p = parcel(d, &w);
+	p->arrival_ms = 1700000000999;
+	p->want_answer = 0;
+	submit(p);
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"publish\"", "{\\\"value\\\":1,\\\"time\\\":1700000000999}"));
+}
+
 static void a_property_set_becomes_a_command_and_its_answer_goes_up(void **state)
 {
 	struct cw_record rec;
@@ -870,11 +890,29 @@ static void our_own_certificate_is_shown_when_asked_for(void **state)
 	WAIT(t.up);
 }
 
+static void with_only_a_certificate_the_platform_tells_the_names(void **state)
+{
+	reopen("ssl://localhost", other);
+	conf.ca = certificate;
+	conf.verify = 1;
+	conf.certificate = other;
+	conf.key = other_key;
+	conf.product_key = conf.device_name = conf.device_secret = NULL;
+	start();
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"connect\"", "causeway|securemode=2|"));
+	WAIT(t.up);
+	add_online(1);
+	peer_do(&t.peer, "{\"do\":\"drop\"}");
+	assert_non_null(strstr(peer_expect(&t.peer, "\"ev\":\"connect\"", "a1Gateway01.gw-1|"), "\"code\":0"));
+	WAIT(t.ups == 2 && t.devices[1].state == CW_UPDEVICE_ONLINE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		TEST(a_device_is_added_logged_in_and_its_reading_confirmed),
+		TEST(a_record_without_time_carries_its_arrival),
 		TEST(a_property_set_becomes_a_command_and_its_answer_goes_up),
 		TEST(forty_devices_come_online_in_batches),
 		TEST(one_bad_secret_costs_the_others_nothing),
@@ -907,6 +945,7 @@ int main(void)
 		TEST_TLS(a_name_that_is_not_in_the_certificate_is_refused),
 		TEST_TLS(without_verify_any_certificate_will_do),
 		TEST_TLS(our_own_certificate_is_shown_when_asked_for),
+		TEST_TLS(with_only_a_certificate_the_platform_tells_the_names),
 	};
 
 	cw_log_setup(getenv("CW_TEST_LOG") != NULL ? CW_LOG_DEBUG : CW_LOG_ERROR, 0, 2);

@@ -1,0 +1,13 @@
+#!/usr/bin/env python3
+"""Write the frames of tests/vectors/jt808.json as seeds for fuzz_jt808: seed_jt808.py DIRECTORY"""
+import json
+import os
+import sys
+
+here = os.path.dirname(os.path.abspath(__file__))
+out = sys.argv[1]
+os.makedirs(out, exist_ok=True)
+for v in json.load(open(os.path.join(here, "..", "vectors", "jt808.json"), encoding="utf-8")):
+    for mode in (0, 1, 2):
+        with open(os.path.join(out, "%s-%d" % (v["name"], mode)), "wb") as f:
+            f.write(bytes([mode]) + bytes.fromhex(v["hex"]))
