@@ -19,7 +19,8 @@ const struct cw_conf_field jt_conf_fields[] = {
 	  "Refuse frames and bodies that are not by the book; else take what can be understood.", NULL },
 	{ "timezone", CW_FIELD_STRING, ANY, "Asia/Shanghai", NULL, NULL, NULL,
 	  "Zone of the terminals' clocks: Asia/Shanghai, UTC, or an offset as in +08:00.", NULL },
-	{ "edition", CW_FIELD_ENUM, ANY, "2013", NULL, NULL, "2011|2013", "Edition of terminals with the short header that never registered.", NULL },
+	{ "edition", CW_FIELD_ENUM, ANY, "auto", NULL, NULL, "auto|2011|2013",
+	  "Edition of terminals with the short header; auto: as their registration looks, 2013 until then.", NULL },
 	{ "identifyBy", CW_FIELD_ENUM, ANY, "auth", NULL, NULL, "auth|any",
 	  "auth: a terminal must authenticate first; any: the number of whatever message comes first is its identity.", NULL },
 	{ "authPolicy", CW_FIELD_ENUM, ANY, "issued", NULL, NULL, "issued|any|secret",
@@ -113,7 +114,7 @@ static uint8_t digit(struct cw_bytes s, const char *key, uint8_t absent)
 static void load_numbers(struct jt_conf *c, struct cw_bytes s)
 {
 	c->auth_close_ms = number(s, "authCloseDelay", 2000);
-	c->unknown_close_ms = number(s, "unknownCloseDelay", 5000);
+	c->unknown_close_ms = number(s, "unknownCloseDelay", 0);
 	c->wait_ms = number(s, "retryWait", 10000);
 	c->wait_max_ms = number(s, "retryWaitMax", 60000);
 	c->retries = number(s, "retries", 3);
@@ -152,6 +153,7 @@ static void load_switches(struct jt_conf *c, struct cw_bytes s)
 {
 	c->strict = flag(s, "strict");
 	c->edition_default = is(s, "edition", "2011") ? JT_2011 : JT_2013;
+	c->edition_fixed = (uint8_t)(is(s, "edition", "2011") || is(s, "edition", "2013"));
 	c->identify_by_any = (uint8_t)is(s, "identifyBy", "any");
 	c->auth = is(s, "authPolicy", "any") ? 1 : is(s, "authPolicy", "secret") ? 2 : 0;
 	c->unknown_register = digit(s, "registerResult", 4);

@@ -164,7 +164,7 @@ void jt_location_members(struct jt_out *o, const struct jt_loc *l, int with_item
 	struct cw_writer *w = &o->w;
 
 	if (o->tm) {
-		jt_put_props(o, l, NULL, JT_2019);
+		jt_put_props(o, l, NULL, o->edition);
 		return;
 	}
 	cw_field_uint(w, "alarm", l->alarm);

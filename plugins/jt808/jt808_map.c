@@ -9,6 +9,7 @@
 #include "jt808.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static const char *const alarm_codes[32] = {
 	"emergency", "overspeed", "fatigue", "danger", "gnssFault", "gnssAntennaCut", "gnssAntennaShort", "powerLow",
@@ -175,6 +176,28 @@ static void put_ext(struct jt_out *o, struct cw_bytes items, const uint8_t *cons
 	cw_put_end(w);
 }
 
+static int all_items(struct cw_bytes items)
+{
+	struct cw_reader r = cw_reader_of(items);
+	struct jt_item it;
+
+	while (jt_item_next(&r, &it))
+		;
+	return cw_read_left(&r) == 0;
+}
+
+/* Twenty bytes that are no items: a fixed trailer of some vendors (Q12). Reading it as items would invent values. */
+static void put_trailer(struct cw_writer *w, struct cw_bytes items)
+{
+	cw_field_array(w, "ExtItems");
+	cw_put_map(w);
+	cw_field_text(w, "id", "rest");
+	cw_put_text(w, "data");
+	jt_put_hex(w, items);
+	cw_put_end(w);
+	cw_put_end(w);
+}
+
 static void put_items(struct jt_out *o, struct cw_bytes items)
 {
 	const uint8_t *k[K_COUNT] = { NULL };
@@ -182,6 +205,10 @@ static void put_items(struct jt_out *o, struct cw_bytes items)
 	struct jt_item it;
 	int ext = 0, n;
 
+	if (items.len == 20 && !all_items(items)) {
+		put_trailer(&o->w, items);
+		return;
+	}
 	/* An id may come again: the last one is the property, the earlier ones stay visible raw. */
 	while (jt_item_next(&r, &it)) {
 		n = known_of(&it, o->conf);
@@ -407,6 +434,8 @@ static void item_events(struct pub *p, struct cw_bytes items)
 	struct cw_reader r = cw_reader_of(items);
 	struct jt_item it;
 
+	if (items.len == 20 && !all_items(items))
+		return;
 	while (jt_item_next(&r, &it))
 		if (is_event_item(&it))
 			item_event(p, &it);
@@ -626,7 +655,6 @@ static void put_param_props(struct cw_writer *w, struct cw_bytes items)
 {
 	struct cw_reader r = cw_reader_of(items);
 	struct cw_item list = cw_read_item(&r);
-	int any = 0;
 
 	while (cw_item_more(&r, &list)) {
 		struct cw_bytes item = cw_read_whole_item(&r), id = cw_map_text(item, "id"), v = cw_map_get(item, "value");
@@ -647,9 +675,7 @@ static void put_param_props(struct cw_writer *w, struct cw_bytes items)
 			put_hex_word(w, (uint32_t)cw_map_int(item, "value", 0), 8);
 		else
 			cw_write_bytes(w, v);
-		any++;
 	}
-	(void)any;
 }
 
 /* Named parameters of a 0x0104 that came, or of a 0x8103 that was accepted. */
@@ -677,7 +703,7 @@ static const struct { uint16_t id; const char *name; } events[] = {
 	{ 0x0108, "UpgradeResult" }, { 0x0301, "EventReported" }, { 0x0302, "QuestionAnswered" }, { 0x0303, "InfoSubscription" },
 	{ 0x0500, "ControlResult" }, { 0x0608, "AreaData" }, { 0x0700, "RecorderData" }, { 0x0701, "Waybill" }, { 0x0702, "DriverIdentity" },
 	{ 0x0705, "CanData" }, { 0x0800, "MediaEvent" }, { 0x0801, "MediaUploaded" }, { 0x0802, "MediaFound" }, { 0x0805, "ShotResult" },
-	{ 0x0900, "TransparentUp" }, { 0x0901, "CompressedUp" }, { 0x0a00, "TerminalKey" },
+	{ 0x0900, "TransparentUp" }, { 0x0a00, "TerminalKey" },
 };
 
 static int publish_event_of(struct pub *p, const char *name)
@@ -691,6 +717,55 @@ static int publish_event_of(struct pub *p, const char *name)
 		return rc;
 	if (o.flaws != 0 && o.conf->strict)
 		return CW_EPROTO;
+	finish(p, &o);
+	return 0;
+}
+
+/* Unpacked when that is wanted and possible: readable content as text, else hex; large content as an attachment. */
+#define INLINE_MAX (JT_SCRATCH / 8)
+
+static void put_content(struct pub *p, struct jt_out *o, struct cw_bytes b)
+{
+	uint64_t attachment;
+	char name[64] = "";
+
+	if (b.len <= INLINE_MAX && jt_printable(b)) {
+		o_text(o, NULL, "text", b);
+	} else if (b.len <= INLINE_MAX) {
+		o_hex(o, NULL, "dataHex", b);
+	} else if (p->d->host->attach_open(p->d->hx, p->ev->conn, p->c->device, ".bin", &attachment) == 0) {
+		int ok = p->d->host->attach_write(p->d->hx, p->ev->conn, attachment, b) == 0;
+
+		if (p->d->host->attach_close(p->d->hx, p->ev->conn, attachment, ok, name) == 0 && ok)
+			cw_field_text(&o->w, "file", name);
+	}
+}
+
+static int publish_compressed(struct pub *p)
+{
+	uint32_t most = jt_conf_of(p->d, p->ev)->inflate_max;
+	struct cw_reader r = cw_reader_of(p->m->body);
+	uint32_t n = cw_read_u32be(&r);
+	struct cw_bytes packed = cw_read_rest(&r);
+	uint8_t *plain = NULL;
+	struct cw_writer w;
+	struct jt_out o;
+
+	if (r.short_read)
+		return CW_EPROTO;
+	if (n < packed.len)
+		packed.len = n;
+	/* The most that gzip can save is about a thousandth. */
+	if (most > 0 && packed.len < most)
+		plain = malloc(packed.len * 1040 + 64 < most ? packed.len * 1040 + 64 : most);
+	w = cw_writer_of(plain, packed.len * 1040 + 64 < most ? packed.len * 1040 + 64 : most);
+	begin(p, &o, CW_KIND_EVENT, "CompressedUp", CW_EVENT_INFO, 0);
+	cw_field_uint(&o.w, "size", n);
+	if (plain != NULL && jt_inflate(packed, &w))
+		put_content(p, &o, cw_written(&w));
+	else
+		o_hex(&o, NULL, "dataHex", packed);
+	free(plain);
 	finish(p, &o);
 	return 0;
 }
@@ -716,6 +791,7 @@ int jt_publish(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *
 	switch (m->vendor ? 0 : m->id) {
 	case 0x0200: rc = publish_location(&p, m->body); break;
 	case 0x0704: rc = publish_batch(&p, m->body); break;
+	case 0x0901: rc = publish_compressed(&p); break;
 	case 0x0201: rc = publish_inner_location(&p); break;
 	case 0x0104: {
 		jt_publish_params(d, ev, c, m, ticket, &p.emitted);

@@ -157,6 +157,7 @@ uint64_t jt_ticket_media(struct jt_conn *c, uint16_t serial, uint32_t media_id)
 static void on_settled(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c)
 {
 	int good = ev->code == CW_SETTLED_DONE || ev->code == CW_SETTLED_REFUSED;
+	int alarm = (ev->ticket & TICKET_ALARM) != 0;
 	uint16_t serial = (uint16_t)ev->ticket;
 	uint8_t media[6];
 	struct cw_writer w = cw_writer_of(media, sizeof(media));
@@ -171,7 +172,7 @@ static void on_settled(struct cw_decoder *d, const struct cw_event *ev, struct j
 		jt_send(d, ev, c, 0x8800, cw_written(&w));
 		return;
 	}
-	jt_reply(d, ev, c, serial, (uint16_t)(ev->ticket >> 16), !good ? 1 : ev->ticket & TICKET_ALARM ? jt_conf_of(d, ev)->alarm_result : 0);
+	jt_reply(d, ev, c, serial, (uint16_t)(ev->ticket >> 16), !good ? 1 : alarm && c->edition != JT_2011 ? jt_conf_of(d, ev)->alarm_result : 0);
 }
 
 /* ---- what is kept of a device ------------------------------------------------- */
@@ -208,7 +209,7 @@ static void keep_reg(struct jt_conn *c, int edition, struct cw_bytes body)
 	c->reg_len = (uint16_t)(body.len + 1);
 }
 
-static void load(struct jt_conn *c, struct cw_bytes saved)
+static void load(struct jt_conn *c, struct cw_bytes saved, int fixed_edition)
 {
 	struct cw_bytes code = cw_map_text(saved, "code"), reg = cw_map_text(saved, "reg");
 	int64_t edition = cw_map_int(saved, "edition", c->edition);
@@ -220,7 +221,7 @@ static void load(struct jt_conn *c, struct cw_bytes saved)
 	c->alarm = (uint32_t)cw_map_int(saved, "alarm", 0);
 	c->replay_alarm = c->alarm;
 	/* The header tells 2019; what was saved only tells 2011 from 2013. */
-	if (!c->wide && c->reg == NULL && (edition == JT_2011 || edition == JT_2013))
+	if (!c->wide && !fixed_edition && c->reg == NULL && (edition == JT_2011 || edition == JT_2013))
 		c->edition = (uint8_t)edition;
 	if (c->reg == NULL && reg.len > 1)
 		keep_reg(c, reg.ptr[0], cw_bytes_of(reg.ptr + 1, reg.len - 1));
@@ -282,7 +283,7 @@ static int ask(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *
 	size_t n = jt_identity(conf, m->number, m->number_len, id);
 	int rc;
 
-	if (n == 0 && conf->zero_number == 1) {
+	if (n == 0 && (conf->zero_number == 1 || ev->flags & CW_EVF_INSPECT)) {
 		id[n++] = '0';
 	} else if (n == 0 && conf->zero_number == 2 && m->id == 0x0102) {
 		code = code_of(m->body, m->edition);
@@ -370,7 +371,7 @@ static int on_register(struct cw_decoder *d, const struct cw_event *ev, struct j
 	int rc;
 
 	keep_reg(c, m->edition, m->body);
-	if (!m->wide)
+	if (!m->wide && !jt_conf_of(d, ev)->edition_fixed)
 		c->edition = m->edition;
 	if (c->attached) {
 		if (c->code_len == 0)
@@ -441,6 +442,8 @@ static void held_msg(const struct jt_conn *c, struct jt_msg *m)
 	m->body = cw_bytes_of(c->held, c->held_len);
 }
 
+static void inspect_records(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m);
+
 static void attached(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, int wait)
 {
 	struct jt_msg m;
@@ -448,7 +451,7 @@ static void attached(struct cw_decoder *d, const struct cw_event *ev, struct jt_
 	c->attached = 1;
 	c->device = ev->device;
 	c->state = JT_ONLINE;
-	load(c, ev->saved);
+	load(c, ev->saved, jt_conf_of(d, ev)->edition_fixed);
 	if (wait == JT_WAIT_AUTH) {
 		held_msg(c, &m);
 		jt_reply(d, ev, c, c->wait_serial, 0x0102, 0);
@@ -457,6 +460,11 @@ static void attached(struct cw_decoder *d, const struct cw_event *ev, struct jt_
 			drop_reg(c);
 			jt_save(d, ev, c);
 		}
+		drop_held(c);
+	} else if (wait == JT_WAIT_INSPECT) {
+		held_msg(c, &m);
+		inspect_records(d, ev, c, &m);
+		c->edition = jt_conf_of(d, ev)->edition_default;
 		drop_held(c);
 	} else if (wait == JT_WAIT_ANY && c->held != NULL) {
 		uint8_t *frame = c->held;
@@ -489,7 +497,7 @@ static void looked_up(struct cw_decoder *d, const struct cw_event *ev, struct jt
 		answer_register(d, ev, c, c->wait_serial, 0);
 		return;
 	}
-	load(c, ev->saved);
+	load(c, ev->saved, jt_conf_of(d, ev)->edition_fixed);
 	held_msg(c, &m);
 	if (!code_good(d, ev, c, code_of(m.body, m.edition))) {
 		refuse_auth(d, ev, c, "authentication code is wrong");
@@ -603,7 +611,7 @@ static void learn_header(struct jt_conn *c, const struct jt_msg *m)
 {
 	if (c->locked && (m->flaws & JT_FLAW_LENGTH))
 		return;
-	c->locked = 1;
+	c->locked = !(m->flaws & JT_FLAW_LENGTH);
 	c->wide = m->wide;
 	c->version = m->version;
 	c->bit14 = (m->attr >> 14) & 1 && !m->vendor;
@@ -630,42 +638,39 @@ static int same_number(struct cw_decoder *d, const struct cw_event *ev, const st
 	return 0;
 }
 
-static void show_fields(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes map, size_t at, size_t len)
+/* The records that this message would make, for the tool to show beside its fields. */
+static void inspect_records(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m)
 {
-	struct cw_reader r = cw_reader_of(map);
-	struct cw_item it = cw_read_item(&r);
-	char name[64];
+	int emitted;
 
-	while (cw_item_more(&r, &it)) {
-		struct cw_item key = cw_read_item(&r);
-		size_t n = key.s.len < sizeof(name) - 1 ? key.s.len : sizeof(name) - 1;
-
-		(void)cw_item_more(&r, &it);
-		memcpy(name, key.s.ptr, n);
-		name[n] = 0;
-		d->host->field(d->hx, ev->conn, CW_GROUP_FIELDS, name, cw_read_whole_item(&r), at, len);
+	if (m->body.len > JT_SCRATCH / 8 || (m->attr & 0x1c00u && !m->vendor))
+		return;
+	if (m->id == 0x0100) {
+		keep_reg(c, m->edition, m->body);
+		jt_publish_identity(d, ev, c, NULL);
+		drop_reg(c);
+	} else if (m->id == 0x0102) {
+		jt_publish_identity(d, ev, c, m);
+	} else if (m->id > 0x0005 && m->id < 0x8000 && jt_publish(d, ev, c, m, 0, &emitted) < 0) {
+		jt_publish_raw(d, ev, c, m, 0);
 	}
 }
 
-/* A body as one encoded map under the inspecting names. */
-static void put_body(struct jt_out *o, const struct jt_msg *m)
+/* The first message waits until the tool has accepted the identity, whatever it is. */
+static void inspect_publish(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m)
 {
-	size_t start = o->w.len;
-	int rc;
-
-	cw_put_map(&o->w);
-	rc = jt_decode_body(o, m);
-	if (rc == CW_ENOENT) {
-		cw_field_bool(&o->w, "unknown_message", 1);
-		o_hex(o, "body_hex", NULL, m->body);
-	} else if (rc < 0) {
-		o->w.len = start;
-		o->flaws |= JT_FLAW_BODY;
-		cw_put_map(&o->w);
-		o_hex(o, "body_hex", NULL, m->body);
-		cw_field_text(&o->w, "decode_error", "body is too short");
+	if (c->attached) {
+		c->edition = m->edition;
+		inspect_records(d, ev, c, m);
+		c->edition = jt_conf_of(d, ev)->edition_default; /* a file may hold frames of many terminals */
+		return;
 	}
-	cw_put_end(&o->w);
+	if (m->body.len > JT_BODY_MAX || hold(c, m->body) < 0)
+		return;
+	learn_header(c, m);
+	c->edition = m->edition;
+	if (ask(d, ev, c, m, JT_WAIT_INSPECT, 0) < 0)
+		drop_held(c);
 }
 
 static int inspect(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m)
@@ -673,23 +678,29 @@ static int inspect(struct cw_decoder *d, const struct cw_event *ev, struct jt_co
 	size_t at = (size_t)(m->body.ptr == NULL ? 0 : m->body.ptr - d->content);
 	struct jt_out o;
 	struct jt_msg all = *m;
+	int complete = m->total <= 1, good;
 
 	jt_out_init(&o, d, ev, 0, d->scratch, JT_SCRATCH / 2); /* the other half holds what parts made */
 	if (!(m->attr & 0x1c00u && !m->vendor) && m->total <= 1) {
-		put_body(&o, m);
+		jt_put_body(&o, m);
 	} else {
 		cw_put_map(&o.w);
 		o_hex(&o, "partial_or_encrypted_body_hex", NULL, m->body);
 		if (m->total > 1 && jt_acceptable(m, 0) && jt_part_inspect(d, ev, c, m, &all.body)) {
 			o_key(&o, "reassembled_decoded", NULL);
-			put_body(&o, &all);
+			jt_put_body(&o, &all);
+			complete = 1;
 		}
 		cw_put_end(&o.w);
 	}
 	jt_inspect_header(d, ev, m, o.flaws);
 	if (!o.w.overflow)
-		show_fields(d, ev, cw_written(&o.w), at, m->body.len);
-	return jt_acceptable(m, jt_conf_of(d, ev)->strict) && !(jt_conf_of(d, ev)->strict && o.flaws != 0) ? 0 : CW_EPROTO;
+		jt_show_fields(d, ev, cw_written(&o.w), at, m->body.len);
+	good = jt_acceptable(m, o.conf->strict) && !(o.conf->strict && o.flaws != 0);
+	all.total = all.index = 0;
+	if (good && complete)
+		inspect_publish(d, ev, c, &all);
+	return good ? 0 : CW_EPROTO;
 }
 
 /* Media of 2011 counts its packets inside the body. 1 and the part as the header of later editions would tell it. */
@@ -759,7 +770,7 @@ int jt_decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes f
 		return CW_EPROTO;
 	if (c->attached && !same_number(d, ev, c, &m))
 		return 0;
-	if (!c->attached || c->wide != m.wide || !c->locked)
+	if (!c->attached || !c->locked)
 		learn_header(c, &m);
 	return dispatch(d, ev, c, &m, frame);
 }
@@ -842,10 +853,8 @@ int jt_message(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *
 
 int jt_event(struct cw_decoder *d, const struct cw_event *ev)
 {
-	struct jt_conn *c = ev->kind == CW_EV_OPEN ? conn_of(d, ev) : *ev->conn_ctx;
+	struct jt_conn *c = ev->kind == CW_EV_OPEN ? conn_of(d, ev) : ev->conn_ctx == NULL ? NULL : *ev->conn_ctx;
 
-	if (ev->kind == CW_EV_BROADCAST)
-		return 0;
 	if (c == NULL)
 		return ev->kind == CW_EV_OPEN ? CW_ECLOSED : 0;
 	switch (ev->kind) {
@@ -859,6 +868,7 @@ int jt_event(struct cw_decoder *d, const struct cw_event *ev)
 			jt_command_timer(d, ev, c);
 		break;
 	case CW_EV_COMMAND_CANCELLED: jt_command_cancelled(d, ev, c); break;
+	case CW_EV_BROADCAST: jt_broadcast(d, ev, c); break;
 	case CW_EV_BLOCK: jt_command_block(d, ev, c); break;
 	case CW_EV_DETACHED: on_detached(d, ev, c); break;
 	case CW_EV_CLOSED: conn_free(d, ev, c); break;

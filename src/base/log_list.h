@@ -42,6 +42,7 @@
 	X(frame_noise, WARN, "frame.noise", 20, "More bytes than maxNoise belonged to no frame; the connection is closed.") \
 	X(frame_oversize, WARN, "frame.oversize", 20, "A frame larger than the protocol's limit; skipped, the session stays.") \
 	X(plugin_slow, WARN, "plugin.slow", 10, "A decoder used more than its time budget for one frame.")  \
+	X(plugin_stuck, ERROR, "plugin.stuck", 0, "A decoder did not return for decoderTimeout; the text names device and frame. The process aborts, for a plugin in it cannot be interrupted.") \
 	X(plugin_misbehaved, ERROR, "plugin.misbehaved", 10, "A decoder broke a rule of the ABI; the session is closed.")
 
 #define CW_LOGS_BRIDGE(X)                                                                                   \
@@ -70,10 +71,10 @@
 
 #define CW_LOGS_CLOUD(X)                                                                                    \
 	X(cloud_listening, INFO, "cloud.listening", 0, "The emulator listens here.")                        \
-	X(cloud_connect, INFO, "cloud.connect", 0, "A client's CONNECT was accepted.")                      \
-	X(cloud_refused, WARN, "cloud.refused", 0, "A client's CONNECT was refused; code is the CONNACK code, reason says why.") \
-	X(cloud_closed, INFO, "cloud.closed", 0, "A client's connection has ended.")                        \
-	X(cloud_device, INFO, "cloud.device", 0, "A device or sub-device came online or went offline.")     \
-	X(cloud_dropped, WARN, "cloud.dropped", 0, "A message was not taken; reason says which rule of the platform it breaks.")
+	X(cloud_connect, INFO, "cloud.connect", 500, "A client's CONNECT was accepted.")                      \
+	X(cloud_refused, WARN, "cloud.refused", 200, "A client's CONNECT was refused; code is the CONNACK code, reason says why.") \
+	X(cloud_closed, INFO, "cloud.closed", 500, "A client's connection has ended.")                        \
+	X(cloud_device, INFO, "cloud.device", 500, "A device or sub-device came online or went offline.")     \
+	X(cloud_dropped, WARN, "cloud.dropped", 100, "A message was not taken; reason says which rule of the platform it breaks.")
 
 #endif

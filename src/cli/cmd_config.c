@@ -11,7 +11,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -170,24 +172,53 @@ static int get_long(const struct cw_value *v, struct cw_msg *msg)
 	return rc;
 }
 
+/*
+ * The shortest digits that give the same double again, written as Java prints it
+ * (1.0, 1.5E10), so that output can be compared with tools around the Java library.
+ */
+static void put_double(double d)
+{
+	char digits[40], *e;
+	double again;
+	int exponent, n;
+
+	if (d != d || d - d != 0) {
+		puts(d != d ? "NaN" : d > 0 ? "Infinity" : "-Infinity");
+		return;
+	}
+	for (int precision = 0; precision <= 16; precision++) {
+		snprintf(digits, sizeof(digits), "%.*e", precision, d < 0 ? -d : d);
+		if (cw_text_to_double(digits, &again, NULL) == 0 && again == (d < 0 ? -d : d))
+			break;
+	}
+	e = strchr(digits, 'e');
+	exponent = atoi(e + 1);
+	n = (int)(e - digits) - (e - digits > 1); /* digits without the point */
+	if (n > 1)
+		memmove(digits + 1, digits + 2, (size_t)n - 1);
+	digits[n] = '\0';
+	if (signbit(d))
+		putchar('-');
+	if (d == 0)
+		puts("0.0");
+	else if (exponent < -3 || exponent > 6)
+		printf("%c.%sE%d\n", digits[0], n > 1 ? digits + 1 : "0", exponent);
+	else if (exponent < 0)
+		printf("0.%.*s%s\n", -exponent - 1, "00", digits);
+	else if (n <= exponent + 1)
+		printf("%s%.*s.0\n", digits, exponent + 1 - n, "000000");
+	else
+		printf("%.*s.%s\n", exponent + 1, digits, digits + exponent + 1);
+}
+
 static int get_double(const struct cw_value *v, struct cw_msg *msg)
 {
-	char text[64];
 	double d;
 	int rc = cw_value_to_double(v, &d, msg);
 
-	if (rc < 0)
-		return rc;
-	for (int digits = 15; digits <= 17; digits++) {
-		double again;
-
-		snprintf(text, sizeof(text), "%.*g", digits, d);
-		if (cw_text_to_double(text, &again, NULL) == 0 && again == d)
-			break;
-	}
-	/* A whole number still shows that it is a double. */
-	printf("%s%s\n", text, strpbrk(text, ".enNI") == NULL ? ".0" : "");
-	return 0;
+	if (rc == 0)
+		put_double(d);
+	return rc;
 }
 
 static int get_bytes(const struct cw_value *v, struct cw_msg *msg)
@@ -296,8 +327,11 @@ static int cmd_get(int argc, char **argv)
 	rc = parse(file, &tree, &msg);
 	if (rc == 0)
 		rc = cw_value_find(cw_conf_root(tree), path, &v, &msg);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = types[type].get(v, &msg);
+		if (rc < 0)
+			cw_msg_wrap(&msg, "%s", path);
+	}
 	cw_conf_tree_unref(tree);
 	return rc < 0 ? complain(&msg) : 0;
 }

@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 
+__attribute__((format(printf, 4, 0)))
 static void complain(struct cw_conf_report *report, const struct cw_value *where, bool warning, const char *fmt, va_list ap)
 {
 	struct cw_origin at = { NULL, 0, 0 };

@@ -194,16 +194,18 @@ static struct cw_value *join_texts(struct conf_build *b, struct cw_value **piece
 	return v;
 }
 
-static struct cw_value *join_mixed(struct conf_build *b, const struct cw_value *left, const struct cw_value *right)
+static struct cw_value *join_mixed(struct conf_build *b, const struct cw_value *left, const struct cw_value *right,
+                                   const struct cw_value *where)
 {
-	conf_fail(b, CW_ECONF, left->source, left->line, left->column,
+	conf_fail(b, CW_ECONF, where->source, where->line, where->column,
 	          "%s and %s stand side by side; only lists join lists, objects join objects, and plain values plain values",
 	          cw_value_type_name((enum cw_value_type)left->type), cw_value_type_name((enum cw_value_type)right->type));
 	return NULL;
 }
 
 /* Join right to left where that can be done now: *ret_joined, or NULL when both must stay as they are. */
-static int join_two(struct conf_build *b, struct cw_value *left, struct cw_value *right, struct cw_value **ret_joined)
+static int join_two(struct conf_build *b, struct cw_value *left, struct cw_value *right, const struct cw_value *where,
+                    struct cw_value **ret_joined)
 {
 	struct cw_value *list;
 
@@ -227,7 +229,7 @@ static int join_two(struct conf_build *b, struct cw_value *left, struct cw_value
 	else if (conf_is_unmergeable(left) || conf_is_unmergeable(right))
 		return 0;
 	else
-		*ret_joined = join_mixed(b, left, right);
+		*ret_joined = join_mixed(b, left, right, where);
 	return *ret_joined == NULL ? b->rc : 0;
 }
 
@@ -240,7 +242,7 @@ static size_t run_of(struct cw_value **pieces, size_t count, unsigned from, unsi
 	return run;
 }
 
-int conf_join(struct conf_build *b, struct cw_value **pieces, size_t *count)
+static int join_all(struct conf_build *b, struct cw_value **pieces, size_t *count, const struct cw_value *where)
 {
 	struct cw_value *piece, *joined;
 	size_t kept = 0, run;
@@ -257,7 +259,7 @@ int conf_join(struct conf_build *b, struct cw_value **pieces, size_t *count)
 		if (piece == NULL)
 			return b->rc;
 		joined = NULL;
-		if (kept > 0 && join_two(b, pieces[kept - 1], piece, &joined) < 0)
+		if (kept > 0 && join_two(b, pieces[kept - 1], piece, where, &joined) < 0)
 			return b->rc;
 		if (joined != NULL)
 			pieces[kept - 1] = joined;
@@ -268,9 +270,9 @@ int conf_join(struct conf_build *b, struct cw_value **pieces, size_t *count)
 	return 0;
 }
 
-struct cw_value *conf_concat(struct conf_build *b, struct cw_value **pieces, size_t count)
+struct cw_value *conf_concat(struct conf_build *b, struct cw_value **pieces, size_t count, const struct cw_value *where)
 {
-	if (count >= 2 && conf_join(b, pieces, &count) < 0)
+	if (count >= 2 && join_all(b, pieces, &count, where == NULL ? pieces[0] : where) < 0)
 		return NULL;
 	if (count == 0)
 		return NULL;

@@ -14,10 +14,8 @@
 struct cw_value *conf_merge(struct conf_build *b, struct cw_value *newer, struct cw_value *older);
 /* Give a key a value in an object, merging with what is there. */
 int conf_put(struct conf_build *b, struct cw_value *object, const struct conf_key *key, struct cw_value *value);
-/* Join values in place; *count becomes the number left. */
-int conf_join(struct conf_build *b, struct cw_value **pieces, size_t *count);
-/* Join; NULL with b->rc 0 when there is nothing. */
-struct cw_value *conf_concat(struct conf_build *b, struct cw_value **pieces, size_t count);
+/* Join values, in place. NULL with b->rc 0 when there is nothing. `where` is for messages; NULL: the first piece. */
+struct cw_value *conf_concat(struct conf_build *b, struct cw_value **pieces, size_t count, const struct cw_value *where);
 /* Does the value hide whatever older values its key had? */
 bool conf_is_final(const struct cw_value *v);
 /* An object with numeric keys as a list; NULL with b->rc 0 when it has none. */

@@ -231,7 +231,7 @@ static struct cw_value *read_values(struct reader *r, const struct conf_place *p
 	if (!r->json || v == NULL)
 		put_back(r, &t);
 	count = r->b->piece_count - from;
-	v = count == 0 ? NULL : conf_concat(r->b, r->b->pieces + from, count);
+	v = count == 0 ? NULL : conf_concat(r->b, r->b->pieces + from, count, NULL);
 	r->b->piece_count = from;
 	return v;
 }
@@ -338,7 +338,7 @@ static struct cw_value *append_to_list(struct reader *r, const struct conf_place
 	pieces[1] = conf_items(r->b, CW_VALUE_LIST, v, &v, 1);
 	if (pieces[0] == NULL || pieces[1] == NULL)
 		return NULL;
-	return conf_concat(r->b, pieces, 2);
+	return conf_concat(r->b, pieces, 2, NULL);
 }
 
 /* What follows a key: separator and value. */

@@ -9,6 +9,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 
+#define PIECES_FIRST 64u
 #define TEXT_BLOCK 16384u
 #define INDEX_FROM 12u /* members from which an object gets a hash table */
 
@@ -52,8 +53,15 @@ int conf_build_init(struct conf_build *b, const struct cw_conf_options *opt, str
 	b->opt = opt == NULL ? &usual : opt;
 	b->msg = msg;
 	b->tree = cw_zalloc(sizeof(*b->tree));
-	if (b->tree == NULL)
+	b->pieces = cw_calloc(PIECES_FIRST, sizeof(*b->pieces));
+	if (b->tree == NULL || b->pieces == NULL) {
+		cw_free(b->tree);
+		cw_free(b->pieces);
+		b->tree = NULL;
+		b->pieces = NULL;
 		return conf_no_memory(b);
+	}
+	b->piece_room = PIECES_FIRST;
 	cw_arena_init(&b->tree->arena, b->opt->memory_limit);
 	atomic_init(&b->tree->refs, 1);
 	return 0;
@@ -147,7 +155,7 @@ const struct conf_key *conf_key(struct conf_build *b, const char *text, size_t l
 		return NULL;
 	for (s = hash & (b->key_room - 1); b->keys[s] != NULL; s = (s + 1) & (b->key_room - 1)) {
 		k = b->keys[s];
-		if (k->hash == hash && k->len == len && memcmp(k->text, text, len) == 0)
+		if (k->hash == hash && k->len == len && (len == 0 || memcmp(k->text, text, len) == 0))
 			return k;
 	}
 	k = alloc_bytes(b, sizeof(*k) + len + 1, _Alignof(struct conf_key));
@@ -353,7 +361,7 @@ int conf_piece_push(struct conf_build *b, struct cw_value *v)
 	size_t room;
 
 	if (b->piece_count == b->piece_room) {
-		room = b->piece_room == 0 ? 64 : b->piece_room * 2;
+		room = b->piece_room * 2;
 		pieces = cw_realloc(b->pieces, room * sizeof(*pieces));
 		if (pieces == NULL)
 			return conf_no_memory(b);

@@ -243,6 +243,7 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct cw_config, workers, INT, "workers", "0", "0", "64", "Data workers (threads); 0: one for each CPU allowed to the process."),
 	CW_CONF(struct cw_config, control, STRING, "control", "unix:/run/causeway/control.sock", NULL, NULL, "Socket for operators: unix:PATH. Empty: none."),
 	CW_CONF(struct cw_config, stop_timeout_ms, DURATION, "stopTimeout", "10s", "0s", "10m", "How long a stop waits for queued records to be delivered."),
+	CW_CONF(struct cw_config, decoder_timeout_ms, DURATION, "decoderTimeout", "10s", "0s", "10m", "A decoder that does not return for this long ends the process, with its frame in the log; 0s: never."),
 	CW_CONF_TABLES(struct cw_config, listeners, LIST, "listeners", &listener_table, "Where devices connect."),
 	CW_CONF_TABLES(struct cw_config, upstreams, MAP, "upstreams", &upstream_table, "Ways to the platform, by name."),
 	CW_CONF_TABLES(struct cw_config, routes, LIST, "routes", &route_table, "Which product takes which upstream; first match. None: the first upstream."),

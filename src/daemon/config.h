@@ -66,7 +66,7 @@ struct cw_config {
 	/* ours */
 	const char *ca, *state_dir, *plugin_dir, *control;
 	uint32_t workers;
-	int64_t stop_timeout_ms;
+	int64_t stop_timeout_ms, decoder_timeout_ms;
 	struct cw_conf_list listeners, upstreams, routes, products;
 	const struct cw_value *protocols;
 	struct {

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
+#include "daemon/watchdog.h"
 
 /* ---- stop --------------------------------------------------------------------------- */
 
@@ -92,6 +93,8 @@ void cw_daemon_finish(struct cw_daemon *d)
 		d->finish_waits = 1;
 		return;
 	}
+	cw_watchdog_stop(d->watchdog);
+	d->watchdog = NULL;
 	cw_bridge_free(d->bridge);
 	d->bridge = NULL;
 	stop_workers(d);
@@ -433,6 +436,8 @@ static int start(struct cw_daemon *d, struct cw_msg *msg)
 		rc = cw_daemon_apply_listeners(d, msg);
 	if (rc == 0)
 		rc = cw_bridge_start(d->bridge);
+	if (rc == 0)
+		rc = cw_watchdog_start(d->gateway, (uint64_t)d->config->decoder_timeout_ms, &d->watchdog);
 	if (rc == 0)
 		rc = open_admin(d, msg);
 	return rc < 0 ? rc : write_ready_file(d, msg);

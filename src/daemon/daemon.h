@@ -18,6 +18,7 @@
 #define CW_PROTOCOLS_MOST 32
 
 struct cw_admin;
+struct cw_watchdog;
 
 struct cw_daemon {
 	const char *config_file;
@@ -36,6 +37,7 @@ struct cw_daemon {
 	struct cw_bridge *bridge;
 	struct cw_gateway *gateway;
 	struct cw_admin *admin;
+	struct cw_watchdog *watchdog;
 	uv_signal_t on_hup, on_term, on_int;
 	int64_t started_ms;
 	int signals_open, stopping, reloading;

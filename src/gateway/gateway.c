@@ -310,6 +310,22 @@ uint64_t cw_gateway_plugin_counter(const struct cw_gateway *g, size_t protocol, 
 	return sum;
 }
 
+int cw_gateway_stuck(struct cw_gateway *g, uint64_t limit_ms, char *out, size_t size)
+{
+	unsigned w;
+	size_t p;
+
+	for (w = 0; w < g->conf.worker_count; w++) {
+		for (p = 0; p < g->conf.protocol_count; p++) {
+			if (cw_runner_stuck_ms(g->workers[w].runners[p]) < limit_ms)
+				continue;
+			cw_runner_describe(g->workers[w].runners[p], out, size);
+			return 1;
+		}
+	}
+	return 0;
+}
+
 /* ---- stopping ----------------------------------------------------------------------------- */
 
 void cw_gateway_stop_accepting(struct cw_gateway *g)

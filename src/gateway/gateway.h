@@ -76,6 +76,11 @@ size_t cw_gateway_listener_count(const struct cw_gateway *g);
 const struct cw_listener *cw_gateway_listener(const struct cw_gateway *g, size_t i, const char **ret_protocol);
 /* Counter number `counter` of protocol number `protocol` (as in the configuration's order), summed over the workers. */
 uint64_t cw_gateway_plugin_counter(const struct cw_gateway *g, size_t protocol, size_t counter);
+/*
+ * From any thread: 1 when a decoder has not come back for `limit_ms`, with who and which frame in out[size]. The
+ * worker is lost then: a plugin in this process cannot be interrupted.
+ */
+int cw_gateway_stuck(struct cw_gateway *g, uint64_t limit_ms, char *out, size_t size);
 /* No new connections; those that are there go on. */
 void cw_gateway_stop_accepting(struct cw_gateway *g);
 /* Read and decode nothing more; what was taken still goes up and is answered. Takes effect with the workers' next mails. */

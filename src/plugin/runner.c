@@ -10,6 +10,7 @@
  */
 #include "plugin/runner.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -151,6 +152,27 @@ void cw_runner_settings_free(struct cw_runner *r, void *conf)
 		r->desc->decoder->settings_free(r->decoder, conf);
 }
 
+uint64_t cw_runner_stuck_ms(const struct cw_runner *r)
+{
+	uint64_t entered = atomic_load_explicit(&((struct cw_runner *)(uintptr_t)r)->entered_ms, memory_order_acquire);
+	uint64_t now = cw_clock_ms();
+
+	return entered == 0 || now < entered ? 0 : now - entered;
+}
+
+void cw_runner_describe(struct cw_runner *r, char *out, size_t size)
+{
+	struct cw_conn *c = atomic_load_explicit(&r->at_conn, memory_order_relaxed);
+	const uint8_t *frame = atomic_load_explicit(&r->at_frame, memory_order_relaxed);
+	size_t len = atomic_load_explicit(&r->at_frame_len, memory_order_relaxed), used, i;
+
+	used = (size_t)snprintf(out, size, "protocol=%s device=%s peer=%.*s frame=", r->desc->name,
+	                        c == NULL || c->devices == NULL ? "-" : c->devices->text, c == NULL ? 1 : c->peer_len,
+	                        c == NULL ? "-" : c->peer);
+	for (i = 0; frame != NULL && i < len && used + 3 < size; i++)
+		used += (size_t)snprintf(out + used, size - used, "%02x", frame[i]);
+}
+
 const uint64_t *cw_runner_counters(const struct cw_runner *r, size_t *ret_count)
 {
 	*ret_count = r->counter_count;
@@ -183,16 +205,29 @@ static void fill_event(struct cw_conn *c, struct cw_rdevice *dev, uint32_t kind,
 	ev->device_name = cw_bytes_of(dev->text + dev->identity_len + dev->product_key_len + 2, dev->device_name_len);
 }
 
+/* Around every entry of the decoder: what the watchdog needs, and the time spent. */
+static uint64_t enter(struct cw_conn *c, struct cw_bytes frame)
+{
+	struct cw_runner *r = c->runner;
+
+	atomic_store_explicit(&r->at_conn, c, memory_order_relaxed);
+	atomic_store_explicit(&r->at_frame, frame.ptr, memory_order_relaxed);
+	atomic_store_explicit(&r->at_frame_len, frame.len, memory_order_relaxed);
+	atomic_store_explicit(&r->entered_ms, uv_now(cw_worker_loop(r->worker)) + 1, memory_order_release);
+	return cw_clock_ns();
+}
+
 /* The only device of a connection is the one most events are about. */
 static struct cw_rdevice *only_device(struct cw_conn *c)
 {
 	return c->devices != NULL && c->devices->next == NULL ? c->devices : NULL;
 }
 
-static void check_budget(struct cw_conn *c, uint64_t started_ns)
+static void leave(struct cw_conn *c, uint64_t started_ns)
 {
 	uint64_t spent = cw_clock_ns() - started_ns;
 
+	atomic_store_explicit(&c->runner->entered_ms, 0, memory_order_release);
 	if (spent < CALL_BUDGET_NS)
 		return;
 	cw_count(plugin, slow_calls);
@@ -211,13 +246,10 @@ static void ask_close(struct cw_conn *c, const char *reason)
 static int call_event(struct cw_conn *c, struct cw_event *ev)
 {
 	const struct cw_decoder_ops *ops = c->runner->desc->decoder;
-	uint64_t started = cw_clock_ns();
-	int rc;
+	uint64_t started = enter(c, ev->data);
+	int rc = ev->kind == CW_EV_COMMAND ? ops->command(c->runner->decoder, ev) : ops->event(c->runner->decoder, ev);
 
-	c->runner->depth++;
-	rc = ev->kind == CW_EV_COMMAND ? ops->command(c->runner->decoder, ev) : ops->event(c->runner->decoder, ev);
-	c->runner->depth--;
-	check_budget(c, started);
+	leave(c, started);
 	if (rc == CW_ECLOSED)
 		ask_close(c, "the decoder closed the connection");
 	return rc;
@@ -282,15 +314,14 @@ static int decode_one(struct cw_conn *c, struct cw_event *ev, struct cw_bytes fr
 {
 	const struct cw_decoder_ops *ops = c->runner->desc->decoder;
 	struct cw_rdevice *dev = only_device(c);
-	uint64_t started = cw_clock_ns();
+	uint64_t started;
 	int rc;
 
 	fill_event(c, dev, CW_EV_DATA, ev);
 	cw_count(plugin, frames_in);
-	c->runner->depth++;
+	started = enter(c, frame);
 	rc = ops->decode(c->runner->decoder, ev, frame);
-	c->runner->depth--;
-	check_budget(c, started);
+	leave(c, started);
 	if (rc == 0)
 		c->noise = 0;
 	else if (rc != CW_ECLOSED)
@@ -337,7 +368,9 @@ static int cut_frames(struct cw_conn *c, struct cw_bytes *rest)
 			return CW_EBUSY;
 		c->rescan = 0;
 		fill_event(c, only_device(c), CW_EV_DATA, &ev);
+		(void)enter(c, *rest);
 		rc = ops->frame(c->runner->decoder, &ev, *rest, &cut);
+		atomic_store_explicit(&c->runner->entered_ms, 0, memory_order_release);
 		if (rc < 0) {
 			ask_close(c, "the decoder cannot find a frame in these bytes");
 			return CW_ECLOSED;

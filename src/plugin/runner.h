@@ -59,6 +59,13 @@ void cw_runner_settings_free(struct cw_runner *r, void *conf);
 /* Counters of the plugin on this worker; count is how many the descriptor has. */
 const uint64_t *cw_runner_counters(const struct cw_runner *r, size_t *ret_count);
 
+/*
+ * For a watchdog on another thread: how long the entry under way has lasted (0: none; the loop's cached time, so up to
+ * one pass too long), and about whom it is. Describe only a decoder that is stuck: what it points at stands still then.
+ */
+uint64_t cw_runner_stuck_ms(const struct cw_runner *r);
+void cw_runner_describe(struct cw_runner *r, char *out, size_t size);
+
 struct cw_conn_open {
 	const char *listener;  /* lent for the life of the connection */
 	const void *conf;      /* of cw_runner_settings(); NULL when the plugin has none */

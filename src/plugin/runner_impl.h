@@ -2,6 +2,8 @@
 #ifndef CW_PLUGIN_RUNNER_IMPL_H
 #define CW_PLUGIN_RUNNER_IMPL_H
 
+#include <stdatomic.h>
+
 #include "base/list.h"
 #include "plugin/runner.h"
 
@@ -73,7 +75,11 @@ struct cw_runner {
 	uint64_t *counters;
 	size_t counter_count;
 	size_t open_conns;
-	unsigned depth; /* entries of the decoder on the stack; more than one never happens */
+	/* For the watchdog's thread: when the entry under way began (0: none), and about whom. */
+	_Atomic(uint64_t) entered_ms;
+	_Atomic(struct cw_conn *) at_conn;
+	_Atomic(const uint8_t *) at_frame;
+	_Atomic(size_t) at_frame_len;
 };
 
 extern const struct cw_host cw_host_table;

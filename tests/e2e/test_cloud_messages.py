@@ -80,6 +80,17 @@ def test_a_publish_to_a_subscribe_only_or_undeclared_topic_is_acknowledged_and_d
     wait_until(lambda: "cloud.dropped" in cloud.process.stderr(), "the log line")
 
 
+def test_custom_topics_are_at_most_128_bytes_and_7_slashes(cloud, device):
+    """The platform's own topics are deeper and longer, and exempt."""
+    base = f"/{DEV[0]}/{DEV[1]}/user"
+    fits, long, deep = base + "/" + "x" * (127 - len(base)), base + "/" + "x" * (128 - len(base)), base + "/1/2/3/4/5"
+    assert len(fits) == 128 and deep.count("/") == 8
+    for topic in (fits, base + "/1/2/3/4", long, deep):
+        device.publish(topic, "x")
+    assert [m["outcome"] for m in cloud.messages(direction="up")] == ["taken", "taken", "dropped", "dropped"]
+    assert device.subscribe(fits, long, deep) == [0, 0x80, 0x80]
+
+
 def test_wildcard_classes_only_with_permission_subscribe(cloud):
     """covers: K09"""
     for permission, expected in (("publish", 400), ("both", 400), ("subscribe", 201)):
