@@ -133,7 +133,7 @@ void gw_trace_detach(struct link *l)
 
 static void on_line(struct cw_mail *mail);
 
-static void post_line_to(struct tap *t, const char *what, const char *text, struct cw_bytes bytes, int64_t number)
+static void post_line_to(struct tap *t, const struct link *l, const char *what, const char *text, struct cw_bytes bytes, int64_t number)
 {
 	struct cw_gateway *g = t->gw->gateway;
 	size_t text_len = strlen(text);
@@ -171,7 +171,7 @@ static void post_line(struct link *l, const char *what, const char *text, struct
 		struct tap *t = cw_container_of(e, struct tap, link);
 
 		if (t == l->tap || strcmp(t->identity, l->tap->identity) == 0)
-			post_line_to(t, what, text, bytes, number);
+			post_line_to(t, l, what, text, bytes, number);
 	}
 }
 
