@@ -96,7 +96,7 @@ static json_t *ask(struct call *c, const char *method, const char *path)
 
 static void print_json(const json_t *j)
 {
-	json_dumpf(j, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	json_dumpf(j, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(15));
 	putchar('\n');
 }
 
@@ -249,7 +249,7 @@ static void on_object(void *arg, const char *json, size_t len, int ok)
 	else if (id[0] != '\0')
 		printf("             message %s\n", id);
 	json_array_foreach(json_object_get(o, "records"), i, r) {
-		char *values = json_dumps(json_object_get(r, "values"), JSON_COMPACT | JSON_ENCODE_ANY | JSON_PRESERVE_ORDER);
+		char *values = json_dumps(json_object_get(r, "values"), JSON_COMPACT | JSON_ENCODE_ANY | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(15));
 
 		printf("             %s %s %s\n", text_of(r, "kind"), text_of(r, "name"), values == NULL ? "" : values);
 		free(values);
