@@ -287,30 +287,41 @@ static void truncation_makes_no_record(struct toy *a, struct toy *b)
 	}
 }
 
+static uint8_t *glue(const struct entry *a, const struct entry *b)
+{
+	uint8_t *both = malloc(a->len + b->len);
+
+	if (both == NULL)
+		abort();
+	memcpy(both, a->ptr, a->len);
+	memcpy(both + a->len, b->ptr, b->len);
+	return both;
+}
+
+static void noise_around(struct toy *a, const struct entry *noise, const struct entry *e)
+{
+	uint8_t *both = glue(noise, e);
+
+	doing("noise %s around %s", noise->name, e->name);
+	fresh(a);
+	(void)toy_open(a);
+	toy_feed(a, noise->ptr, noise->len);
+	toy_feed(a, e->ptr, e->len);
+	toy_feed(a, both, noise->len + e->len);
+	if (a->frames_ok != 2 && !a->closing)
+		fault("%zu of two good frames were found", a->frames_ok);
+	toy_close(a, 1);
+	free(both);
+}
+
 static void noise_is_passed_over(struct toy *a, struct toy *b)
 {
 	size_t i, n;
 
-	for (n = 0; n < corpus.n; n++) {
-		const struct entry *noise = &corpus.v[n];
-
-		for (i = 0; i < corpus.n && noise->kind == 'n'; i++) {
-			const struct entry *e = &corpus.v[i];
-
-			if (e->kind != 'f')
-				continue;
-			doing("noise %s around %s", noise->name, e->name);
-			fresh(a);
-			(void)toy_open(a);
-			toy_feed(a, noise->ptr, noise->len);
-			toy_feed(a, e->ptr, e->len);
-			toy_feed(a, noise->ptr, noise->len);
-			toy_feed(a, e->ptr, e->len);
-			if (a->frames_ok != 2 && !a->closing)
-				fault("%zu of two good frames were found", a->frames_ok);
-			toy_close(a, 1);
-		}
-	}
+	for (n = 0; n < corpus.n; n++)
+		for (i = 0; i < corpus.n && corpus.v[n].kind == 'n'; i++)
+			if (corpus.v[i].kind == 'f')
+				noise_around(a, &corpus.v[n], &corpus.v[i]);
 }
 
 static void glued_frames_come_apart(struct toy *a, struct toy *b)
@@ -326,11 +337,7 @@ static void glued_frames_come_apart(struct toy *a, struct toy *b)
 			continue;
 		if (last != NULL) {
 			doing("gluing %s and %s", last->name, e->name);
-			both = malloc(last->len + e->len);
-			if (both == NULL)
-				abort();
-			memcpy(both, last->ptr, last->len);
-			memcpy(both + last->len, e->ptr, e->len);
+			both = glue(last, e);
 			fresh(a);
 			(void)toy_open(a);
 			toy_feed(a, both, last->len + e->len);
