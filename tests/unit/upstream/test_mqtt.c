@@ -166,6 +166,26 @@ static void a_missing_relation_is_made_again(void **state)
 	assert_int_equal(peer_count(&t.peer, "\"ev\":\"publish\"", "thing/topo/add"), 2);
 }
 
+static void a_platform_that_forgot_the_topology_gets_it_again_in_batches(void **state)
+{
+	int i, adds;
+
+	start();
+	for (i = 0; i < DEVICES; i++)
+		cw_upstream_device_want(add(i)->d, 1);
+	for (i = 0; i < DEVICES; i++)
+		WAIT(t.devices[i].state == CW_UPDEVICE_ONLINE);
+	adds = peer_count(&t.peer, "\"ev\":\"publish\"", "thing/topo/add");
+	peer_do(&t.peer, "{\"do\":\"unrelate\",\"key\":\"*\"}");
+	peer_do(&t.peer, "{\"do\":\"drop\"}");
+	WAIT(t.devices[0].state == CW_UPDEVICE_OFFLINE);
+	for (i = 0; i < DEVICES; i++)
+		WAIT(t.devices[i].state == CW_UPDEVICE_ONLINE && t.devices[i].told == 3);
+	assert_in_range(peer_count(&t.peer, "\"ev\":\"publish\"", "thing/topo/add") - adds, 2, 12);
+	assert_int_equal(peer_count(&t.peer, "\"ev\":\"login\"", "6401"), 0);
+	assert_int_equal(violations(), 0);
+}
+
 static void after_a_lost_connection_the_unconfirmed_go_out_behind_the_new_login(void **state)
 {
 	struct device *d;
@@ -678,6 +698,7 @@ int main(void)
 		TEST(one_bad_secret_costs_the_others_nothing),
 		TEST(a_refused_device_is_asked_again_and_comes_online),
 		TEST(a_missing_relation_is_made_again),
+		TEST(a_platform_that_forgot_the_topology_gets_it_again_in_batches),
 		TEST(after_a_lost_connection_the_unconfirmed_go_out_behind_the_new_login),
 		TEST(with_the_platform_away_a_device_hears_pending_and_a_copy_joins),
 		TEST(with_confirm_reply_the_platforms_code_decides),
