@@ -323,6 +323,7 @@ struct pub {
 	uint64_t ticket;
 	uint8_t key[17];
 	int emitted;
+	int refused; /* the host had no room: the terminal must send again */
 	int replay;
 	int has_time;
 	int64_t time;
@@ -362,10 +363,19 @@ static void begin(struct pub *p, struct jt_out *o, unsigned kind, const char *na
 /* 1 when the host took it. */
 static int finish(struct pub *p, struct jt_out *o)
 {
+	int rc;
+
 	cw_put_end(&o->w);
 	cw_record_end(&o->w);
-	if (o->w.overflow || p->d->host->emit(p->d->hx, p->ev->conn, p->c->device, p->ticket, cw_written(&o->w)) < 0)
+	if (o->w.overflow) {
+		jt_count(p->d, JT_N_BAD_BODY, 1);
 		return 0;
+	}
+	rc = p->d->host->emit(p->d->hx, p->ev->conn, p->c->device, p->ticket, cw_written(&o->w));
+	if (rc < 0) {
+		p->refused |= cw_error_action(rc) == CW_ACTION_RETRY || rc == CW_ELIMIT;
+		return 0;
+	}
 	p->emitted++;
 	return 1;
 }
@@ -808,5 +818,5 @@ int jt_publish(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *
 		break;
 	}
 	*ret_emitted = p.emitted;
-	return rc;
+	return p.emitted == 0 && p.refused ? CW_EBUSY : rc;
 }

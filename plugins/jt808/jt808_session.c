@@ -785,6 +785,8 @@ int jt_message(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *
 		jt_count(d, JT_N_UNKNOWN, 1);
 		result = conf->unknown_result;
 		jt_publish_raw(d, ev, c, m, 0);
+	} else if (rc == CW_EBUSY) {
+		result = 1; /* no room for the record: the terminal keeps the report and sends it again */
 	} else if (rc < 0) {
 		jt_count(d, JT_N_BAD_BODY, 1);
 		result = conf->strict ? 2 : 0;

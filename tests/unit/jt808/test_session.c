@@ -241,6 +241,20 @@ static void the_answer_waits_for_the_ticket(void **state)
 	expect(0x8001, "0003" "0200" "00");
 }
 
+static void a_report_for_which_there_is_no_room_is_denied(void **state)
+{
+	(void)state;
+	start(NULL);
+	go_online();
+	f.emit_error = CW_EBUSY;
+	tell(0x0200, "00000001" "00000003" "01597fa8" "06cc0158" "0080" "0258" "0008" TIME);
+	expect(0x8001, "0002" "0200" "01");
+	f.emit_error = 0;
+	tell(0x0200, "00000001" "00000003" "01597fa8" "06cc0158" "0080" "0258" "0008" TIME);
+	expect(0x8001, "0003" "0200" "00");
+	assert_int_equal(f.records.n, 2); /* the alarm was not lost with the refused report */
+}
+
 static void a_resent_report_has_the_same_key_and_no_second_alarm(void **state)
 {
 	struct cw_record a, b;
@@ -648,7 +662,7 @@ int main(void)
 		T(an_unknown_number_is_answered_with_4), T(who_cannot_be_looked_up_now_gets_no_answer),
 		T(a_zero_number_is_refused_unless_configured), T(a_number_that_is_not_decimal_is_hex_or_an_imei),
 		T(a_message_before_authentication_is_denied), T(identify_by_any_takes_the_number_of_the_first_message),
-		T(a_report_becomes_properties_with_the_devices_time), T(the_answer_waits_for_the_ticket),
+		T(a_report_becomes_properties_with_the_devices_time), T(the_answer_waits_for_the_ticket), T(a_report_for_which_there_is_no_room_is_denied),
 		T(a_resent_report_has_the_same_key_and_no_second_alarm), T(alarm_bits_become_events_when_they_change),
 		T(reserved_alarm_bits_raise_no_event), T(a_batch_is_published_oldest_first_and_marked_when_replayed),
 		T(the_long_header_is_answered_in_kind), T(a_2019_login_tells_imei_and_version), T(another_number_on_the_connection_is_foreign),
