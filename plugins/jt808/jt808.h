@@ -282,7 +282,9 @@ char jt_param_type(uint32_t id, int edition);
 int jt_publish(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m, uint64_t ticket, int *ret_emitted);
 void jt_publish_raw(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m, uint64_t ticket);
 void jt_publish_identity(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *auth);
-void jt_publish_event(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const char *name, unsigned type, struct cw_bytes body, uint64_t ticket);
+/* An info event with an encoded map as body. Two with equal `same` (may be empty) are one. 0 or what emit() said. */
+int jt_publish_event(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const char *name, struct cw_bytes body,
+                     struct cw_bytes same, uint64_t ticket);
 void jt_put_props(struct jt_out *o, const struct jt_loc *l, const struct jt_conn *c, int edition); /* members */
 void jt_publish_params(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m, uint64_t ticket, int *ret_emitted);
 const char *jt_param_name(uint32_t id);

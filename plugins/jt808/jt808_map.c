@@ -631,19 +631,23 @@ void jt_publish_identity(struct cw_decoder *d, const struct cw_event *ev, struct
 	finish(&p, &o);
 }
 
-void jt_publish_event(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const char *name, unsigned type, struct cw_bytes body,
-                      uint64_t ticket)
+int jt_publish_event(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const char *name, struct cw_bytes body, struct cw_bytes same,
+                     uint64_t ticket)
 {
-	struct cw_writer w = cw_writer_of(d->scratch, JT_SCRATCH);
+	struct cw_writer w = cw_writer_of(d->scratch, JT_SCRATCH / 2);
+	uint8_t key[16];
 
 	cw_record_begin(&w, CW_KIND_EVENT);
 	cw_record_name(&w, name);
-	cw_record_event_type(&w, type);
+	cw_record_event_type(&w, CW_EVENT_INFO);
+	if (same.len > 0) {
+		jt_siphash(zero_key, same, 0, key);
+		cw_record_dedup(&w, cw_bytes_of(key, sizeof(key)));
+	}
 	cw_put_uint(&w, 7);
 	cw_write_bytes(&w, body);
 	cw_record_end(&w);
-	if (!w.overflow)
-		d->host->emit(d->hx, ev->conn, c->device, ticket, cw_written(&w));
+	return w.overflow ? CW_ELIMIT : d->host->emit(d->hx, ev->conn, c->device, ticket, cw_written(&w));
 }
 
 void jt_publish_raw(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m, uint64_t ticket)

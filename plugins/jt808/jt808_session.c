@@ -505,7 +505,7 @@ static void on_logout(struct cw_decoder *d, const struct cw_event *ev, struct jt
 	jt_reply(d, ev, c, m->serial, m->id, 0);
 	if (!c->attached)
 		return;
-	jt_publish_event(d, ev, c, "LoggedOut", CW_EVENT_INFO, cw_bytes_of(empty, 1), 0);
+	jt_publish_event(d, ev, c, "LoggedOut", cw_bytes_of(empty, 1), cw_bytes_of(NULL, 0), 0);
 	c->code_len = 0;
 	jt_save(d, ev, c);
 	d->host->detach(d->hx, ev->conn, c->device);
