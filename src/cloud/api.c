@@ -57,16 +57,17 @@ static unsigned status_of(int rc)
 
 static void on_product_add(struct api_call *a)
 {
-	const char *pk = NULL, *secret = NULL, *type_name = "device";
+	const char *pk = NULL, *secret = NULL, *type_name = "device", *format = "alink";
 	struct cloud_product *p = NULL;
 	struct cw_msg msg = { "" };
 	enum cloud_node type;
-	int raw = 0, rc;
+	int registration = 1, rc;
 
-	if (json_unpack(a->body, "{s:s, s?s, s?s, s?b}", "productKey", &pk, "productSecret", &secret, "nodeType", &type_name,
-	                "raw", &raw) < 0 ||
-	    cw_cloud_node_parse(type_name, &type) < 0) {
-		cw_cloud_api_error(a->req, 400, "productKey, optional productSecret, nodeType device, gateway or subdevice, raw");
+	if (json_unpack(a->body, "{s:s, s?s, s?s, s?s, s?b}", "productKey", &pk, "productSecret", &secret, "nodeType",
+	                &type_name, "format", &format, "registration", &registration) < 0 ||
+	    cw_cloud_node_parse(type_name, &type) < 0 || (strcmp(format, "alink") != 0 && strcmp(format, "raw") != 0)) {
+		cw_cloud_api_error(a->req, 400, "productKey; if wanted productSecret, nodeType device, gateway or subdevice, "
+		                                "format alink or raw, registration");
 		return;
 	}
 	rc = cw_cloud_product_add(a->cloud, pk, secret, type, &p, &msg);
@@ -74,7 +75,8 @@ static void on_product_add(struct api_call *a)
 		cw_cloud_api_error(a->req, status_of(rc), msg.text);
 		return;
 	}
-	p->raw = raw;
+	p->raw = strcmp(format, "raw") == 0;
+	p->registration = registration;
 	cw_cloud_api_json(a->req, 201, json_pack("{s:s, s:s, s:s}", "productKey", p->key, "productSecret", p->secret,
 	                                         "nodeType", cw_cloud_node_name(p->type)));
 }

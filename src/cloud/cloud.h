@@ -64,6 +64,25 @@ struct cloud_rate {
 struct cloud_msg;
 struct cloud_link;
 
+/* What is kept of a device's reports, as the API names it. */
+#define CLOUD_DOCS(X)                                                                                         \
+	X(REPORTED, reported) /* identifier to {value, time} */                                               \
+	X(DESIRED, desired)   /* identifier to {value, version} */                                            \
+	X(EVENTS, events)     /* identifier to the last one, {value, time} */                                 \
+	X(TAGS, tags)         /* key to value */                                                              \
+	X(MODULES, modules)   /* firmware module to version */
+enum cloud_doc {
+#define CLOUD_DOC_ENUM(sym, name) CLOUD_DOC_##sym,
+	CLOUD_DOCS(CLOUD_DOC_ENUM)
+#undef CLOUD_DOC_ENUM
+	CLOUD_DOC_COUNT
+};
+
+struct cloud_sub {
+	char *filter;
+	uint64_t from_ms; /* loop time it takes effect at */
+};
+
 struct cloud_device {
 	struct cw_map_node node; /* by "pk/dn" */
 	struct cw_list all;
@@ -87,8 +106,8 @@ struct cloud_device {
 	int ss;                   /* system topics need no SUBSCRIBE */
 	int ext;                  /* bit 0: custom RRPC */
 	int persistent;           /* clean session 0: state below outlives the session */
-	char *subs[CLOUD_SUBS_MAX];
-	unsigned sub_count;
+	struct cloud_sub *subs;
+	unsigned sub_count, sub_room;
 	struct cw_list stored; /* struct cloud_stored */
 	unsigned stored_count;
 
@@ -100,7 +119,7 @@ struct cloud_device {
 	uint64_t error520_s; /* last second a 520 was sent about it */
 
 	/* what it reported */
-	json_t *reported, *desired, *events, *tags, *modules;
+	json_t *doc[CLOUD_DOC_COUNT]; /* NULL until first used: cw_cloud_doc() */
 	struct {
 		int64_t ms;
 		int code;
@@ -163,6 +182,7 @@ struct cloud_switches {
 	int keepalive_clamp; /* above 1200: 0 refuse, 1 treat as 1200 */
 	int topo_move;       /* 0: 6619 instead of moving a relation */
 	int kick_logout_reply; /* kicks on combine/logout_reply instead of /ext/error */
+	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
 };
 
 struct cloud_conf {
@@ -226,6 +246,8 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d);
 void cw_cloud_device_disable(struct cw_cloud *c, struct cloud_device *d);
 void cw_cloud_device_enable(struct cw_cloud *c, struct cloud_device *d);
 int cw_cloud_was_deleted(struct cw_cloud *c, const char *pk, const char *dn);
+/* One of the device's documents, made at its first use. NULL: out of memory (jansson's setters accept that). */
+json_t *cw_cloud_doc(struct cloud_device *d, enum cloud_doc which);
 const char *cw_cloud_device_status(const struct cloud_device *d);
 void cw_cloud_device_refused(struct cloud_device *d, int code, const char *reason);
 
@@ -274,7 +296,7 @@ enum cloud_outcome cw_cloud_request(struct cw_cloud *c, struct cloud_device *to,
 void cw_cloud_send_error(struct cw_cloud *c, struct cloud_device *gateway, const struct cloud_device *about, int code,
                          const char *id);
 const char *cw_cloud_code_text(int code);
-int cw_cloud_device_subscribed(const struct cloud_device *d, const char *topic, size_t len);
+int cw_cloud_device_subscribed(struct cw_cloud *c, const struct cloud_device *d, const char *topic, size_t len);
 void cw_cloud_msg_unref(struct cloud_msg *msg);
 static inline const char *cw_cloud_msg_payload(const struct cloud_msg *msg)
 {

@@ -8,7 +8,7 @@
 
 #define CONNECT_MS      10000u /* from accept to CONNECT */
 #define GOODBYE_MS      2000u  /* for a refusal to be read */
-#define TOPICS_MAX      8u     /* in one SUBSCRIBE or UNSUBSCRIBE */
+#define TOPICS_MAX      8u     /* in one SUBSCRIBE */
 #define WAITING_MAX     10000u /* QoS 1 messages behind a full window */
 #define CONNACK_LEVEL   1
 #define CONNACK5_LEVEL  0x84
@@ -298,7 +298,7 @@ static void take_subscribe(struct mqtt_conn *m, struct cloud_mqtt_packet *p)
 	uint8_t codes[TOPICS_MAX], out[16], qos;
 	size_t n = 0;
 
-	if (p->u.filters.count > TOPICS_MAX) {
+	if (p->type == MQTT_SUBSCRIBE && p->u.filters.count > TOPICS_MAX) {
 		cw_cloud_mqtt_drop(m, "more than 8 topics in one packet");
 		return;
 	}

@@ -69,7 +69,7 @@ struct file_conf {
 	bool strict_securemode, topo_move;
 	unsigned connect_per_minute, login_per_minute, login_per_second, publish_qos0, publish_qos1, down_per_second;
 	unsigned inflight_in, inflight_out, keep;
-	uint64_t out_queue, keep_bytes;
+	uint64_t out_queue, keep_bytes, subscribe_delay;
 };
 
 static const char *const permissions[] = { "publish", "subscribe", "both", NULL };
@@ -82,14 +82,17 @@ static const char *const log_formats[] = { "text", "json", NULL };
 static const char *const log_levels[] = { "debug", "info", "note", "warn", "error", NULL };
 
 static const struct cw_conf_setting topic_settings[] = {
-	CW_CONF_MUST(struct topic_conf, topic, STRING, "topic", NULL, NULL, "Levels behind those of the device, such as user/report."),
+	CW_CONF_MUST(struct topic_conf, topic, STRING, "topic", NULL, NULL,
+	             "Levels behind those of the device, such as user/report."),
 	CW_CONF_CHOICE(struct topic_conf, permission, "permission", permissions, "both", "What devices may do there."),
 	CW_CONF_END,
 };
-static const struct cw_conf_table topic_table = { .name = "topics", .size = sizeof(struct topic_conf), .settings = topic_settings };
+static const struct cw_conf_table topic_table = { .name = "topics", .size = sizeof(struct topic_conf),
+	    .settings = topic_settings };
 
 static const struct cw_conf_setting product_settings[] = {
-	CW_CONF_MUST(struct product_conf, key, STRING, "productKey", NULL, NULL, "Letters and digits, 11 on the real platform."),
+	CW_CONF_MUST(struct product_conf, key, STRING, "productKey", NULL, NULL,
+	             "Letters and digits, 11 on the real platform."),
 	CW_CONF(struct product_conf, secret, SECRET, "productSecret", NULL, NULL, NULL, "Made up when left out."),
 	CW_CONF(struct product_conf, name, STRING, "name", NULL, NULL, NULL, "A name for people."),
 	CW_CONF_CHOICE(struct product_conf, type, "nodeType", node_types, "device",
@@ -97,7 +100,8 @@ static const struct cw_conf_setting product_settings[] = {
 	CW_CONF_CHOICE(struct product_conf, format, "format", formats, "alink", "Alink JSON, or raw bytes."),
 	CW_CONF(struct product_conf, registration, BOOL, "registration", "true", NULL, NULL,
 	        "Whether devices of the product may fetch their secret."),
-	CW_CONF_TABLES(struct product_conf, topics, LIST, "topics", &topic_table, "Topic classes beside those every product has."),
+	CW_CONF_TABLES(struct product_conf, topics, LIST, "topics", &topic_table,
+	               "Topic classes beside those every product has."),
 	CW_CONF_END,
 };
 static const struct cw_conf_table product_table = { .name = "products", .size = sizeof(struct product_conf),
@@ -105,7 +109,8 @@ static const struct cw_conf_table product_table = { .name = "products", .size = 
 
 static const struct cw_conf_setting device_settings[] = {
 	CW_CONF_MUST(struct device_conf, pk, STRING, "productKey", NULL, NULL, "One of `products`."),
-	CW_CONF_MUST(struct device_conf, dn, STRING, "deviceName", NULL, NULL, "4 to 32 of letters, digits and - _ @ . :"),
+	CW_CONF_MUST(struct device_conf, dn, STRING, "deviceName", NULL, NULL,
+	             "4 to 32 of letters, digits and - _ @ . :"),
 	CW_CONF(struct device_conf, secret, SECRET, "deviceSecret", NULL, NULL, NULL, "Made up when left out."),
 	CW_CONF(struct device_conf, disabled, BOOL, "disabled", "false", NULL, NULL, "Refused until enabled by the API."),
 	CW_CONF_END,
@@ -121,7 +126,8 @@ static const struct cw_conf_setting fault_settings[] = {
 	CW_CONF(struct fault_conf, count, INT, "count", "-1", "-1", "1000000000", "How often it strikes; -1: always."),
 	CW_CONF_END,
 };
-static const struct cw_conf_table fault_table = { .name = "faults", .size = sizeof(struct fault_conf), .settings = fault_settings };
+static const struct cw_conf_table fault_table = { .name = "faults", .size = sizeof(struct fault_conf),
+	    .settings = fault_settings };
 
 static const struct cw_conf_setting file_settings[] = {
 	CW_CONF_TABLES(struct file_conf, products, LIST, "products", &product_table, "The products."),
@@ -129,7 +135,8 @@ static const struct cw_conf_setting file_settings[] = {
 	CW_CONF_TABLES(struct file_conf, faults, LIST, "faults", &fault_table, "Faults in force from the start."),
 	CW_CONF(struct file_conf, mqtt, STRING, "listeners.mqtt", "127.0.0.1:1883", NULL, NULL,
 	        "Where MQTT listens, TCP and TLS alike; port 0: any free one."),
-	CW_CONF(struct file_conf, api, STRING, "listeners.api", "127.0.0.1:8090", NULL, NULL, "Where the emulator's own API listens."),
+	CW_CONF(struct file_conf, api, STRING, "listeners.api", "127.0.0.1:8090", NULL, NULL,
+	        "Where the emulator's own API listens."),
 	CW_CONF(struct file_conf, certificate, STRING, "tls.certificate", NULL, NULL, NULL,
 	        "Server certificate with its chain, PEM; left out: one is made at the start."),
 	CW_CONF(struct file_conf, key, STRING, "tls.key", NULL, NULL, NULL, "Its private key, PEM."),
@@ -138,12 +145,18 @@ static const struct cw_conf_setting file_settings[] = {
 	        "Directory for what is made at the start (certificates), so that it is the same next time."),
 	CW_CONF_CHOICE(struct file_conf, profile, "limits.profile", profiles, "documented",
 	               "documented: the rates below are enforced; off: none of them, for load tests."),
-	CW_CONF(struct file_conf, connect_per_minute, INT, "limits.connectPerMinute", "5", "1", "16", "CONNECTs of one device."),
-	CW_CONF(struct file_conf, login_per_minute, INT, "limits.loginPerMinute", "5", "1", "16", "Logins of one sub-device."),
-	CW_CONF(struct file_conf, login_per_second, INT, "limits.loginPerSecond", "200", "1", "1000000", "Logins of all sub-devices."),
-	CW_CONF(struct file_conf, publish_qos0, INT, "limits.publishQos0", "30", "1", "1000000", "QoS 0 publishes a device and second."),
-	CW_CONF(struct file_conf, publish_qos1, INT, "limits.publishQos1", "10", "1", "1000000", "QoS 1 publishes a device and second."),
-	CW_CONF(struct file_conf, down_per_second, INT, "limits.downPerSecond", "50", "1", "1000000", "Downlinks a device and second."),
+	CW_CONF(struct file_conf, connect_per_minute, INT, "limits.connectPerMinute", "5", "1", "16",
+	        "CONNECTs of one device."),
+	CW_CONF(struct file_conf, login_per_minute, INT, "limits.loginPerMinute", "5", "1", "16",
+	        "Logins of one sub-device."),
+	CW_CONF(struct file_conf, login_per_second, INT, "limits.loginPerSecond", "200", "1", "1000000",
+	        "Logins of all sub-devices."),
+	CW_CONF(struct file_conf, publish_qos0, INT, "limits.publishQos0", "30", "1", "1000000",
+	        "QoS 0 publishes a device and second."),
+	CW_CONF(struct file_conf, publish_qos1, INT, "limits.publishQos1", "10", "1", "1000000",
+	        "QoS 1 publishes a device and second."),
+	CW_CONF(struct file_conf, down_per_second, INT, "limits.downPerSecond", "50", "1", "1000000",
+	        "Downlinks a device and second."),
 	CW_CONF(struct file_conf, inflight_in, INT, "limits.inflightIn", "100", "0", "65535",
 	        "Unacknowledged publishes of a client before it is no longer read; 0: no limit."),
 	CW_CONF(struct file_conf, inflight_out, INT, "limits.inflightOut", "100", "0", "32768",
@@ -158,9 +171,13 @@ static const struct cw_conf_setting file_settings[] = {
 	        "A topo add of another gateway's sub-device moves it; false: 6619."),
 	CW_CONF_CHOICE(struct file_conf, kick_topic, "switches.kickTopic", kick_topics, "error",
 	               "Where a gateway is told of kicks: /ext/error or combine/logout_reply."),
+	CW_CONF(struct file_conf, subscribe_delay, DURATION, "switches.subscribeDelay", "0s", "0s", "10s",
+	        "How long a subscription takes to take effect; the platform promises 10 s."),
 	CW_CONF(struct file_conf, keep, INT, "messages.keep", "10000", "1", "10000000", "Messages the API can show."),
-	CW_CONF(struct file_conf, keep_bytes, BYTES, "messages.keepBytes", "64MiB", "64KiB", "16GiB", "Bytes of them all."),
-	CW_CONF_CHOICE(struct file_conf, log_format, "log.format", log_formats, "text", "Lines for people or for programs."),
+	CW_CONF(struct file_conf, keep_bytes, BYTES, "messages.keepBytes", "64MiB", "64KiB", "16GiB",
+	        "Bytes of them all."),
+	CW_CONF_CHOICE(struct file_conf, log_format, "log.format", log_formats, "text",
+	               "Lines for people or for programs."),
 	CW_CONF_CHOICE(struct file_conf, log_level, "log.level", log_levels, "info", "The lowest level written."),
 	CW_CONF_END,
 };
@@ -196,13 +213,15 @@ static void take_file(struct cloud_options *o, const struct file_conf *f)
 {
 	o->mqtt = o->mqtt != NULL ? o->mqtt : f->mqtt;
 	o->api = o->api != NULL ? o->api : f->api;
-	o->tls = (struct cloud_tls_conf){ .certificate = f->certificate, .key = f->key, .ca = f->ca, .dir = o->state != NULL ? o->state : f->state };
+	o->tls = (struct cloud_tls_conf){ .certificate = f->certificate, .key = f->key, .ca = f->ca,
+		.dir = o->state != NULL ? o->state : f->state };
 	o->conf.limits = (struct cloud_limits){ .documented = f->profile, .connect_per_minute = f->connect_per_minute,
 		.login_per_minute = f->login_per_minute, .login_per_second = f->login_per_second,
 		.publish_qos0 = f->publish_qos0, .publish_qos1 = f->publish_qos1, .down_per_second = f->down_per_second,
 		.inflight_in = f->inflight_in, .inflight_out = f->inflight_out, .out_queue_bytes = f->out_queue };
 	o->conf.switches = (struct cloud_switches){ .strict_securemode = f->strict_securemode, .keepalive_clamp = f->keepalive,
-		.topo_move = f->topo_move, .kick_logout_reply = f->kick_topic };
+		.topo_move = f->topo_move, .kick_logout_reply = f->kick_topic,
+		.subscribe_delay_ms = f->subscribe_delay };
 	o->conf.keep_messages = f->keep;
 	o->conf.keep_bytes = f->keep_bytes;
 	cw_log_setup((enum cw_log_level)f->log_level, f->log_format, 2);

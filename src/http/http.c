@@ -432,8 +432,8 @@ static void http_gone(struct cw_closing *closing)
 static int start_on_socket(struct cw_http *h, int fd)
 {
 	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, h,
-	                             MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_TIMEOUT,
-	                             IDLE_SECONDS, MHD_OPTION_END);
+	                             MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+	                             MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_END);
 	if (h->daemon == NULL)
 		close(fd);
 	return h->daemon != NULL ? 0 : CW_EIO;

@@ -163,8 +163,8 @@ class Http:
         assert status == 200, (path, status, body)
         return body
 
-    def post(self, path, body=None, expect=None, **query):
-        status, answer = self.request("POST", path, body if body is not None else b"", **query)
+    def post(self, path, body=None, expect=None, query=None, **more):
+        status, answer = self.request("POST", path, body if body is not None else b"", query, **more)
         assert status == expect if expect else 200 <= status < 300, (path, status, answer)
         return answer
 

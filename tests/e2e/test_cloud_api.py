@@ -46,6 +46,17 @@ def test_products_and_devices_are_made_with_secrets(cloud):
         assert device.code == 0
 
 
+def test_a_raw_product_is_commanded_in_bytes_only(cloud):
+    """covers: D06"""
+    cloud.add_product("a1RawPk0001", format="raw")
+    raw = ("a1RawPk0001", "raw-0001", cloud.add_device("a1RawPk0001", "raw-0001")["deviceSecret"])
+    assert [p["format"] for p in cloud.get("/products")["products"] if p["productKey"] == raw[0]] == ["raw"]
+    with Client(cloud, raw, subscribe=[sys_topic(raw, "thing/model/down_raw")]) as device:
+        assert cloud.request("POST", path(raw, "/properties"), {"a": 1})[0] == 409
+        cloud.post(path(raw, "/raw"), b"\x01\x02", query={"async": 1})
+        assert device.receive().payload == b"\x01\x02"
+
+
 @pytest.mark.parametrize("name, status", [("abc", 400), ("abcd", 201), ("x" * 32, 201), ("x" * 33, 400), ("a b c", 400),
                                           ("Dev-_@.:01", 201), ("dev-0001", 409)])
 def test_device_names(cloud, name, status):
@@ -427,6 +438,14 @@ log { format = json, level = warn }
         assert got["code"] == 6288
         cloud.fault("kick", device=f"{SUB1[0]}/{SUB1[1]}")
         assert json.loads(gw.receive_on(session_topic(GW, "logout_reply")).payload)["code"] == 427
+
+
+def test_a_subscription_may_take_its_time(start_cloud):
+    cloud = start_cloud(CONF + "switches.subscribeDelay = 300ms")
+    topic = f"/{DEV[0]}/{DEV[1]}/user/get"
+    with Client(cloud, DEV, subscribe=[topic]):
+        assert cloud.request("POST", path(DEV, "/raw"), b"early", topic=topic)[1]["result"] == "unsubscribed"
+        wait_until(lambda: cloud.request("POST", path(DEV, "/raw"), b"x", topic=topic)[0] == 202, "the subscription")
 
 
 def test_what_it_prints_can_be_used(start_cloud):
