@@ -217,7 +217,7 @@ static void publish_media(struct cw_decoder *d, const struct cw_event *ev, struc
 		cw_field_text(&o.w, "file", name);
 	cw_put_end(&o.w);
 	/* Id, kind, place and time make a picture; one sent again as a whole is the same one. */
-	if (jt_publish_event(d, ev, c, "MediaUploaded", cw_written(&o.w), head, ticket) < 0)
+	if (jt_publish_event(d, ev, c, "MediaUploaded", cw_written(&o.w), head.len == MEDIA_HEAD ? head : cw_bytes_of(NULL, 0), ticket) < 0)
 		jt_reply(d, ev, c, m->serial, m->id, 1);
 }
 
