@@ -81,6 +81,24 @@ static void on_product_add(struct api_call *a)
 	                                         "nodeType", cw_cloud_node_name(p->type)));
 }
 
+/* Change what of a product may change: its registration switch. */
+static void on_product_change(struct api_call *a)
+{
+	struct cloud_product *p = cw_cloud_product_find(a->cloud, a->tail, strlen(a->tail));
+	int registration;
+
+	if (p == NULL) {
+		cw_cloud_api_error(a->req, 404, "no such product");
+		return;
+	}
+	if (json_unpack(a->body, "{s:b}", "registration", &registration) < 0) {
+		cw_cloud_api_error(a->req, 400, "registration: true or false");
+		return;
+	}
+	p->registration = registration;
+	cw_cloud_api_json(a->req, 200, json_pack("{s:b}", "registration", registration));
+}
+
 static void on_class_add(struct api_call *a)
 {
 	struct cloud_product *p = cw_cloud_product_find(a->cloud, a->tail, strlen(a->tail));
@@ -138,6 +156,14 @@ static void on_enable(struct api_call *a)
 static void on_disable(struct api_call *a)
 {
 	cw_cloud_device_disable(a->cloud, a->device);
+	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "status", cw_cloud_device_status(a->device)));
+}
+
+/* As if it had never been online: it may register again. The secret stays. */
+static void on_device_reset(struct api_call *a)
+{
+	cw_cloud_device_kick(a->cloud, a->device, 521, "reset");
+	a->device->active_ms = 0;
 	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "status", cw_cloud_device_status(a->device)));
 }
 
@@ -234,6 +260,7 @@ static const struct route routes[] = {
 	{ "POST", "/api/v1/devices", on_device_add },
 	{ "GET", "/api/v1/products", cw_cloud_api_products },
 	{ "POST", "/api/v1/products", on_product_add },
+	{ "POST", "/api/v1/products/{tail}", on_product_change },
 	{ "POST", "/api/v1/products/{tail}/topics", on_class_add },
 	{ "GET", "/api/v1/devices/{pk}/{dn}", cw_cloud_api_device },
 	{ "DELETE", "/api/v1/devices/{pk}/{dn}", on_delete },
@@ -244,6 +271,7 @@ static const struct route routes[] = {
 	{ "POST", "/api/v1/devices/{pk}/{dn}/topo", on_topo },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/enable", on_enable },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/disable", on_disable },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/reset", on_device_reset },
 	{ "GET", "/api/v1/messages", cw_cloud_api_messages },
 	{ "GET", "/api/v1/messages/stream", cw_cloud_api_stream },
 	{ "GET", "/api/v1/faults", on_faults },

@@ -5,13 +5,12 @@ import re
 import signal
 import socket
 import threading
-import time
 import urllib.request
 
 import pytest
 from cloud_client import (DEV, GW, SUB1, SUB2, Client, Raw, credentials, gateway, login_sub, add_sub, online_sub,
                           publish_packet, session_topic, sys_topic, topo_entry)
-from conftest import BUILD, ROOT, Process, wait_until
+from conftest import ROOT, Process, wait_until
 
 
 def path(device, rest=""):

@@ -1,16 +1,14 @@
 """CONNECT: versions, channels, the order of checks, takeover, keep-alive, clean session."""
-import json
 import socket
 import ssl
-import struct
 import subprocess
 import threading
 import time
 
 import paho.mqtt.client as paho
 import pytest
-from cloud_client import (DEV, GW, SUB1, Client, Raw, connect_packet, credentials, packet, publish_packet, subscribe_packet,
-                          sys_topic, text)
+from cloud_client import (DEV, SUB1, Client, Raw, connect_packet, credentials, packet, publish_packet, subscribe_packet,
+                          text)
 from conftest import wait_until
 
 
