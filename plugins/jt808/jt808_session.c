@@ -283,7 +283,7 @@ static int ask(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *
 	size_t n = jt_identity(conf, m->number, m->number_len, id);
 	int rc;
 
-	if (n == 0 && conf->zero_number == 1) {
+	if (n == 0 && (conf->zero_number == 1 || ev->flags & CW_EVF_INSPECT)) {
 		id[n++] = '0';
 	} else if (n == 0 && conf->zero_number == 2 && m->id == 0x0102) {
 		code = code_of(m->body, m->edition);
@@ -442,6 +442,8 @@ static void held_msg(const struct jt_conn *c, struct jt_msg *m)
 	m->body = cw_bytes_of(c->held, c->held_len);
 }
 
+static void inspect_records(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m);
+
 static void attached(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, int wait)
 {
 	struct jt_msg m;
@@ -458,6 +460,11 @@ static void attached(struct cw_decoder *d, const struct cw_event *ev, struct jt_
 			drop_reg(c);
 			jt_save(d, ev, c);
 		}
+		drop_held(c);
+	} else if (wait == JT_WAIT_INSPECT) {
+		held_msg(c, &m);
+		inspect_records(d, ev, c, &m);
+		c->edition = jt_conf_of(d, ev)->edition_default;
 		drop_held(c);
 	} else if (wait == JT_WAIT_ANY && c->held != NULL) {
 		uint8_t *frame = c->held;
@@ -631,42 +638,39 @@ static int same_number(struct cw_decoder *d, const struct cw_event *ev, const st
 	return 0;
 }
 
-static void show_fields(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes map, size_t at, size_t len)
+/* The records that this message would make, for the tool to show beside its fields. */
+static void inspect_records(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m)
 {
-	struct cw_reader r = cw_reader_of(map);
-	struct cw_item it = cw_read_item(&r);
-	char name[64];
+	int emitted;
 
-	while (cw_item_more(&r, &it)) {
-		struct cw_item key = cw_read_item(&r);
-		size_t n = key.s.len < sizeof(name) - 1 ? key.s.len : sizeof(name) - 1;
-
-		(void)cw_item_more(&r, &it);
-		memcpy(name, key.s.ptr, n);
-		name[n] = 0;
-		d->host->field(d->hx, ev->conn, CW_GROUP_FIELDS, name, cw_read_whole_item(&r), at, len);
+	if (m->body.len > JT_SCRATCH / 8 || (m->attr & 0x1c00u && !m->vendor))
+		return;
+	if (m->id == 0x0100) {
+		keep_reg(c, m->edition, m->body);
+		jt_publish_identity(d, ev, c, NULL);
+		drop_reg(c);
+	} else if (m->id == 0x0102) {
+		jt_publish_identity(d, ev, c, m);
+	} else if (m->id > 0x0005 && m->id < 0x8000 && jt_publish(d, ev, c, m, 0, &emitted) < 0) {
+		jt_publish_raw(d, ev, c, m, 0);
 	}
 }
 
-/* A body as one encoded map under the inspecting names. */
-static void put_body(struct jt_out *o, const struct jt_msg *m)
+/* The first message waits until the tool has accepted the identity, whatever it is. */
+static void inspect_publish(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m)
 {
-	size_t start = o->w.len;
-	int rc;
-
-	cw_put_map(&o->w);
-	rc = jt_decode_body(o, m);
-	if (rc == CW_ENOENT) {
-		cw_field_bool(&o->w, "unknown_message", 1);
-		o_hex(o, "body_hex", NULL, m->body);
-	} else if (rc < 0) {
-		o->w.len = start;
-		o->flaws |= JT_FLAW_BODY;
-		cw_put_map(&o->w);
-		o_hex(o, "body_hex", NULL, m->body);
-		cw_field_text(&o->w, "decode_error", "body is too short");
+	if (c->attached) {
+		c->edition = m->edition;
+		inspect_records(d, ev, c, m);
+		c->edition = jt_conf_of(d, ev)->edition_default; /* a file may hold frames of many terminals */
+		return;
 	}
-	cw_put_end(&o->w);
+	if (m->body.len > JT_BODY_MAX || hold(c, m->body) < 0)
+		return;
+	learn_header(c, m);
+	c->edition = m->edition;
+	if (ask(d, ev, c, m, JT_WAIT_INSPECT, 0) < 0)
+		drop_held(c);
 }
 
 static int inspect(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m)
@@ -674,23 +678,29 @@ static int inspect(struct cw_decoder *d, const struct cw_event *ev, struct jt_co
 	size_t at = (size_t)(m->body.ptr == NULL ? 0 : m->body.ptr - d->content);
 	struct jt_out o;
 	struct jt_msg all = *m;
+	int complete = m->total <= 1, good;
 
 	jt_out_init(&o, d, ev, 0, d->scratch, JT_SCRATCH / 2); /* the other half holds what parts made */
 	if (!(m->attr & 0x1c00u && !m->vendor) && m->total <= 1) {
-		put_body(&o, m);
+		jt_put_body(&o, m);
 	} else {
 		cw_put_map(&o.w);
 		o_hex(&o, "partial_or_encrypted_body_hex", NULL, m->body);
 		if (m->total > 1 && jt_acceptable(m, 0) && jt_part_inspect(d, ev, c, m, &all.body)) {
 			o_key(&o, "reassembled_decoded", NULL);
-			put_body(&o, &all);
+			jt_put_body(&o, &all);
+			complete = 1;
 		}
 		cw_put_end(&o.w);
 	}
 	jt_inspect_header(d, ev, m, o.flaws);
 	if (!o.w.overflow)
-		show_fields(d, ev, cw_written(&o.w), at, m->body.len);
-	return jt_acceptable(m, jt_conf_of(d, ev)->strict) && !(jt_conf_of(d, ev)->strict && o.flaws != 0) ? 0 : CW_EPROTO;
+		jt_show_fields(d, ev, cw_written(&o.w), at, m->body.len);
+	good = jt_acceptable(m, o.conf->strict) && !(o.conf->strict && o.flaws != 0);
+	all.total = all.index = 0;
+	if (good && complete)
+		inspect_publish(d, ev, c, &all);
+	return good ? 0 : CW_EPROTO;
 }
 
 /* Media of 2011 counts its packets inside the body. 1 and the part as the header of later editions would tell it. */
@@ -843,10 +853,8 @@ int jt_message(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *
 
 int jt_event(struct cw_decoder *d, const struct cw_event *ev)
 {
-	struct jt_conn *c = ev->kind == CW_EV_OPEN ? conn_of(d, ev) : *ev->conn_ctx;
+	struct jt_conn *c = ev->kind == CW_EV_OPEN ? conn_of(d, ev) : ev->conn_ctx == NULL ? NULL : *ev->conn_ctx;
 
-	if (ev->kind == CW_EV_BROADCAST)
-		return 0;
 	if (c == NULL)
 		return ev->kind == CW_EV_OPEN ? CW_ECLOSED : 0;
 	switch (ev->kind) {
@@ -860,6 +868,7 @@ int jt_event(struct cw_decoder *d, const struct cw_event *ev)
 			jt_command_timer(d, ev, c);
 		break;
 	case CW_EV_COMMAND_CANCELLED: jt_command_cancelled(d, ev, c); break;
+	case CW_EV_BROADCAST: jt_broadcast(d, ev, c); break;
 	case CW_EV_BLOCK: jt_command_block(d, ev, c); break;
 	case CW_EV_DETACHED: on_detached(d, ev, c); break;
 	case CW_EV_CLOSED: conn_free(d, ev, c); break;

@@ -626,8 +626,10 @@ int cw_conn_identified(struct cw_conn *c, struct cw_bytes identity, const char *
 		d = new_device(c, identity, product_key, device_name);
 	if (d == NULL)
 		return CW_ENOMEM;
-	d->conf = conf;
-	d->user = user;
+	if (attached || !d->attached) { /* a look-up of a device that is attached takes nothing from it */
+		d->conf = conf;
+		d->user = user;
+	}
 	d->attached = (uint8_t)(attached || d->attached);
 	*ret_dev = d;
 	c->identifying = 0;

@@ -30,7 +30,7 @@ static int copy_name(char *to, size_t size, const char *from)
 }
 
 int cw_upstream_device_add(struct cw_upstream *u, const char *product_key, const char *device_name, const char *secret,
-                           void *cookie, struct cw_updevice **ret_device)
+			   void *cookie, struct cw_updevice **ret_device)
 {
 	size_t times = (size_t)u->conf.rate_device_qos0 + u->conf.rate_device_qos1;
 	struct cw_updevice *d = cw_zalloc(sizeof(*d) + u->ops->device_size);
@@ -53,7 +53,6 @@ int cw_upstream_device_add(struct cw_upstream *u, const char *product_key, const
 	d->cookie = cookie;
 	d->credit.most = u->conf.queue_bytes_device;
 	d->peer = d + 1;
-	cw_list_init(&d->link);
 	cw_lane_device_init(&u->lane, &d->lane, d->times);
 	cw_post(u->w, &d->add_mail, on_add);
 	*ret_device = d;
@@ -177,7 +176,7 @@ struct cw_updevice *cw_upstream_find(struct cw_upstream *u, struct cw_bytes prod
 {
 	char key[100];
 	int n = snprintf(key, sizeof(key), "%.*s/%.*s", (int)product_key.len, (const char *)product_key.ptr,
-	                 (int)device_name.len, (const char *)device_name.ptr);
+			 (int)device_name.len, (const char *)device_name.ptr);
 	struct cw_map_node *node;
 
 	if (n < 0 || (size_t)n >= sizeof(key))

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "json/json.h"
 #include "platform/alink.h"
+#include "json/json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -179,7 +179,7 @@ static int host_command_done(void *hx, uint64_t conn, uint64_t id, int32_t code,
 
 	assert_int_equal(conn, CONN);
 	assert_true(code > 0);
-	if (reply.len > 0)
+	if (reply.len > 0 && !f->rrpc)
 		check_whole(reply);
 	keep(&f->done, id, code, NULL, reply);
 	return 0;
@@ -636,6 +636,7 @@ int fake_command(struct fake *f, unsigned kind, const char *name, const char *bo
 	size_t n = 0;
 	int rc;
 
+	f->rrpc = kind == CW_KIND_RRPC;
 	cw_record_begin(&w, kind);
 	if (name != NULL)
 		cw_record_name(&w, name);
@@ -658,6 +659,7 @@ int fake_command_bytes(struct fake *f, unsigned kind, const char *name, struct c
 	struct cw_writer w = cw_writer_of(buf, body.len + 256);
 	int rc;
 
+	f->rrpc = kind == CW_KIND_RRPC;
 	cw_record_begin(&w, kind);
 	cw_record_name(&w, name);
 	cw_record_body_bytes(&w, body);

@@ -56,6 +56,7 @@ struct fake {
 	uint64_t close_ms;
 	char close_reason[128];
 	uint64_t extend_ms;
+	int rrpc; /* the last command is answered with bytes */
 	int64_t charged, cap;
 	uint64_t counters[64];
 	uint64_t block_id, block_offset;

@@ -72,6 +72,13 @@ static void expect_record(unsigned kind, const char *name, const char *json)
 #define FIX "00000000" "00000003" "01597fa8" "06cc0158" "0080" "0258" "0008"
 #define TIME "261121155900" /* 07:59 UTC */
 
+#define MEDIA_HEAD "0000007b" "00" "00" "01" "02" FIX TIME
+
+static void part(unsigned id, unsigned total, unsigned index, const char *body)
+{
+	fake_feed_hex(&f, terminal_part(&t, id, total, index, body));
+}
+
 static char code[64];
 
 static void register_it(void)
@@ -523,11 +530,6 @@ static void a_terminals_key_is_answered_with_ours(void **state)
 
 /* ---- parts -------------------------------------------------------------------- */
 
-static void part(unsigned id, unsigned total, unsigned index, const char *body)
-{
-	fake_feed_hex(&f, terminal_part(&t, id, total, index, body));
-}
-
 static void parts_are_put_together_in_any_order(void **state)
 {
 	(void)state;
@@ -598,8 +600,6 @@ static void limits_hold_for_parts(void **state)
 	part(0x0701, 7, 3, body);
 	expect(0x8001, "0014" "0701" "01");
 }
-
-#define MEDIA_HEAD "0000007b" "00" "00" "01" "02" FIX TIME
 
 static void a_picture_is_stored_and_acknowledged(void **state)
 {
@@ -730,6 +730,46 @@ static void fuel_in_percent_stays_raw(void **state)
 	assert_non_null(strstr(json, "{\"id\":\"0x02\",\"data\":\"8032\"},{\"id\":\"0x01\",\"data\":\"00000001\"}"));
 }
 
+static void switches_for_fuel_media_and_registration_work(void **state)
+{
+	(void)state;
+	start("{\"percentFuel\": false, \"storeMedia\": false}");
+	go_online();
+	tell(0x0200, FIX TIME "02028032");
+	assert_non_null(strstr(fake_record(&f, CW_KIND_PROPERTIES, NULL), "\"Fuel\":3281.8"));
+	fake_forget(&f);
+	part(0x0801, 2, 1, MEDIA_HEAD "ffd8");
+	part(0x0801, 2, 2, "ffd9");
+	assert_non_null(strstr(fake_record(&f, CW_KIND_EVENT, "MediaUploaded"), "\"dataHex\":\"ffd8ffd9\""));
+	assert_null(f.attachment);
+	expect(0x8001, "0003" "0801" "00");
+	expect(0x8001, "0004" "0801" "00");
+	expect(0x8800, "0000007b");
+	fake_fini(&f);
+	start("{\"registerResult\": \"2\"}");
+	f.auto_identify = 0;
+	tell(0x0100, REGISTER_2013);
+	fake_refused(&f, CW_REFUSED_UNKNOWN);
+	expect(0x8100, "0000" "02");
+	assert_false(f.closing);
+}
+
+static void the_timers_of_parts_are_settings(void **state)
+{
+	(void)state;
+	start("{\"partsAskAfter\": 2000, \"partsAsks\": 1, \"partsDropAfter\": 7000}");
+	go_online();
+	part(0x0701, 2, 1, "00000006");
+	fake_forget(&f);
+	fake_advance(&f, 2000);
+	expect(0x8003, "0002" "01" "0002");
+	fake_advance(&f, 4000);
+	assert_true(f.charged > 0);
+	fake_advance(&f, 2000);
+	assert_int_equal(f.charged, 0);
+	assert_int_equal(f.sent.n, 1);
+}
+
 static void the_device_zone_is_a_setting(void **state)
 {
 	struct cw_record rec;
@@ -816,7 +856,8 @@ int main(void)
 		T(a_picture_in_one_frame_and_without_a_store_is_inline), T(lost_parts_of_a_picture_are_asked_for_with_8800),
 		T(pictures_of_2011_count_their_packets_in_the_body), T(garbage_around_frames_does_no_harm), T(compressed_content_is_unpacked), T(an_alarm_may_be_confirmed_by_rule),
 		T(status_properties_come_once_when_only_changes_are_wanted), T(a_trailer_of_twenty_bytes_is_no_list_of_items),
-		T(fuel_in_percent_stays_raw), T(the_device_zone_is_a_setting),
+		T(fuel_in_percent_stays_raw), T(the_device_zone_is_a_setting), T(switches_for_fuel_media_and_registration_work),
+		T(the_timers_of_parts_are_settings),
 		T(the_edition_of_the_short_header_follows_the_registration_or_the_setting), T(an_idle_terminal_costs_little),
 	};
 
