@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cloud/delay.h"
 #include "cloud/fault.h"
 #include "cloud/msglog.h"
 #include "cloud/stock.h"
@@ -240,6 +241,7 @@ static void on_reset(struct api_call *a)
 	struct cw_list *e, *n;
 
 	(void)cw_cloud_faults_remove(a->cloud, 0);
+	cw_cloud_delay_drop(a->cloud);
 	cw_list_each_safe(e, n, &a->cloud->device_list) {
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 

@@ -210,6 +210,7 @@ struct cw_cloud {
 	struct cw_list links;
 	struct cloud_log *log;
 	struct cloud_faults *faults;
+	struct cw_list delayed; /* replies a fault holds back; delay.c */
 	struct cw_list calls; /* down calls waiting for the device; call.c */
 	struct cloud_stats stats;
 	uint64_t next_id; /* of messages the platform starts */

@@ -58,7 +58,7 @@ struct device_conf {
 
 struct fault_conf {
 	const char *kind, *device, *topic;
-	int code;
+	int code, ms;
 	int64_t count;
 };
 
@@ -119,10 +119,11 @@ static const struct cw_conf_table device_table = { .name = "devices", .size = si
 	                                           .settings = device_settings };
 
 static const struct cw_conf_setting fault_settings[] = {
-	CW_CONF_MUST(struct fault_conf, kind, STRING, "kind", NULL, NULL, "connack, puback, reply, refuse or stall."),
+	CW_CONF_MUST(struct fault_conf, kind, STRING, "kind", NULL, NULL, "connack, puback, reply, delay, refuse or stall."),
 	CW_CONF(struct fault_conf, device, STRING, "device", NULL, NULL, NULL, "productKey/deviceName; left out: all."),
 	CW_CONF(struct fault_conf, topic, STRING, "topic", NULL, NULL, NULL, "An MQTT filter; left out: all."),
 	CW_CONF(struct fault_conf, code, INT, "code", "0", "0", "999999", "What a refusal answers."),
+	CW_CONF(struct fault_conf, ms, INT, "ms", "0", "0", "3600000", "How long a delay is."),
 	CW_CONF(struct fault_conf, count, INT, "count", "-1", "-1", "1000000000", "How often it strikes; -1: always."),
 	CW_CONF_END,
 };
@@ -292,8 +293,8 @@ static int add_device(struct cw_cloud *c, const struct device_conf *conf, struct
 
 static int add_fault(struct cw_cloud *c, const struct fault_conf *conf, struct cw_msg *msg)
 {
-	json_t *spec = json_pack("{s:s, s:s*, s:s*, s:i, s:I}", "kind", conf->kind, "device", conf->device, "topic", conf->topic,
-	                         "code", conf->code, "count", (json_int_t)conf->count), *made = NULL;
+	json_t *spec = json_pack("{s:s, s:s*, s:s*, s:i, s:i, s:I}", "kind", conf->kind, "device", conf->device, "topic",
+	                         conf->topic, "code", conf->code, "ms", conf->ms, "count", (json_int_t)conf->count), *made = NULL;
 	int rc = cw_cloud_faults_add(c, spec, &made, msg);
 
 	json_decref(spec);
