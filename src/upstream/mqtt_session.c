@@ -452,11 +452,16 @@ static void not_accepted(struct mqtt *m, struct cw_updevice *d, const struct cw_
 }
 
 /* A batch was refused as a whole: each on its own, without the delay of a failure. */
-static void ask_alone(struct mqtt *m, struct cw_updevice *d)
+static void ask_alone(struct mqtt *m, struct cw_updevice *d, int32_t code)
 {
 	struct mqtt_device *md = mqtt_device_of(d);
 
-	md->alone = 1;
+	if (cw_code_action(code) == CW_CODE_RETOPO && md->retopo < RETOPO_MOST) {
+		md->retopo++; /* a platform that forgot its topology forgot all of it: add them again together */
+		md->related = 0;
+	} else {
+		md->alone = 1;
+	}
 	md->phase = PHASE_OFF;
 	enter(m, d);
 }
@@ -514,7 +519,7 @@ int mqtt_request_replied(struct mqtt *m, enum mqtt_what what, const struct cw_al
 		else if (r->code == CW_CODE_OK)
 			accepted(m, devices[i], what);
 		else if (count > 1)
-			ask_alone(m, devices[i]);
+			ask_alone(m, devices[i], r->code);
 		else
 			not_accepted(m, devices[i], r);
 	}

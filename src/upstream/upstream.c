@@ -235,6 +235,8 @@ static int make(struct cw_upstream *u, struct cw_msg *msg)
 	int rc;
 
 	rc = copy_conf(&u->conf, &u->conf);
+	if (rc == 0)
+		rc = cw_map_reserve(&u->devices, 64); /* so that no device is ever left out of it */
 	if (rc < 0)
 		return rc;
 	(void)snprintf(name, sizeof(name), "up-%s", u->conf.name);
