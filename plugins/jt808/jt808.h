@@ -9,8 +9,10 @@
  *   jt808_frame.c     bytes <-> frames, header of all editions
  *   jt808_text.c      GBK, BCD time, hex, hashes
  *   jt808_inflate.c   the gzip of 0x0901
+ *   jt808_inspect.c   what the decode tool sees
  *   jt808_conf.c      settings
  *   jt808_session.c   life of a connection: identity, answers, entries of the ops table
+ *   jt808_state.c     what outlives a connection
  *   jt808_parts.c     messages that arrive in several frames
  *   jt808_decode*.c   bodies to values; one function serves inspecting and events
  *   jt808_map.c       values to properties and events of the thing model
@@ -87,7 +89,7 @@ struct jt_parts; /* jt808_parts.c */
 struct jt_cmd;   /* jt808_command.c */
 
 enum jt_state { JT_NEW, JT_REGISTERED, JT_ONLINE };
-enum jt_wait { JT_WAIT_NONE, JT_WAIT_REGISTER, JT_WAIT_AUTH_LOOKUP, JT_WAIT_AUTH, JT_WAIT_ANY };
+enum jt_wait { JT_WAIT_NONE, JT_WAIT_REGISTER, JT_WAIT_AUTH_LOOKUP, JT_WAIT_AUTH, JT_WAIT_ANY, JT_WAIT_INSPECT };
 
 /*
  * One connection. Kept small: an idle terminal costs this and nothing else;
@@ -148,8 +150,14 @@ size_t jt_build(const struct jt_conn *c, uint16_t id, uint16_t serial, unsigned 
 size_t jt_number_text(const uint8_t *number, unsigned len, char *out);
 /* Identity of a number: without leading zeros, IMEI rule; 0 when all zero. out[24]. */
 size_t jt_identity(const struct jt_conf *conf, const uint8_t *number, unsigned len, char *out);
-void jt_inspect_header(struct cw_decoder *d, const struct cw_event *ev, const struct jt_msg *m, uint32_t more_flaws);
 const char *jt_edition_name(int edition);
+
+/* ---- jt808_inspect.c ---- */
+void jt_inspect_header(struct cw_decoder *d, const struct cw_event *ev, const struct jt_msg *m, uint32_t more_flaws);
+/* Each member of an encoded map as a field; `at` and `len` say where the body is. */
+void jt_show_fields(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes map, size_t at, size_t len);
+/* A body as one encoded map under the inspecting names. */
+void jt_put_body(struct jt_out *o, const struct jt_msg *m);
 
 /* ---- jt808_text.c ---- */
 int jt_text_init(struct cw_decoder *d);
@@ -197,7 +205,15 @@ uint64_t jt_ticket(struct jt_conn *c, const struct jt_msg *m, int alarm);
 uint64_t jt_ticket_media(struct jt_conn *c, uint16_t serial, uint32_t media_id);
 const struct jt_conf *jt_conf_of(const struct cw_decoder *d, const struct cw_event *ev);
 void jt_out_init(struct jt_out *o, struct cw_decoder *d, const struct cw_event *ev, int tm, void *buf, size_t size);
+
+/* ---- jt808_state.c ---- */
 void jt_save(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c);
+/* Take over what was saved; edition only when it is not fixed by a setting, header only when none is known yet. */
+void jt_load(struct jt_conn *c, struct cw_bytes saved, int fixed_edition);
+unsigned jt_header_word(const struct jt_conn *c);
+/* Hold the body of a 0x0100 until it can be published. */
+void jt_keep_reg(struct jt_conn *c, int edition, struct cw_bytes body);
+void jt_drop_reg(struct jt_conn *c);
 
 /* ---- jt808_parts.c ---- */
 #define JT_TIMER_PARTS 1
@@ -222,6 +238,10 @@ void o_hex(struct jt_out *o, const char *vec, const char *tm, struct cw_bytes b)
 void o_bits(struct jt_out *o, const char *vec, uint32_t word, unsigned width);
 void o_time(struct jt_out *o, const char *vec, const char *tm, struct cw_bytes bcd);
 void o_hexnum(struct jt_out *o, const char *vec, const char *tm, uint32_t v, int digits);
+/* What is left of a body, when anything is. */
+void o_tail(struct jt_out *o, struct cw_reader *r);
+/* A list of n numbers of `size` bytes, cut short by the end of the body. */
+void o_numbers(struct jt_out *o, const char *vec, const char *tm, struct cw_reader *r, uint32_t n, unsigned size, int as_hex);
 /* 1 when the name applies in this mode */
 int o_has(const struct jt_out *o, const char *vec, const char *tm);
 
@@ -240,6 +260,16 @@ void jt_location_members(struct jt_out *o, const struct jt_loc *l, int with_item
 struct jt_item { uint8_t id; struct cw_bytes data; };
 int jt_item_next(struct cw_reader *r, struct jt_item *ret); /* 1; 0 at the end or at what is no item (r stays there) */
 
+/* ---- jt808_decode_media.c ---- */
+int jt_body_media(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r);
+int jt_body_media_answer(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r);
+int jt_body_media_found(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r);
+int jt_body_shot(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r);
+int jt_body_media_query(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r);
+int jt_body_transparent(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r);
+int jt_body_gzip(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r);
+int jt_body_key(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r);
+
 /* ---- jt808_decode_set.c: parameters, areas, menus ---- */
 int jt_body_params(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r);
 int jt_body_area(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r);
@@ -252,7 +282,9 @@ char jt_param_type(uint32_t id, int edition);
 int jt_publish(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m, uint64_t ticket, int *ret_emitted);
 void jt_publish_raw(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m, uint64_t ticket);
 void jt_publish_identity(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *auth);
-void jt_publish_event(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const char *name, unsigned type, struct cw_bytes body, uint64_t ticket);
+/* An info event with an encoded map as body. Two with equal `same` (may be empty) are one. 0 or what emit() said. */
+int jt_publish_event(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const char *name, struct cw_bytes body,
+                     struct cw_bytes same, uint64_t ticket);
 void jt_put_props(struct jt_out *o, const struct jt_loc *l, const struct jt_conn *c, int edition); /* members */
 void jt_publish_params(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m, uint64_t ticket, int *ret_emitted);
 const char *jt_param_name(uint32_t id);
@@ -268,6 +300,9 @@ void jt_command_drop(struct cw_decoder *d, const struct cw_event *ev, struct jt_
 int jt_command_reply(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m);
 /* 0x0005: resend the listed parts. */
 void jt_command_resend(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m);
+
+/* CW_EV_BROADCAST: one message to every terminal. */
+void jt_broadcast(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c);
 
 /* ---- jt808_encode.c ---- */
 /* What a service becomes: messages in a row, each {id u16, length u32, body} in `w`. */
@@ -292,10 +327,26 @@ int jt_fail(struct jt_plan *p, const char *why);
 int jt_encode_service(struct jt_plan *p, struct cw_bytes name, struct cw_bytes input);
 int jt_encode_properties(struct jt_plan *p, struct cw_bytes body);
 int jt_encode_area_service(struct jt_plan *p, struct cw_bytes name, struct cw_bytes input);
-/* Input helpers, shared by the encode files. */
+/* Input helpers, shared by the encode files. `absent` is the default, or JT_NEEDED. */
+#define JT_NEEDED INT64_MIN
+int jt_fail_key(struct jt_plan *p, const char *key, const char *why);
+/* Bytes, or text of hex digits; absent counts as empty. */
+int jt_in_hex(struct jt_plan *p, struct cw_bytes in, const char *key, struct cw_writer *w);
 int jt_in_int(struct jt_plan *p, struct cw_bytes in, const char *key, int64_t min, int64_t max, int64_t absent, int64_t *ret);
 int jt_in_text(struct jt_plan *p, struct cw_bytes in, const char *key, size_t max, struct cw_writer *w, size_t *ret_len);
 int jt_in_time(struct jt_plan *p, struct cw_bytes in, const char *key, int64_t *ret);
 int jt_name_is(struct cw_bytes name, const char *text);
+
+/* ---- jt808_encode_data.c ---- */
+int jt_enc_collect_recorder(struct jt_plan *p, struct cw_bytes in);
+int jt_enc_set_recorder(struct jt_plan *p, struct cw_bytes in);
+int jt_enc_take_photo(struct jt_plan *p, struct cw_bytes in);
+int jt_enc_search_media(struct jt_plan *p, struct cw_bytes in);
+int jt_enc_upload_media(struct jt_plan *p, struct cw_bytes in);
+int jt_enc_upload_media_by_id(struct jt_plan *p, struct cw_bytes in);
+int jt_enc_record_audio(struct jt_plan *p, struct cw_bytes in);
+int jt_enc_send_transparent(struct jt_plan *p, struct cw_bytes in);
+int jt_enc_send_key(struct jt_plan *p, struct cw_bytes in);
+int jt_enc_send_raw(struct jt_plan *p, struct cw_bytes in);
 
 #endif

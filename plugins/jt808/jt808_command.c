@@ -26,7 +26,7 @@ struct jt_cmd {
 	uint32_t sent, acked;   /* parts sent; length of the acknowledged beginning */
 	uint32_t asked_from, asked_to; /* parts for which a block was wanted; equal: none */
 	uint16_t msg, first, answer;
-	uint8_t tries, general, no_wait, both, cut_is_done, file, property_set, notice, shown;
+	uint8_t tries, general, no_wait, both, cut_is_done, file, property_set, notice, shown, raw;
 	char module[40];
 };
 
@@ -213,6 +213,32 @@ static void next_or_done(struct cw_decoder *d, const struct cw_event *ev, struct
 
 /* ---- from the host ------------------------------------------------------------ */
 
+/* What answers a message by a message of its own instead of the general reply; 0: none. */
+static uint16_t dedicated_answer(uint16_t id)
+{
+	static const uint16_t pairs[][2] = {
+		{ 0x8104, 0x0104 }, { 0x8106, 0x0104 }, { 0x8107, 0x0107 }, { 0x8201, 0x0201 }, { 0x8608, 0x0608 }, { 0x8700, 0x0700 },
+		{ 0x8702, 0x0702 }, { 0x8802, 0x0802 }, { 0x8a00, 0x0a00 },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
+		if (pairs[i][0] == id)
+			return pairs[i][1];
+	return 0;
+}
+
+/* The message id, then the body; header, parts and checksum are ours. */
+static int plan_raw(struct jt_plan *p, struct cw_bytes bytes)
+{
+	if (bytes.len < 2)
+		return jt_fail(p, "raw data must start with a message id of two bytes");
+	jt_plan_begin(p, (uint16_t)(bytes.ptr[0] << 8 | bytes.ptr[1]));
+	cw_write_raw(&p->w, bytes.ptr + 2, bytes.len - 2);
+	jt_plan_end(p);
+	return 0;
+}
+
 static int plan_of(struct cw_decoder *d, struct jt_conn *c, const struct cw_record *cmd, struct jt_plan *p)
 {
 	struct cw_item v;
@@ -221,14 +247,11 @@ static int plan_of(struct cw_decoder *d, struct jt_conn *c, const struct cw_reco
 	case CW_KIND_PROPERTY_SET: return jt_encode_properties(p, cmd->body);
 	case CW_KIND_SERVICE: return jt_encode_service(p, cmd->name, cmd->body);
 	case CW_KIND_RAW_DOWN:
-		/* The message id, then the body; header, parts and checksum are ours. */
-		if (cmd->body.len < 2)
-			return jt_fail(p, "raw data must start with a message id of two bytes");
-		jt_plan_begin(p, (uint16_t)(cmd->body.ptr[0] << 8 | cmd->body.ptr[1]));
-		cw_write_raw(&p->w, cmd->body.ptr + 2, cmd->body.len - 2);
-		jt_plan_end(p);
 		p->no_wait = 1;
-		return 0;
+		return plan_raw(p, cmd->body);
+	case CW_KIND_RRPC:
+		p->answer = cmd->body.len < 2 ? 0 : dedicated_answer((uint16_t)(cmd->body.ptr[0] << 8 | cmd->body.ptr[1]));
+		return plan_raw(p, cmd->body);
 	case CW_KIND_OTA_NOTICE:
 		v = cw_map_item(cmd->body, "size");
 		if (v.type != CW_ITEM_INT || v.i <= 0 || v.i > (int64_t)60000 * p->conf->part_size)
@@ -268,6 +291,7 @@ static struct jt_cmd *cmd_new(const struct cw_event *ev, const struct jt_plan *p
 	k->file = p->file;
 	k->file_size = p->file_size;
 	k->property_set = rec->kind == CW_KIND_PROPERTY_SET;
+	k->raw = rec->kind == CW_KIND_RRPC;
 	k->notice = rec->kind == CW_KIND_OTA_NOTICE;
 	if (n > 0)
 		memcpy(k->module, rec->name.ptr, n);
@@ -282,7 +306,7 @@ int jt_command(struct cw_decoder *d, const struct cw_event *ev)
 	int64_t timeout;
 	int rc;
 
-	if (c == NULL || !c->attached)
+	if (c == NULL || !c->attached || c->number_len == 0)
 		return CW_EOFFLINE;
 	if (c->cmd != NULL)
 		return CW_EBUSY;
@@ -388,7 +412,7 @@ void jt_command_timer(struct cw_decoder *d, const struct cw_event *ev, struct jt
 {
 	const struct jt_conf *conf = jt_conf_of(d, ev);
 	struct jt_cmd *k = c->cmd;
-	uint8_t none[1] = { 0xa0 };
+	uint8_t none[1] = { 0xa0 }; /* an empty map */
 
 	if (k == NULL)
 		return;
@@ -403,7 +427,7 @@ void jt_command_timer(struct cw_decoder *d, const struct cw_event *ev, struct jt
 		return;
 	}
 	if (k->tries >= conf->retries) {
-		finish(d, ev, c, CW_CODE_TIMED_OUT, cw_bytes_of(none, 1));
+		finish(d, ev, c, CW_CODE_TIMED_OUT, cw_bytes_of(none, k->raw ? 0 : 1));
 		return;
 	}
 	k->tries++;
@@ -435,6 +459,17 @@ static void general_ok(struct cw_decoder *d, const struct cw_event *ev, struct j
 	d->host->timer(d->hx, ev->conn, JT_TIMER_COMMAND, CW_TIMER_STOP);
 }
 
+/* A raw request ends with the raw answer: message id and body. */
+static int finish_raw(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m)
+{
+	struct cw_writer w = cw_writer_of(d->scratch, JT_SCRATCH);
+
+	cw_write_u16be(&w, m->id);
+	cw_write_bytes(&w, m->body);
+	finish(d, ev, c, w.overflow ? CW_CODE_FAILED : CW_CODE_OK, cw_written(&w));
+	return 1;
+}
+
 static int general_reply(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m)
 {
 	struct cw_reader r = cw_reader_of(m->body);
@@ -453,6 +488,8 @@ static int general_reply(struct cw_decoder *d, const struct cw_event *ev, struct
 		jt_count(d, JT_N_REPLY_UNMATCHED, 1);
 		return 0;
 	}
+	if (k->raw && (result != 0 || k->answer == 0) && (k->parts == 1 || part + 1 == k->parts))
+		return finish_raw(d, ev, c, m);
 	if (result != 0) {
 		finish_result(d, ev, c, (int)result);
 		return 1;
@@ -495,6 +532,8 @@ static int answered(struct cw_decoder *d, const struct cw_event *ev, struct jt_c
 		jt_count(d, JT_N_REPLY_UNMATCHED, 1);
 		return 0;
 	}
+	if (k->raw)
+		return finish_raw(d, ev, c, m);
 	jt_out_init(&o, d, ev, 1, d->scratch, JT_SCRATCH);
 	cw_put_map(&o.w);
 	if (m->id != 0x0805)
@@ -549,4 +588,14 @@ void jt_command_resend(struct cw_decoder *d, const struct cw_event *ev, struct j
 		want(d, ev, c, low, high);
 	if (c->cmd != NULL)
 		d->host->timer(d->hx, ev->conn, JT_TIMER_COMMAND, k->wait_ms);
+}
+
+void jt_broadcast(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c)
+{
+	struct cw_record rec;
+
+	/* The same form as raw data to one terminal; what does not fit a frame is for single terminals only. */
+	if (!c->attached || !cw_record_read(ev->data, &rec) || rec.body.len < 2 || rec.body.len - 2 > JT_BODY_MAX)
+		return;
+	jt_send(d, ev, c, (uint16_t)(rec.body.ptr[0] << 8 | rec.body.ptr[1]), cw_bytes_of(rec.body.ptr + 2, rec.body.len - 2));
 }

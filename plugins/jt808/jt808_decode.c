@@ -131,7 +131,7 @@ static void fixed(struct jt_out *o, const char *vec, const char *tm, struct cw_b
 	cw_put_end(&o->w);
 }
 
-static void tail(struct jt_out *o, struct cw_reader *r)
+void o_tail(struct jt_out *o, struct cw_reader *r)
 {
 	if (cw_read_left(r) > 0)
 		o_hex(o, "unparsed_tail_hex", NULL, cw_read_rest(r));
@@ -140,7 +140,7 @@ static void tail(struct jt_out *o, struct cw_reader *r)
 static int body_empty(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r)
 {
 	(void)m;
-	tail(o, r);
+	o_tail(o, r);
 	return 0;
 }
 
@@ -152,12 +152,12 @@ static int body_reply(struct jt_out *o, const struct jt_msg *m, struct cw_reader
 	o_uint(o, "result", "result", cw_read_u8(r));
 	if (r->short_read)
 		return CW_EPROTO;
-	tail(o, r);
+	o_tail(o, r);
 	return 0;
 }
 
 /* A list of n numbers of `size` bytes, cut short by the end of the body. */
-static void numbers(struct jt_out *o, const char *vec, const char *tm, struct cw_reader *r, uint32_t n, unsigned size, int as_hex)
+void o_numbers(struct jt_out *o, const char *vec, const char *tm, struct cw_reader *r, uint32_t n, unsigned size, int as_hex)
 {
 	uint32_t i;
 	char text[16];
@@ -190,8 +190,8 @@ static int body_resend(struct jt_out *o, const struct jt_msg *m, struct cw_reade
 	if (r->short_read)
 		return CW_EPROTO;
 	o_uint(o, "count", NULL, n);
-	numbers(o, "packet_ids", "parts", r, n, 2, 0);
-	tail(o, r);
+	o_numbers(o, "packet_ids", "parts", r, n, 2, 0);
+	o_tail(o, r);
 	return 0;
 }
 
@@ -214,7 +214,7 @@ static int body_time(struct jt_out *o, const struct jt_msg *m, struct cw_reader 
 		o_key(o, "utc_time", "time");
 		cw_put_text(&o->w, text);
 	}
-	tail(o, r);
+	o_tail(o, r);
 	return 0;
 }
 
@@ -249,7 +249,7 @@ static int body_register_answer(struct jt_out *o, const struct jt_msg *m, struct
 	o_uint(o, "result", "result", result);
 	if (result == 0)
 		o_text(o, "auth_code", NULL, cw_read_rest(r));
-	tail(o, r);
+	o_tail(o, r);
 	return 0;
 }
 
@@ -268,7 +268,7 @@ static int body_auth(struct jt_out *o, const struct jt_msg *m, struct cw_reader 
 		fixed(o, "imei", "imei", cw_read_bytes(r, 15));
 	if (cw_read_left(r) >= 20)
 		fixed(o, "software_version", "softwareVersion", cw_read_bytes(r, 20));
-	tail(o, r);
+	o_tail(o, r);
 	return 0;
 }
 
@@ -327,7 +327,7 @@ static int body_attributes(struct jt_out *o, const struct jt_msg *m, struct cw_r
 	o_bits(o, "comm_bits", v, 8);
 	if (r->short_read)
 		return CW_EPROTO;
-	tail(o, r);
+	o_tail(o, r);
 	return 0;
 }
 
@@ -348,7 +348,7 @@ static int body_upgrade(struct jt_out *o, const struct jt_msg *m, struct cw_read
 		n = (uint32_t)cw_read_left(r);
 	}
 	o_hex(o, "data_hex", NULL, cw_read_bytes(r, n));
-	tail(o, r);
+	o_tail(o, r);
 	return 0;
 }
 
@@ -383,7 +383,7 @@ static int body_plain(struct jt_out *o, const struct jt_msg *m, struct cw_reader
 			o_uint(o, plains[i].f[k].vec, plains[i].f[k].tm, cw_read_be(r, plains[i].f[k].size));
 		if (r->short_read)
 			return CW_EPROTO;
-		tail(o, r);
+		o_tail(o, r);
 		return 0;
 	}
 	return CW_ENOENT;
@@ -446,7 +446,7 @@ static int body_batch(struct jt_out *o, const struct jt_msg *m, struct cw_reader
 	cw_put_end(&o->w);
 	if (seen < count)
 		o->flaws |= JT_FLAW_COUNT;
-	tail(o, r);
+	o_tail(o, r);
 	return 0;
 }
 
@@ -462,7 +462,7 @@ static int body_track(struct jt_out *o, const struct jt_msg *m, struct cw_reader
 		o_uint(o, "valid_s", "duration", cw_read_u32be(r));
 	else if (interval != 0)
 		return CW_EPROTO;
-	tail(o, r);
+	o_tail(o, r);
 	return 0;
 }
 
@@ -477,7 +477,7 @@ static int body_confirm(struct jt_out *o, const struct jt_msg *m, struct cw_read
 		return CW_EPROTO;
 	o_uint(o, "alarm_type", "alarms", bits);
 	o_bits(o, "alarm_type_bits", bits, 32);
-	tail(o, r);
+	o_tail(o, r);
 	return 0;
 }
 
@@ -550,7 +550,7 @@ static int body_vehicle(struct jt_out *o, const struct jt_msg *m, struct cw_read
 		o_uint(o, "flags", "flags", v);
 		o_key(o, "lock_doors", "lockDoors");
 		cw_put_bool(&o->w, (int)(v & 1u));
-		tail(o, r);
+		o_tail(o, r);
 		return 0;
 	}
 	/* A widely copied sender leaves the count out: type and one byte are all there is (Q29). */
@@ -568,7 +568,7 @@ static int body_vehicle(struct jt_out *o, const struct jt_msg *m, struct cw_read
 		return CW_EPROTO;
 	o_uint(o, "count", NULL, v);
 	vehicle_items(o, r, v);
-	tail(o, r);
+	o_tail(o, r);
 	return 0;
 }
 
@@ -583,10 +583,10 @@ static int body_ids(struct jt_out *o, const struct jt_msg *m, struct cw_reader *
 		return CW_EPROTO;
 	o_uint(o, "count", NULL, n);
 	if (m->id == 0x8106)
-		numbers(o, "param_ids", "ids", r, n, 4, 1);
+		o_numbers(o, "param_ids", "ids", r, n, 4, 1);
 	else
-		numbers(o, "ids", "ids", r, n, 4, 0);
-	tail(o, r);
+		o_numbers(o, "ids", "ids", r, n, 4, 0);
+	o_tail(o, r);
 	return 0;
 }
 
@@ -594,10 +594,13 @@ static int body_ids(struct jt_out *o, const struct jt_msg *m, struct cw_reader *
 static int body_recorder(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r)
 {
 	int old = m->id == 0x0700 && m->edition == JT_2011;
+	unsigned command;
 
 	if (m->id == 0x0700 && !old)
 		o_uint(o, "reply_serial", NULL, cw_read_u16be(r));
-	o_hexnum(o, "command", "command", cw_read_u8(r), 2);
+	command = cw_read_u8(r);
+	o_uint(o, "command", NULL, command);
+	o_hexnum(o, NULL, "command", command, 2);
 	if (old)
 		(void)cw_read_u32be(r); /* total and packet length */
 	if (r->short_read)
@@ -621,7 +624,7 @@ static int body_waybill(struct jt_out *o, const struct jt_msg *m, struct cw_read
 	o_hex(o, "data_hex", "dataHex", data);
 	if (data.len > 0 && jt_printable(jt_trim(data)))
 		o_text(o, "data_text", "text", data);
-	tail(o, r);
+	o_tail(o, r);
 	return 0;
 }
 
@@ -633,7 +636,7 @@ static int driver_2011(struct jt_out *o, struct cw_reader *r)
 	o_text(o, "issuer", "issuer", cw_read_bytes(r, cw_read_u8(r)));
 	if (r->short_read)
 		return CW_EPROTO;
-	tail(o, r);
+	o_tail(o, r);
 	return 0;
 }
 
@@ -662,7 +665,7 @@ static int body_driver(struct jt_out *o, const struct jt_msg *m, struct cw_reade
 		return CW_EPROTO;
 	if (cw_read_left(r) >= 20 && (o->tm || m->edition == JT_2019))
 		fixed(o, "id_number", "idNumber", cw_read_bytes(r, 20));
-	tail(o, r);
+	o_tail(o, r);
 	return 0;
 }
 
@@ -716,168 +719,7 @@ static int body_can(struct jt_out *o, const struct jt_msg *m, struct cw_reader *
 	cw_put_end(&o->w);
 	if (i < count)
 		o->flaws |= JT_FLAW_COUNT;
-	tail(o, r);
-	return 0;
-}
-
-static int body_media(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r)
-{
-	struct jt_loc l;
-
-	o_uint(o, "media_id", "mediaId", cw_read_u32be(r));
-	o_uint(o, "media_type", "type", cw_read_u8(r));
-	o_uint(o, "format", "format", cw_read_u8(r));
-	o_uint(o, "event", "event", cw_read_u8(r));
-	o_uint(o, "channel", "channel", cw_read_u8(r));
-	if (m->edition == JT_2011) {
-		o_uint(o, "packets", NULL, cw_read_u32be(r));
-		o_uint(o, "packet", NULL, cw_read_u32be(r));
-	} else {
-		if (jt_loc_read(cw_read_bytes(r, 28), &l) < 0)
-			return CW_EPROTO;
-		o_key(o, "location", "location");
-		jt_put_location(o, &l, 0);
-	}
-	if (r->short_read)
-		return CW_EPROTO;
-	o_uint(o, "data_len", "size", cw_read_left(r));
-	/* Stored media is decoded by its head alone; data that is here goes inline. */
-	if (!o->tm || cw_read_left(r) > 0)
-		o_hex(o, "data_hex", "dataHex", cw_read_rest(r));
-	return 0;
-}
-
-/* 0x8800: with serial in 2011; nothing behind the id when complete. */
-static int body_media_answer(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r)
-{
-	uint32_t n;
-
-	if (m->edition == JT_2011)
-		o_uint(o, "reply_serial", "replySerial", cw_read_u16be(r));
-	o_uint(o, "media_id", "mediaId", cw_read_u32be(r));
-	if (r->short_read)
-		return CW_EPROTO;
-	if (cw_read_left(r) == 0)
-		return 0;
-	n = cw_read_u8(r);
-	o_uint(o, "count", NULL, n);
-	numbers(o, "packet_ids", "parts", r, n, 2, 0);
-	tail(o, r);
-	return 0;
-}
-
-static int body_media_found(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r)
-{
-	int old = m->edition == JT_2011;
-	struct jt_loc l;
-	uint32_t total;
-
-	o_uint(o, "reply_serial", "replySerial", cw_read_u16be(r));
-	total = cw_read_u16be(r);
-	o_uint(o, "count", "total", total);
-	if (old)
-		o_uint(o, "in_packet", NULL, cw_read_u16be(r));
-	if (r->short_read)
-		return CW_EPROTO;
-	o_key(o, "media", "items");
-	cw_put_array(&o->w);
-	while (cw_read_left(r) >= (old ? 31u : 35u)) {
-		cw_put_map(&o->w);
-		if (!old)
-			o_uint(o, "media_id", "mediaId", cw_read_u32be(r));
-		o_uint(o, "media_type", "type", cw_read_u8(r));
-		o_uint(o, "channel", "channel", cw_read_u8(r));
-		o_uint(o, "event", "event", cw_read_u8(r));
-		if (jt_loc_read(cw_read_bytes(r, 28), &l) == 0) {
-			o_key(o, "location", "location");
-			jt_put_location(o, &l, 0);
-		}
-		cw_put_end(&o->w);
-	}
-	cw_put_end(&o->w);
-	tail(o, r);
-	return 0;
-}
-
-static int body_shot(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r)
-{
-	unsigned result;
-	uint32_t n;
-
-	(void)m;
-	o_uint(o, "reply_serial", "replySerial", cw_read_u16be(r));
-	result = cw_read_u8(r);
-	if (r->short_read)
-		return CW_EPROTO;
-	o_uint(o, "result", "result", result);
-	if (cw_read_left(r) >= 2) {
-		n = cw_read_u16be(r);
-		o_uint(o, "count", NULL, n);
-		numbers(o, "media_ids", "mediaIds", r, n, 4, 0);
-	} else if (o->tm) {
-		cw_field_array(&o->w, "mediaIds");
-		cw_put_end(&o->w);
-	}
-	tail(o, r);
-	return 0;
-}
-
-static int body_media_query(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r)
-{
-	o_uint(o, "media_type", "type", cw_read_u8(r));
-	o_uint(o, "channel", "channel", cw_read_u8(r));
-	o_uint(o, "event", "event", cw_read_u8(r));
-	o_hex(o, "start_bcd", "start", cw_read_bytes(r, 6));
-	o_hex(o, "end_bcd", "end", cw_read_bytes(r, 6));
-	if (m->id == 0x8803)
-		o_uint(o, "delete", "delete", cw_read_u8(r));
-	if (r->short_read)
-		return CW_EPROTO;
-	tail(o, r);
-	return 0;
-}
-
-static int body_transparent(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r)
-{
-	o_hexnum(o, "type", "type", cw_read_u8(r), 2);
-	if (m->edition == JT_2011) {
-		o_uint(o, "total_len", NULL, cw_read_u32be(r));
-		o_uint(o, "packet_len", NULL, cw_read_u16be(r));
-	}
-	if (r->short_read)
-		return CW_EPROTO;
-	o_hex(o, "content_hex", "dataHex", cw_read_rest(r));
-	return 0;
-}
-
-static int body_gzip(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r)
-{
-	uint32_t n = cw_read_u32be(r);
-
-	(void)m;
-	if (r->short_read)
-		return CW_EPROTO;
-	o_uint(o, "compressed_len", "size", n);
-	if (n > cw_read_left(r)) {
-		o->flaws |= JT_FLAW_BODY;
-		n = (uint32_t)cw_read_left(r);
-	}
-	o_hex(o, "gzip_hex", "dataHex", cw_read_bytes(r, n));
-	tail(o, r);
-	return 0;
-}
-
-static int body_key(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r)
-{
-	struct cw_bytes n;
-
-	(void)m;
-	o_uint(o, "e", "e", cw_read_u32be(r));
-	n = cw_read_bytes(r, 128);
-	if (r->short_read)
-		return CW_EPROTO;
-	o_hex(o, "n_hex", "n", n);
-	tail(o, r);
+	o_tail(o, r);
 	return 0;
 }
 
@@ -888,17 +730,17 @@ static const struct { uint16_t id; body_fn fn; } bodies[] = {
 	{ 0x0100, body_register }, { 0x0102, body_auth }, { 0x0104, jt_body_params }, { 0x0107, body_attributes }, { 0x0108, body_plain },
 	{ 0x0200, body_location }, { 0x0201, body_location_answer }, { 0x0301, body_plain }, { 0x0302, body_plain }, { 0x0303, body_plain },
 	{ 0x0500, body_location_answer }, { 0x0608, jt_body_areas_found }, { 0x0700, body_recorder }, { 0x0701, body_waybill },
-	{ 0x0702, body_driver }, { 0x0704, body_batch }, { 0x0705, body_can }, { 0x0800, body_plain }, { 0x0801, body_media },
-	{ 0x0802, body_media_found }, { 0x0805, body_shot }, { 0x0900, body_transparent }, { 0x0901, body_gzip }, { 0x0a00, body_key },
+	{ 0x0702, body_driver }, { 0x0704, body_batch }, { 0x0705, body_can }, { 0x0800, body_plain }, { 0x0801, jt_body_media },
+	{ 0x0802, jt_body_media_found }, { 0x0805, jt_body_shot }, { 0x0900, jt_body_transparent }, { 0x0901, jt_body_gzip }, { 0x0a00, jt_body_key },
 	{ 0x8001, body_reply }, { 0x8003, body_resend }, { 0x8004, body_time }, { 0x8100, body_register_answer }, { 0x8103, jt_body_params },
 	{ 0x8104, body_empty }, { 0x8105, body_control }, { 0x8106, body_ids }, { 0x8107, body_empty }, { 0x8108, body_upgrade },
 	{ 0x8201, body_empty }, { 0x8202, body_track }, { 0x8203, body_confirm }, { 0x8204, body_empty }, { 0x8300, body_text },
 	{ 0x8301, jt_body_menu }, { 0x8302, jt_body_menu }, { 0x8303, jt_body_menu }, { 0x8304, jt_body_menu }, { 0x8400, body_call },
 	{ 0x8401, jt_body_menu }, { 0x8500, body_vehicle }, { 0x8600, jt_body_area }, { 0x8601, body_ids }, { 0x8602, jt_body_area },
 	{ 0x8603, body_ids }, { 0x8604, jt_body_area }, { 0x8605, body_ids }, { 0x8606, jt_body_area }, { 0x8607, body_ids },
-	{ 0x8608, body_ids }, { 0x8700, body_recorder }, { 0x8701, body_recorder }, { 0x8702, body_empty }, { 0x8800, body_media_answer },
-	{ 0x8801, body_plain }, { 0x8802, body_media_query }, { 0x8803, body_media_query }, { 0x8804, body_plain }, { 0x8805, body_plain },
-	{ 0x8900, body_transparent }, { 0x8a00, body_key },
+	{ 0x8608, body_ids }, { 0x8700, body_recorder }, { 0x8701, body_recorder }, { 0x8702, body_empty }, { 0x8800, jt_body_media_answer },
+	{ 0x8801, body_plain }, { 0x8802, jt_body_media_query }, { 0x8803, jt_body_media_query }, { 0x8804, body_plain }, { 0x8805, body_plain },
+	{ 0x8900, jt_body_transparent }, { 0x8a00, jt_body_key },
 };
 
 static body_fn find(uint16_t id)

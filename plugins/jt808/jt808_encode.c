@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-#define NEEDED INT64_MIN
+#define NEEDED JT_NEEDED
 
 void jt_plan_begin(struct jt_plan *p, uint16_t id)
 {
@@ -36,7 +36,7 @@ int jt_fail(struct jt_plan *p, const char *why)
 	return CW_EINVAL;
 }
 
-static int fail_key(struct jt_plan *p, const char *key, const char *why)
+int jt_fail_key(struct jt_plan *p, const char *key, const char *why)
 {
 	snprintf(p->why, sizeof(p->why), "%s: %s", key, why);
 	return CW_EINVAL;
@@ -95,14 +95,14 @@ int jt_in_int(struct jt_plan *p, struct cw_bytes in, const char *key, int64_t mi
 
 	if (it.type == CW_ITEM_BAD || it.type == CW_ITEM_NULL) {
 		if (absent == NEEDED)
-			return fail_key(p, key, "is missing");
+			return jt_fail_key(p, key, "is missing");
 		*ret = absent;
 		return 0;
 	}
 	if (!to_int(&it, ret))
-		return fail_key(p, key, "is not a whole number");
+		return jt_fail_key(p, key, "is not a whole number");
 	if (*ret < min || *ret > max)
-		return fail_key(p, key, "is out of range");
+		return jt_fail_key(p, key, "is out of range");
 	return 0;
 }
 
@@ -118,11 +118,11 @@ int jt_in_text(struct jt_plan *p, struct cw_bytes in, const char *key, size_t ma
 		return 0;
 	}
 	if (it.type != CW_ITEM_TEXT)
-		return fail_key(p, key, "is not text");
+		return jt_fail_key(p, key, "is not text");
 	if (jt_to_gbk(p->d, it.s, w) == CW_EINVAL)
-		return fail_key(p, key, "has a character that GBK cannot express");
+		return jt_fail_key(p, key, "has a character that GBK cannot express");
 	if (w->len - start > max)
-		return fail_key(p, key, "is too long");
+		return jt_fail_key(p, key, "is too long");
 	if (ret_len != NULL)
 		*ret_len = w->len - start;
 	return 0;
@@ -134,7 +134,7 @@ int jt_in_time(struct jt_plan *p, struct cw_bytes in, const char *key, int64_t *
 	return jt_in_int(p, in, key, 0, 4102444799999, 0, ret);
 }
 
-static int in_hex(struct jt_plan *p, struct cw_bytes in, const char *key, struct cw_writer *w)
+int jt_in_hex(struct jt_plan *p, struct cw_bytes in, const char *key, struct cw_writer *w)
 {
 	struct cw_item it = cw_map_item(in, key);
 
@@ -143,7 +143,7 @@ static int in_hex(struct jt_plan *p, struct cw_bytes in, const char *key, struct
 		return 0;
 	}
 	if (it.type != CW_ITEM_BAD && (it.type != CW_ITEM_TEXT || !jt_unhex(it.s, w)))
-		return w->overflow ? 0 : fail_key(p, key, "is not an even number of hex digits");
+		return w->overflow ? 0 : jt_fail_key(p, key, "is not an even number of hex digits");
 	return 0;
 }
 
@@ -176,9 +176,9 @@ static int put_param(struct jt_plan *p, uint32_t id, struct cw_bytes holder, con
 	if (t == 'h') {
 		at = p->w.len;
 		cw_write_u8(&p->w, 0);
-		rc = in_hex(p, holder, key, &p->w);
+		rc = jt_in_hex(p, holder, key, &p->w);
 		if (rc == 0 && p->w.len - at - 1 > 255)
-			return fail_key(p, key, "is too long");
+			return jt_fail_key(p, key, "is too long");
 		if (rc == 0 && !p->w.overflow)
 			p->w.ptr[at] = (uint8_t)(p->w.len - at - 1);
 		return rc;
@@ -189,7 +189,7 @@ static int put_param(struct jt_plan *p, uint32_t id, struct cw_bytes holder, con
 
 		if (s.len == 8) {
 			cw_write_u8(&p->w, 4);
-			return in_hex(p, holder, key, &p->w);
+			return jt_in_hex(p, holder, key, &p->w);
 		}
 	}
 	rc = jt_in_int(p, holder, key, 0, ((int64_t)1 << (8 * widths[(unsigned char)t])) - 1, NEEDED, &v);
@@ -278,9 +278,9 @@ static int set_parameters(struct jt_plan *p, struct cw_bytes in)
 			cw_write_u32be(&p->w, (uint32_t)id);
 			at = p->w.len;
 			cw_write_u8(&p->w, 0);
-			rc = in_hex(p, one, "hex", &p->w);
+			rc = jt_in_hex(p, one, "hex", &p->w);
 			if (rc == 0 && p->w.len - at - 1 > 255)
-				rc = fail_key(p, "hex", "is too long");
+				rc = jt_fail_key(p, "hex", "is too long");
 			if (rc == 0 && !p->w.overflow)
 				p->w.ptr[at] = (uint8_t)(p->w.len - at - 1);
 		} else {
@@ -305,11 +305,11 @@ static int ids(struct jt_plan *p, struct cw_bytes in, const char *key, unsigned 
 	if (list_bytes.len == 0)
 		return 0;
 	if (list.type != CW_ITEM_ARRAY)
-		return fail_key(p, key, "is not a list");
+		return jt_fail_key(p, key, "is not a list");
 	while (cw_item_more(&r, &list)) {
 		it = cw_read_item(&r);
 		if (!to_int(&it, &v) || v < 0 || v > 0xffffffff)
-			return fail_key(p, key, "has something that is no number of 32 bits");
+			return jt_fail_key(p, key, "has something that is no number of 32 bits");
 		cw_write_u32be(&p->w, (uint32_t)v);
 		++*ret_n;
 	}
@@ -330,7 +330,7 @@ static int query_parameters(struct jt_plan *p, struct cw_bytes in)
 	if (rc < 0)
 		return rc;
 	if (n > 255)
-		return fail_key(p, "ids", "has more than 255 members");
+		return jt_fail_key(p, "ids", "has more than 255 members");
 	if (n > 0) {
 		if (p->edition == JT_2011)
 			return CW_ENOENT;
@@ -393,9 +393,9 @@ static int terminal_control(struct jt_plan *p, struct cw_bytes in)
 		if (n++ > 0)
 			cw_write_u8(&p->w, ';');
 		if (it.type != CW_ITEM_TEXT)
-			return fail_key(p, "args", "has something that is not text");
+			return jt_fail_key(p, "args", "has something that is not text");
 		if (jt_to_gbk(p->d, it.s, &p->w) == CW_EINVAL)
-			return fail_key(p, "args", "has a character that GBK cannot express");
+			return jt_fail_key(p, "args", "has a character that GBK cannot express");
 	}
 	p->cut_is_done = command == 3 || command == 4 || command == 5 || command == 6 || command == 7;
 	jt_plan_end(p);
@@ -474,7 +474,7 @@ static int upgrade(struct jt_plan *p, struct cw_bytes in)
 	cw_write_u8(&p->w, (uint8_t)type);
 	rc = jt_in_text(p, in, "manufacturer", 5, &m, NULL);
 	if (rc < 0 || m.overflow)
-		return rc < 0 ? rc : fail_key(p, "manufacturer", "is too long");
+		return rc < 0 ? rc : jt_fail_key(p, "manufacturer", "is too long");
 	cw_write_raw(&p->w, maker, 5);
 	rc = in_text8(p, in, "version", &p->w);
 	if (rc < 0)
@@ -483,9 +483,9 @@ static int upgrade(struct jt_plan *p, struct cw_bytes in)
 	cw_write_u32be(&p->w, p->file_size);
 	if (!p->file) {
 		data = p->w.len;
-		rc = in_hex(p, in, "data", &p->w);
+		rc = jt_in_hex(p, in, "data", &p->w);
 		if (rc == 0 && p->w.len == data)
-			return fail_key(p, "data", "is missing");
+			return jt_fail_key(p, "data", "is missing");
 		data = p->w.len - data;
 		if (!p->w.overflow) {
 			p->w.ptr[at + 1] = (uint8_t)(data >> 16);
@@ -538,11 +538,11 @@ static int confirm_alarm(struct jt_plan *p, struct cw_bytes in)
 			if ((it.type == CW_ITEM_TEXT && jt_name_is(it.s, names[i].name)) || (to_int(&it, &v) && v == names[i].bit))
 				bit = 1u << names[i].bit;
 		if (bit == 0)
-			return fail_key(p, "codes", "has an alarm that cannot be confirmed");
+			return jt_fail_key(p, "codes", "has an alarm that cannot be confirmed");
 		bits |= bit;
 	}
 	if (bits == 0)
-		return fail_key(p, "codes", "is missing");
+		return jt_fail_key(p, "codes", "is missing");
 	jt_plan_begin(p, 0x8203);
 	cw_write_u16be(&p->w, (uint16_t)serial);
 	cw_write_u32be(&p->w, bits);
@@ -577,7 +577,7 @@ static int send_text(struct jt_plan *p, struct cw_bytes in)
 	}
 	rc = jt_in_text(p, in, "text", 1024, &p->w, &n);
 	if (rc == 0 && n == 0)
-		return fail_key(p, "text", "is missing");
+		return jt_fail_key(p, "text", "is missing");
 	jt_plan_end(p);
 	return rc;
 }
@@ -619,7 +619,7 @@ static int call_back(struct jt_plan *p, struct cw_bytes in)
 	cw_write_u8(&p->w, (uint8_t)mode);
 	rc = jt_in_text(p, in, "number", 20, &p->w, &n);
 	if (rc == 0 && n == 0)
-		return fail_key(p, "number", "is missing");
+		return jt_fail_key(p, "number", "is missing");
 	jt_plan_end(p);
 	return rc;
 }
@@ -638,12 +638,12 @@ static int vehicle_controls(struct jt_plan *p, struct cw_bytes in, unsigned *n)
 		struct cw_bytes one = cw_read_whole_item(&r);
 
 		if (one.len == 0)
-			return fail_key(p, "controls", "cannot be read");
+			return jt_fail_key(p, "controls", "cannot be read");
 		rc = jt_in_int(p, one, "type", 1, 65535, NEEDED, &type);
 		if (rc < 0)
 			return rc;
 		cw_write_u16be(&p->w, (uint16_t)type);
-		rc = in_hex(p, one, "paramHex", &p->w);
+		rc = jt_in_hex(p, one, "paramHex", &p->w);
 		if (rc < 0)
 			return rc;
 		++*n;
@@ -662,7 +662,7 @@ static int control_vehicle(struct jt_plan *p, struct cw_bytes in)
 	jt_plan_begin(p, 0x8500);
 	if (p->edition != JT_2019) {
 		if (!has_lock)
-			return fail_key(p, "doorLock", "is missing");
+			return jt_fail_key(p, "doorLock", "is missing");
 		if (cw_map_get(in, "controls").len > 0)
 			return CW_ENOENT;
 		cw_write_u8(&p->w, (uint8_t)lock);
@@ -690,205 +690,6 @@ static int control_vehicle(struct jt_plan *p, struct cw_bytes in)
 	return 0;
 }
 
-/* ---- recorder, media, data ---------------------------------------------------- */
-
-static int recorder(struct jt_plan *p, struct cw_bytes in, uint16_t id)
-{
-	int64_t command;
-	int rc = jt_in_int(p, in, "command", 0, 255, NEEDED, &command);
-
-	if (rc < 0)
-		return rc;
-	jt_plan_begin(p, id);
-	cw_write_u8(&p->w, (uint8_t)command);
-	if (id == 0x8701 || p->edition != JT_2011)
-		rc = in_hex(p, in, "dataHex", &p->w);
-	jt_plan_end(p);
-	return rc;
-}
-
-static int collect_recorder(struct jt_plan *p, struct cw_bytes in)
-{
-	p->answer = 0x0700;
-	return recorder(p, in, 0x8700);
-}
-
-static int set_recorder(struct jt_plan *p, struct cw_bytes in)
-{
-	return recorder(p, in, 0x8701);
-}
-
-/* Numbers in a row: name, width, range, default (NEEDED: none). */
-struct num {
-	const char *key;
-	uint8_t size;
-	int64_t min, max, absent;
-};
-
-static int put_nums(struct jt_plan *p, struct cw_bytes in, const struct num *v, size_t n)
-{
-	int64_t x;
-	size_t i;
-
-	for (i = 0; i < n; i++) {
-		int rc = jt_in_int(p, in, v[i].key, v[i].min, v[i].max, v[i].absent, &x);
-
-		if (rc < 0)
-			return rc;
-		cw_write_be(&p->w, (uint64_t)x, v[i].size);
-	}
-	return 0;
-}
-
-static int take_photo(struct jt_plan *p, struct cw_bytes in)
-{
-	static const struct num before[] = { { "channel", 1, 1, 255, 1 } };
-	static const struct num after[] = {
-		{ "interval", 2, 0, 65535, 0 }, { "store", 1, 0, 1, 0 }, { "resolution", 1, 0, 255, 1 }, { "quality", 1, 1, 10, 5 },
-		{ "brightness", 1, 0, 255, 127 }, { "contrast", 1, 0, 127, 64 }, { "saturation", 1, 0, 127, 64 }, { "chroma", 1, 0, 255, 127 },
-	};
-	int64_t count;
-	int rc;
-
-	jt_plan_begin(p, 0x8801);
-	rc = put_nums(p, in, before, 1);
-	if (rc == 0)
-		rc = jt_in_int(p, in, "count", 0, 65534, 1, &count);
-	if (rc < 0)
-		return rc;
-	if (cw_map_int(in, "video", 0) != 0)
-		count = 0xffff;
-	cw_write_u16be(&p->w, (uint16_t)count);
-	rc = put_nums(p, in, after, sizeof(after) / sizeof(after[0]));
-	if (p->edition != JT_2011) {
-		p->answer = 0x0805;
-		p->both = 1;
-	}
-	jt_plan_end(p);
-	return rc;
-}
-
-static int media_range(struct jt_plan *p, struct cw_bytes in, uint16_t id)
-{
-	static const struct num what[] = { { "type", 1, 0, 255, 0 }, { "channel", 1, 0, 255, 0 }, { "event", 1, 0, 255, 0 } };
-	static const struct num del[] = { { "delete", 1, 0, 1, 0 } };
-	static const char *const keys[] = { "start", "end" };
-	int64_t t;
-	int rc, i;
-
-	jt_plan_begin(p, id);
-	rc = put_nums(p, in, what, 3);
-	for (i = 0; i < 2 && rc == 0; i++) {
-		rc = jt_in_time(p, in, keys[i], &t);
-		if (rc == 0 && t == 0)
-			cw_write_be(&p->w, 0, 6);
-		else if (rc == 0)
-			jt_write_bcd_time(&p->w, t, p->conf->zone_min);
-	}
-	if (rc == 0 && id == 0x8803)
-		rc = put_nums(p, in, del, 1);
-	jt_plan_end(p);
-	return rc;
-}
-
-static int search_media(struct jt_plan *p, struct cw_bytes in)
-{
-	p->answer = 0x0802;
-	return media_range(p, in, 0x8802);
-}
-
-static int upload_media(struct jt_plan *p, struct cw_bytes in)
-{
-	return media_range(p, in, 0x8803);
-}
-
-static int upload_media_by_id(struct jt_plan *p, struct cw_bytes in)
-{
-	static const struct num v[] = { { "mediaId", 4, 1, 0xffffffff, NEEDED }, { "delete", 1, 0, 1, 0 } };
-	int rc;
-
-	jt_plan_begin(p, 0x8805);
-	rc = put_nums(p, in, v, 2);
-	jt_plan_end(p);
-	return rc;
-}
-
-static int record_audio(struct jt_plan *p, struct cw_bytes in)
-{
-	static const struct num v[] = { { "start", 1, 0, 1, 1 }, { "seconds", 2, 0, 65535, 0 }, { "store", 1, 0, 1, 0 }, { "rate", 1, 0, 3, 0 } };
-	int rc;
-
-	jt_plan_begin(p, 0x8804);
-	rc = put_nums(p, in, v, 4);
-	jt_plan_end(p);
-	return rc;
-}
-
-static int send_transparent(struct jt_plan *p, struct cw_bytes in)
-{
-	int64_t type;
-	size_t at, n;
-	int rc = jt_in_int(p, in, "type", 0, 255, NEEDED, &type);
-
-	if (rc < 0)
-		return rc;
-	jt_plan_begin(p, 0x8900);
-	cw_write_u8(&p->w, (uint8_t)type);
-	at = p->w.len;
-	if (p->edition == JT_2011)
-		cw_write_be(&p->w, 0, 6);
-	n = p->w.len;
-	rc = in_hex(p, in, "dataHex", &p->w);
-	if (rc == 0)
-		rc = jt_in_text(p, in, "text", 65535, &p->w, NULL);
-	n = p->w.len - n;
-	if (p->edition == JT_2011 && !p->w.overflow) {
-		p->w.ptr[at + 1] = (uint8_t)(n >> 16);
-		p->w.ptr[at + 2] = p->w.ptr[at + 4] = (uint8_t)(n >> 8);
-		p->w.ptr[at + 3] = p->w.ptr[at + 5] = (uint8_t)n;
-	}
-	jt_plan_end(p);
-	return rc;
-}
-
-static int send_key(struct jt_plan *p, struct cw_bytes in)
-{
-	int64_t e;
-	size_t at;
-	int rc = jt_in_int(p, in, "e", 1, 0xffffffff, NEEDED, &e);
-
-	if (rc < 0)
-		return rc;
-	p->answer = 0x0a00;
-	jt_plan_begin(p, 0x8a00);
-	cw_write_u32be(&p->w, (uint32_t)e);
-	at = p->w.len;
-	rc = in_hex(p, in, "n", &p->w);
-	if (rc == 0 && p->w.len - at != 128)
-		return fail_key(p, "n", "must be 256 hex digits");
-	jt_plan_end(p);
-	return rc;
-}
-
-static int send_raw(struct jt_plan *p, struct cw_bytes in)
-{
-	int64_t id, wait;
-	int rc = jt_in_int(p, in, "messageId", 1, 65535, NEEDED, &id);
-
-	if (rc == 0)
-		rc = jt_in_int(p, in, "waitReply", 0, 65535, 0, &wait);
-	if (rc < 0)
-		return rc;
-	jt_plan_begin(p, (uint16_t)id);
-	rc = in_hex(p, in, "bodyHex", &p->w);
-	if (wait == 0)
-		p->no_wait = 1;
-	else if (wait != 1)
-		p->answer = (uint16_t)wait;
-	jt_plan_end(p);
-	return rc;
-}
-
 static int empty(struct jt_plan *p, uint16_t id, uint16_t answer)
 {
 	p->answer = answer;
@@ -913,10 +714,10 @@ static const struct {
 	{ "QueryLocation", JT_2011, query_location }, { "TrackLocation", JT_2011, track }, { "ConfirmAlarm", JT_2013, confirm_alarm },
 	{ "CheckLink", JT_2019, check_link }, { "SendText", JT_2011, send_text }, { "SendInfo", JT_2011, send_info },
 	{ "CallBack", JT_2011, call_back }, { "ControlVehicle", JT_2011, control_vehicle }, { "QueryAreas", JT_2019, query_areas },
-	{ "CollectRecorder", JT_2011, collect_recorder }, { "SetRecorder", JT_2011, set_recorder }, { "RequestDriver", JT_2013, request_driver },
-	{ "TakePhoto", JT_2011, take_photo }, { "SearchMedia", JT_2011, search_media }, { "UploadMedia", JT_2011, upload_media },
-	{ "UploadMediaById", JT_2013, upload_media_by_id }, { "RecordAudio", JT_2011, record_audio },
-	{ "SendTransparent", JT_2011, send_transparent }, { "SendPlatformKey", JT_2011, send_key }, { "SendRaw", JT_2011, send_raw },
+	{ "CollectRecorder", JT_2011, jt_enc_collect_recorder }, { "SetRecorder", JT_2011, jt_enc_set_recorder }, { "RequestDriver", JT_2013, request_driver },
+	{ "TakePhoto", JT_2011, jt_enc_take_photo }, { "SearchMedia", JT_2011, jt_enc_search_media }, { "UploadMedia", JT_2011, jt_enc_upload_media },
+	{ "UploadMediaById", JT_2013, jt_enc_upload_media_by_id }, { "RecordAudio", JT_2011, jt_enc_record_audio },
+	{ "SendTransparent", JT_2011, jt_enc_send_transparent }, { "SendPlatformKey", JT_2011, jt_enc_send_key }, { "SendRaw", JT_2011, jt_enc_send_raw },
 };
 
 int jt_encode_service(struct jt_plan *p, struct cw_bytes name, struct cw_bytes input)

@@ -8,16 +8,38 @@
  */
 #include "jt808.h"
 
-#include <stdio.h>
-
 #define DELIM 0x7e
 #define ESC 0x7d
 #define CONTENT_MIN 13
 
+/* 1 when none of the eight bytes is 7d or 7e: nearly all are not, so frames are copied eight bytes at a time. */
+static int is_plain(uint64_t w)
+{
+	const uint64_t low = 0x0101010101010101u, high = 0x8080808080808080u;
+	uint64_t a = w ^ ESC * low, b = w ^ DELIM * low;
+
+	return ((((a - low) & ~a) | ((b - low) & ~b)) & high) == 0;
+}
+
+/* Copies what needs no escape, in eights; returns how much. */
+static size_t copy_plain(const uint8_t *in, size_t len, uint8_t *out)
+{
+	uint64_t w;
+	size_t i = 0;
+
+	for (; i + 8 <= len; i += 8) {
+		memcpy(&w, in + i, 8);
+		if (!is_plain(w))
+			break;
+		memcpy(out + i, &w, 8);
+	}
+	return i;
+}
+
 /* Unescape; returns the length, *ret_bad set when a 7d stood alone or a 7e was inside. */
 static size_t unescape(struct cw_bytes in, uint8_t *out, size_t size, int *ret_bad)
 {
-	size_t i = 0, n = 0;
+	size_t i = copy_plain(in.ptr, in.len < size ? in.len : size, out), n = i;
 
 	*ret_bad = 0;
 	while (i < in.len && n < size) {
@@ -249,9 +271,9 @@ int jt_frame(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes in
 
 static size_t escape(const uint8_t *p, size_t n, uint8_t *out)
 {
-	size_t i, len = 0;
+	size_t i = copy_plain(p, n, out), len = i;
 
-	for (i = 0; i < n; i++) {
+	for (; i < n; i++) {
 		if (p[i] == ESC || p[i] == DELIM) {
 			out[len++] = ESC;
 			out[len++] = p[i] == ESC ? 1 : 2;
@@ -346,97 +368,4 @@ size_t jt_identity(const struct jt_conf *conf, const uint8_t *number, unsigned l
 const char *jt_edition_name(int edition)
 {
 	return edition == JT_2011 ? "2011" : edition == JT_2013 ? "2013" : "2019";
-}
-
-static void show(struct cw_decoder *d, const struct cw_event *ev, const char *name, struct cw_writer *w, size_t at, size_t len)
-{
-	d->host->field(d->hx, ev->conn, CW_GROUP_HEADER, name, cw_written(w), at, len);
-	w->len = 0;
-}
-
-static void show_uint(struct cw_decoder *d, const struct cw_event *ev, const char *name, uint64_t v, size_t at, size_t len)
-{
-	uint8_t buf[16];
-	struct cw_writer w = cw_writer_of(buf, sizeof(buf));
-
-	cw_put_uint(&w, v);
-	show(d, ev, name, &w, at, len);
-}
-
-static void show_text(struct cw_decoder *d, const struct cw_event *ev, const char *name, const char *text, size_t at, size_t len)
-{
-	uint8_t buf[96];
-	struct cw_writer w = cw_writer_of(buf, sizeof(buf));
-
-	cw_put_text(&w, text);
-	show(d, ev, name, &w, at, len);
-}
-
-static void put_flaws(struct cw_writer *w, const struct jt_msg *m, uint32_t flaws)
-{
-	char text[96];
-
-	cw_put_array(w);
-	if (flaws & JT_FLAW_ESCAPE)
-		cw_put_text(w, "bad_escape");
-	if (flaws & JT_FLAW_SUM) {
-		snprintf(text, sizeof(text), "checksum_mismatch: frame carries 0x%02x, computed 0x%02x", m->sum, m->sum_made);
-		cw_put_text(w, text);
-	}
-	if (flaws & JT_FLAW_LENGTH) {
-		snprintf(text, sizeof(text), "length_mismatch: header %u, actual %zu", m->length_said, m->body.len);
-		cw_put_text(w, text);
-	}
-	if (flaws & JT_FLAW_LAYOUT) {
-		snprintf(text, sizeof(text), "header_layout_contradicts_version_bit: bit14=%d but %s layout fits", (m->attr >> 14) & 1,
-		         m->wide ? "2019" : "2011/2013");
-		cw_put_text(w, text);
-	}
-	if (flaws & JT_FLAW_NUMBER)
-		cw_put_text(w, "terminal_number_not_bcd");
-	if (flaws & JT_FLAW_COUNT)
-		cw_put_text(w, "body_shorter_than_declared_item_count");
-	if (flaws & JT_FLAW_BODY)
-		cw_put_text(w, "body_does_not_fit_standard_layout");
-	cw_put_end(w);
-}
-
-/* Fields of the header as the decode tool shows them; offsets count unescaped bytes behind the delimiter. */
-void jt_inspect_header(struct cw_decoder *d, const struct cw_event *ev, const struct jt_msg *m, uint32_t more_flaws)
-{
-	uint8_t buf[640];
-	struct cw_writer w = cw_writer_of(buf, sizeof(buf));
-	uint32_t flaws = m->flaws | more_flaws;
-	size_t at = m->wide ? 5 : 4, after = at + m->number_len;
-	char text[24];
-
-	show_text(d, ev, "version", m->vendor ? "vendor" : jt_edition_name(m->edition), 2, 2);
-	snprintf(text, sizeof(text), "0x%04x", m->id);
-	show_text(d, ev, "message_id", text, 0, 2);
-	jt_number_text(m->number, m->number_len, text);
-	show_text(d, ev, "phone", text, at, m->number_len);
-	show_uint(d, ev, "serial", m->serial, after, m->vendor ? 1 : 2);
-	if (m->wide)
-		show_uint(d, ev, "protocol_version", m->version, 4, 1);
-	if (m->vendor) {
-		show_uint(d, ev, "serial_width", 1, after, 1);
-		snprintf(text, sizeof(text), "0x%04x", m->attr);
-		show_text(d, ev, "attr", text, 2, 2);
-	} else if (m->attr & 0x1c00u) {
-		show_uint(d, ev, "encryption_bits", (m->attr >> 10) & 7u, 2, 2);
-	}
-	show_uint(d, ev, "body_len", m->body.len, 2, 2);
-	if (m->total != 0 || m->index != 0) {
-		cw_put_map(&w);
-		cw_field_uint(&w, "total", m->total);
-		cw_field_uint(&w, "index", m->index);
-		cw_put_end(&w);
-		show(d, ev, "fragment", &w, after + 2, 4);
-	}
-	cw_put_bool(&w, flaws == 0);
-	show(d, ev, "strict_ok", &w, 0, 0);
-	if (flaws != 0) {
-		put_flaws(&w, m, flaws);
-		show(d, ev, "anomalies", &w, 0, 0);
-	}
 }

@@ -105,13 +105,6 @@ static void drop_held(struct jt_conn *c)
 	c->held_len = 0;
 }
 
-static void drop_reg(struct jt_conn *c)
-{
-	free(c->reg);
-	c->reg = NULL;
-	c->reg_len = 0;
-}
-
 static void conn_free(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c)
 {
 	if (c == NULL)
@@ -119,7 +112,7 @@ static void conn_free(struct cw_decoder *d, const struct cw_event *ev, struct jt
 	jt_command_drop(d, ev, c, 1);
 	jt_parts_free(d, ev, c);
 	drop_held(c);
-	drop_reg(c);
+	jt_drop_reg(c);
 	free(c);
 	*ev->conn_ctx = NULL;
 }
@@ -173,58 +166,6 @@ static void on_settled(struct cw_decoder *d, const struct cw_event *ev, struct j
 		return;
 	}
 	jt_reply(d, ev, c, serial, (uint16_t)(ev->ticket >> 16), !good ? 1 : alarm && c->edition != JT_2011 ? jt_conf_of(d, ev)->alarm_result : 0);
-}
-
-/* ---- what is kept of a device ------------------------------------------------- */
-
-void jt_save(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c)
-{
-	uint8_t buf[CW_SAVE_MAX];
-	struct cw_writer w = cw_writer_of(buf, sizeof(buf));
-	uint64_t device = ev->device != 0 ? ev->device : c->device;
-
-	cw_put_map(&w);
-	cw_field_uint(&w, "v", 1);
-	if (c->code_len > 0)
-		cw_field_textn(&w, "code", c->code, c->code_len);
-	cw_field_uint(&w, "alarm", c->alarm);
-	cw_field_uint(&w, "edition", c->edition);
-	if (c->reg != NULL)
-		cw_field_bytes(&w, "reg", cw_bytes_of(c->reg, c->reg_len));
-	cw_put_end(&w);
-	if (!w.overflow)
-		d->host->device_save(d->hx, ev->conn, device, cw_written(&w));
-}
-
-static void keep_reg(struct jt_conn *c, int edition, struct cw_bytes body)
-{
-	if (body.len == 0 || body.len > JT_BODY_MAX)
-		return;
-	drop_reg(c);
-	c->reg = malloc(body.len + 1);
-	if (c->reg == NULL)
-		return;
-	c->reg[0] = (uint8_t)edition;
-	memcpy(c->reg + 1, body.ptr, body.len);
-	c->reg_len = (uint16_t)(body.len + 1);
-}
-
-static void load(struct jt_conn *c, struct cw_bytes saved, int fixed_edition)
-{
-	struct cw_bytes code = cw_map_text(saved, "code"), reg = cw_map_text(saved, "reg");
-	int64_t edition = cw_map_int(saved, "edition", c->edition);
-
-	if (code.len > 0 && code.len <= sizeof(c->code)) {
-		memcpy(c->code, code.ptr, code.len);
-		c->code_len = (uint8_t)code.len;
-	}
-	c->alarm = (uint32_t)cw_map_int(saved, "alarm", 0);
-	c->replay_alarm = c->alarm;
-	/* The header tells 2019; what was saved only tells 2011 from 2013. */
-	if (!c->wide && !fixed_edition && c->reg == NULL && (edition == JT_2011 || edition == JT_2013))
-		c->edition = (uint8_t)edition;
-	if (c->reg == NULL && reg.len > 1)
-		keep_reg(c, reg.ptr[0], cw_bytes_of(reg.ptr + 1, reg.len - 1));
 }
 
 /* ---- identity ----------------------------------------------------------------- */
@@ -283,7 +224,7 @@ static int ask(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *
 	size_t n = jt_identity(conf, m->number, m->number_len, id);
 	int rc;
 
-	if (n == 0 && conf->zero_number == 1) {
+	if (n == 0 && (conf->zero_number == 1 || ev->flags & CW_EVF_INSPECT)) {
 		id[n++] = '0';
 	} else if (n == 0 && conf->zero_number == 2 && m->id == 0x0102) {
 		code = code_of(m->body, m->edition);
@@ -370,7 +311,7 @@ static int on_register(struct cw_decoder *d, const struct cw_event *ev, struct j
 {
 	int rc;
 
-	keep_reg(c, m->edition, m->body);
+	jt_keep_reg(c, m->edition, m->body);
 	if (!m->wide && !jt_conf_of(d, ev)->edition_fixed)
 		c->edition = m->edition;
 	if (c->attached) {
@@ -378,7 +319,7 @@ static int on_register(struct cw_decoder *d, const struct cw_event *ev, struct j
 			issue_code(d, c);
 		answer_register(d, ev, c, m->serial, 0);
 		jt_publish_identity(d, ev, c, NULL);
-		drop_reg(c);
+		jt_drop_reg(c);
 		jt_save(d, ev, c);
 		return 0;
 	}
@@ -442,22 +383,33 @@ static void held_msg(const struct jt_conn *c, struct jt_msg *m)
 	m->body = cw_bytes_of(c->held, c->held_len);
 }
 
+static void inspect_records(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m);
+
 static void attached(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, int wait)
 {
+	struct cw_bytes number = cw_map_text(ev->saved, "number");
 	struct jt_msg m;
 
 	c->attached = 1;
 	c->device = ev->device;
 	c->state = JT_ONLINE;
-	load(c, ev->saved, jt_conf_of(d, ev)->edition_fixed);
+	jt_load(c, ev->saved, jt_conf_of(d, ev)->edition_fixed);
+	if (!(ev->flags & CW_EVF_INSPECT) && c->number_len > 0 &&
+	    (!cw_bytes_equal(number, cw_bytes_of(c->number, c->number_len)) || cw_map_int(ev->saved, "header", -1) != (int64_t)jt_header_word(c)))
+		jt_save(d, ev, c);
 	if (wait == JT_WAIT_AUTH) {
 		held_msg(c, &m);
 		jt_reply(d, ev, c, c->wait_serial, 0x0102, 0);
 		jt_publish_identity(d, ev, c, &m);
 		if (c->reg != NULL) {
-			drop_reg(c);
+			jt_drop_reg(c);
 			jt_save(d, ev, c);
 		}
+		drop_held(c);
+	} else if (wait == JT_WAIT_INSPECT) {
+		held_msg(c, &m);
+		inspect_records(d, ev, c, &m);
+		c->edition = jt_conf_of(d, ev)->edition_default;
 		drop_held(c);
 	} else if (wait == JT_WAIT_ANY && c->held != NULL) {
 		uint8_t *frame = c->held;
@@ -490,7 +442,7 @@ static void looked_up(struct cw_decoder *d, const struct cw_event *ev, struct jt
 		answer_register(d, ev, c, c->wait_serial, 0);
 		return;
 	}
-	load(c, ev->saved, jt_conf_of(d, ev)->edition_fixed);
+	jt_load(c, ev->saved, jt_conf_of(d, ev)->edition_fixed);
 	held_msg(c, &m);
 	if (!code_good(d, ev, c, code_of(m.body, m.edition))) {
 		refuse_auth(d, ev, c, "authentication code is wrong");
@@ -523,7 +475,7 @@ static void on_refused(struct cw_decoder *d, const struct cw_event *ev, struct j
 		return;
 	}
 	if (wait == JT_WAIT_REGISTER) {
-		drop_reg(c);
+		jt_drop_reg(c);
 		refuse_register(d, ev, c, c->wait_serial);
 	} else if (wait == JT_WAIT_AUTH_LOOKUP || wait == JT_WAIT_AUTH) {
 		refuse_auth(d, ev, c, "terminal was refused");
@@ -553,7 +505,7 @@ static void on_logout(struct cw_decoder *d, const struct cw_event *ev, struct jt
 	jt_reply(d, ev, c, m->serial, m->id, 0);
 	if (!c->attached)
 		return;
-	jt_publish_event(d, ev, c, "LoggedOut", CW_EVENT_INFO, cw_bytes_of(empty, 1), 0);
+	jt_publish_event(d, ev, c, "LoggedOut", cw_bytes_of(empty, 1), cw_bytes_of(NULL, 0), 0);
 	c->code_len = 0;
 	jt_save(d, ev, c);
 	d->host->detach(d->hx, ev->conn, c->device);
@@ -631,42 +583,39 @@ static int same_number(struct cw_decoder *d, const struct cw_event *ev, const st
 	return 0;
 }
 
-static void show_fields(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes map, size_t at, size_t len)
+/* The records that this message would make, for the tool to show beside its fields. */
+static void inspect_records(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m)
 {
-	struct cw_reader r = cw_reader_of(map);
-	struct cw_item it = cw_read_item(&r);
-	char name[64];
+	int emitted;
 
-	while (cw_item_more(&r, &it)) {
-		struct cw_item key = cw_read_item(&r);
-		size_t n = key.s.len < sizeof(name) - 1 ? key.s.len : sizeof(name) - 1;
-
-		(void)cw_item_more(&r, &it);
-		memcpy(name, key.s.ptr, n);
-		name[n] = 0;
-		d->host->field(d->hx, ev->conn, CW_GROUP_FIELDS, name, cw_read_whole_item(&r), at, len);
+	if (m->body.len > JT_SCRATCH / 8 || (m->attr & 0x1c00u && !m->vendor))
+		return;
+	if (m->id == 0x0100) {
+		jt_keep_reg(c, m->edition, m->body);
+		jt_publish_identity(d, ev, c, NULL);
+		jt_drop_reg(c);
+	} else if (m->id == 0x0102) {
+		jt_publish_identity(d, ev, c, m);
+	} else if (m->id > 0x0005 && m->id < 0x8000 && jt_publish(d, ev, c, m, 0, &emitted) < 0) {
+		jt_publish_raw(d, ev, c, m, 0);
 	}
 }
 
-/* A body as one encoded map under the inspecting names. */
-static void put_body(struct jt_out *o, const struct jt_msg *m)
+/* The first message waits until the tool has accepted the identity, whatever it is. */
+static void inspect_publish(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m)
 {
-	size_t start = o->w.len;
-	int rc;
-
-	cw_put_map(&o->w);
-	rc = jt_decode_body(o, m);
-	if (rc == CW_ENOENT) {
-		cw_field_bool(&o->w, "unknown_message", 1);
-		o_hex(o, "body_hex", NULL, m->body);
-	} else if (rc < 0) {
-		o->w.len = start;
-		o->flaws |= JT_FLAW_BODY;
-		cw_put_map(&o->w);
-		o_hex(o, "body_hex", NULL, m->body);
-		cw_field_text(&o->w, "decode_error", "body is too short");
+	if (c->attached) {
+		c->edition = m->edition;
+		inspect_records(d, ev, c, m);
+		c->edition = jt_conf_of(d, ev)->edition_default; /* a file may hold frames of many terminals */
+		return;
 	}
-	cw_put_end(&o->w);
+	if (m->body.len > JT_BODY_MAX || hold(c, m->body) < 0)
+		return;
+	learn_header(c, m);
+	c->edition = m->edition;
+	if (ask(d, ev, c, m, JT_WAIT_INSPECT, 0) < 0)
+		drop_held(c);
 }
 
 static int inspect(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m)
@@ -674,23 +623,29 @@ static int inspect(struct cw_decoder *d, const struct cw_event *ev, struct jt_co
 	size_t at = (size_t)(m->body.ptr == NULL ? 0 : m->body.ptr - d->content);
 	struct jt_out o;
 	struct jt_msg all = *m;
+	int complete = m->total <= 1, good;
 
 	jt_out_init(&o, d, ev, 0, d->scratch, JT_SCRATCH / 2); /* the other half holds what parts made */
 	if (!(m->attr & 0x1c00u && !m->vendor) && m->total <= 1) {
-		put_body(&o, m);
+		jt_put_body(&o, m);
 	} else {
 		cw_put_map(&o.w);
 		o_hex(&o, "partial_or_encrypted_body_hex", NULL, m->body);
 		if (m->total > 1 && jt_acceptable(m, 0) && jt_part_inspect(d, ev, c, m, &all.body)) {
 			o_key(&o, "reassembled_decoded", NULL);
-			put_body(&o, &all);
+			jt_put_body(&o, &all);
+			complete = 1;
 		}
 		cw_put_end(&o.w);
 	}
 	jt_inspect_header(d, ev, m, o.flaws);
 	if (!o.w.overflow)
-		show_fields(d, ev, cw_written(&o.w), at, m->body.len);
-	return jt_acceptable(m, jt_conf_of(d, ev)->strict) && !(jt_conf_of(d, ev)->strict && o.flaws != 0) ? 0 : CW_EPROTO;
+		jt_show_fields(d, ev, cw_written(&o.w), at, m->body.len);
+	good = jt_acceptable(m, o.conf->strict) && !(o.conf->strict && o.flaws != 0);
+	all.total = all.index = 0;
+	if (good && complete)
+		inspect_publish(d, ev, c, &all);
+	return good ? 0 : CW_EPROTO;
 }
 
 /* Media of 2011 counts its packets inside the body. 1 and the part as the header of later editions would tell it. */
@@ -758,7 +713,7 @@ int jt_decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes f
 		return inspect(d, ev, c, &m);
 	if (!jt_acceptable(&m, jt_conf_of(d, ev)->strict))
 		return CW_EPROTO;
-	if (c->attached && !same_number(d, ev, c, &m))
+	if (c->attached && c->number_len > 0 && !same_number(d, ev, c, &m))
 		return 0;
 	if (!c->attached || !c->locked)
 		learn_header(c, &m);
@@ -830,6 +785,8 @@ int jt_message(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *
 		jt_count(d, JT_N_UNKNOWN, 1);
 		result = conf->unknown_result;
 		jt_publish_raw(d, ev, c, m, 0);
+	} else if (rc == CW_EBUSY) {
+		result = 1; /* no room for the record: the terminal keeps the report and sends it again */
 	} else if (rc < 0) {
 		jt_count(d, JT_N_BAD_BODY, 1);
 		result = conf->strict ? 2 : 0;
@@ -843,10 +800,8 @@ int jt_message(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *
 
 int jt_event(struct cw_decoder *d, const struct cw_event *ev)
 {
-	struct jt_conn *c = ev->kind == CW_EV_OPEN ? conn_of(d, ev) : *ev->conn_ctx;
+	struct jt_conn *c = ev->kind == CW_EV_OPEN ? conn_of(d, ev) : ev->conn_ctx == NULL ? NULL : *ev->conn_ctx;
 
-	if (ev->kind == CW_EV_BROADCAST)
-		return 0;
 	if (c == NULL)
 		return ev->kind == CW_EV_OPEN ? CW_ECLOSED : 0;
 	switch (ev->kind) {
@@ -860,6 +815,7 @@ int jt_event(struct cw_decoder *d, const struct cw_event *ev)
 			jt_command_timer(d, ev, c);
 		break;
 	case CW_EV_COMMAND_CANCELLED: jt_command_cancelled(d, ev, c); break;
+	case CW_EV_BROADCAST: jt_broadcast(d, ev, c); break;
 	case CW_EV_BLOCK: jt_command_block(d, ev, c); break;
 	case CW_EV_DETACHED: on_detached(d, ev, c); break;
 	case CW_EV_CLOSED: conn_free(d, ev, c); break;

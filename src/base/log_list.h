@@ -71,10 +71,10 @@
 
 #define CW_LOGS_CLOUD(X)                                                                                    \
 	X(cloud_listening, INFO, "cloud.listening", 0, "The emulator listens here.")                        \
-	X(cloud_connect, INFO, "cloud.connect", 0, "A client's CONNECT was accepted.")                      \
-	X(cloud_refused, WARN, "cloud.refused", 0, "A client's CONNECT was refused; code is the CONNACK code, reason says why.") \
-	X(cloud_closed, INFO, "cloud.closed", 0, "A client's connection has ended.")                        \
-	X(cloud_device, INFO, "cloud.device", 0, "A device or sub-device came online or went offline.")     \
-	X(cloud_dropped, WARN, "cloud.dropped", 0, "A message was not taken; reason says which rule of the platform it breaks.")
+	X(cloud_connect, INFO, "cloud.connect", 500, "A client's CONNECT was accepted.")                      \
+	X(cloud_refused, WARN, "cloud.refused", 200, "A client's CONNECT was refused; code is the CONNACK code, reason says why.") \
+	X(cloud_closed, INFO, "cloud.closed", 500, "A client's connection has ended.")                        \
+	X(cloud_device, INFO, "cloud.device", 500, "A device or sub-device came online or went offline.")     \
+	X(cloud_dropped, WARN, "cloud.dropped", 100, "A message was not taken; reason says which rule of the platform it breaks.")
 
 #endif

@@ -125,6 +125,7 @@ void cw_devices_on_removed(void *ctx, void *cookie)
 		struct cw_attach *a = cw_container_of(e, struct cw_attach, link);
 
 		a->device = NULL;
+		cw_timer_stop(cw_worker_timers(b->conf.control), &a->delay);
 		cw_bridge_attach(b, a);
 	}
 }
@@ -153,6 +154,8 @@ static void give_to(struct cw_attach *a)
 		cw_gauge_add(bridge, devices_attached, d->owner == NULL ? 1 : 0);
 	d->owner = a->owner;
 	d->max_outstanding = a->max_outstanding == 0 ? 1 : a->max_outstanding;
+	/* With requireOnline it goes on waiting, as the owner: a contest's delay must not make it leave itself. */
+	cw_timer_stop(cw_worker_timers(d->bridge->conf.control), &a->delay);
 	cw_upstream_device_want(d->up, 1);
 	cw_count(bridge, identify_ok);
 	cw_log(device_attached, "", CW_LS("device", d->identity), CW_LS("productKey", d->product_key), CW_LS("deviceName", d->device_name));
@@ -315,6 +318,25 @@ static void note_refusal(struct cw_device *d, int code, const char *text)
 	       CW_LS("deviceName", d->device_name), CW_LI("code", code));
 }
 
+/*
+ * With requireOnline the platform's refusal ends the attach. Whoever waited for this owner to leave goes on:
+ * the owner was never told that it has the device, so no left() of it will come.
+ */
+static void refuse_owner(struct cw_device *d, struct cw_attach *a)
+{
+	d->owner = NULL;
+	d->leaving = 0;
+	cw_gauge_add(bridge, devices_attached, -1);
+	cw_command_device_left(d);
+	finish_attach(a, CW_REFUSED_PLATFORM);
+	if (d->stale)
+		remove_device(d);
+	else if (cw_list_empty(&d->waiting))
+		cw_upstream_device_want(d->up, 0);
+	else
+		next_owner(d);
+}
+
 void cw_devices_on_state(void *ctx, void *cookie, enum cw_updevice_state state, int code, const char *text)
 {
 	struct cw_device *d = cookie;
@@ -339,10 +361,7 @@ void cw_devices_on_state(void *ctx, void *cookie, enum cw_updevice_state state, 
 		if (a->owner != d->owner || state == CW_UPDEVICE_OFFLINE)
 			continue;
 		if (state == CW_UPDEVICE_REFUSED) {
-			d->owner = NULL;
-			cw_gauge_add(bridge, devices_attached, -1);
-			cw_upstream_device_want(d->up, 0);
-			finish_attach(a, CW_REFUSED_PLATFORM);
+			refuse_owner(d, a);
 			return;
 		}
 		finish_attach(a, 0);

@@ -327,8 +327,11 @@ static int cmd_get(int argc, char **argv)
 	rc = parse(file, &tree, &msg);
 	if (rc == 0)
 		rc = cw_value_find(cw_conf_root(tree), path, &v, &msg);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = types[type].get(v, &msg);
+		if (rc < 0)
+			cw_msg_wrap(&msg, "%s", path);
+	}
 	cw_conf_tree_unref(tree);
 	return rc < 0 ? complain(&msg) : 0;
 }

@@ -364,25 +364,6 @@ static void tell_params(struct terminal *t, const struct cw_sim_frame *m)
 	send_body(t, 0x0104, &b);
 }
 
-static void tell_attributes(struct terminal *t)
-{
-	struct cw_sim_body b = { .n = 0 };
-	int wide = t->number.wide;
-
-	cw_sim_u16(&b, 0x0004);
-	cw_sim_fixed(&b, "CWSIM", 5);
-	cw_sim_fixed(&b, "SIM-808", wide ? 30 : 20);
-	cw_sim_fixed(&b, "S000001", wide ? 30 : 7);
-	cw_sim_raw(&b, "\x89\x86\x00\x00\x00\x00\x00\x00\x00\x01", 10);
-	cw_sim_u8(&b, 3);
-	cw_sim_raw(&b, "1.0", 3);
-	cw_sim_u8(&b, 3);
-	cw_sim_raw(&b, "2.0", 3);
-	cw_sim_u8(&b, 3);
-	cw_sim_u8(&b, 0x20);
-	send_body(t, 0x0107, &b);
-}
-
 /* Serial of the command, then where we are: 0x0201 and 0x0500. */
 static void tell_place(struct terminal *t, const struct cw_sim_frame *m, unsigned id)
 {
@@ -416,24 +397,6 @@ static void tell_media(struct terminal *t, const struct cw_sim_frame *m)
 	send_body(t, 0x0802, &b);
 }
 
-static void tell_driver(struct terminal *t)
-{
-	struct cw_sim_body b = { .n = 0 };
-
-	cw_sim_u8(&b, 1);
-	cw_sim_bcd_time(&b, cw_clock_wall_ms());
-	cw_sim_u8(&b, 0);
-	cw_sim_u8(&b, 6);
-	cw_sim_raw(&b, "DRIVER", 6);
-	cw_sim_fixed(&b, "L-1234567890", 20);
-	cw_sim_u8(&b, 6);
-	cw_sim_raw(&b, "ISSUER", 6);
-	cw_sim_raw(&b, "\x20\x30\x12\x31", 4);
-	if (t->number.wide)
-		cw_sim_fixed(&b, "310115199001010010", 20);
-	tell(t, 0x0702, &b);
-}
-
 static void upgrade_part(struct terminal *t, const struct cw_sim_frame *m)
 {
 	struct cw_sim_body b = { .n = 0 };
@@ -446,6 +409,32 @@ static void upgrade_part(struct terminal *t, const struct cw_sim_frame *m)
 	tell(t, 0x0108, &b);
 }
 
+static void tell_recorder(struct terminal *t, const struct cw_sim_frame *m)
+{
+	struct cw_sim_body b = { .n = 0 };
+
+	cw_sim_u16(&b, m->serial);
+	cw_sim_u8(&b, m->n > 0 ? m->body[0] : 0);
+	cw_sim_raw(&b, "\x55\x7a\x00\x00\x00", 5);
+	send_body(t, 0x0700, &b);
+}
+
+static void tell_about(struct terminal *t, unsigned id)
+{
+	struct cw_sim_body b = { .n = 0 };
+
+	if (id == 0x8107) {
+		cw_sim_attributes(&b, t->number.wide);
+		send_body(t, 0x0107, &b);
+	} else if (id == 0x8702) {
+		cw_sim_driver(&b, t->number.wide, cw_clock_wall_ms());
+		tell(t, 0x0702, &b);
+	} else {
+		cw_sim_key(&b);
+		send_body(t, 0x0a00, &b);
+	}
+}
+
 static void answer_question(struct terminal *t, const struct cw_sim_frame *m)
 {
 	struct cw_sim_body b = { .n = 0 };
@@ -455,23 +444,6 @@ static void answer_question(struct terminal *t, const struct cw_sim_frame *m)
 	cw_sim_u16(&b, m->serial);
 	cw_sim_u8(&b, first < m->n ? m->body[first] : 0);
 	tell(t, 0x0302, &b);
-}
-
-static void recorder_or_key(struct terminal *t, const struct cw_sim_frame *m)
-{
-	struct cw_sim_body b = { .n = 0 };
-
-	if (m->id == 0x8700) {
-		cw_sim_u16(&b, m->serial);
-		cw_sim_u8(&b, m->n > 0 ? m->body[0] : 0);
-		cw_sim_raw(&b, "\x55\x7a\x00\x00\x00", 5);
-		send_body(t, 0x0700, &b);
-		return;
-	}
-	cw_sim_u32(&b, 65537);
-	for (unsigned i = 0; i < 128; i++)
-		cw_sim_u8(&b, i + 1);
-	send_body(t, 0x0a00, &b);
 }
 
 static void areas(struct terminal *t, const struct cw_sim_frame *m)
@@ -508,7 +480,9 @@ static int obey(struct terminal *t, const struct cw_sim_frame *m)
 	case 0x8103: set_params(t, m); return 1;
 	case 0x8104:
 	case 0x8106: tell_params(t, m); return 1;
-	case 0x8107: tell_attributes(t); return 1;
+	case 0x8107:
+	case 0x8702:
+	case 0x8a00: tell_about(t, m->id); return 1;
 	case 0x8108: upgrade_part(t, m); return 1;
 	case 0x8201: tell_place(t, m, 0x0201); return 1;
 	case 0x8302: answer_question(t, m); return 1;
@@ -517,9 +491,7 @@ static int obey(struct terminal *t, const struct cw_sim_frame *m)
 		tell_place(t, m, 0x0500);
 		return 1;
 	case 0x8608: areas(t, m); return 1;
-	case 0x8700:
-	case 0x8a00: recorder_or_key(t, m); return 1;
-	case 0x8702: tell_driver(t); return 1;
+	case 0x8700: tell_recorder(t, m); return 1;
 	case 0x8801:
 		general_reply(t, m, 0);
 		tell_media(t, m);

@@ -209,3 +209,42 @@ void cw_sim_location(struct cw_sim_body *o, const struct cw_sim_place *p, int it
 	cw_sim_u8(o, 1);
 	cw_sim_u8(o, 12);
 }
+
+void cw_sim_attributes(struct cw_sim_body *o, int wide)
+{
+	cw_sim_u16(o, 0x0004);
+	cw_sim_fixed(o, "CWSIM", 5);
+	cw_sim_fixed(o, "SIM-808", wide ? 30 : 20);
+	cw_sim_fixed(o, "S000001", wide ? 30 : 7);
+	cw_sim_raw(o, "\x89\x86\x00\x00\x00\x00\x00\x00\x00\x01", 10);
+	cw_sim_u8(o, 3);
+	cw_sim_raw(o, "1.0", 3);
+	cw_sim_u8(o, 3);
+	cw_sim_raw(o, "2.0", 3);
+	cw_sim_u8(o, 3);
+	cw_sim_u8(o, 0x20);
+}
+
+void cw_sim_driver(struct cw_sim_body *o, int wide, int64_t utc_ms)
+{
+	cw_sim_u8(o, 1);
+	cw_sim_bcd_time(o, utc_ms);
+	cw_sim_u8(o, 0);
+	cw_sim_u8(o, 6);
+	cw_sim_raw(o, "DRIVER", 6);
+	cw_sim_fixed(o, "L-1234567890", 20);
+	cw_sim_u8(o, 6);
+	cw_sim_raw(o, "ISSUER", 6);
+	cw_sim_raw(o, "\x20\x30\x12\x31", 4);
+	if (wide)
+		cw_sim_fixed(o, "310115199001010010", 20);
+}
+
+void cw_sim_key(struct cw_sim_body *o)
+{
+	unsigned i;
+
+	cw_sim_u32(o, 65537);
+	for (i = 1; i <= 128; i++)
+		cw_sim_u8(o, i);
+}

@@ -63,5 +63,9 @@ struct cw_sim_place {
 };
 /* The base block, with items 0x01, 0x02, 0x30 and 0x31 when `items`. */
 void cw_sim_location(struct cw_sim_body *o, const struct cw_sim_place *p, int items);
+/* 0x0107, 0x0702 (status 1, read well) and 0x0A00, with made-up content. */
+void cw_sim_attributes(struct cw_sim_body *o, int wide);
+void cw_sim_driver(struct cw_sim_body *o, int wide, int64_t utc_ms);
+void cw_sim_key(struct cw_sim_body *o);
 
 #endif

@@ -32,7 +32,8 @@ struct alink_rule {
 		ALINK_SPECIAL, /* handled whole by `special` */
 	} mode;
 	alink_fn handle; /* NULL: code 200 */
-	void (*special)(struct cw_cloud *c, struct cloud_device *d, const struct cloud_topic *t, const char *payload, size_t len);
+	void (*special)(struct cw_cloud *c, struct cloud_device *d, const struct cloud_topic *t, const char *payload,
+	                size_t len);
 	int gateway; /* only a gateway may use it */
 };
 

@@ -131,6 +131,10 @@ static void alink_order(struct api_call *a, struct order *o, const char *path, c
 	char *text;
 	json_t *body;
 
+	if (a->device->product->raw) {
+		cw_cloud_api_error(a->req, 409, "the product's format is raw: send bytes to .../raw");
+		return;
+	}
 	cw_cloud_next_id(a->cloud, o->id);
 	body = json_pack("{s:s, s:s, s:s, s:O}", "id", o->id, "version", "1.0", "method", method, "params", a->body);
 	text = json_dumps(body, JSON_COMPACT);
@@ -164,9 +168,10 @@ static void set_desired(struct cloud_device *d, const json_t *params)
 	json_t *value;
 
 	json_object_foreach((json_t *)(uintptr_t)params, name, value) {
-		json_int_t version = json_integer_value(json_object_get(json_object_get(d->desired, name), "version"));
+		json_t *desired = cw_cloud_doc(d, CLOUD_DOC_DESIRED);
+		json_int_t version = json_integer_value(json_object_get(json_object_get(desired, name), "version"));
 
-		json_object_set_new(d->desired, name, json_pack("{s:O, s:I}", "value", value, "version", version + 1));
+		json_object_set_new(desired, name, json_pack("{s:O, s:I}", "value", value, "version", version + 1));
 	}
 }
 
@@ -181,7 +186,7 @@ void cw_cloud_api_properties(struct api_call *a)
 	}
 	if (flag_of(a->req, "desired")) {
 		set_desired(a->device, a->body);
-		cw_cloud_api_json(a->req, 200, json_pack("{s:O}", "desired", a->device->desired));
+		cw_cloud_api_json(a->req, 200, json_pack("{s:O}", "desired", cw_cloud_doc(a->device, CLOUD_DOC_DESIRED)));
 		return;
 	}
 	alink_order(a, &o, "thing/service/property/set", "thing.service.property.set", 0);

@@ -53,6 +53,12 @@ static json_t *refusals(const struct cloud_device *d)
 	return list;
 }
 
+static const char *const doc_names[] = {
+#define CLOUD_DOC_NAME(sym, name) #name,
+	CLOUD_DOCS(CLOUD_DOC_NAME)
+#undef CLOUD_DOC_NAME
+};
+
 void cw_cloud_api_device(struct api_call *a)
 {
 	struct cloud_device *d = a->device;
@@ -63,17 +69,14 @@ void cw_cloud_api_device(struct api_call *a)
 	cw_list_each(e, &d->children)
 		json_array_append_new(children, json_string(cw_container_of(e, struct cloud_device, sibling)->id));
 	for (i = 0; i < d->sub_count; i++)
-		json_array_append_new(subs, json_string(d->subs[i]));
+		json_array_append_new(subs, json_string(d->subs[i].filter));
 	json_object_set_new(j, "subDevices", children);
 	json_object_set_new(j, "subscriptions", subs);
 	json_object_set_new(j, "systemTopics", json_boolean(d->ss));
 	json_object_set_new(j, "stored", json_integer(d->stored_count));
 	json_object_set_new(j, "refused", refusals(d));
-	json_object_set(j, "reported", d->reported);
-	json_object_set(j, "desired", d->desired);
-	json_object_set(j, "events", d->events);
-	json_object_set(j, "tags", d->tags);
-	json_object_set(j, "modules", d->modules);
+	for (i = 0; i < CLOUD_DOC_COUNT; i++)
+		json_object_set(j, doc_names[i], cw_cloud_doc(d, (enum cloud_doc)i));
 	cw_cloud_api_json(a->req, 200, j);
 }
 
@@ -99,8 +102,9 @@ void cw_cloud_api_products(struct api_call *a)
 	cw_map_each(n, &a->cloud->products) {
 		const struct cloud_product *p = cw_container_of(n, struct cloud_product, node);
 
-		json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:o}", "productKey", p->key, "nodeType",
-		                      cw_cloud_node_name(p->type), "raw", p->raw, "topics", classes_of(p)));
+		json_array_append_new(list, json_pack("{s:s, s:s?, s:s, s:s, s:b, s:o}", "productKey", p->key, "name", p->name,
+		                      "nodeType", cw_cloud_node_name(p->type), "format", p->raw ? "raw" : "alink",
+		                      "registration", p->registration, "topics", classes_of(p)));
 	}
 	cw_cloud_api_json(a->req, 200, json_pack("{s:o}", "products", list));
 }
@@ -234,7 +238,7 @@ void cw_cloud_api_stats(struct api_call *a)
 		uint64_t value;
 	} list[] = {
 		{ "connects", s->connects }, { "connectsRefused", s->connects_refused }, { "kicks", s->kicks },
-		{ "logins", s->logins }, { "loginsRefused", s->logins_refused }, { "published", s->published },
+		{ "registrations", s->registrations }, { "logins", s->logins }, { "loginsRefused", s->logins_refused }, { "published", s->published },
 		{ "publishedBytes", s->published_bytes }, { "droppedLimit", s->dropped_limit },
 		{ "droppedPermission", s->dropped_permission }, { "droppedSession", s->dropped_session },
 		{ "replies", s->replies }, { "repliesFailed", s->replies_failed }, { "pushed", s->pushed },

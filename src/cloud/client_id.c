@@ -23,7 +23,7 @@ static struct cloud_text trim(const char *s, size_t len)
 
 int cw_cloud_text_is(const struct cloud_text *t, const char *text)
 {
-	return t != NULL && t->len == strlen(text) && memcmp(t->s, text, t->len) == 0;
+	return t != NULL && t->len == strlen(text) && (t->len == 0 || memcmp(t->s, text, t->len) == 0);
 }
 
 static int add_pair(struct cloud_client_id *id, struct cloud_text whole)

@@ -64,6 +64,25 @@ struct cloud_rate {
 struct cloud_msg;
 struct cloud_link;
 
+/* What is kept of a device's reports, as the API names it. */
+#define CLOUD_DOCS(X)                                                                                         \
+	X(REPORTED, reported) /* identifier to {value, time} */                                               \
+	X(DESIRED, desired)   /* identifier to {value, version} */                                            \
+	X(EVENTS, events)     /* identifier to the last one, {value, time} */                                 \
+	X(TAGS, tags)         /* key to value */                                                              \
+	X(MODULES, modules)   /* firmware module to version */
+enum cloud_doc {
+#define CLOUD_DOC_ENUM(sym, name) CLOUD_DOC_##sym,
+	CLOUD_DOCS(CLOUD_DOC_ENUM)
+#undef CLOUD_DOC_ENUM
+	CLOUD_DOC_COUNT
+};
+
+struct cloud_sub {
+	char *filter;
+	uint64_t from_ms; /* loop time it takes effect at */
+};
+
 struct cloud_device {
 	struct cw_map_node node; /* by "pk/dn" */
 	struct cw_list all;
@@ -87,8 +106,8 @@ struct cloud_device {
 	int ss;                   /* system topics need no SUBSCRIBE */
 	int ext;                  /* bit 0: custom RRPC */
 	int persistent;           /* clean session 0: state below outlives the session */
-	char *subs[CLOUD_SUBS_MAX];
-	unsigned sub_count;
+	struct cloud_sub *subs;
+	unsigned sub_count, sub_room;
 	struct cw_list stored; /* struct cloud_stored */
 	unsigned stored_count;
 
@@ -100,7 +119,7 @@ struct cloud_device {
 	uint64_t error520_s; /* last second a 520 was sent about it */
 
 	/* what it reported */
-	json_t *reported, *desired, *events, *tags, *modules;
+	json_t *doc[CLOUD_DOC_COUNT]; /* NULL until first used: cw_cloud_doc() */
 	struct {
 		int64_t ms;
 		int code;
@@ -163,6 +182,8 @@ struct cloud_switches {
 	int keepalive_clamp; /* above 1200: 0 refuse, 1 treat as 1200 */
 	int topo_move;       /* 0: 6619 instead of moving a relation */
 	int kick_logout_reply; /* kicks on combine/logout_reply instead of /ext/error */
+	int allow_reregister;  /* a device that was online once may register again */
+	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
 };
 
 struct cloud_conf {
@@ -177,7 +198,7 @@ struct cloud_faults;
 
 struct cloud_stats {
 	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
-		dropped_session, replies, replies_failed, pushed, stored, undeliverable, logins, logins_refused,
+		dropped_session, registrations, replies, replies_failed, pushed, stored, undeliverable, logins, logins_refused,
 		malformed, slow_closed, keepalive_closed, faults_applied;
 };
 
@@ -189,6 +210,7 @@ struct cw_cloud {
 	struct cw_list links;
 	struct cloud_log *log;
 	struct cloud_faults *faults;
+	struct cw_list delayed; /* replies a fault holds back; delay.c */
 	struct cw_list calls; /* down calls waiting for the device; call.c */
 	struct cloud_stats stats;
 	uint64_t next_id; /* of messages the platform starts */
@@ -226,6 +248,8 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d);
 void cw_cloud_device_disable(struct cw_cloud *c, struct cloud_device *d);
 void cw_cloud_device_enable(struct cw_cloud *c, struct cloud_device *d);
 int cw_cloud_was_deleted(struct cw_cloud *c, const char *pk, const char *dn);
+/* One of the device's documents, made at its first use. NULL: out of memory (jansson's setters accept that). */
+json_t *cw_cloud_doc(struct cloud_device *d, enum cloud_doc which);
 const char *cw_cloud_device_status(const struct cloud_device *d);
 void cw_cloud_device_refused(struct cloud_device *d, int code, const char *reason);
 
@@ -258,6 +282,14 @@ void cw_cloud_unsubscribe(struct cw_cloud *c, struct cloud_link *l, const char *
 /* Keep a QoS 1 message, behind those kept already, for a device whose state outlives its session; `sent`: repeat with DUP. */
 void cw_cloud_store(struct cw_cloud *c, struct cloud_device *d, struct cloud_msg *msg, int sent);
 
+/* ---- registration.c ---- */
+/* What a device asks with; texts are lent. The sign is over deviceName, productKey and random, by the product's secret. */
+struct cloud_registration {
+	struct cloud_text pk, dn, random, method, sign;
+};
+/* 200 and the device, or the platform's code of the refusal. A device that was online once is refused (allowReregister). */
+int cw_cloud_register(struct cw_cloud *c, const struct cloud_registration *r, struct cloud_device **ret_device);
+
 /* ---- send.c ---- */
 enum cloud_outcome { CLOUD_DELIVERED, CLOUD_STORED, CLOUD_OFFLINE, CLOUD_UNSUBSCRIBED, CLOUD_LIMITED, CLOUD_NOMEM };
 const char *cw_cloud_outcome_name(enum cloud_outcome o);
@@ -274,7 +306,7 @@ enum cloud_outcome cw_cloud_request(struct cw_cloud *c, struct cloud_device *to,
 void cw_cloud_send_error(struct cw_cloud *c, struct cloud_device *gateway, const struct cloud_device *about, int code,
                          const char *id);
 const char *cw_cloud_code_text(int code);
-int cw_cloud_device_subscribed(const struct cloud_device *d, const char *topic, size_t len);
+int cw_cloud_device_subscribed(struct cw_cloud *c, const struct cloud_device *d, const char *topic, size_t len);
 void cw_cloud_msg_unref(struct cloud_msg *msg);
 static inline const char *cw_cloud_msg_payload(const struct cloud_msg *msg)
 {

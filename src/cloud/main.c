@@ -45,7 +45,8 @@ static void stop(struct program *p)
 	if (p->stopping)
 		return;
 	p->stopping = 1;
-	cw_log(daemon_stopping, "closing");
+	if (p->api != NULL) /* started */
+		cw_log(daemon_stopping, "closing");
 	uv_close((uv_handle_t *)&p->sigint, NULL);
 	uv_close((uv_handle_t *)&p->sigterm, NULL);
 	p->open = 1; /* ours, until both were asked */

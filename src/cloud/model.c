@@ -32,7 +32,7 @@ static void report_properties(struct cloud_device *d, const json_t *properties)
 		/* batch post: a list of readings; the last one stands */
 		if (json_is_array(value) && json_object_get(json_array_get(value, 0), "value") != NULL)
 			value = json_array_get(value, json_array_size(value) - 1);
-		json_object_set_new(d->reported, key, reading(value));
+		json_object_set_new(cw_cloud_doc(d, CLOUD_DOC_REPORTED), key, reading(value));
 	}
 }
 
@@ -44,7 +44,7 @@ static void report_events(struct cloud_device *d, const json_t *events)
 	json_object_foreach((json_t *)(uintptr_t)events, key, value) {
 		if (json_is_array(value))
 			value = json_array_get(value, json_array_size(value) - 1);
-		json_object_set_new(d->events, key, reading(value));
+		json_object_set_new(cw_cloud_doc(d, CLOUD_DOC_EVENTS), key, reading(value));
 	}
 }
 
@@ -67,7 +67,7 @@ int cw_cloud_event_post(struct alink_request *r)
 		return 460;
 	/* thing/event/{name}/post */
 	(void)snprintf(name, sizeof(name), "%.*s", (int)(rest->len - 17), rest->s + 12);
-	json_object_set_new(r->device->events, name, reading(r->params));
+	json_object_set_new(cw_cloud_doc(r->device, CLOUD_DOC_EVENTS), name, reading(r->params));
 	return 200;
 }
 
@@ -179,8 +179,8 @@ int cw_cloud_batch_post(struct alink_request *r)
 
 int cw_cloud_desired_get(struct alink_request *r)
 {
+	json_t *desired = cw_cloud_doc(r->device, CLOUD_DOC_DESIRED), *name;
 	size_t i;
-	json_t *name;
 
 	if (!json_is_array(r->params))
 		return 460;
@@ -188,7 +188,7 @@ int cw_cloud_desired_get(struct alink_request *r)
 		return 6104;
 	r->data = json_object();
 	json_array_foreach(r->params, i, name) {
-		json_t *d = json_is_string(name) ? json_object_get(r->device->desired, json_string_value(name)) : NULL;
+		json_t *d = json_is_string(name) ? json_object_get(desired, json_string_value(name)) : NULL;
 
 		if (json_object_get(d, "value") != NULL)
 			json_object_set(r->data, json_string_value(name), d);
@@ -199,15 +199,15 @@ int cw_cloud_desired_get(struct alink_request *r)
 /* With a version only if it is the current one; the version itself goes on counting. */
 int cw_cloud_desired_delete(struct alink_request *r)
 {
+	json_t *desired = cw_cloud_doc(r->device, CLOUD_DOC_DESIRED), *want;
 	const char *name;
-	json_t *want;
 
 	if (!json_is_object(r->params))
 		return 460;
 	if (json_object_size(r->params) > PROPERTIES_MAX)
 		return 6104;
 	json_object_foreach(r->params, name, want) {
-		json_t *d = json_object_get(r->device->desired, name), *version = json_object_get(want, "version");
+		json_t *d = json_object_get(desired, name), *version = json_object_get(want, "version");
 
 		if (d != NULL && (version == NULL || json_equal(version, json_object_get(d, "version"))))
 			json_object_del(d, "value");
@@ -232,8 +232,8 @@ static int tag_key_valid(const char *key)
 
 int cw_cloud_tags_update(struct alink_request *r)
 {
+	json_t *tags = cw_cloud_doc(r->device, CLOUD_DOC_TAGS), *tag;
 	size_t i, fresh = 0;
-	json_t *tag;
 
 	if (json_array_size(r->params) == 0 || json_array_size(r->params) > PROPERTIES_MAX)
 		return 460;
@@ -242,14 +242,13 @@ int cw_cloud_tags_update(struct alink_request *r)
 
 		if (!tag_key_valid(key) || !json_is_string(json_object_get(tag, "attrValue")))
 			return 460;
-		if (json_object_get(r->device->tags, key) == NULL)
+		if (json_object_get(tags, key) == NULL)
 			fresh++;
 	}
-	if (json_object_size(r->device->tags) + fresh > TAGS_MAX)
+	if (json_object_size(tags) + fresh > TAGS_MAX)
 		return 460;
 	json_array_foreach(r->params, i, tag)
-		json_object_set(r->device->tags, json_string_value(json_object_get(tag, "attrKey")),
-		                json_object_get(tag, "attrValue"));
+		json_object_set(tags, json_string_value(json_object_get(tag, "attrKey")), json_object_get(tag, "attrValue"));
 	return 200;
 }
 
@@ -265,7 +264,7 @@ int cw_cloud_tags_delete(struct alink_request *r)
 
 		if (key == NULL)
 			return 460;
-		json_object_del(r->device->tags, key);
+		json_object_del(cw_cloud_doc(r->device, CLOUD_DOC_TAGS), key);
 	}
 	return 200;
 }
@@ -325,6 +324,6 @@ void cw_cloud_ota_inform(struct cw_cloud *c, struct cloud_device *d, const struc
 	json_t *version = json_object_get(params, "version");
 
 	if (json_is_string(version))
-		json_object_set(d->modules, module != NULL ? module : "default", version);
+		json_object_set(cw_cloud_doc(d, CLOUD_DOC_MODULES), module != NULL ? module : "default", version);
 	json_decref(body);
 }

@@ -11,21 +11,27 @@
 #include "conf/schema.h"
 
 static const char usage[] =
-	"Usage: causeway-cloud [--config FILE] [--ready-file FILE]\n"
+	"Usage: causeway-cloud [--config FILE] [--mqtt ADDRESS] [--api ADDRESS] [--state DIR] [--ready-file FILE]\n"
 	"\n"
 	"A local emulator of the IoT Platform. Without a file it listens on free ports and has a\n"
 	"demonstration stock, both of which it prints.\n"
 	"\n"
 	"  -c, --config FILE      read products, devices, listeners and limits from FILE\n"
+	"      --mqtt ADDRESS     host:port of MQTT, before that of FILE\n"
+	"      --api ADDRESS      host:port of the emulator's own API, before that of FILE\n"
+	"      --state DIR        keep what is made at the start (certificates) in DIR, for the next time\n"
 	"      --ready-file FILE  write the bound addresses to FILE as JSON when everything listens\n"
 	"  -h, --help             show this and exit\n"
 	"  -V, --version          show the version and exit\n";
 
-enum { OPT_READY = 256 };
+enum { OPT_READY = 256, OPT_STATE, OPT_MQTT, OPT_API };
 
 static const struct option long_options[] = {
 	{ "config", required_argument, NULL, 'c' },
 	{ "ready-file", required_argument, NULL, OPT_READY },
+	{ "mqtt", required_argument, NULL, OPT_MQTT },
+	{ "api", required_argument, NULL, OPT_API },
+	{ "state", required_argument, NULL, OPT_STATE },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 },
@@ -52,7 +58,7 @@ struct device_conf {
 
 struct fault_conf {
 	const char *kind, *device, *topic;
-	int code;
+	int code, ms;
 	int64_t count;
 };
 
@@ -60,10 +66,10 @@ struct file_conf {
 	struct cw_conf_list products, devices, faults;
 	const char *mqtt, *api, *certificate, *key, *ca, *state;
 	int profile, keepalive, kick_topic, log_format, log_level;
-	bool strict_securemode, topo_move;
+	bool strict_securemode, topo_move, allow_reregister;
 	unsigned connect_per_minute, login_per_minute, login_per_second, publish_qos0, publish_qos1, down_per_second;
 	unsigned inflight_in, inflight_out, keep;
-	uint64_t out_queue, keep_bytes;
+	uint64_t out_queue, keep_bytes, subscribe_delay;
 };
 
 static const char *const permissions[] = { "publish", "subscribe", "both", NULL };
@@ -76,14 +82,17 @@ static const char *const log_formats[] = { "text", "json", NULL };
 static const char *const log_levels[] = { "debug", "info", "note", "warn", "error", NULL };
 
 static const struct cw_conf_setting topic_settings[] = {
-	CW_CONF_MUST(struct topic_conf, topic, STRING, "topic", NULL, NULL, "Levels behind those of the device, such as user/report."),
+	CW_CONF_MUST(struct topic_conf, topic, STRING, "topic", NULL, NULL,
+	             "Levels behind those of the device, such as user/report."),
 	CW_CONF_CHOICE(struct topic_conf, permission, "permission", permissions, "both", "What devices may do there."),
 	CW_CONF_END,
 };
-static const struct cw_conf_table topic_table = { .name = "topics", .size = sizeof(struct topic_conf), .settings = topic_settings };
+static const struct cw_conf_table topic_table = { .name = "topics", .size = sizeof(struct topic_conf),
+	    .settings = topic_settings };
 
 static const struct cw_conf_setting product_settings[] = {
-	CW_CONF_MUST(struct product_conf, key, STRING, "productKey", NULL, NULL, "Letters and digits, 11 on the real platform."),
+	CW_CONF_MUST(struct product_conf, key, STRING, "productKey", NULL, NULL,
+	             "Letters and digits, 11 on the real platform."),
 	CW_CONF(struct product_conf, secret, SECRET, "productSecret", NULL, NULL, NULL, "Made up when left out."),
 	CW_CONF(struct product_conf, name, STRING, "name", NULL, NULL, NULL, "A name for people."),
 	CW_CONF_CHOICE(struct product_conf, type, "nodeType", node_types, "device",
@@ -91,7 +100,8 @@ static const struct cw_conf_setting product_settings[] = {
 	CW_CONF_CHOICE(struct product_conf, format, "format", formats, "alink", "Alink JSON, or raw bytes."),
 	CW_CONF(struct product_conf, registration, BOOL, "registration", "true", NULL, NULL,
 	        "Whether devices of the product may fetch their secret."),
-	CW_CONF_TABLES(struct product_conf, topics, LIST, "topics", &topic_table, "Topic classes beside those every product has."),
+	CW_CONF_TABLES(struct product_conf, topics, LIST, "topics", &topic_table,
+	               "Topic classes beside those every product has."),
 	CW_CONF_END,
 };
 static const struct cw_conf_table product_table = { .name = "products", .size = sizeof(struct product_conf),
@@ -99,7 +109,8 @@ static const struct cw_conf_table product_table = { .name = "products", .size = 
 
 static const struct cw_conf_setting device_settings[] = {
 	CW_CONF_MUST(struct device_conf, pk, STRING, "productKey", NULL, NULL, "One of `products`."),
-	CW_CONF_MUST(struct device_conf, dn, STRING, "deviceName", NULL, NULL, "4 to 32 of letters, digits and - _ @ . :"),
+	CW_CONF_MUST(struct device_conf, dn, STRING, "deviceName", NULL, NULL,
+	             "4 to 32 of letters, digits and - _ @ . :"),
 	CW_CONF(struct device_conf, secret, SECRET, "deviceSecret", NULL, NULL, NULL, "Made up when left out."),
 	CW_CONF(struct device_conf, disabled, BOOL, "disabled", "false", NULL, NULL, "Refused until enabled by the API."),
 	CW_CONF_END,
@@ -108,14 +119,16 @@ static const struct cw_conf_table device_table = { .name = "devices", .size = si
 	                                           .settings = device_settings };
 
 static const struct cw_conf_setting fault_settings[] = {
-	CW_CONF_MUST(struct fault_conf, kind, STRING, "kind", NULL, NULL, "connack, puback, reply, refuse or stall."),
+	CW_CONF_MUST(struct fault_conf, kind, STRING, "kind", NULL, NULL, "connack, puback, reply, delay, refuse or stall."),
 	CW_CONF(struct fault_conf, device, STRING, "device", NULL, NULL, NULL, "productKey/deviceName; left out: all."),
 	CW_CONF(struct fault_conf, topic, STRING, "topic", NULL, NULL, NULL, "An MQTT filter; left out: all."),
 	CW_CONF(struct fault_conf, code, INT, "code", "0", "0", "999999", "What a refusal answers."),
+	CW_CONF(struct fault_conf, ms, INT, "ms", "0", "0", "3600000", "How long a delay is."),
 	CW_CONF(struct fault_conf, count, INT, "count", "-1", "-1", "1000000000", "How often it strikes; -1: always."),
 	CW_CONF_END,
 };
-static const struct cw_conf_table fault_table = { .name = "faults", .size = sizeof(struct fault_conf), .settings = fault_settings };
+static const struct cw_conf_table fault_table = { .name = "faults", .size = sizeof(struct fault_conf),
+	    .settings = fault_settings };
 
 static const struct cw_conf_setting file_settings[] = {
 	CW_CONF_TABLES(struct file_conf, products, LIST, "products", &product_table, "The products."),
@@ -123,7 +136,8 @@ static const struct cw_conf_setting file_settings[] = {
 	CW_CONF_TABLES(struct file_conf, faults, LIST, "faults", &fault_table, "Faults in force from the start."),
 	CW_CONF(struct file_conf, mqtt, STRING, "listeners.mqtt", "127.0.0.1:1883", NULL, NULL,
 	        "Where MQTT listens, TCP and TLS alike; port 0: any free one."),
-	CW_CONF(struct file_conf, api, STRING, "listeners.api", "127.0.0.1:8090", NULL, NULL, "Where the emulator's own API listens."),
+	CW_CONF(struct file_conf, api, STRING, "listeners.api", "127.0.0.1:8090", NULL, NULL,
+	        "Where the emulator's own API listens."),
 	CW_CONF(struct file_conf, certificate, STRING, "tls.certificate", NULL, NULL, NULL,
 	        "Server certificate with its chain, PEM; left out: one is made at the start."),
 	CW_CONF(struct file_conf, key, STRING, "tls.key", NULL, NULL, NULL, "Its private key, PEM."),
@@ -132,12 +146,18 @@ static const struct cw_conf_setting file_settings[] = {
 	        "Directory for what is made at the start (certificates), so that it is the same next time."),
 	CW_CONF_CHOICE(struct file_conf, profile, "limits.profile", profiles, "documented",
 	               "documented: the rates below are enforced; off: none of them, for load tests."),
-	CW_CONF(struct file_conf, connect_per_minute, INT, "limits.connectPerMinute", "5", "1", "16", "CONNECTs of one device."),
-	CW_CONF(struct file_conf, login_per_minute, INT, "limits.loginPerMinute", "5", "1", "16", "Logins of one sub-device."),
-	CW_CONF(struct file_conf, login_per_second, INT, "limits.loginPerSecond", "200", "1", "1000000", "Logins of all sub-devices."),
-	CW_CONF(struct file_conf, publish_qos0, INT, "limits.publishQos0", "30", "1", "1000000", "QoS 0 publishes a device and second."),
-	CW_CONF(struct file_conf, publish_qos1, INT, "limits.publishQos1", "10", "1", "1000000", "QoS 1 publishes a device and second."),
-	CW_CONF(struct file_conf, down_per_second, INT, "limits.downPerSecond", "50", "1", "1000000", "Downlinks a device and second."),
+	CW_CONF(struct file_conf, connect_per_minute, INT, "limits.connectPerMinute", "5", "1", "16",
+	        "CONNECTs of one device."),
+	CW_CONF(struct file_conf, login_per_minute, INT, "limits.loginPerMinute", "5", "1", "16",
+	        "Logins of one sub-device."),
+	CW_CONF(struct file_conf, login_per_second, INT, "limits.loginPerSecond", "200", "1", "1000000",
+	        "Logins of all sub-devices."),
+	CW_CONF(struct file_conf, publish_qos0, INT, "limits.publishQos0", "30", "1", "1000000",
+	        "QoS 0 publishes a device and second."),
+	CW_CONF(struct file_conf, publish_qos1, INT, "limits.publishQos1", "10", "1", "1000000",
+	        "QoS 1 publishes a device and second."),
+	CW_CONF(struct file_conf, down_per_second, INT, "limits.downPerSecond", "50", "1", "1000000",
+	        "Downlinks a device and second."),
 	CW_CONF(struct file_conf, inflight_in, INT, "limits.inflightIn", "100", "0", "65535",
 	        "Unacknowledged publishes of a client before it is no longer read; 0: no limit."),
 	CW_CONF(struct file_conf, inflight_out, INT, "limits.inflightOut", "100", "0", "32768",
@@ -152,9 +172,15 @@ static const struct cw_conf_setting file_settings[] = {
 	        "A topo add of another gateway's sub-device moves it; false: 6619."),
 	CW_CONF_CHOICE(struct file_conf, kick_topic, "switches.kickTopic", kick_topics, "error",
 	               "Where a gateway is told of kicks: /ext/error or combine/logout_reply."),
+	CW_CONF(struct file_conf, allow_reregister, BOOL, "switches.allowReregister", "false", NULL, NULL,
+	        "Whether a device that was online once may register again."),
+	CW_CONF(struct file_conf, subscribe_delay, DURATION, "switches.subscribeDelay", "0s", "0s", "10s",
+	        "How long a subscription takes to take effect; the platform promises 10 s."),
 	CW_CONF(struct file_conf, keep, INT, "messages.keep", "10000", "1", "10000000", "Messages the API can show."),
-	CW_CONF(struct file_conf, keep_bytes, BYTES, "messages.keepBytes", "64MiB", "64KiB", "16GiB", "Bytes of them all."),
-	CW_CONF_CHOICE(struct file_conf, log_format, "log.format", log_formats, "text", "Lines for people or for programs."),
+	CW_CONF(struct file_conf, keep_bytes, BYTES, "messages.keepBytes", "64MiB", "64KiB", "16GiB",
+	        "Bytes of them all."),
+	CW_CONF_CHOICE(struct file_conf, log_format, "log.format", log_formats, "text",
+	               "Lines for people or for programs."),
 	CW_CONF_CHOICE(struct file_conf, log_level, "log.level", log_levels, "info", "The lowest level written."),
 	CW_CONF_END,
 };
@@ -167,11 +193,13 @@ int cw_cloud_options_parse(int argc, char **argv, struct cloud_options *o)
 
 	memset(o, 0, sizeof(*o));
 	cw_cloud_conf_default(&o->conf);
-	o->mqtt = o->api = "127.0.0.1:0";
 	while ((opt = getopt_long(argc, argv, "c:hV", long_options, NULL)) != -1) {
 		switch (opt) {
 		case 'c': o->config = optarg; break;
 		case OPT_READY: o->ready_file = optarg; break;
+		case OPT_STATE: o->state = optarg; break;
+		case OPT_MQTT: o->mqtt = optarg; break;
+		case OPT_API: o->api = optarg; break;
 		case 'h': (void)fputs(usage, stdout); return 0;
 		case 'V': (void)puts("causeway-cloud " CW_VERSION); return 0;
 		default: (void)fputs(usage, stderr); return 2;
@@ -186,15 +214,17 @@ int cw_cloud_options_parse(int argc, char **argv, struct cloud_options *o)
 
 static void take_file(struct cloud_options *o, const struct file_conf *f)
 {
-	o->mqtt = f->mqtt;
-	o->api = f->api;
-	o->tls = (struct cloud_tls_conf){ .certificate = f->certificate, .key = f->key, .ca = f->ca, .dir = f->state };
+	o->mqtt = o->mqtt != NULL ? o->mqtt : f->mqtt;
+	o->api = o->api != NULL ? o->api : f->api;
+	o->tls = (struct cloud_tls_conf){ .certificate = f->certificate, .key = f->key, .ca = f->ca,
+		.dir = o->state != NULL ? o->state : f->state };
 	o->conf.limits = (struct cloud_limits){ .documented = f->profile, .connect_per_minute = f->connect_per_minute,
 		.login_per_minute = f->login_per_minute, .login_per_second = f->login_per_second,
 		.publish_qos0 = f->publish_qos0, .publish_qos1 = f->publish_qos1, .down_per_second = f->down_per_second,
 		.inflight_in = f->inflight_in, .inflight_out = f->inflight_out, .out_queue_bytes = f->out_queue };
 	o->conf.switches = (struct cloud_switches){ .strict_securemode = f->strict_securemode, .keepalive_clamp = f->keepalive,
-		.topo_move = f->topo_move, .kick_logout_reply = f->kick_topic };
+		.topo_move = f->topo_move, .kick_logout_reply = f->kick_topic,
+		.allow_reregister = f->allow_reregister, .subscribe_delay_ms = f->subscribe_delay };
 	o->conf.keep_messages = f->keep;
 	o->conf.keep_bytes = f->keep_bytes;
 	cw_log_setup((enum cw_log_level)f->log_level, f->log_format, 2);
@@ -206,8 +236,12 @@ int cw_cloud_options_load(struct cloud_options *o, struct cw_msg *msg)
 	struct cw_conf_tree *tree = NULL;
 	int rc;
 
-	if (o->config == NULL)
+	o->tls.dir = o->state;
+	if (o->config == NULL) {
+		o->mqtt = o->mqtt != NULL ? o->mqtt : "127.0.0.1:0";
+		o->api = o->api != NULL ? o->api : "127.0.0.1:0";
 		return 0;
+	}
 	rc = cw_conf_parse_file(o->config, NULL, &tree, msg);
 	if (rc < 0)
 		return rc;
@@ -259,8 +293,8 @@ static int add_device(struct cw_cloud *c, const struct device_conf *conf, struct
 
 static int add_fault(struct cw_cloud *c, const struct fault_conf *conf, struct cw_msg *msg)
 {
-	json_t *spec = json_pack("{s:s, s:s*, s:s*, s:i, s:I}", "kind", conf->kind, "device", conf->device, "topic", conf->topic,
-	                         "code", conf->code, "count", (json_int_t)conf->count), *made = NULL;
+	json_t *spec = json_pack("{s:s, s:s*, s:s*, s:i, s:i, s:I}", "kind", conf->kind, "device", conf->device, "topic",
+	                         conf->topic, "code", conf->code, "ms", conf->ms, "count", (json_int_t)conf->count), *made = NULL;
 	int rc = cw_cloud_faults_add(c, spec, &made, msg);
 
 	json_decref(spec);

@@ -11,8 +11,8 @@
 #include "cloud/tls.h"
 
 struct cloud_options {
-	const char *config, *ready_file; /* lent from argv, or NULL */
-	const char *mqtt, *api;          /* addresses */
+	const char *config, *ready_file, *state; /* lent from argv, or NULL */
+	const char *mqtt, *api; /* addresses */
 	struct cloud_tls_conf tls;
 	struct cloud_conf conf;
 	void *file; /* the bound file, or NULL */

@@ -58,7 +58,8 @@ static void report_520(struct cw_cloud *c, struct cloud_link *l, struct cloud_de
 	body = json_loadb(payload, len, 0, NULL);
 	id = json_object_get(body, "id");
 	(void)snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(id));
-	cw_cloud_send_error(c, l->owner, d, 520, json_is_string(id) ? json_string_value(id) : json_is_integer(id) ? number : NULL);
+	cw_cloud_send_error(c, l->owner, d, 520,
+	                    json_is_string(id) ? json_string_value(id) : json_is_integer(id) ? number : NULL);
 	json_decref(body);
 }
 
@@ -74,7 +75,8 @@ static struct passage refuse(enum cloud_verdict verdict, const char *reason, str
 	return (struct passage){ verdict, reason, d, NULL };
 }
 
-static struct passage examine(struct cw_cloud *c, struct cloud_link *l, const struct cloud_topic *t, uint8_t qos)
+static struct passage examine(struct cw_cloud *c, struct cloud_link *l, const struct cloud_topic *t, const char *topic,
+                              size_t topic_len, uint8_t qos)
 {
 	struct cloud_device *d;
 	const struct alink_rule *rule = NULL;
@@ -92,6 +94,8 @@ static struct passage examine(struct cw_cloud *c, struct cloud_link *l, const st
 	if (!within_rate(c, d, t, qos))
 		return refuse(CLOUD_DROP_LIMIT, "over the device's publish rate", d);
 	if (t->kind == CLOUD_TOPIC_CUSTOM) {
+		if (!cw_cloud_custom_fits(topic, topic_len))
+			return refuse(CLOUD_DROP_TOPIC, "custom topic longer than 128 bytes or deeper than 7 levels", d);
 		if (!cw_cloud_custom_valid(t->rest.s, t->rest.len, 0) ||
 		    !cw_cloud_class_publishable(d->product, t->rest.s, t->rest.len))
 			return refuse(CLOUD_DROP_TOPIC, "no topic class allows publishing", d);
@@ -125,7 +129,7 @@ enum cloud_verdict cw_cloud_publish(struct cw_cloud *c, struct cloud_link *l, co
 	if (query != NULL) /* ?_rid=..., for tracing; no part of the topic */
 		topic_len = (size_t)(query - topic);
 	cw_cloud_topic_parse(topic, topic_len, &t);
-	p = examine(c, l, &t, qos);
+	p = examine(c, l, &t, topic, topic_len, qos);
 	c->stats.published++;
 	c->stats.published_bytes += len;
 	cw_cloud_log_add(c->log, &(struct cloud_log_note){ .down = 0, .device = p.device->id, .topic = topic,

@@ -33,6 +33,7 @@ static const struct {
 	{ 6250, "product not found" },
 	{ 6287, "invalid sign" },
 	{ 6288, "dynamic registration is off" },
+	{ 6289, "device is active already" },
 	{ 6292, "sign method not supported" },
 	{ 6300, "method is wrong" },
 	{ 6356, "too many events" },
@@ -87,7 +88,7 @@ void cw_cloud_msg_unref(struct cloud_msg *msg)
 		cw_free(msg);
 }
 
-static int wants(const struct cloud_device *to, const char *topic, size_t len, unsigned flags)
+static int wants(struct cw_cloud *c, const struct cloud_device *to, const char *topic, size_t len, unsigned flags)
 {
 	struct cloud_topic t;
 
@@ -98,7 +99,7 @@ static int wants(const struct cloud_device *to, const char *topic, size_t len, u
 		if (cw_cloud_topic_is_system(&t))
 			return 1;
 	}
-	return cw_cloud_device_subscribed(to, topic, len);
+	return cw_cloud_device_subscribed(c, to, topic, len);
 }
 
 /* Is the device offline for this message, and if so, is it kept? Or over its rate? */
@@ -106,7 +107,7 @@ static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, con
                                 uint8_t qos, unsigned flags)
 {
 	uint64_t second = cw_worker_now(c->worker) / 1000;
-	int wanted = wants(to, topic, topic_len, flags);
+	int wanted = wants(c, to, topic, topic_len, flags);
 
 	if (to->link == NULL)
 		return qos != 0 && to->persistent && wanted && !to->disabled ? CLOUD_STORED : CLOUD_OFFLINE;

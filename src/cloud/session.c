@@ -28,7 +28,7 @@ void cw_cloud_link_fini(struct cloud_link *l)
 static void drop_subs(struct cloud_device *d)
 {
 	while (d->sub_count > 0)
-		cw_free(d->subs[--d->sub_count]);
+		cw_free(d->subs[--d->sub_count].filter);
 }
 
 static void drop_stored(struct cloud_device *d)
@@ -198,7 +198,8 @@ static struct cloud_device *filter_owner(struct cw_cloud *c, struct cloud_link *
 
 		return t.pk.len == strlen(key) && memcmp(t.pk.s, key, t.pk.len) == 0 ? l->owner : NULL;
 	}
-	if (t.kind == CLOUD_TOPIC_CUSTOM && !cw_cloud_custom_valid(t.rest.s, t.rest.len, 1))
+	if (t.kind == CLOUD_TOPIC_CUSTOM &&
+	    (!cw_cloud_custom_valid(t.rest.s, t.rest.len, 1) || !cw_cloud_custom_fits(filter, len)))
 		return NULL;
 	d = cw_cloud_device_find(c, t.pk.s, t.pk.len, t.dn.s, t.dn.len);
 	return d != NULL && d->link == l ? d : NULL;
@@ -209,10 +210,35 @@ static unsigned find_sub(const struct cloud_device *d, const char *filter, size_
 	unsigned i;
 
 	for (i = 0; i < d->sub_count; i++) {
-		if (strlen(d->subs[i]) == len && memcmp(d->subs[i], filter, len) == 0)
+		if (strlen(d->subs[i].filter) == len && memcmp(d->subs[i].filter, filter, len) == 0)
 			break;
 	}
 	return i;
+}
+
+/* 0, CW_ELIMIT, CW_ENOMEM. */
+static int add_sub(struct cw_cloud *c, struct cloud_device *d, const char *filter, size_t len)
+{
+	struct cloud_sub *s;
+
+	if (d->sub_count == CLOUD_SUBS_MAX)
+		return CW_ELIMIT;
+	if (d->sub_count == d->sub_room) {
+		unsigned room = d->sub_room != 0 ? 2 * d->sub_room : 4;
+
+		s = cw_realloc(d->subs, room * sizeof(*s));
+		if (s == NULL)
+			return CW_ENOMEM;
+		d->subs = s;
+		d->sub_room = room;
+	}
+	s = &d->subs[d->sub_count];
+	s->filter = cw_strndup(filter, len);
+	if (s->filter == NULL)
+		return CW_ENOMEM;
+	s->from_ms = cw_worker_now(c->worker) + c->conf.switches.subscribe_delay_ms;
+	d->sub_count++;
+	return 0;
 }
 
 uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len, uint8_t qos)
@@ -224,13 +250,7 @@ uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char 
 		return 0x80;
 	if (find_sub(d, filter, len) < d->sub_count)
 		return granted;
-	if (d->sub_count == CLOUD_SUBS_MAX)
-		return 0x80;
-	d->subs[d->sub_count] = cw_strndup(filter, len);
-	if (d->subs[d->sub_count] == NULL)
-		return 0x80;
-	d->sub_count++;
-	return granted;
+	return add_sub(c, d, filter, len) == 0 ? granted : 0x80;
 }
 
 void cw_cloud_unsubscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len)
@@ -243,16 +263,18 @@ void cw_cloud_unsubscribe(struct cw_cloud *c, struct cloud_link *l, const char *
 	i = find_sub(d, filter, len);
 	if (i == d->sub_count)
 		return;
-	cw_free(d->subs[i]);
+	cw_free(d->subs[i].filter);
 	d->subs[i] = d->subs[--d->sub_count];
 }
 
-int cw_cloud_device_subscribed(const struct cloud_device *d, const char *topic, size_t len)
+int cw_cloud_device_subscribed(struct cw_cloud *c, const struct cloud_device *d, const char *topic, size_t len)
 {
 	unsigned i;
 
 	for (i = 0; i < d->sub_count; i++) {
-		if (cw_cloud_topic_matches(d->subs[i], strlen(d->subs[i]), topic, len))
+		const struct cloud_sub *s = &d->subs[i];
+
+		if (s->from_ms <= cw_worker_now(c->worker) && cw_cloud_topic_matches(s->filter, strlen(s->filter), topic, len))
 			return 1;
 	}
 	return 0;

@@ -193,6 +193,23 @@ int cw_cloud_class_publishable(const struct cloud_product *p, const char *rest, 
 	return open;
 }
 
+json_t *cw_cloud_doc(struct cloud_device *d, enum cloud_doc which)
+{
+	if (d->doc[which] == NULL)
+		d->doc[which] = json_object();
+	return d->doc[which];
+}
+
+static void drop_docs(struct cloud_device *d)
+{
+	size_t i;
+
+	for (i = 0; i < CLOUD_DOC_COUNT; i++) {
+		json_decref(d->doc[i]);
+		d->doc[i] = NULL;
+	}
+}
+
 static void device_free(struct cloud_device *d)
 {
 	unsigned i;
@@ -200,18 +217,15 @@ static void device_free(struct cloud_device *d)
 	if (d == NULL)
 		return;
 	for (i = 0; i < d->sub_count; i++)
-		cw_free(d->subs[i]);
+		cw_free(d->subs[i].filter);
+	cw_free(d->subs);
 	while (!cw_list_empty(&d->stored)) {
 		struct cloud_stored *s = cw_container_of(cw_list_pop(&d->stored), struct cloud_stored, link);
 
 		cw_cloud_msg_unref(s->msg);
 		cw_free(s);
 	}
-	json_decref(d->reported);
-	json_decref(d->desired);
-	json_decref(d->events);
-	json_decref(d->tags);
-	json_decref(d->modules);
+	drop_docs(d);
 	cw_free(d->id);
 	cw_free(d->secret);
 	cw_free(d->client_id);
@@ -230,12 +244,7 @@ static struct cloud_device *device_new(struct cloud_product *p, const char *dn, 
 	d->product = p;
 	d->id = cw_alloc(pk_len + dn_len + 2);
 	d->secret = cw_strdup(secret);
-	d->reported = json_object();
-	d->desired = json_object();
-	d->events = json_object();
-	d->tags = json_object();
-	d->modules = json_object();
-	if (d->id == NULL || d->secret == NULL || !d->reported || !d->desired || !d->events || !d->tags || !d->modules) {
+	if (d->id == NULL || d->secret == NULL) {
 		device_free(d);
 		return NULL;
 	}
@@ -399,11 +408,7 @@ void cw_cloud_stock_reset(struct cw_cloud *c)
 	cw_list_each(e, &c->device_list) {
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 
-		json_object_clear(d->reported);
-		json_object_clear(d->desired);
-		json_object_clear(d->events);
-		json_object_clear(d->tags);
-		json_object_clear(d->modules);
+		drop_docs(d);
 		d->refusal_count = 0;
 		d->up = d->down = d->dropped = 0;
 		memset(&d->connects, 0, sizeof(d->connects));

@@ -215,8 +215,7 @@ struct cw_value *conf_read_properties(struct conf_build *b, const struct conf_so
 		return NULL;
 	}
 	while (s.at < s.end && b->rc == 0) {
-		while (s.at < s.end && is_blank(*s.at))
-			s.at++;
+		skip_blanks(&s); /* a line of nothing but a backslash is no line yet */
 		if (at_line_end(&s)) {
 			skip_line_end(&s);
 		} else if (*s.at == '#' || *s.at == '!') {

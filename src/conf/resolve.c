@@ -275,10 +275,67 @@ static int resolve_object_at(struct resolver *r, struct cw_value *v, struct view
 	return *ret == NULL ? r->b->rc : rc;
 }
 
+/* String.hashCode() of Java, spread as its HashMap does. */
+static uint32_t java_hash(const char *text, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)text, *end = p + len;
+	uint32_t h = 0, c;
+
+	while (p < end) {
+		unsigned more = p[0] >= 0xf0 ? 3 : p[0] >= 0xe0 ? 2 : p[0] >= 0xc0 ? 1 : 0;
+
+		c = more == 3 ? p[0] & 0x07u : more == 2 ? p[0] & 0x0fu : more == 1 ? p[0] & 0x1fu : p[0];
+		for (p++; more > 0 && p < end; more--, p++)
+			c = c << 6 | (*p & 0x3fu);
+		if (c >= 0x10000) { /* two UTF-16 units */
+			h = h * 31 + 0xd800 + ((c - 0x10000) >> 10);
+			c = 0xdc00 + (c & 0x3ff);
+		}
+		h = h * 31 + c;
+	}
+	return h ^ h >> 16;
+}
+
+struct turn {
+	uint32_t bucket, member;
+};
+
+static int by_bucket(const void *a, const void *b)
+{
+	const struct turn *l = a, *r = b;
+
+	if (l->bucket != r->bucket)
+		return l->bucket < r->bucket ? -1 : 1;
+	return l->member < r->member ? -1 : 1;
+}
+
+/*
+ * In which order members are resolved shows only where optional substitutions form
+ * circles: the one that is met first becomes nothing. The reference goes through a
+ * HashMap, and its answers are the measure, so we take its order.
+ */
+static struct turn *turns_of(struct resolver *r, const struct conf_object *o)
+{
+	struct turn *turns = conf_alloc(r->b, (o->count + 1) * sizeof(*turns));
+	uint32_t buckets = 16;
+
+	if (turns == NULL)
+		return NULL;
+	while (o->count > buckets / 4 * 3)
+		buckets *= 2;
+	for (uint32_t i = 0; i < o->count; i++) {
+		turns[i].bucket = java_hash(o->members[i].key->text, o->members[i].key->len) & (buckets - 1);
+		turns[i].member = i;
+	}
+	qsort(turns, o->count, sizeof(*turns), by_bucket);
+	return turns;
+}
+
 static int resolve_object(struct resolver *r, struct cw_value *v, struct view view, const struct conf_path *only, struct cw_value **ret)
 {
 	struct conf_object *o = v->u.object;
-	struct cw_value *copy, *fresh;
+	struct cw_value *copy, **values;
+	struct turn *turns;
 	int rc;
 
 	if (view_enter(r, &view, v) < 0)
@@ -286,14 +343,18 @@ static int resolve_object(struct resolver *r, struct cw_value *v, struct view vi
 	if (only != NULL)
 		return resolve_object_at(r, v, view, only, ret);
 	copy = conf_object_new(r->b, v->source, v->line, v->column, o->count);
-	if (copy == NULL)
+	turns = turns_of(r, o);
+	values = conf_alloc(r->b, (o->count + 1) * sizeof(*values));
+	if (copy == NULL || turns == NULL || values == NULL)
 		return r->b->rc;
 	copy->flags = v->flags;
 	for (uint32_t i = 0; i < o->count; i++) {
-		rc = resolve(r, o->members[i].value, view, NULL, &fresh);
+		rc = resolve(r, o->members[turns[i].member].value, view, NULL, &values[turns[i].member]);
 		if (rc != 0)
 			return rc;
-		if (fresh != NULL && conf_object_add(r->b, copy, o->members[i].key, fresh) < 0)
+	}
+	for (uint32_t i = 0; i < o->count; i++) {
+		if (values[i] != NULL && conf_object_add(r->b, copy, o->members[i].key, values[i]) < 0)
 			return r->b->rc;
 	}
 	*ret = copy;

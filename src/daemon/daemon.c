@@ -17,6 +17,7 @@
 
 /* ---- stop --------------------------------------------------------------------------- */
 
+/* There and back through one worker: what it had posted before comes before the pong. */
 struct barrier {
 	struct cw_mail mail;
 	struct cw_daemon *daemon;
@@ -53,12 +54,47 @@ static void stop_workers(struct cw_daemon *d)
 		cw_worker_join(d->workers[i]);
 }
 
-/* All sessions are gone and all their mails have been taken: end the upstreams, then the workers, then this loop. */
-static void finish(struct cw_daemon *d)
+static void on_pong(struct cw_mail *mail)
 {
+	struct barrier *b = cw_container_of(mail, struct barrier, mail);
+	struct cw_daemon *d = b->daemon;
+
+	cw_free(b);
+	if (--d->barrier == 0)
+		d->after_barrier(d);
+}
+
+static void on_ping(struct cw_mail *mail)
+{
+	struct barrier *b = cw_container_of(mail, struct barrier, mail);
+
+	cw_post(b->daemon->control, &b->mail, on_pong);
+}
+
+static void pass_barrier(struct cw_daemon *d, void (*then)(struct cw_daemon *d))
+{
+	unsigned i;
+
+	d->after_barrier = then;
+	d->barrier = d->worker_started;
+	for (i = 0; i < d->worker_started; i++) {
+		struct barrier *b = cw_zalloc(sizeof(*b));
+
+		cw_invariant(b != NULL);
+		b->daemon = d;
+		cw_post(d->workers[i], &b->mail, on_ping);
+	}
+}
+
+/* Nothing is on its way between the workers and here: end the upstreams, then the workers, then this loop. */
+void cw_daemon_finish(struct cw_daemon *d)
+{
+	if (d->reloading) { /* its thread will post here; it calls again */
+		d->finish_waits = 1;
+		return;
+	}
 	cw_watchdog_stop(d->watchdog);
 	d->watchdog = NULL;
-	cw_gateway_drop_ties(d->gateway);
 	cw_bridge_free(d->bridge);
 	d->bridge = NULL;
 	stop_workers(d);
@@ -72,37 +108,16 @@ static void finish(struct cw_daemon *d)
 	cw_worker_release(d->control);
 }
 
-static void on_pong(struct cw_mail *mail)
+/* Letting go of one device may give it to somebody who waited, whose worker then says that his session is gone, too. */
+static void drop_ties(struct cw_daemon *d)
 {
-	struct barrier *b = cw_container_of(mail, struct barrier, mail);
-	struct cw_daemon *d = b->daemon;
-
-	cw_free(b);
-	if (--d->barrier == 0)
-		finish(d);
+	cw_gateway_drop_ties(d->gateway);
+	pass_barrier(d, cw_daemon_finish);
 }
 
-static void on_ping(struct cw_mail *mail)
-{
-	struct barrier *b = cw_container_of(mail, struct barrier, mail);
-
-	cw_post(b->daemon->control, &b->mail, on_pong);
-}
-
-/* What the workers posted before this comes back before the pong. */
 static void on_sessions_gone(void *arg)
 {
-	struct cw_daemon *d = arg;
-	unsigned i;
-
-	d->barrier = d->worker_started;
-	for (i = 0; i < d->worker_started; i++) {
-		struct barrier *b = cw_zalloc(sizeof(*b));
-
-		cw_invariant(b != NULL);
-		b->daemon = d;
-		cw_post(d->workers[i], &b->mail, on_ping);
-	}
+	pass_barrier(arg, drop_ties);
 }
 
 static void on_upstreams_stopped(void *arg)
@@ -110,6 +125,11 @@ static void on_upstreams_stopped(void *arg)
 	struct cw_daemon *d = arg;
 
 	cw_gateway_stop(d->gateway, on_sessions_gone, d);
+}
+
+static void drain(struct cw_daemon *d)
+{
+	cw_bridge_stop(d->bridge, (uint64_t)d->config->stop_timeout_ms, on_upstreams_stopped, d);
 }
 
 void cw_daemon_stop(struct cw_daemon *d)
@@ -121,7 +141,9 @@ void cw_daemon_stop(struct cw_daemon *d)
 	cw_admin_close(d->admin);
 	d->admin = NULL;
 	cw_gateway_stop_accepting(d->gateway);
-	cw_bridge_stop(d->bridge, (uint64_t)d->config->stop_timeout_ms, on_upstreams_stopped, d);
+	/* What is read from here on would be acknowledged and find the lanes closed. */
+	cw_gateway_hold(d->gateway);
+	pass_barrier(d, drain);
 }
 
 static void on_term(uv_signal_t *h, int signum)
@@ -135,8 +157,13 @@ static void on_term(uv_signal_t *h, int signum)
 
 static void on_hup(uv_signal_t *h, int signum)
 {
+	struct cw_daemon *d = h->data;
+
 	(void)signum;
-	(void)cw_daemon_reload(h->data, NULL, NULL);
+	if (d->reloading) /* the files may have changed after they were read */
+		d->reload_again = 1;
+	else
+		(void)cw_daemon_reload(d, NULL, NULL);
 }
 
 /* ---- start --------------------------------------------------------------------------- */
@@ -480,7 +507,7 @@ int cw_daemon_run(const char *config_file, const char *ready_file)
 	cw_log(daemon_ready, "", CW_LU("listeners", cw_gateway_listener_count(d.gateway)),
 	       CW_LU("devices", cw_bridge_identities(d.bridge)->count));
 	cw_worker_run(d.control);
-	cw_log(daemon_stopped, "");
+	cw_log(daemon_stopped, "", CW_LU("recordsLost", cw_stat_read(CW_STAT_bridge_records_lost)));
 	free_daemon(&d);
 	return 0;
 }

@@ -3,8 +3,8 @@
  *
  * start: configuration -> state directory (locked) -> plugins -> state -> bridge with
  * upstreams and identities -> workers -> listeners -> control socket -> ready.
- * stop: no new connections -> lanes drain, devices are logged out -> sessions close
- * -> workers end. A second signal ends the process at once.
+ * stop: no new connections, nothing more is read -> lanes drain, devices are logged
+ * out -> sessions close -> workers end. A second signal ends the process at once.
  */
 #ifndef CW_DAEMON_DAEMON_H
 #define CW_DAEMON_DAEMON_H
@@ -41,13 +41,18 @@ struct cw_daemon {
 	uv_signal_t on_hup, on_term, on_int;
 	int64_t started_ms;
 	int signals_open, stopping, reloading;
-	unsigned barrier;
+	int reload_again; /* a SIGHUP came during a reload */
+	int finish_waits; /* the stop waits for a reload's thread */
+	unsigned barrier; /* pongs that are missing */
+	void (*after_barrier)(struct cw_daemon *d);
 };
 
 /* Run until stopped; the process's exit status. */
 int cw_daemon_run(const char *config_file, const char *ready_file);
 /* Begin an orderly stop; safe twice. On the control loop. */
 void cw_daemon_stop(struct cw_daemon *d);
+/* The last step of a stop; reload.c calls it when its thread has ended. */
+void cw_daemon_finish(struct cw_daemon *d);
 /*
  * Read the files again on a thread of its own and apply the difference; `done` runs on the control loop with a
  * sentence. CW_EBUSY while one is under way.

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
+#include "conf/dump.h"
 #include "daemon/daemon.h"
 #include "loop/thread.h"
 
@@ -44,7 +45,12 @@ static void read_files(void *arg)
 	struct cw_conf_report report = { 0 };
 	char path[1100];
 
+	size_t i;
+
 	r->rc = cw_config_load(r->daemon->config_file, &r->config, &r->tree, &report, &r->msg);
+	for (i = 0; i < report.kept; i++)
+		if (report.items[i].warning)
+			cw_log(conf_warning, report.items[i].text);
 	cw_conf_report_fini(&report);
 	if (r->rc == 0) {
 		(void)cw_config_path(r->daemon->config_file, r->config->identity.devices, path, sizeof(path));
@@ -58,17 +64,39 @@ static int same_text(const char *a, const char *b)
 	return (a == NULL && b == NULL) || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-/* Settings that a running process cannot change: keep the old and say so. */
-static void name_restarts(const struct cw_config *old, const struct cw_config *now, char *out, size_t size)
+/* Are two values written the same once resolved? Without memory: no. */
+static int same_value(const struct cw_value *a, const struct cw_value *b)
 {
-	int bridge = !same_text(old->product_key, now->product_key) || !same_text(old->device_name, now->device_name) ||
-	             !same_text(old->device_secret, now->device_secret);
+	char *ta = NULL, *tb = NULL;
+	size_t na, nb;
+	int same = 0;
 
-	(void)snprintf(out, size, "%s%s%s%s%s%s", bridge ? " bridge certificate" : "", old->workers != now->workers ? " workers" : "",
-	               !same_text(old->state_dir, now->state_dir) ? " stateDir" : "",
-	               !same_text(old->plugin_dir, now->plugin_dir) ? " pluginDir" : "",
-	               !same_text(old->control, now->control) ? " control" : "",
-	               old->upstreams.count != now->upstreams.count || old->routes.count != now->routes.count ? " upstreams" : "");
+	if (a == NULL || b == NULL)
+		return a == b;
+	if (cw_dump_value(a, CW_DUMP_JSON, 0, &ta, &na) == 0 && cw_dump_value(b, CW_DUMP_JSON, 0, &tb, &nb) == 0)
+		same = na == nb && memcmp(ta, tb, na) == 0;
+	cw_free(ta);
+	cw_free(tb);
+	return same;
+}
+
+/* Settings that a running process cannot change: keep the old and say so. */
+static void name_restarts(struct cw_daemon *d, const struct reload *r, char *out, size_t size)
+{
+	static const char *const keys[] = { "workers", "stateDir", "pluginDir", "control", "ca", "upstreams", "routes", "commands",
+		                            "attachments" };
+	const struct cw_config *old = d->config, *now = r->config;
+	size_t i, at = 0;
+
+	out[0] = '\0';
+	if (!same_text(old->product_key, now->product_key) || !same_text(old->device_name, now->device_name) ||
+	    !same_text(old->device_secret, now->device_secret))
+		at += (size_t)snprintf(out, size, " bridge certificate");
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (!same_value(cw_value_get(cw_conf_root(d->tree), keys[i]), cw_value_get(cw_conf_root(r->tree), keys[i])))
+			at += (size_t)snprintf(out + at, size - at, "%s %s", at > 0 ? "," : "", keys[i]);
+	if (old->identity.contest_window_ms != now->identity.contest_window_ms)
+		(void)snprintf(out + at, size - at, "%s identity.contestWindow", at > 0 ? "," : "");
 }
 
 static void close_removed(struct cw_daemon *d, const struct cw_config *now)
@@ -87,6 +115,18 @@ static void close_removed(struct cw_daemon *d, const struct cw_config *now)
 	}
 }
 
+/* A listener could not be made or changed: those before it go back to what they were. */
+static void take_back(struct cw_daemon *d, struct cw_config *old, struct cw_conf_tree *old_tree)
+{
+	struct cw_msg msg = { "" };
+
+	d->config = old;
+	d->tree = old_tree;
+	close_removed(d, old);
+	if (cw_daemon_apply_listeners(d, &msg) < 0)
+		cw_log(daemon_reload_failed, msg.text, CW_LS("then", "this listener stays closed until the next reload"));
+}
+
 static int apply(struct reload *r, struct cw_reload_result *res, char *restarts, size_t size)
 {
 	struct cw_daemon *d = r->daemon;
@@ -94,13 +134,12 @@ static int apply(struct reload *r, struct cw_reload_result *res, char *restarts,
 	struct cw_conf_tree *old_tree = d->tree;
 	int rc;
 
-	name_restarts(old, r->config, restarts, size);
+	name_restarts(d, r, restarts, size);
 	d->config = r->config;
 	d->tree = r->tree;
 	rc = cw_daemon_apply_listeners(d, &r->msg);
 	if (rc < 0) {
-		d->config = old;
-		d->tree = old_tree;
+		take_back(d, old, old_tree);
 		return rc;
 	}
 	close_removed(d, r->config);
@@ -137,12 +176,13 @@ static void report(struct reload *r, const struct cw_reload_result *res, const c
 static void on_read(struct cw_mail *mail)
 {
 	struct reload *r = cw_container_of(mail, struct reload, mail);
+	struct cw_daemon *d = r->daemon;
 	struct cw_reload_result res = { 0 };
 	char restarts[200] = "";
 
 	cw_thread_join(&r->thread);
-	r->daemon->reloading = 0;
-	if (r->rc == 0 && r->daemon->stopping)
+	d->reloading = 0;
+	if (r->rc == 0 && d->stopping)
 		r->rc = cw_fail(&r->msg, CW_ECLOSED, "the gateway stops");
 	if (r->rc == 0)
 		r->rc = apply(r, &res, restarts, sizeof(restarts));
@@ -151,6 +191,10 @@ static void on_read(struct cw_mail *mail)
 	cw_conf_free(r->config);
 	cw_conf_tree_unref(r->tree);
 	cw_free(r);
+	if (d->finish_waits)
+		cw_daemon_finish(d);
+	else if (d->reload_again)
+		(void)cw_daemon_reload(d, NULL, NULL);
 }
 
 int cw_daemon_reload(struct cw_daemon *d, cw_reload_fn done, void *arg)
@@ -168,6 +212,7 @@ int cw_daemon_reload(struct cw_daemon *d, cw_reload_fn done, void *arg)
 	r->arg = arg;
 	r->started_ms = cw_clock_ms();
 	d->reloading = 1;
+	d->reload_again = 0;
 	rc = cw_thread_start(&r->thread, "reload", read_files, r);
 	if (rc < 0) {
 		d->reloading = 0;

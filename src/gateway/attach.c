@@ -42,9 +42,10 @@ static void free_ask(struct ask *k)
 
 void cw_gateway_drop_ties(struct cw_gateway *g)
 {
-	struct cw_map_node *n, *next;
+	struct cw_map_node *n;
 
-	cw_map_each_safe(n, next, &g->ties) {
+	/* Always the first: what one leaves may be given to another, or end another. */
+	while ((n = cw_map_next(&g->ties, NULL)) != NULL) {
 		struct tie *t = cw_container_of(n, struct tie, node);
 
 		if (t->device != NULL)
@@ -130,15 +131,17 @@ static void tell_identified(struct link *l, struct ask *k)
 		cw_session_identified(l->net);
 		gw_trace_attach(l, k->identity);
 	}
-	if (cw_conn_identified(l->conn, identity, pk, dn, saved, !k->lookup, a == NULL ? NULL : a->conf, a, &dev) < 0) {
-		if (a != NULL) {
-			l->attached = a->next;
-			cw_free(a);
-			gw_post_left(l->gw, k->tie);
-		}
-		cw_conn_refused(l->conn, identity, CW_REFUSED_LATER);
+	/* The handle is there before the decoder hears of it: what it says meanwhile may ask for it. */
+	if (cw_conn_identified(l->conn, identity, pk, dn, saved, !k->lookup, a == NULL ? NULL : a->conf, a,
+	                       a == NULL ? &dev : &a->rdev) == 0)
 		return;
+	if (a != NULL) {
+		l->attached = a->next;
+		cw_runner_settings_free(l->gw->runners[l->binding->protocol_index], a->conf);
+		cw_free(a);
+		gw_post_left(l->gw, k->tie);
 	}
+	cw_conn_refused(l->conn, identity, CW_REFUSED_LATER);
 }
 
 static void tell_refused(struct link *l, struct ask *k)

@@ -336,6 +336,28 @@ void cw_gateway_stop_accepting(struct cw_gateway *g)
 		cw_listener_stop(g->bound[i]->listener);
 }
 
+static void on_hold(struct cw_mail *mail)
+{
+	struct gw_worker *gw = cw_container_of(mail, struct gw_worker, hold_mail);
+	struct cw_map_node *n;
+
+	gw->holding = 1;
+	cw_map_each(n, &gw->links) {
+		struct link *l = cw_container_of(n, struct link, node);
+
+		cw_conn_hold(l->conn);
+		cw_session_pause(l->net);
+	}
+}
+
+void cw_gateway_hold(struct cw_gateway *g)
+{
+	unsigned i;
+
+	for (i = 0; i < g->conf.worker_count; i++)
+		cw_post(g->workers[i].worker, &g->workers[i].hold_mail, on_hold);
+}
+
 void cw_gateway_stop(struct cw_gateway *g, void (*done)(void *arg), void *arg)
 {
 	g->stopped = done;

@@ -83,6 +83,8 @@ uint64_t cw_gateway_plugin_counter(const struct cw_gateway *g, size_t protocol, 
 int cw_gateway_stuck(struct cw_gateway *g, uint64_t limit_ms, char *out, size_t size);
 /* No new connections; those that are there go on. */
 void cw_gateway_stop_accepting(struct cw_gateway *g);
+/* Read and decode nothing more; what was taken still goes up and is answered. Takes effect with the workers' next mails. */
+void cw_gateway_hold(struct cw_gateway *g);
 /* Close everything; `done` runs on the control loop when the last session is gone. */
 void cw_gateway_stop(struct cw_gateway *g, void (*done)(void *arg), void *arg);
 /* After `done`, when the workers' last mails have been taken: drop what still waits for the bridge. */
@@ -105,6 +107,7 @@ int cw_gateway_session_of(const struct cw_device *d, unsigned *ret_worker, uint6
 struct cw_trace;
 struct cw_trace_line {
 	int64_t utc_ms;
+	const char *protocol;
 	const char *what;       /* in, out, refused, noise, settled, command, answered, line, online, offline, leave, closed, attached */
 	const char *text;       /* may be empty */
 	int64_t number;

@@ -60,6 +60,8 @@ struct gw_worker {
 	struct cw_list attachments;
 	uint64_t next_attachment;
 	struct cw_list taps;          /* identities that somebody follows */
+	struct cw_mail hold_mail;
+	uint8_t holding;              /* the gateway stops: sessions are not read any more */
 };
 
 struct attachee {

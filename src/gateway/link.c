@@ -351,13 +351,15 @@ static void on_bytes(void *ctx, struct cw_bytes in)
 {
 	struct link *l = ctx;
 
+	if (l->gw->holding) /* was accepted, or read, just before; nothing of it is acknowledged */
+		return;
 	if (cw_conn_feed(l->conn, in) == CW_EBUSY)
 		cw_session_pause(l->net);
 }
 
 void gw_link_continue(struct link *l)
 {
-	if (l->closing || l->conn == NULL || !cw_list_empty(&l->parcels))
+	if (l->closing || l->gw->holding || l->conn == NULL || !cw_list_empty(&l->parcels))
 		return;
 	if (cw_conn_resume(l->conn) == 0 && cw_session_paused(l->net))
 		cw_session_resume(l->net);

@@ -2,8 +2,8 @@
  * trace.c - follow one identity: taps on the workers, lines to the control loop.
  *
  * cw_gateway_trace() mails a tap to every worker. A link whose device has that
- * identity points at the tap, now or when it is attached later; a link without a
- * tap pays one comparison. Lines in flight are bounded; what does not fit is counted.
+ * identity points at the first such tap, now or when it is attached later, and all
+ * of that identity get its lines; a link without a tap pays one comparison. Lines in flight are bounded; what does not fit is counted.
  */
 #include <string.h>
 
@@ -39,6 +39,7 @@ struct line_mail {
 	uint64_t id;
 	int64_t utc_ms, number;
 	unsigned missed;
+	const char *protocol; /* of a descriptor: lives as long as the process */
 	char what[12];
 	size_t text_len, len;
 	uint8_t bytes[]; /* text, NUL, bytes */
@@ -60,15 +61,30 @@ static void attach_existing(struct tap *t)
 	}
 }
 
+/* A tap of the same identity, `t` itself left out; NULL: none. */
+static struct tap *find_tap(struct gw_worker *gw, const char *identity, const struct tap *t)
+{
+	struct cw_list *e;
+
+	cw_list_each(e, &gw->taps) {
+		struct tap *other = cw_container_of(e, struct tap, link);
+
+		if (other != t && strcmp(other->identity, identity) == 0)
+			return other;
+	}
+	return NULL;
+}
+
 static void drop_tap(struct tap *t)
 {
+	struct tap *other = find_tap(t->gw, t->identity, t);
 	struct cw_map_node *n;
 
 	cw_map_each(n, &t->gw->links) {
 		struct link *l = cw_container_of(n, struct link, node);
 
 		if (l->tap == t)
-			l->tap = NULL;
+			l->tap = other;
 	}
 	cw_list_remove(&t->link);
 	cw_free(t);
@@ -103,19 +119,11 @@ void gw_trace_fini(struct gw_worker *gw)
 
 void gw_trace_attach(struct link *l, const char *identity)
 {
-	struct cw_list *e;
-
 	if (cw_list_empty(&l->gw->taps) || l->tap != NULL)
 		return;
-	cw_list_each(e, &l->gw->taps) {
-		struct tap *t = cw_container_of(e, struct tap, link);
-
-		if (strcmp(t->identity, identity) == 0) {
-			l->tap = t;
-			gw_trace_text(l, "attached", identity, 0);
-			return;
-		}
-	}
+	l->tap = find_tap(l->gw, identity, NULL);
+	if (l->tap != NULL)
+		gw_trace_text(l, "attached", identity, 0);
 }
 
 void gw_trace_detach(struct link *l)
@@ -125,22 +133,23 @@ void gw_trace_detach(struct link *l)
 
 static void on_line(struct cw_mail *mail);
 
-static void post_line(struct link *l, const char *what, const char *text, struct cw_bytes bytes, int64_t number)
+static void post_line_to(struct tap *t, const struct link *l, const char *what, const char *text, struct cw_bytes bytes, int64_t number)
 {
-	struct tap *t = l->tap;
+	struct cw_gateway *g = t->gw->gateway;
 	size_t text_len = strlen(text);
 	struct line_mail *m;
 
-	m = atomic_fetch_add_explicit(&l->gw->gateway->trace_lines, 1, memory_order_relaxed) < LINES_IN_FLIGHT
+	m = atomic_fetch_add_explicit(&g->trace_lines, 1, memory_order_relaxed) < LINES_IN_FLIGHT
 	            ? cw_zalloc(sizeof(*m) + text_len + 1 + bytes.len) : NULL;
 	if (m == NULL) {
-		atomic_fetch_sub_explicit(&l->gw->gateway->trace_lines, 1, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&g->trace_lines, 1, memory_order_relaxed);
 		t->missed++;
 		return;
 	}
-	m->gateway = l->gw->gateway;
+	m->gateway = g;
 	m->id = t->id;
 	m->utc_ms = cw_clock_wall_ms();
+	m->protocol = l->binding->protocol->name;
 	m->number = number;
 	m->missed = t->missed;
 	t->missed = 0;
@@ -150,7 +159,20 @@ static void post_line(struct link *l, const char *what, const char *text, struct
 	memcpy(m->bytes, text, text_len + 1);
 	if (bytes.len > 0)
 		memcpy(m->bytes + text_len + 1, bytes.ptr, bytes.len);
-	cw_post(l->gw->gateway->conf.control, &m->mail, on_line);
+	cw_post(g->conf.control, &m->mail, on_line);
+}
+
+/* To everybody who follows this identity: they share the link's tap by its name. */
+static void post_line(struct link *l, const char *what, const char *text, struct cw_bytes bytes, int64_t number)
+{
+	struct cw_list *e;
+
+	cw_list_each(e, &l->gw->taps) {
+		struct tap *t = cw_container_of(e, struct tap, link);
+
+		if (t == l->tap || strcmp(t->identity, l->tap->identity) == 0)
+			post_line_to(t, l, what, text, bytes, number);
+	}
 }
 
 void gw_trace_bytes(struct link *l, const char *what, struct cw_bytes bytes)
@@ -171,6 +193,7 @@ static void on_line(struct cw_mail *mail)
 	struct cw_list *e, *next;
 	struct cw_trace_line line = {
 		.utc_ms = m->utc_ms,
+		.protocol = m->protocol,
 		.what = m->what,
 		.text = (const char *)m->bytes,
 		.number = m->number,

@@ -366,7 +366,8 @@ static int open_unix(const char *path, int *ret_fd, struct cw_msg *msg)
 	int fd, rc;
 
 	if (path[0] != '/' || strlen(path) >= sizeof(un.sun_path))
-		return cw_fail(msg, CW_ECONF, "unix:%s: an absolute path of at most %zu characters is accepted", path, sizeof(un.sun_path) - 1);
+		return cw_fail(msg, CW_ECONF, "unix:%s: an absolute path of at most %zu characters is accepted", path,
+		               sizeof(un.sun_path) - 1);
 	strcpy(un.sun_path, path);
 	strcpy(dir, path);
 	slash = strrchr(dir, '/');
@@ -430,9 +431,9 @@ static void http_gone(struct cw_closing *closing)
 
 static int start_on_socket(struct cw_http *h, int fd)
 {
-	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET, fd,
-	                             MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_TIMEOUT,
-	                             IDLE_SECONDS, MHD_OPTION_END);
+	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, h,
+	                             MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+	                             MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_END);
 	if (h->daemon == NULL)
 		close(fd);
 	return h->daemon != NULL ? 0 : CW_EIO;
@@ -444,7 +445,7 @@ static int start_daemon(struct cw_http *h, const struct sockaddr_storage *ss)
 
 	h->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, h, MHD_OPTION_SOCK_ADDR, ss,
 	                             MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_TIMEOUT,
-	                             IDLE_SECONDS, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+	                             IDLE_SECONDS, MHD_OPTION_END);
 	return h->daemon != NULL ? 0 : CW_EIO;
 }
 

@@ -31,8 +31,8 @@ struct cw_json {
 	char *text; /* owned */
 	size_t len, size, most;
 	int error;
-	size_t used;        /* of scratch */
-	max_align_t scratch[160];  /* the generator itself: no allocation of its own */
+	size_t used;              /* of scratch */
+	max_align_t scratch[160]; /* the generator itself: no allocation of its own */
 };
 
 /* `most`: longest text allowed in bytes. End with finish or drop. */

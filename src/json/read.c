@@ -34,7 +34,8 @@ struct reading {
 static void *scratch_alloc(void *ctx, size_t size)
 {
 	struct reading *rd = ctx;
-	size_t whole = sizeof(max_align_t) + (size + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
+	size_t whole =
+		sizeof(max_align_t) + (size + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
 	uint8_t *p = rd->scratch + rd->used;
 
 	cw_invariant(whole <= rd->size - rd->used);
@@ -55,9 +56,7 @@ static void *scratch_realloc(void *ctx, void *ptr, size_t size)
 	return grown;
 }
 
-static void scratch_free(void *ctx, void *ptr)
-{
-}
+static void scratch_free(void *ctx, void *ptr) {}
 
 static int stop(struct reading *rd, int error)
 {

@@ -35,9 +35,7 @@ static void *scratch_realloc(void *ctx, void *ptr, size_t size)
 	return scratch_alloc(ctx, size);
 }
 
-static void scratch_free(void *ctx, void *ptr)
-{
-}
+static void scratch_free(void *ctx, void *ptr) {}
 
 static int make_room(struct cw_json *j, size_t more)
 {
@@ -94,18 +92,36 @@ static void note(struct cw_json *j, yajl_gen_status rc)
 		j->error = CW_EPROTO;
 }
 
-#define WRITE(j, call)                 \
-	do {                           \
-		if ((j)->error == 0)   \
-			note(j, call); \
+#define WRITE(j, call)                                                                                                 \
+	do {                                                                                                           \
+		if ((j)->error == 0)                                                                                   \
+			note(j, call);                                                                                 \
 	} while (0)
 
-void cw_json_map(struct cw_json *j) { WRITE(j, yajl_gen_map_open(j->gen)); }
-void cw_json_end_map(struct cw_json *j) { WRITE(j, yajl_gen_map_close(j->gen)); }
-void cw_json_array(struct cw_json *j) { WRITE(j, yajl_gen_array_open(j->gen)); }
-void cw_json_end_array(struct cw_json *j) { WRITE(j, yajl_gen_array_close(j->gen)); }
-void cw_json_bool(struct cw_json *j, int v) { WRITE(j, yajl_gen_bool(j->gen, v)); }
-void cw_json_null(struct cw_json *j) { WRITE(j, yajl_gen_null(j->gen)); }
+void cw_json_map(struct cw_json *j)
+{
+	WRITE(j, yajl_gen_map_open(j->gen));
+}
+void cw_json_end_map(struct cw_json *j)
+{
+	WRITE(j, yajl_gen_map_close(j->gen));
+}
+void cw_json_array(struct cw_json *j)
+{
+	WRITE(j, yajl_gen_array_open(j->gen));
+}
+void cw_json_end_array(struct cw_json *j)
+{
+	WRITE(j, yajl_gen_array_close(j->gen));
+}
+void cw_json_bool(struct cw_json *j, int v)
+{
+	WRITE(j, yajl_gen_bool(j->gen, v));
+}
+void cw_json_null(struct cw_json *j)
+{
+	WRITE(j, yajl_gen_null(j->gen));
+}
 
 void cw_json_textn(struct cw_json *j, struct cw_bytes text)
 {

@@ -6,8 +6,8 @@
 
 #include "base/mem.h"
 #include "causeway/error.h"
-#include "json/json.h"
 #include "platform/sign.h"
+#include "json/json.h"
 
 #define MEMBERS_MOST 200 /* properties or tags in one message: the platform refuses more */
 
@@ -182,7 +182,8 @@ static void put_step(struct cw_json *j, struct cw_bytes body)
 	cw_json_textn(j, desc);
 }
 
-static int build_ota(const struct cw_record *rec, const char *pk, const char *dn, uint32_t id, struct cw_alink_post *ret)
+static int build_ota(const struct cw_record *rec, const char *pk, const char *dn, uint32_t id,
+		     struct cw_alink_post *ret)
 {
 	const char *what = rec->kind == CW_KIND_OTA_VERSION ? "inform" : "progress";
 	struct cw_json j;
@@ -218,12 +219,13 @@ static int name_message(const struct cw_record *rec, char *out, size_t size)
 	else if (rec->kind == CW_KIND_EVENT)
 		n = snprintf(out, size, "thing/event/%.*s/post", (int)rec->name.len, (const char *)rec->name.ptr);
 	else
-		n = snprintf(out, size, "%s", rec->kind == CW_KIND_TAGS ? "thing/deviceinfo/update" : "thing/event/property/post");
+		n = snprintf(out, size, "%s",
+			     rec->kind == CW_KIND_TAGS ? "thing/deviceinfo/update" : "thing/event/property/post");
 	return n < 0 || (size_t)n >= size ? CW_ELIMIT : 0;
 }
 
 static int build_thing(const struct cw_record *rec, const char *pk, const char *dn, uint32_t id,
-                       const struct cw_alink_options *options, struct cw_alink_post *ret)
+		       const struct cw_alink_options *options, struct cw_alink_post *ret)
 {
 	char name[160], method[160], *dot;
 	struct cw_json j;
@@ -252,15 +254,14 @@ static int build_thing(const struct cw_record *rec, const char *pk, const char *
 }
 
 int cw_alink_record(const struct cw_record *rec, const char *pk, const char *dn, uint32_t id,
-                    const struct cw_alink_options *options, struct cw_alink_post *ret)
+		    const struct cw_alink_options *options, struct cw_alink_post *ret)
 {
 	ret->payload = NULL;
 	ret->qos = options->qos;
 	switch (rec->kind) {
 	case CW_KIND_PROPERTIES:
 	case CW_KIND_TAGS:
-	case CW_KIND_EVENT:
-		return rec->body.len == 0 ? CW_EPROTO : build_thing(rec, pk, dn, id, options, ret);
+	case CW_KIND_EVENT: return rec->body.len == 0 ? CW_EPROTO : build_thing(rec, pk, dn, id, options, ret);
 	case CW_KIND_RAW: return build_raw(rec, pk, dn, ret);
 	case CW_KIND_OTA_VERSION:
 	case CW_KIND_OTA_PROGRESS: return build_ota(rec, pk, dn, id, ret);
@@ -290,7 +291,8 @@ static void put_sub(struct cw_json *j, const struct cw_alink_sub *sub, int64_t u
 	cw_json_end_map(j);
 }
 
-int cw_alink_topo_add(uint32_t id, const struct cw_alink_sub *subs, size_t count, int64_t utc_ms, char **ret_text, size_t *ret_len)
+int cw_alink_topo_add(uint32_t id, const struct cw_alink_sub *subs, size_t count, int64_t utc_ms, char **ret_text,
+		      size_t *ret_len)
 {
 	struct cw_json j;
 	size_t i;
@@ -314,7 +316,8 @@ int cw_alink_login(uint32_t id, const struct cw_alink_sub *sub, int64_t utc_ms, 
 	return cw_json_finish(&j, ret_text, ret_len);
 }
 
-int cw_alink_batch_login(uint32_t id, const struct cw_alink_sub *subs, size_t count, int64_t utc_ms, char **ret_text, size_t *ret_len)
+int cw_alink_batch_login(uint32_t id, const struct cw_alink_sub *subs, size_t count, int64_t utc_ms, char **ret_text,
+			 size_t *ret_len)
 {
 	struct cw_json j;
 	size_t i;

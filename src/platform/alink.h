@@ -39,16 +39,18 @@ struct cw_alink_post {
  * topic), CW_EUNSUPPORTED (kind), CW_EPROTO (malformed).
  */
 int cw_alink_record(const struct cw_record *rec, const char *pk, const char *dn, uint32_t id,
-                    const struct cw_alink_options *options, struct cw_alink_post *ret);
+		    const struct cw_alink_options *options, struct cw_alink_post *ret);
 
 /* A sub-device in topology add and login; lent. */
 struct cw_alink_sub {
 	const char *product_key, *device_name, *secret;
 };
 /* Payloads of the gateway's requests. `utc_ms` is signed with them. 0, CW_ENOMEM, CW_ELIMIT. */
-int cw_alink_topo_add(uint32_t id, const struct cw_alink_sub *subs, size_t count, int64_t utc_ms, char **ret_text, size_t *ret_len);
+int cw_alink_topo_add(uint32_t id, const struct cw_alink_sub *subs, size_t count, int64_t utc_ms, char **ret_text,
+		      size_t *ret_len);
 int cw_alink_login(uint32_t id, const struct cw_alink_sub *sub, int64_t utc_ms, char **ret_text, size_t *ret_len);
-int cw_alink_batch_login(uint32_t id, const struct cw_alink_sub *subs, size_t count, int64_t utc_ms, char **ret_text, size_t *ret_len);
+int cw_alink_batch_login(uint32_t id, const struct cw_alink_sub *subs, size_t count, int64_t utc_ms, char **ret_text,
+			 size_t *ret_len);
 int cw_alink_logout(uint32_t id, const struct cw_alink_sub *sub, char **ret_text, size_t *ret_len);
 
 /* ---- down ------------------------------------------------------------------- */
@@ -79,7 +81,8 @@ struct cw_alink_command {
  * A received message as a command. 0; CW_ENOENT: nothing for a device (an answer to something of ours);
  * CW_EUNSUPPORTED: not understood; CW_EPROTO: understood but malformed; CW_ENOMEM.
  */
-int cw_alink_command(const struct cw_topic *t, struct cw_bytes topic, struct cw_bytes payload, struct cw_alink_command *ret);
+int cw_alink_command(const struct cw_topic *t, struct cw_bytes topic, struct cw_bytes payload,
+		     struct cw_alink_command *ret);
 
 /* The answer to a request: `reply` is an encoded map or empty. */
 int cw_alink_answer(const char *request, int32_t code, struct cw_bytes reply, char **ret_text, size_t *ret_len);

@@ -5,8 +5,8 @@
 
 #include "base/mem.h"
 #include "causeway/error.h"
-#include "json/json.h"
 #include "platform/alink.h"
+#include "json/json.h"
 
 #define RRPC_DEADLINE_MS 8000u
 
@@ -73,7 +73,8 @@ void cw_alink_reply_drop(struct cw_alink_reply *r)
 }
 
 /* Begin the record of a command with room for `room` bytes of names and body. */
-static int begin_record(struct cw_alink_command *c, struct cw_writer *w, uint32_t kind, struct cw_bytes name, size_t room)
+static int begin_record(struct cw_alink_command *c, struct cw_writer *w, uint32_t kind, struct cw_bytes name,
+			size_t room)
 {
 	size_t size = room + name.len + 64;
 
@@ -207,18 +208,19 @@ static int take_shadow(struct cw_alink_command *c, struct cw_bytes map)
 	if (!cw_topic_is(cw_map_text(map, "method"), "control"))
 		return CW_ENOENT; /* answers to what the device asked */
 	return record_of_map(c, CW_KIND_SHADOW, cw_bytes_of(NULL, 0),
-	                     cw_map_get(cw_map_get(cw_map_get(map, "payload"), "state"), "desired"));
+			     cw_map_get(cw_map_get(cw_map_get(map, "payload"), "state"), "desired"));
 }
 
 static int reply_topic(struct cw_alink_command *c, struct cw_bytes topic, const char *tail)
 {
-	int n = snprintf(c->answer_topic, sizeof(c->answer_topic), "%.*s%s", (int)topic.len, (const char *)topic.ptr, tail);
+	int n = snprintf(c->answer_topic, sizeof(c->answer_topic), "%.*s%s", (int)topic.len, (const char *)topic.ptr,
+			 tail);
 
 	return n < 0 || (size_t)n >= sizeof(c->answer_topic) ? CW_EPROTO : 0;
 }
 
 static int take_sys(struct cw_alink_command *c, const struct cw_topic *t, struct cw_bytes topic,
-                    const struct cw_alink_reply *msg)
+		    const struct cw_alink_reply *msg)
 {
 	static const struct {
 		const char *rest;
@@ -245,14 +247,14 @@ static int take_sys(struct cw_alink_command *c, const struct cw_topic *t, struct
 			continue;
 		c->wants_answer = 1;
 		return record_of_map(c, plain[i].kind, cw_bytes_of(NULL, 0),
-		                     plain[i].kind == CW_KIND_CONFIG ? msg->params : cw_bytes_of(NULL, 0));
+				     plain[i].kind == CW_KIND_CONFIG ? msg->params : cw_bytes_of(NULL, 0));
 	}
 	return CW_EUNSUPPORTED;
 }
 
 /* A call that waits at most 8 s. A service if it looks like one, else the caller's bytes. */
-static int take_rrpc(struct cw_alink_command *c, const struct cw_topic *t, struct cw_bytes topic, struct cw_bytes payload,
-                     const struct cw_alink_reply *msg, struct cw_bytes method)
+static int take_rrpc(struct cw_alink_command *c, const struct cw_topic *t, struct cw_bytes topic,
+		     struct cw_bytes payload, const struct cw_alink_reply *msg, struct cw_bytes method)
 {
 	struct cw_bytes name = cw_bytes_of(NULL, 0), service;
 	int n, rc;
@@ -262,9 +264,9 @@ static int take_rrpc(struct cw_alink_command *c, const struct cw_topic *t, struc
 		rc = reply_topic(c, topic, "");
 		name = t->rest;
 	} else {
-		n = snprintf(c->answer_topic, sizeof(c->answer_topic), "/sys/%.*s/%.*s/rrpc/response/%.*s", (int)t->pk.len,
-		             (const char *)t->pk.ptr, (int)t->dn.len, (const char *)t->dn.ptr, (int)t->id.len,
-		             (const char *)t->id.ptr);
+		n = snprintf(c->answer_topic, sizeof(c->answer_topic), "/sys/%.*s/%.*s/rrpc/response/%.*s",
+			     (int)t->pk.len, (const char *)t->pk.ptr, (int)t->dn.len, (const char *)t->dn.ptr,
+			     (int)t->id.len, (const char *)t->id.ptr);
 		rc = n < 0 || (size_t)n >= sizeof(c->answer_topic) ? CW_EPROTO : 0;
 	}
 	if (rc < 0)
@@ -279,7 +281,7 @@ static int take_rrpc(struct cw_alink_command *c, const struct cw_topic *t, struc
 }
 
 static int take_command(struct cw_alink_command *c, const struct cw_topic *t, struct cw_bytes topic,
-                        struct cw_bytes payload, const struct cw_alink_reply *msg, struct cw_bytes map)
+			struct cw_bytes payload, const struct cw_alink_reply *msg, struct cw_bytes map)
 {
 	switch (t->kind) {
 	case CW_TOPIC_SYS: return take_sys(c, t, topic, msg);
@@ -291,7 +293,8 @@ static int take_command(struct cw_alink_command *c, const struct cw_topic *t, st
 	}
 }
 
-int cw_alink_command(const struct cw_topic *t, struct cw_bytes topic, struct cw_bytes payload, struct cw_alink_command *ret)
+int cw_alink_command(const struct cw_topic *t, struct cw_bytes topic, struct cw_bytes payload,
+		     struct cw_alink_command *ret)
 {
 	struct cw_bytes map = cw_bytes_of(NULL, 0);
 	struct cw_alink_reply msg;

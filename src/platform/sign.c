@@ -28,7 +28,7 @@ int cw_sign_hmac(enum cw_sign_method method, const char *key, const char *text, 
 	size_t i, n;
 
 	if (md == NULL || mbedtls_md_hmac(md, (const unsigned char *)key, strlen(key), (const unsigned char *)text,
-	                                  strlen(text), mac) != 0)
+					  strlen(text), mac) != 0)
 		return CW_EINTERNAL;
 	n = mbedtls_md_get_size(md);
 	for (i = 0; i < n; i++) {
@@ -64,21 +64,22 @@ static int fits(int n, size_t size)
 }
 
 int cw_sign_content_device(char *out, size_t size, const char *client_id, const char *device_name,
-                           const char *product_key, const char *timestamp)
+			   const char *product_key, const char *timestamp)
 {
 	return fits(snprintf(out, size, "%s%sdeviceName%sproductKey%s%s%s", client_id != NULL ? "clientId" : "",
-	                     client_id != NULL ? client_id : "", device_name, product_key,
-	                     timestamp != NULL ? "timestamp" : "", timestamp != NULL ? timestamp : ""), size);
+			     client_id != NULL ? client_id : "", device_name, product_key,
+			     timestamp != NULL ? "timestamp" : "", timestamp != NULL ? timestamp : ""),
+		    size);
 }
 
 int cw_sign_content_register(char *out, size_t size, const char *device_name, const char *product_key,
-                             const char *random)
+			     const char *random)
 {
 	return fits(snprintf(out, size, "deviceName%sproductKey%srandom%s", device_name, product_key, random), size);
 }
 
 int cw_sign_connect(struct cw_sign_connect *ret, enum cw_sign_method method, const char *base, const char *product_key,
-                    const char *device_name, const char *secret, const char *timestamp, int tls, const char *extra)
+		    const char *device_name, const char *secret, const char *timestamp, int tls, const char *extra)
 {
 	char content[640];
 	int rc;
@@ -86,9 +87,9 @@ int cw_sign_connect(struct cw_sign_connect *ret, enum cw_sign_method method, con
 	if (strlen(base) > CW_BASE_CLIENT_ID_MAX || strchr(base, '|') != NULL)
 		return CW_EINVAL;
 	rc = fits(snprintf(ret->client_id, sizeof(ret->client_id), "%s|securemode=%d,signmethod=%s%s%s%s%s|", base,
-	                   tls ? 2 : 3, cw_sign_method_name(method), timestamp != NULL ? ",timestamp=" : "",
-	                   timestamp != NULL ? timestamp : "", extra != NULL ? "," : "", extra != NULL ? extra : ""),
-	          sizeof(ret->client_id));
+			   tls ? 2 : 3, cw_sign_method_name(method), timestamp != NULL ? ",timestamp=" : "",
+			   timestamp != NULL ? timestamp : "", extra != NULL ? "," : "", extra != NULL ? extra : ""),
+		  sizeof(ret->client_id));
 	if (rc == 0)
 		rc = fits(snprintf(ret->user, sizeof(ret->user), "%s&%s", device_name, product_key), sizeof(ret->user));
 	if (rc == 0)
@@ -107,16 +108,16 @@ void cw_sign_connect_unknown(struct cw_sign_connect *ret)
 }
 
 int cw_sign_sub(struct cw_sign_sub *ret, enum cw_sign_method method, const char *product_key, const char *device_name,
-                const char *secret, int64_t utc_ms)
+		const char *secret, int64_t utc_ms)
 {
 	char content[640];
 	int rc;
 
 	(void)snprintf(ret->timestamp, sizeof(ret->timestamp), "%lld", (long long)utc_ms);
 	rc = fits(snprintf(ret->client_id, sizeof(ret->client_id), "%s&%s", product_key, device_name),
-	          sizeof(ret->client_id));
+		  sizeof(ret->client_id));
 	if (rc == 0)
 		rc = cw_sign_content_device(content, sizeof(content), ret->client_id, device_name, product_key,
-		                            ret->timestamp);
+					    ret->timestamp);
 	return rc < 0 ? rc : cw_sign_hmac(method, secret, content, ret->sign);
 }

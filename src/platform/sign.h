@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CW_SIGN_HEX_MAX 65    /* SHA-256 as hexadecimal text with its NUL */
+#define CW_SIGN_HEX_MAX 65 /* SHA-256 as hexadecimal text with its NUL */
 #define CW_CLIENT_ID_MAX 256
 #define CW_BASE_CLIENT_ID_MAX 64 /* before the first '|' */
 
@@ -26,11 +26,12 @@ const char *cw_sign_method_name(enum cw_sign_method method);
 /* The inverse, without regard to case. -1 when unknown. */
 int cw_sign_method_parse(const char *name, enum cw_sign_method *ret_method);
 
-/* The texts that are signed. CW_ELIMIT when they do not fit. `timestamp` and (sub-device) `client_id` may be NULL: left out. */
+/* The texts that are signed. CW_ELIMIT when they do not fit. `timestamp` and (sub-device) `client_id` may be NULL: left
+ * out. */
 int cw_sign_content_device(char *out, size_t size, const char *client_id, const char *device_name,
-                           const char *product_key, const char *timestamp);
+			   const char *product_key, const char *timestamp);
 int cw_sign_content_register(char *out, size_t size, const char *device_name, const char *product_key,
-                             const char *random);
+			     const char *random);
 
 /* The three fields of a CONNECT. */
 struct cw_sign_connect {
@@ -45,7 +46,7 @@ struct cw_sign_connect {
  * credential, so the password is empty. CW_EINVAL: base longer than 64 bytes; CW_ELIMIT: names too long.
  */
 int cw_sign_connect(struct cw_sign_connect *ret, enum cw_sign_method method, const char *base, const char *product_key,
-                    const char *device_name, const char *secret, const char *timestamp, int tls, const char *extra);
+		    const char *device_name, const char *secret, const char *timestamp, int tls, const char *extra);
 
 /* The first CONNECT of a client that has only a certificate; the platform tells it its names afterwards. */
 void cw_sign_connect_unknown(struct cw_sign_connect *ret);
@@ -57,6 +58,6 @@ struct cw_sign_sub {
 	char sign[CW_SIGN_HEX_MAX];
 };
 int cw_sign_sub(struct cw_sign_sub *ret, enum cw_sign_method method, const char *product_key, const char *device_name,
-                const char *secret, int64_t utc_ms);
+		const char *secret, int64_t utc_ms);
 
 #endif

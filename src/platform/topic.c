@@ -65,7 +65,7 @@ static enum cw_topic_kind parse_ext(struct cw_bytes rest, struct cw_topic *t)
 		return take_device(&rest, t) && rest.len == 0 ? CW_TOPIC_ERROR : CW_TOPIC_UNKNOWN;
 	if (cw_topic_is(what, "session"))
 		return take_device(&rest, t) && cw_topic_after(rest, "combine/", &t->rest) ? CW_TOPIC_SESSION
-		                                                                           : CW_TOPIC_UNKNOWN;
+											   : CW_TOPIC_UNKNOWN;
 	if (cw_topic_is(what, "ntp"))
 		return take_device(&rest, t) && cw_topic_is(rest, "response") ? CW_TOPIC_NTP : CW_TOPIC_UNKNOWN;
 	return CW_TOPIC_UNKNOWN;
@@ -145,8 +145,8 @@ int cw_topic_raw(char *out, const char *pk, const char *dn, struct cw_bytes name
 			return CW_EINVAL;
 		}
 	}
-	return fits(snprintf(out, CW_TOPIC_MAX, "%s/%s/%s/%.*s", cw_topic_after(name, "thing/", &rest) ? "/sys" : "", pk,
-	                     dn, (int)name.len, (const char *)name.ptr));
+	return fits(snprintf(out, CW_TOPIC_MAX, "%s/%s/%s/%.*s", cw_topic_after(name, "thing/", &rest) ? "/sys" : "",
+			     pk, dn, (int)name.len, (const char *)name.ptr));
 }
 
 /* How pk and dn go into a subscription: both at the %s, in that order. */
@@ -188,7 +188,8 @@ static const char *const gateway_topics[] = {
 #define GATEWAY_TOPICS ((int)(sizeof(gateway_topics) / sizeof(gateway_topics[0])))
 
 _Static_assert(sizeof(device_topics) / sizeof(device_topics[0]) + sizeof(gateway_topics) / sizeof(gateway_topics[0]) <=
-               CW_TOPIC_SUBSCRIPTIONS, "room for all subscriptions");
+		       CW_TOPIC_SUBSCRIPTIONS,
+	       "room for all subscriptions");
 
 int cw_topic_subscription_count(int gateway)
 {

@@ -9,20 +9,22 @@
 
 #include "causeway/bytes.h"
 
-#define CW_TOPIC_MAX 256 /* longest topic built here, NUL included; the platform's own limit of 128 does not hold for its system topics */
+#define CW_TOPIC_MAX                                                                                                   \
+	256 /* longest topic built here, NUL included; the platform's own limit of 128 does not hold for its system    \
+	       topics */
 
 enum cw_topic_kind {
 	CW_TOPIC_UNKNOWN,
-	CW_TOPIC_SYS,          /* /sys/pk/dn/REST */
-	CW_TOPIC_RRPC,         /* /sys/pk/dn/rrpc/request/ID; rest is empty */
-	CW_TOPIC_EXT_RRPC,     /* /ext/rrpc/ID/TOPIC; kind, pk, dn and rest of TOPIC are in `inner_kind` and the views */
-	CW_TOPIC_BROADCAST,    /* /broadcast/pk/REST (dn empty), or /sys/pk/dn/broadcast/request/ID */
-	CW_TOPIC_SESSION,      /* /ext/session/pk/dn/combine/REST */
-	CW_TOPIC_ERROR,        /* /ext/error/pk/dn */
-	CW_TOPIC_NTP,          /* /ext/ntp/pk/dn/response */
-	CW_TOPIC_OTA_UPGRADE,  /* /ota/device/upgrade/pk/dn */
-	CW_TOPIC_SHADOW_GET,   /* /shadow/get/pk/dn */
-	CW_TOPIC_USER          /* /pk/dn/REST */
+	CW_TOPIC_SYS,         /* /sys/pk/dn/REST */
+	CW_TOPIC_RRPC,        /* /sys/pk/dn/rrpc/request/ID; rest is empty */
+	CW_TOPIC_EXT_RRPC,    /* /ext/rrpc/ID/TOPIC; kind, pk, dn and rest of TOPIC are in `inner_kind` and the views */
+	CW_TOPIC_BROADCAST,   /* /broadcast/pk/REST (dn empty), or /sys/pk/dn/broadcast/request/ID */
+	CW_TOPIC_SESSION,     /* /ext/session/pk/dn/combine/REST */
+	CW_TOPIC_ERROR,       /* /ext/error/pk/dn */
+	CW_TOPIC_NTP,         /* /ext/ntp/pk/dn/response */
+	CW_TOPIC_OTA_UPGRADE, /* /ota/device/upgrade/pk/dn */
+	CW_TOPIC_SHADOW_GET,  /* /shadow/get/pk/dn */
+	CW_TOPIC_USER         /* /pk/dn/REST */
 };
 
 struct cw_topic {

@@ -181,15 +181,16 @@ const uint64_t *cw_runner_counters(const struct cw_runner *r, size_t *ret_count)
 
 /* ---- calling the decoder ------------------------------------------------------ */
 
-static void fill_event(struct cw_conn *c, struct cw_rdevice *dev, uint32_t kind, struct cw_event *ev)
+static void fill_event_at(struct cw_conn *c, struct cw_rdevice *dev, uint32_t kind, int64_t now_ms, uint64_t mono_ms,
+                          struct cw_event *ev)
 {
 	memset(ev, 0, sizeof(*ev));
 	ev->size = sizeof(*ev);
 	ev->kind = kind;
 	ev->flags = c->flags;
 	ev->conn = c->handle;
-	ev->now_ms = cw_clock_wall_ms();
-	ev->mono_ms = cw_clock_ms();
+	ev->now_ms = now_ms;
+	ev->mono_ms = mono_ms;
 	ev->conn_ctx = &c->ctx;
 	ev->conf = c->conf;
 	ev->peer = cw_bytes_of(c->peer, c->peer_len);
@@ -205,8 +206,13 @@ static void fill_event(struct cw_conn *c, struct cw_rdevice *dev, uint32_t kind,
 	ev->device_name = cw_bytes_of(dev->text + dev->identity_len + dev->product_key_len + 2, dev->device_name_len);
 }
 
+static void fill_event(struct cw_conn *c, struct cw_rdevice *dev, uint32_t kind, struct cw_event *ev)
+{
+	fill_event_at(c, dev, kind, cw_clock_wall_ms(), cw_clock_ms(), ev);
+}
+
 /* Around every entry of the decoder: what the watchdog needs, and the time spent. */
-static uint64_t enter(struct cw_conn *c, struct cw_bytes frame)
+static void enter(struct cw_conn *c, struct cw_bytes frame)
 {
 	struct cw_runner *r = c->runner;
 
@@ -214,7 +220,6 @@ static uint64_t enter(struct cw_conn *c, struct cw_bytes frame)
 	atomic_store_explicit(&r->at_frame, frame.ptr, memory_order_relaxed);
 	atomic_store_explicit(&r->at_frame_len, frame.len, memory_order_relaxed);
 	atomic_store_explicit(&r->entered_ms, uv_now(cw_worker_loop(r->worker)) + 1, memory_order_release);
-	return cw_clock_ns();
 }
 
 /* The only device of a connection is the one most events are about. */
@@ -223,16 +228,18 @@ static struct cw_rdevice *only_device(struct cw_conn *c)
 	return c->devices != NULL && c->devices->next == NULL ? c->devices : NULL;
 }
 
-static void leave(struct cw_conn *c, uint64_t started_ns)
+/* Returns the time, from which the next call counts where one follows at once. */
+static uint64_t leave(struct cw_conn *c, uint64_t started_ns)
 {
-	uint64_t spent = cw_clock_ns() - started_ns;
+	uint64_t now = cw_clock_ns(), spent = now - started_ns;
 
 	atomic_store_explicit(&c->runner->entered_ms, 0, memory_order_release);
 	if (spent < CALL_BUDGET_NS)
-		return;
+		return now;
 	cw_count(plugin, slow_calls);
 	cw_log(plugin_slow, "the whole worker waited", CW_LS("protocol", c->runner->desc->name),
 	       CW_LB("peer", c->peer, c->peer_len), CW_LU("ms", spent / 1000000u));
+	return now;
 }
 
 static void ask_close(struct cw_conn *c, const char *reason)
@@ -246,10 +253,12 @@ static void ask_close(struct cw_conn *c, const char *reason)
 static int call_event(struct cw_conn *c, struct cw_event *ev)
 {
 	const struct cw_decoder_ops *ops = c->runner->desc->decoder;
-	uint64_t started = enter(c, ev->data);
-	int rc = ev->kind == CW_EV_COMMAND ? ops->command(c->runner->decoder, ev) : ops->event(c->runner->decoder, ev);
+	uint64_t started = cw_clock_ns();
+	int rc;
 
-	leave(c, started);
+	enter(c, ev->data);
+	rc = ev->kind == CW_EV_COMMAND ? ops->command(c->runner->decoder, ev) : ops->event(c->runner->decoder, ev);
+	(void)leave(c, started);
 	if (rc == CW_ECLOSED)
 		ask_close(c, "the decoder closed the connection");
 	return rc;
@@ -310,18 +319,16 @@ static int count_noise(struct cw_conn *c, struct cw_bytes dropped)
 	return CW_ECLOSED;
 }
 
-static int decode_one(struct cw_conn *c, struct cw_event *ev, struct cw_bytes frame)
+/* `ev` is as frame() had it; *clock_ns is when that began, and afterwards when decode() ended. */
+static int decode_one(struct cw_conn *c, const struct cw_event *ev, struct cw_bytes frame, uint64_t *clock_ns)
 {
 	const struct cw_decoder_ops *ops = c->runner->desc->decoder;
-	struct cw_rdevice *dev = only_device(c);
-	uint64_t started;
 	int rc;
 
-	fill_event(c, dev, CW_EV_DATA, ev);
 	cw_count(plugin, frames_in);
-	started = enter(c, frame);
+	enter(c, frame);
 	rc = ops->decode(c->runner->decoder, ev, frame);
-	leave(c, started);
+	*clock_ns = leave(c, *clock_ns);
 	if (rc == 0)
 		c->noise = 0;
 	else if (rc != CW_ECLOSED)
@@ -352,10 +359,15 @@ static int judge_rest(struct cw_conn *c, struct cw_bytes *rest)
 	return CW_ECLOSED;
 }
 
-/* Cut and decode while it goes; *rest is what is left. 0, CW_EBUSY (held, identifying) or CW_ECLOSED. */
+/*
+ * Cut and decode while it goes; *rest is what is left. 0, CW_EBUSY (held, identifying) or CW_ECLOSED. What was read
+ * together has arrived together: the clocks are read once for all of it, and once more behind each frame for its budget.
+ */
 static int cut_frames(struct cw_conn *c, struct cw_bytes *rest)
 {
 	const struct cw_decoder_ops *ops = c->runner->desc->decoder;
+	uint64_t clock_ns = cw_clock_ns();
+	int64_t now_ms = cw_clock_wall_ms();
 	struct cw_event ev;
 
 	while (rest->len > 0 || c->rescan) {
@@ -367,8 +379,8 @@ static int cut_frames(struct cw_conn *c, struct cw_bytes *rest)
 		if (c->identifying || c->held)
 			return CW_EBUSY;
 		c->rescan = 0;
-		fill_event(c, only_device(c), CW_EV_DATA, &ev);
-		(void)enter(c, *rest);
+		fill_event_at(c, only_device(c), CW_EV_DATA, now_ms, clock_ns / 1000000u, &ev);
+		enter(c, *rest);
 		rc = ops->frame(c->runner->decoder, &ev, *rest, &cut);
 		atomic_store_explicit(&c->runner->entered_ms, 0, memory_order_release);
 		if (rc < 0) {
@@ -388,7 +400,7 @@ static int cut_frames(struct cw_conn *c, struct cw_bytes *rest)
 				continue;
 			return judge_rest(c, rest);
 		}
-		(void)decode_one(c, &ev, cw_bytes_of(rest->ptr, cut.length));
+		(void)decode_one(c, &ev, cw_bytes_of(rest->ptr, cut.length), &clock_ns);
 		rest->ptr += cut.length;
 		rest->len -= cut.length;
 		c->ops->called(c->owner);
@@ -626,8 +638,10 @@ int cw_conn_identified(struct cw_conn *c, struct cw_bytes identity, const char *
 		d = new_device(c, identity, product_key, device_name);
 	if (d == NULL)
 		return CW_ENOMEM;
-	d->conf = conf;
-	d->user = user;
+	if (attached || !d->attached) { /* a look-up of a device that is attached takes nothing from it */
+		d->conf = conf;
+		d->user = user;
+	}
 	d->attached = (uint8_t)(attached || d->attached);
 	*ret_dev = d;
 	c->identifying = 0;

@@ -14,9 +14,7 @@ static void on_add(struct cw_mail *mail)
 {
 	struct cw_updevice *d = cw_container_of(mail, struct cw_updevice, add_mail);
 
-	/* Without memory for the map the device is not found by the platform's messages; its own still flow. */
-	if (cw_map_add(&d->u->devices, &d->node, d->key, strlen(d->key)) < 0)
-		d->node.key = NULL;
+	cw_invariant(cw_map_add(&d->u->devices, &d->node, d->key, strlen(d->key)) == 0); /* its table is there */
 }
 
 static int copy_name(char *to, size_t size, const char *from)
@@ -30,7 +28,7 @@ static int copy_name(char *to, size_t size, const char *from)
 }
 
 int cw_upstream_device_add(struct cw_upstream *u, const char *product_key, const char *device_name, const char *secret,
-                           void *cookie, struct cw_updevice **ret_device)
+			   void *cookie, struct cw_updevice **ret_device)
 {
 	size_t times = (size_t)u->conf.rate_device_qos0 + u->conf.rate_device_qos1;
 	struct cw_updevice *d = cw_zalloc(sizeof(*d) + u->ops->device_size);
@@ -53,7 +51,6 @@ int cw_upstream_device_add(struct cw_upstream *u, const char *product_key, const
 	d->cookie = cookie;
 	d->credit.most = u->conf.queue_bytes_device;
 	d->peer = d + 1;
-	cw_list_init(&d->link);
 	cw_lane_device_init(&u->lane, &d->lane, d->times);
 	cw_post(u->w, &d->add_mail, on_add);
 	*ret_device = d;
@@ -87,6 +84,7 @@ static void on_remove(struct cw_mail *mail)
 
 	d->wanted = 0;
 	d->removing = 1;
+	cw_map_remove(&d->u->devices, &d->node); /* the same names may be added again at once */
 	cw_lane_device_drop(&d->u->lane, d);
 	d->u->ops->device_changed(d->u->connector, d);
 }
@@ -114,8 +112,6 @@ static void end_if_gone(struct cw_updevice *d)
 {
 	if (!d->gone || d->news_away)
 		return;
-	if (d->node.key != NULL)
-		cw_map_remove(&d->u->devices, &d->node);
 	cw_post(d->u->control, &d->removed_mail, on_removed);
 }
 
@@ -177,7 +173,7 @@ struct cw_updevice *cw_upstream_find(struct cw_upstream *u, struct cw_bytes prod
 {
 	char key[100];
 	int n = snprintf(key, sizeof(key), "%.*s/%.*s", (int)product_key.len, (const char *)product_key.ptr,
-	                 (int)device_name.len, (const char *)device_name.ptr);
+			 (int)device_name.len, (const char *)device_name.ptr);
 	struct cw_map_node *node;
 
 	if (n < 0 || (size_t)n >= sizeof(key))

@@ -28,10 +28,10 @@ struct cw_device_news {
 
 struct cw_updevice {
 	struct cw_upstream *u;
-	void *cookie;             /* the bridge's */
+	void *cookie;                                       /* the bridge's */
 	char product_key[32], device_name[64], secret[128]; /* constant */
-	char key[100];            /* "pk/dn" */
-	struct cw_credit credit;  /* any worker */
+	char key[100];                                      /* "pk/dn" */
+	struct cw_credit credit;                            /* any worker */
 	/* From the control loop. */
 	struct cw_mail add_mail, want_mail, remove_mail;
 	atomic_int want_posted, want;
@@ -40,11 +40,11 @@ struct cw_updevice {
 	int wanted, removing, gone;
 	struct cw_lane_device lane;
 	enum cw_updevice_state state;
-	/* News to the control loop: one mail that goes there and comes back; what changes meanwhile is told when it is back. */
+	/* News to the control loop: one mail that goes there and comes back; what changes meanwhile is told when it is
+	 * back. */
 	struct cw_mail news_mail, removed_mail;
 	struct cw_device_news news, told; /* `told` belongs to the mail while it is away */
 	int news_away, news_fresh;
-	struct cw_list link; /* the connector's lists */
 	uint64_t *times;     /* of the rates; owned */
 	void *peer;          /* the connector's part, behind this struct */
 };
@@ -65,11 +65,13 @@ struct cw_upstream {
 	struct cw_mail start_mail, stop_mail, done_mail, end_mail;
 	struct cw_timer drain_timer;
 	uint64_t drain_ms;
-	int started, draining, stopped;
-	int up;
+	int started, stopped;
 	/* The same way of telling as for devices. */
 	struct cw_mail news_mail;
-	struct { int up; char reason[256]; } news, told;
+	struct {
+		int up;
+		char reason[256];
+	} news, told;
 	int news_away, news_fresh;
 	/* Control loop. */
 	void (*done)(void *arg);

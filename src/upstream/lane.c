@@ -17,7 +17,7 @@
 /* What is known of one message by its duplicate key. */
 struct cw_lane_dup {
 	struct cw_map_node node;
-	struct cw_list link;      /* the lane's, once settled */
+	struct cw_list link; /* the lane's, once settled */
 	struct cw_lane_device *ld;
 	struct cw_parcel *parcel; /* the first copy; NULL once settled */
 	uint64_t settled_ms;
@@ -44,7 +44,7 @@ size_t cw_lane_cost(const struct cw_parcel *p)
 }
 
 void cw_lane_init(struct cw_lane *lane, const struct cw_upstream_conf *conf, struct cw_worker *w,
-                  const struct cw_lane_ops *ops, void *ctx)
+		  const struct cw_lane_ops *ops, void *ctx)
 {
 	memset(lane, 0, sizeof(*lane));
 	lane->conf = conf;
@@ -277,8 +277,8 @@ static void finish(struct cw_lane *lane, struct cw_parcel *p, uint8_t result, in
 
 static void log_refused(struct cw_updevice *d, int32_t code, const char *text)
 {
-	cw_log(record_refused, text != NULL ? text : "", CW_LS("product", d->product_key), CW_LS("device", d->device_name),
-	       CW_LI("code", code));
+	cw_log(record_refused, text != NULL ? text : "", CW_LS("product", d->product_key),
+	       CW_LS("device", d->device_name), CW_LI("code", code));
 }
 
 void cw_lane_accept(struct cw_lane *lane, struct cw_parcel *p)
@@ -361,7 +361,7 @@ void cw_lane_device_drop(struct cw_lane *lane, struct cw_updevice *d)
 	cw_lane_device_online(lane, d, 0);
 	lose_queue(lane, &d->lane.queue[0]);
 	lose_queue(lane, &d->lane.queue[1]);
-	cw_map_each_safe(n, next, &d->lane.dups)
+	cw_map_each_safe (n, next, &d->lane.dups)
 		dup_free(lane, cw_container_of(n, struct cw_lane_dup, node));
 	cw_map_fini(&d->lane.dups);
 	cw_map_init(&d->lane.dups);

@@ -32,18 +32,19 @@
 
 /* One device's part; a member of struct cw_updevice. */
 struct cw_lane_device {
-	struct cw_list queue[2]; /* 0 urgent, 1 normal */
-	struct cw_list sent;     /* at the connector, in the order they went */
-	struct cw_list ready;    /* in one of the lane's, when it may send */
-	struct cw_timer pause;   /* until its rate allows another one */
+	struct cw_list queue[2];       /* 0 urgent, 1 normal */
+	struct cw_list sent;           /* at the connector, in the order they went */
+	struct cw_list ready;          /* in one of the lane's, when it may send */
+	struct cw_timer pause;         /* until its rate allows another one */
 	struct cw_pace_window rate[2]; /* QoS 0 and 1 */
 	struct cw_map dups;
-	size_t records;          /* queued and sent */
+	size_t records; /* queued and sent */
 	int online;
 };
 
 struct cw_lane_ops {
-	/* 0: taken, ends with cw_lane_settle() unless recalled; CW_EBUSY or CW_ENOMEM: later; anything else: refused for good. */
+	/* 0: taken, ends with cw_lane_settle() unless recalled; CW_EBUSY or CW_ENOMEM: later; anything else: refused
+	 * for good. */
 	int (*send)(void *ctx, struct cw_updevice *d, struct cw_parcel *p);
 	/* Forget about a parcel that was sent: no cw_lane_settle() for it. */
 	void (*recall)(void *ctx, struct cw_parcel *p);
@@ -65,14 +66,14 @@ struct cw_lane {
 	size_t dup_count;
 	struct cw_pace_rate rate;
 	struct cw_timer pause, wait_timer, flight_timer;
-	uint64_t records;        /* queued and sent, joined ones not counted */
+	uint64_t records; /* queued and sent, joined ones not counted */
 	unsigned in_flight;
 	int pumping;
 };
 
 /* `conf` and `w` must outlive the lane. */
 void cw_lane_init(struct cw_lane *lane, const struct cw_upstream_conf *conf, struct cw_worker *w,
-                  const struct cw_lane_ops *ops, void *ctx);
+		  const struct cw_lane_ops *ops, void *ctx);
 /* After every device was dropped; also on a thread that is not the loop's, once that has ended. */
 void cw_lane_fini(struct cw_lane *lane);
 /* `times`: room for rate_device_qos0 + rate_device_qos1 of the settings, zero. */

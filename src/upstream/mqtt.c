@@ -27,8 +27,10 @@
 #include "platform/sign.h"
 
 #define CONNECT_TIMEOUT_S 15
-#define FIXED_TIMESTAMP "2524608000000" /* the platform checks no clock; a constant keeps the client id, and with it the session, over restarts */
-#define IDENTITY_MS 15000 /* for the platform to name a client that has only a certificate */
+#define FIXED_TIMESTAMP                                                                                                \
+	"2524608000000" /* the platform checks no clock; a constant keeps the client id, and with it the session, over \
+			   restarts */
+#define IDENTITY_MS 15000    /* for the platform to name a client that has only a certificate */
 #define ROOM_AT_CLIENT 4000u /* messages the library may hold beside the window: subscriptions, logins, answers */
 
 static void connect_now(struct mqtt *m);
@@ -90,16 +92,22 @@ static int check(struct mqtt *m, struct cw_msg *msg)
 	if (c->endpoint == NULL)
 		return cw_fail(msg, CW_ECONF, "endpoint is missing; it looks like ssl://host:1883");
 	if (c->device_secret == NULL && (c->certificate == NULL || c->key == NULL))
-		return cw_fail(msg, CW_ECONF, "deviceSecret of the bridge is missing, and there is no tls certificate with key instead");
-	if ((c->product_key == NULL) != (c->device_name == NULL) || (c->product_key == NULL && c->device_secret != NULL))
-		return cw_fail(msg, CW_ECONF, "productKey and deviceName of the bridge go together, and with deviceSecret");
-	if (c->product_key != NULL && (strlen(c->product_key) >= sizeof(m->pk) || strlen(c->device_name) >= sizeof(m->dn)))
+		return cw_fail(
+			msg, CW_ECONF,
+			"deviceSecret of the bridge is missing, and there is no tls certificate with key instead");
+	if ((c->product_key == NULL) != (c->device_name == NULL) ||
+	    (c->product_key == NULL && c->device_secret != NULL))
+		return cw_fail(msg, CW_ECONF,
+			       "productKey and deviceName of the bridge go together, and with deviceSecret");
+	if (c->product_key != NULL &&
+	    (strlen(c->product_key) >= sizeof(m->pk) || strlen(c->device_name) >= sizeof(m->dn)))
 		return cw_fail(msg, CW_ECONF, "productKey or deviceName of the bridge are too long");
 	(void)snprintf(m->pk, sizeof(m->pk), "%s", c->product_key != NULL ? c->product_key : "");
 	(void)snprintf(m->dn, sizeof(m->dn), "%s", c->device_name != NULL ? c->device_name : "");
 	if (c->keep_alive_s < 30 || c->keep_alive_s > 1200)
-		return cw_fail(msg, CW_ECONF, "keepAlive: %u s is not between 30 and 1200; the platform refuses anything else",
-		               c->keep_alive_s);
+		return cw_fail(msg, CW_ECONF,
+			       "keepAlive: %u s is not between 30 and 1200; the platform refuses anything else",
+			       c->keep_alive_s);
 	return parse_endpoint(m, c->endpoint, msg);
 }
 
@@ -118,8 +126,8 @@ static int create(struct cw_upstream *u, void **ret_connector, struct cw_msg *ms
 		return rc;
 	}
 	cw_retry_init(&m->retry, u->conf.retry_min_ms, u->conf.retry_max_ms,
-	              (uint32_t)cw_hash_stable(u->conf.device_secret != NULL ? m->dn : u->conf.certificate,
-	                                       strlen(u->conf.device_secret != NULL ? m->dn : u->conf.certificate)));
+		      (uint32_t)cw_hash_stable(u->conf.device_secret != NULL ? m->dn : u->conf.certificate,
+					       strlen(u->conf.device_secret != NULL ? m->dn : u->conf.certificate)));
 	cw_pace_window_init(&m->connects, m->connect_times, u->conf.login_rate > 0 ? MQTT_LOGINS_A_MINUTE : 0, 60000);
 	cw_map_init(&m->replies);
 	cw_list_init(&m->replies_age);
@@ -216,7 +224,8 @@ static void link_ready(struct mqtt *m)
 	m->state = LINK_UP;
 	cw_retry_up(&m->retry, cw_worker_now(m->u->w));
 	cw_count(upstream, connects);
-	cw_log(upstream_up, "logged in", CW_LS("upstream", m->u->conf.name), CW_LS("product", m->pk), CW_LS("device", m->dn));
+	cw_log(upstream_up, "logged in", CW_LS("upstream", m->u->conf.name), CW_LS("product", m->pk),
+	       CW_LS("device", m->dn));
 	cw_upstream_report(m->u, 1, "logged in");
 	mqtt_subscribe(m, 1, m->pk, m->dn);
 	mqtt_session_up(m);
@@ -246,9 +255,11 @@ static void on_connected(void *ctx, int code, const char *text)
 	struct mqtt *m = ctx;
 
 	if (code >= 0)
-		cw_pace_window_note(&m->connects, cw_worker_now(m->u->w)); /* it reached the platform: it counts there */
+		cw_pace_window_note(&m->connects,
+				    cw_worker_now(m->u->w)); /* it reached the platform: it counts there */
 	if (code != 0) {
-		(void)snprintf(m->reason, sizeof(m->reason), "%s:%d: %s", m->host, m->port, code > 0 ? cw_connack_text(code) : text);
+		(void)snprintf(m->reason, sizeof(m->reason), "%s:%d: %s", m->host, m->port,
+			       code > 0 ? cw_connack_text(code) : text);
 		link_lost(m, m->reason);
 		close_link(m, 0);
 		return;
@@ -277,7 +288,8 @@ static void on_subscribed(void *ctx, void *arg, int refused)
 	struct mqtt *m = ctx;
 
 	if (refused != 0)
-		cw_log(upstream_odd, refused < 0 ? "a SUBSCRIBE was not answered" : "the platform refused some subscriptions",
+		cw_log(upstream_odd,
+		       refused < 0 ? "a SUBSCRIBE was not answered" : "the platform refused some subscriptions",
 		       CW_LS("upstream", m->u->conf.name), CW_LI("refused", refused));
 }
 
@@ -288,17 +300,27 @@ static void connect_now(struct mqtt *m)
 	const struct cw_upstream_conf *c = &m->u->conf;
 	struct cw_sign_connect sign;
 	char base[sizeof(m->pk) + sizeof(m->dn) + 1], text[160];
-	struct cw_mqtt_conf conf = { .host = m->host, .port = m->port, .tls = m->tls, .verify = c->verify, .ca = c->ca,
-		                     .certificate = c->certificate, .key = c->key, .keep_alive_s = c->keep_alive_s,
-		                     .connect_timeout_s = CONNECT_TIMEOUT_S, .outstanding = c->in_flight + ROOM_AT_CLIENT };
+	struct cw_mqtt_conf conf = { .host = m->host,
+				     .port = m->port,
+				     .tls = m->tls,
+				     .verify = c->verify,
+				     .ca = c->ca,
+				     .certificate = c->certificate,
+				     .key = c->key,
+				     .keep_alive_s = c->keep_alive_s,
+				     .connect_timeout_s = CONNECT_TIMEOUT_S,
+		                     .attempt = m->retry.failures,
+				     .outstanding = c->in_flight + ROOM_AT_CLIENT };
 	int rc = 0;
 
 	m->state = LINK_CONNECTING;
-	cw_log(upstream_connecting, "connecting", CW_LS("upstream", c->name), CW_LS("host", m->host), CW_LI("port", m->port));
+	cw_log(upstream_connecting, "connecting", CW_LS("upstream", c->name), CW_LS("host", m->host),
+	       CW_LI("port", m->port));
 	(void)snprintf(base, sizeof(base), "%s.%s", m->pk, m->dn);
 	(void)snprintf(text, sizeof(text), "productKey or deviceName are too long");
 	if (m->pk[0] != '\0')
-		rc = cw_sign_connect(&sign, CW_SIGN_SHA256, base, m->pk, m->dn, c->device_secret, FIXED_TIMESTAMP, m->tls, "ext=1");
+		rc = cw_sign_connect(&sign, CW_SIGN_SHA256, base, m->pk, m->dn, c->device_secret, FIXED_TIMESTAMP,
+				     m->tls, "ext=1");
 	else
 		cw_sign_connect_unknown(&sign);
 	conf.client_id = sign.client_id;
@@ -317,7 +339,6 @@ static void start(void *connector)
 {
 	struct mqtt *m = connector;
 
-	m->started = 1;
 	if (!m->stopping)
 		connect_now(m);
 }
@@ -362,7 +383,8 @@ int mqtt_say(struct mqtt *m, const char *topic, char *text, size_t len)
 
 	if (s != NULL) {
 		s->token.done = on_spoken;
-		rc = m->state == LINK_UP ? m->ops->publish(m->client, topic, cw_bytes_of(text, len), 0, &s->token) : CW_ECLOSED;
+		rc = m->state == LINK_UP ? m->ops->publish(m->client, topic, cw_bytes_of(text, len), 0, &s->token)
+					 : CW_ECLOSED;
 	}
 	if (rc < 0)
 		cw_free(s);
@@ -385,8 +407,8 @@ void mqtt_subscribe(struct mqtt *m, int gateway, const char *pk, const char *dn)
 			int rc = m->ops->subscribe(m->client, list, n, NULL);
 
 			if (rc < 0 && rc != CW_ECLOSED) /* closed: the next connection subscribes again */
-				cw_log(upstream_odd, "a SUBSCRIBE could not be sent", CW_LS("upstream", m->u->conf.name),
-				       CW_LS("device", dn));
+				cw_log(upstream_odd, "a SUBSCRIBE could not be sent",
+				       CW_LS("upstream", m->u->conf.name), CW_LS("device", dn));
 			n = 0;
 		}
 	}
@@ -483,7 +505,8 @@ static void await_reply(struct mqtt *m, struct mqtt_send *s)
 		cw_timer_set(timers(m), &m->reply_timer, MQTT_REPLY_MS, on_reply_late);
 }
 
-static struct mqtt_send *new_send(struct mqtt *m, struct cw_updevice *d, struct cw_parcel *p, const struct cw_record *rec)
+static struct mqtt_send *new_send(struct mqtt *m, struct cw_updevice *d, struct cw_parcel *p,
+				  const struct cw_record *rec)
 {
 	struct mqtt_send *s = cw_zalloc(sizeof(*s));
 
@@ -492,7 +515,9 @@ static struct mqtt_send *new_send(struct mqtt *m, struct cw_updevice *d, struct 
 	s->m = m;
 	s->d = d;
 	s->p = p;
-	s->id = mqtt_next_id(m);
+	if (p->number == 0) /* an attempt that has to be repeated keeps its id: who receives both can tell */
+		p->number = mqtt_next_id(m);
+	s->id = p->number;
 	s->token.done = on_published;
 	cw_list_init(&s->age);
 	cw_list_init(&s->of_device);
@@ -524,7 +549,8 @@ static int send_parcel(void *connector, struct cw_updevice *d, struct cw_parcel 
 	options.want_reply = c->confirm_reply || s->request[0] != '\0';
 	rc = cw_alink_record(&rec, d->product_key, d->device_name, s->id, &options, &post);
 	if (rc == 0) {
-		rc = m->ops->publish(m->client, post.topic, cw_bytes_of(post.payload, post.len), (int)post.qos, &s->token);
+		rc = m->ops->publish(m->client, post.topic, cw_bytes_of(post.payload, post.len), (int)post.qos,
+				     &s->token);
 		cw_free(post.payload);
 		rc = rc == CW_ECLOSED ? CW_EBUSY : rc; /* the news that it is down are on their way */
 	}

@@ -48,32 +48,32 @@ struct mqtt_request {
 struct mqtt_device {
 	struct cw_updevice *d; /* NULL until it was first seen here */
 	enum mqtt_phase phase;
-	struct cw_list link;   /* in `to_topo` or `to_login` while queued */
+	struct cw_list link; /* in `to_topo` or `to_login` while queued */
 	struct mqtt_request *request;
-	struct cw_list sends;  /* struct mqtt_send.of_device */
+	struct cw_list sends; /* struct mqtt_send.of_device */
 	struct cw_timer pause;
 	struct cw_retry retry;
 	struct cw_pace_window logins;
 	uint64_t login_times[MQTT_LOGINS_A_MINUTE];
-	unsigned retopo;       /* topology adds in a row that did not help */
-	int related;           /* topology add succeeded */
-	int alone;             /* its batch was refused: asked alone now, so that one bad device costs nobody else */
-	int is_bridge;         /* the bridge's own identity: online with the connection */
-	int admitted;          /* counts against maxDevices */
+	unsigned retopo; /* topology adds in a row that did not help */
+	int related;     /* topology add succeeded */
+	int alone;       /* its batch was refused: asked alone now, so that one bad device costs nobody else */
+	int is_bridge;   /* the bridge's own identity: online with the connection */
+	int admitted;    /* counts against maxDevices */
 };
 
 /* A parcel on its way, until acknowledged (and, where that is wanted, replied to). */
 struct mqtt_send {
 	struct cw_mqtt_token token;
-	struct cw_map_node node;  /* by id while a reply is awaited */
-	struct cw_list age;       /* of those, oldest first */
+	struct cw_map_node node; /* by id while a reply is awaited */
+	struct cw_list age;      /* of those, oldest first */
 	struct cw_list of_device;
 	struct mqtt *m;
-	struct cw_updevice *d;    /* NULL once gone */
-	struct cw_parcel *p;      /* NULL: settled or recalled */
+	struct cw_updevice *d; /* NULL once gone */
+	struct cw_parcel *p;   /* NULL: settled or recalled */
 	uint32_t id;
 	uint64_t due_ms;
-	int at_client;            /* the token is not done */
+	int at_client; /* the token is not done */
 	int awaits_reply, orphan;
 	char request[64];
 };
@@ -85,10 +85,11 @@ struct mqtt {
 	const struct cw_mqtt_ops *ops;
 	struct cw_mqtt_client *client;
 	enum mqtt_state state;
-	int started, stopping, stalled;
+	int stopping;
 	char host[256];
 	int port, tls;
-	char pk[32], dn[64]; /* the bridge's names; empty until the platform told them to a client that has only a certificate */
+	char pk[32], dn[64]; /* the bridge's names; empty until the platform told them to a client that has only a
+				certificate */
 	struct cw_retry retry;
 	uint64_t retry_ms; /* the delay chosen when the link went down */
 	struct cw_timer retry_timer, stall_timer, identity_timer;

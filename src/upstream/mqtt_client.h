@@ -17,7 +17,8 @@
 
 struct cw_mqtt_client;
 
-/* One publish, embedded in what it is about; must live until `done`, which comes exactly once after a publish that returned 0. */
+/* One publish, embedded in what it is about; must live until `done`, which comes exactly once after a publish that
+ * returned 0. */
 struct cw_mqtt_token {
 	struct cw_mail mail;
 	struct cw_list link;
@@ -47,16 +48,18 @@ struct cw_mqtt_conf {
 	const char *ca, *certificate, *key;
 	const char *client_id, *user, *password;
 	unsigned keep_alive_s, connect_timeout_s;
+	unsigned attempt;     /* which of the host's addresses: the next one with each attempt that failed */
 	unsigned outstanding; /* messages the library may hold */
 };
 
 struct cw_mqtt_ops {
 	const char *name;
 	/* Make it and start to connect; settings are copied. 0 or an error with a sentence in text[size]. */
-	int (*connect)(const struct cw_mqtt_conf *conf, struct cw_worker *w, const struct cw_mqtt_events *events, void *ctx,
-	               char *text, size_t size, struct cw_mqtt_client **ret_client);
+	int (*connect)(const struct cw_mqtt_conf *conf, struct cw_worker *w, const struct cw_mqtt_events *events,
+		       void *ctx, char *text, size_t size, struct cw_mqtt_client **ret_client);
 	/* 0, CW_EBUSY (too many outstanding) or CW_ECLOSED; payload is copied. */
-	int (*publish)(struct cw_mqtt_client *c, const char *topic, struct cw_bytes payload, int qos, struct cw_mqtt_token *t);
+	int (*publish)(struct cw_mqtt_client *c, const char *topic, struct cw_bytes payload, int qos,
+		       struct cw_mqtt_token *t);
 	/* Topics are copied; at most 8. */
 	int (*subscribe)(struct cw_mqtt_client *c, const char *const *topics, int count, void *arg);
 	/* End it, with DISCONNECT when it is up and `polite`; `gone` follows. */

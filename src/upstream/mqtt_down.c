@@ -34,7 +34,8 @@ static int ends_with(struct cw_bytes text, const char *tail)
 /* The device that {productKey, deviceName} names. */
 static struct cw_updevice *named_device(struct mqtt *m, struct cw_bytes map)
 {
-	return map.len == 0 ? NULL : cw_upstream_find(m->u, cw_map_text(map, "productKey"), cw_map_text(map, "deviceName"));
+	return map.len == 0 ? NULL
+			    : cw_upstream_find(m->u, cw_map_text(map, "productKey"), cw_map_text(map, "deviceName"));
 }
 
 /* An error without being asked: a device was kicked, or published without a session. */
@@ -54,7 +55,8 @@ static void take_error(struct mqtt *m, const struct cw_alink_reply *r, struct cw
 	mqtt_device_kicked(m, d, r->code, r->message);
 }
 
-static void take_session(struct mqtt *m, const struct cw_topic *t, const struct cw_alink_reply *r, struct cw_bytes topic)
+static void take_session(struct mqtt *m, const struct cw_topic *t, const struct cw_alink_reply *r,
+			 struct cw_bytes topic)
 {
 	if (cw_topic_is(t->rest, "login_reply") || cw_topic_is(t->rest, "batch_login_reply")) {
 		if (!mqtt_request_replied(m, ASK_LOGIN, r))
@@ -110,7 +112,7 @@ static int take_gateway(struct mqtt *m, const struct cw_topic *t, const struct c
 		list = cw_map_get(r->params, "subList");
 		agree(m, r, topic);
 		each_listed(m, list.len > 0 ? list : cw_map_get(r->params, "sublist"),
-		            (int)cw_map_int(r->params, "status", -1));
+			    (int)cw_map_int(r->params, "status", -1));
 		return 1;
 	}
 	if (cw_topic_is(t->rest, "thing/topo/add/notify")) {
@@ -179,7 +181,8 @@ static void take_command(struct mqtt *m, const struct cw_topic *t, struct cw_byt
 /* Messages with an Alink envelope that are for the gateway itself. 1 when dealt with. */
 static int take_envelope(struct mqtt *m, const struct cw_topic *t, struct cw_bytes topic, struct cw_bytes payload)
 {
-	int gateway = t->kind == CW_TOPIC_SYS && is_ours(m, t) && cw_topic_after(t->rest, "thing/topo/", &(struct cw_bytes){ 0 });
+	int gateway = t->kind == CW_TOPIC_SYS && is_ours(m, t) &&
+		      cw_topic_after(t->rest, "thing/topo/", &(struct cw_bytes){ 0 });
 	struct cw_alink_reply r;
 
 	if (t->kind != CW_TOPIC_SESSION && t->kind != CW_TOPIC_ERROR && !gateway)
@@ -208,7 +211,7 @@ static void take_identity(struct mqtt *m, struct cw_bytes topic, struct cw_bytes
 		return;
 	}
 	mqtt_identity(m, cw_map_text(cw_bytes_of(r.item, r.item_len), "productKey"),
-	              cw_map_text(cw_bytes_of(r.item, r.item_len), "deviceName"));
+		      cw_map_text(cw_bytes_of(r.item, r.item_len), "deviceName"));
 	cw_alink_reply_drop(&r);
 }
 
@@ -227,17 +230,16 @@ void mqtt_message(struct mqtt *m, struct cw_bytes topic, struct cw_bytes payload
 	switch (t.kind) {
 	case CW_TOPIC_SYS:
 		if (ends_with(t.rest, "_reply")) {
-			if (!cw_topic_is(t.rest, "thing/model/up_raw_reply")) /* bytes of the product's script: for nobody here */
+			if (!cw_topic_is(
+				    t.rest,
+				    "thing/model/up_raw_reply")) /* bytes of the product's script: for nobody here */
 				take_reply(m, payload, topic);
 			return;
 		}
 		break;
 	case CW_TOPIC_UNKNOWN:
-	case CW_TOPIC_NTP: /* never asked for */
-		odd(m, "not understood", topic);
-		return;
-	default:
-		break;
+	case CW_TOPIC_NTP: /* never asked for */ odd(m, "not understood", topic); return;
+	default: break;
 	}
 	take_command(m, &t, topic, payload);
 }
@@ -251,7 +253,8 @@ void mqtt_answer(void *connector, struct cw_downlink *d)
 	size_t len = 0;
 	int rc;
 
-	if (of == NULL || mqtt_device_of(of)->phase != PHASE_UP) { /* a publish without session is dropped, and costs a kick */
+	if (of == NULL ||
+	    mqtt_device_of(of)->phase != PHASE_UP) { /* a publish without session is dropped, and costs a kick */
 		cw_count(upstream, answers_lost);
 		return;
 	}

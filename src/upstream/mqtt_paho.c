@@ -30,8 +30,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-#define INBOUND_MOST 2000   /* messages from the platform between Paho's thread and our loop */
-#define DISCONNECT_MS 500   /* for what is still unacknowledged on a polite end */
+#define INBOUND_MOST 2000 /* messages from the platform between Paho's thread and our loop */
+#define DISCONNECT_MS 500 /* for what is still unacknowledged on a polite end */
 #define SUBSCRIBE_MOST 8
 
 struct subscription {
@@ -69,9 +69,12 @@ struct cw_mqtt_client {
 	char tls_text[120]; /* OpenSSL's first complaint */
 	/* Settings, copied. */
 	int port, tls, verify;
-	unsigned keep_alive_s, connect_timeout_s, outstanding;
+	unsigned keep_alive_s, connect_timeout_s, outstanding, attempt;
 	char *host, *ca, *certificate, *key, *client_id, *user, *password;
 };
+
+/* Paho starts its threads with its first client and stops them with its last; two upstreams must not do both at once. */
+static pthread_mutex_t handles_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void open_library(void)
 {
@@ -119,8 +122,11 @@ static void destroy_handle(struct cw_mqtt_client *c)
 {
 	if (cw_worker_timers(c->w) != NULL)
 		cw_timer_stop(cw_worker_timers(c->w), &c->disconnect_timer);
-	if (c->handle != NULL)
+	if (c->handle != NULL) {
+		pthread_mutex_lock(&handles_lock);
 		MQTTAsync_destroy(&c->handle);
+		pthread_mutex_unlock(&handles_lock);
+	}
 	c->handle = NULL;
 	cw_post(c->w, &c->gone_mail, deliver_gone);
 }
@@ -171,7 +177,7 @@ static void deliver_message(struct cw_mail *mail)
 	atomic_fetch_sub_explicit(&c->inbound, 1, memory_order_relaxed);
 	if (!c->closing)
 		c->events->message(c->ctx, cw_bytes_of(in->bytes, in->topic_len),
-		                   cw_bytes_of(in->bytes + in->topic_len, in->len), in->qos);
+				   cw_bytes_of(in->bytes + in->topic_len, in->len), in->qos);
 	cw_free(in);
 }
 
@@ -185,7 +191,8 @@ static void deliver_disconnected(struct cw_mail *mail)
 
 /* ---- on Paho's threads ------------------------------------------------------ */
 
-static void post_once(struct cw_mqtt_client *c, atomic_int *posted, struct cw_mail *mail, void (*deliver)(struct cw_mail *))
+static void post_once(struct cw_mqtt_client *c, atomic_int *posted, struct cw_mail *mail,
+		      void (*deliver)(struct cw_mail *))
 {
 	if (atomic_exchange(posted, 1) == 0)
 		cw_post(c->w, mail, deliver);
@@ -234,7 +241,7 @@ static void on_connect_failed(void *ctx, MQTTAsync_failureData *failure)
 		(void)snprintf(c->text, sizeof(c->text), "TLS: %s", c->tls_text);
 	else
 		(void)snprintf(c->text, sizeof(c->text), "%s",
-		               failure != NULL && failure->message != NULL ? failure->message : "cannot be reached");
+			       failure != NULL && failure->message != NULL ? failure->message : "cannot be reached");
 	post_once(c, &c->connected_posted, &c->connected_mail, deliver_connected);
 }
 
@@ -342,12 +349,14 @@ static int make_handle(struct cw_mqtt_client *c, const char *host)
 	char uri[320];
 	int rc;
 
-	(void)snprintf(uri, sizeof(uri), strchr(host, ':') != NULL ? "%s://[%s]:%d" : "%s://%s:%d", c->tls ? "ssl" : "tcp",
-	               host, c->port);
+	(void)snprintf(uri, sizeof(uri), strchr(host, ':') != NULL ? "%s://[%s]:%d" : "%s://%s:%d",
+		       c->tls ? "ssl" : "tcp", host, c->port);
 	options.MQTTVersion = MQTTVERSION_3_1_1;
 	options.sendWhileDisconnected = 0;
 	options.maxBufferedMessages = (int)c->outstanding;
+	pthread_mutex_lock(&handles_lock);
 	rc = MQTTAsync_createWithOptions(&c->handle, uri, c->client_id, MQTTCLIENT_PERSISTENCE_NONE, NULL, &options);
+	pthread_mutex_unlock(&handles_lock);
 	if (rc != MQTTASYNC_SUCCESS) {
 		c->handle = NULL;
 		return CW_EINTERNAL;
@@ -368,7 +377,8 @@ static void start_attempt(struct cw_mqtt_client *c, const char *host)
 	}
 	options.keepAliveInterval = (int)c->keep_alive_s;
 	options.cleansession = 0; /* what was sent while we were away is wanted */
-	options.maxInflight = 65535; /* our own window is narrower, and Paho's retries only once a second when it is full */
+	options.maxInflight =
+		65535; /* our own window is narrower, and Paho's retries only once a second when it is full */
 	options.username = c->user;
 	options.password = c->password;
 	options.connectTimeout = (int)c->connect_timeout_s;
@@ -382,7 +392,7 @@ static void start_attempt(struct cw_mqtt_client *c, const char *host)
 		tls.keyStore = c->certificate;
 		tls.privateKey = c->key;
 		tls.enableServerCertAuth = c->verify;
-		tls.verify = c->verify; /* the name, too */
+		tls.verify = c->verify;                    /* the name, too */
 		tls.sslVersion = MQTT_SSL_VERSION_TLS_1_2; /* and above */
 		tls.ssl_error_cb = on_tls_error;
 		tls.ssl_error_context = c;
@@ -390,12 +400,34 @@ static void start_attempt(struct cw_mqtt_client *c, const char *host)
 	}
 	rc = MQTTAsync_connect(c->handle, &options);
 	if (rc != MQTTASYNC_SUCCESS)
-		fail_attempt(c, CW_EINTERNAL, MQTTAsync_strerror(rc) != NULL ? MQTTAsync_strerror(rc) : "connect refused by the library");
+		fail_attempt(c, CW_EINTERNAL,
+			     MQTTAsync_strerror(rc) != NULL ? MQTTAsync_strerror(rc)
+							    : "connect refused by the library");
+}
+
+/* The n-th address, those of IPv4 first as Paho has it, around and around. */
+static const struct addrinfo *pick(const struct addrinfo *list, unsigned n)
+{
+	static const int order[] = { AF_INET, AF_INET6 };
+	const struct addrinfo *a;
+	unsigned count = 0, i;
+
+	for (a = list; a != NULL; a = a->ai_next)
+		count += a->ai_family == AF_INET || a->ai_family == AF_INET6;
+	if (count == 0)
+		return NULL;
+	n %= count;
+	for (i = 0; i < 2; i++)
+		for (a = list; a != NULL; a = a->ai_next)
+			if (a->ai_family == order[i] && n-- == 0)
+				return a;
+	return NULL;
 }
 
 static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 {
 	struct cw_mqtt_client *c = cw_container_of(req, struct cw_mqtt_client, resolver);
+	const struct addrinfo *a = status < 0 ? NULL : pick(res, c->attempt);
 	char address[INET6_ADDRSTRLEN] = "";
 
 	c->resolving = 0;
@@ -404,15 +436,15 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 		destroy_handle(c);
 		return;
 	}
-	if (status < 0 || res == NULL) {
+	if (a == NULL) {
 		fail_attempt(c, CW_EUNREACH, "its name cannot be resolved");
 		uv_freeaddrinfo(res);
 		return;
 	}
-	if (res->ai_family == AF_INET6)
-		(void)uv_ip6_name((const struct sockaddr_in6 *)(const void *)res->ai_addr, address, sizeof(address));
+	if (a->ai_family == AF_INET6)
+		(void)uv_ip6_name((const struct sockaddr_in6 *)(const void *)a->ai_addr, address, sizeof(address));
 	else
-		(void)uv_ip4_name((const struct sockaddr_in *)(const void *)res->ai_addr, address, sizeof(address));
+		(void)uv_ip4_name((const struct sockaddr_in *)(const void *)a->ai_addr, address, sizeof(address));
 	uv_freeaddrinfo(res);
 	start_attempt(c, c->tls ? c->host : address);
 }
@@ -433,6 +465,7 @@ static int copy_conf(struct cw_mqtt_client *c, const struct cw_mqtt_conf *conf)
 	c->keep_alive_s = conf->keep_alive_s;
 	c->connect_timeout_s = conf->connect_timeout_s;
 	c->outstanding = conf->outstanding;
+	c->attempt = conf->attempt;
 	if (copy_text(&c->host, conf->host) < 0 || copy_text(&c->ca, conf->ca) < 0 ||
 	    copy_text(&c->certificate, conf->certificate) < 0 || copy_text(&c->key, conf->key) < 0 ||
 	    copy_text(&c->client_id, conf->client_id) < 0 || copy_text(&c->user, conf->user) < 0 ||
@@ -441,8 +474,8 @@ static int copy_conf(struct cw_mqtt_client *c, const struct cw_mqtt_conf *conf)
 	return 0;
 }
 
-static int paho_connect(const struct cw_mqtt_conf *conf, struct cw_worker *w, const struct cw_mqtt_events *events, void *ctx,
-                        char *text, size_t size, struct cw_mqtt_client **ret_client)
+static int paho_connect(const struct cw_mqtt_conf *conf, struct cw_worker *w, const struct cw_mqtt_events *events,
+			void *ctx, char *text, size_t size, struct cw_mqtt_client **ret_client)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct cw_mqtt_client *c = cw_zalloc(sizeof(*c));
@@ -475,7 +508,8 @@ static int paho_connect(const struct cw_mqtt_conf *conf, struct cw_worker *w, co
 
 /* ---- the other operations ------------------------------------------------------ */
 
-static int paho_publish(struct cw_mqtt_client *c, const char *topic, struct cw_bytes payload, int qos, struct cw_mqtt_token *t)
+static int paho_publish(struct cw_mqtt_client *c, const char *topic, struct cw_bytes payload, int qos,
+			struct cw_mqtt_token *t)
 {
 	MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
 	int rc;

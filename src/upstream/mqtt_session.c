@@ -17,12 +17,12 @@
 #include "platform/codes.h"
 #include "upstream/mqtt.h"
 
-#define GATHER_MS 10u               /* devices that come together go together */
+#define GATHER_MS 10u /* devices that come together go together */
 /* Delays of one device in terms of the connection's: 5 s to 10 min where that has 1 s to 1 min. */
 #define PAUSE_MIN_TIMES 5u
 #define PAUSE_REFUSED_TIMES 15u /* at least, after a refusal: somebody has to change something first */
 #define PAUSE_MAX_TIMES 10u
-#define RETOPO_MOST 2u              /* topology adds that do not help before it counts as a refusal */
+#define RETOPO_MOST 2u /* topology adds that do not help before it counts as a refusal */
 #define CODE_DELETED 521
 #define CODE_DISABLED 522
 #define CODE_RATE 429
@@ -163,7 +163,8 @@ static int admit(struct mqtt *m, struct cw_updevice *d)
 	if (md->admitted)
 		return 1;
 	if (m->u->conf.max_devices > 0 && m->admitted >= m->u->conf.max_devices) {
-		cw_updevice_report(d, CW_UPDEVICE_REFUSED, CODE_TOO_MANY, "maxDevices of this upstream are logged in already");
+		cw_updevice_report(d, CW_UPDEVICE_REFUSED, CODE_TOO_MANY,
+				   "maxDevices of this upstream are logged in already");
 		pause_for(m, d, (uint64_t)m->u->conf.retry_max_ms);
 		return 0;
 	}
@@ -181,12 +182,18 @@ static void dismiss(struct mqtt *m, struct cw_updevice *d)
 	md->admitted = 0;
 }
 
-/* Start the way up for a device that wants it and is at rest. */
+/* Somebody wants it online, or has left it records: those go up although their device has gone. */
+static int needed(const struct cw_updevice *d)
+{
+	return (d->wanted || d->lane.records > 0) && !d->removing;
+}
+
+/* Start the way up for a device that needs it and is at rest. */
 static void enter(struct mqtt *m, struct cw_updevice *d)
 {
 	struct mqtt_device *md = mqtt_device_of(d);
 
-	if (m->state != LINK_UP || !d->wanted || d->removing || md->phase != PHASE_OFF)
+	if (m->state != LINK_UP || !needed(d) || md->phase != PHASE_OFF)
 		return;
 	if (md->is_bridge) {
 		online(m, d);
@@ -210,8 +217,8 @@ static void first_seen(struct mqtt *m, struct cw_updevice *d)
 	md->d = d;
 	cw_list_init(&md->link);
 	cw_list_init(&md->sends);
-	cw_retry_init(&md->retry, (uint64_t)c->retry_min_ms * PAUSE_MIN_TIMES, (uint64_t)c->retry_max_ms * PAUSE_MAX_TIMES,
-	              (uint32_t)cw_hash_stable(d->key, strlen(d->key)));
+	cw_retry_init(&md->retry, (uint64_t)c->retry_min_ms * PAUSE_MIN_TIMES,
+		      (uint64_t)c->retry_max_ms * PAUSE_MAX_TIMES, (uint32_t)cw_hash_stable(d->key, strlen(d->key)));
 	cw_pace_window_init(&md->logins, md->login_times, c->login_rate > 0 ? MQTT_LOGINS_A_MINUTE : 0, 60000);
 }
 
@@ -286,7 +293,9 @@ static void say_request(struct mqtt *m, struct mqtt_request *q)
 		rc = cw_topic_sys(topic, m->pk, m->dn, "thing/topo/add");
 	else
 		rc = cw_topic_session(topic, m->pk, m->dn,
-		                      q->what == ASK_LOGOUT ? "logout" : n > 1 ? "batch_login" : "login");
+				      q->what == ASK_LOGOUT ? "logout"
+				      : n > 1               ? "batch_login"
+							    : "login");
 	if (rc == 0 && q->what == ASK_TOPO)
 		rc = cw_alink_topo_add(q->id, subs, n, utc_ms, &text, &len);
 	else if (rc == 0 && q->what == ASK_LOGOUT)
@@ -371,7 +380,8 @@ static void pump(struct mqtt *m)
 	}
 	if (wait > 0)
 		pump_in(m, wait);
-	else if ((!cw_list_empty(&m->to_topo) && m->topo_out == 0) || (!cw_list_empty(&m->to_login) && m->login_out == 0))
+	else if ((!cw_list_empty(&m->to_topo) && m->topo_out == 0) ||
+		 (!cw_list_empty(&m->to_login) && m->login_out == 0))
 		pump_in(m, 1000); /* no memory for a request; a reply would have come back here otherwise */
 }
 
@@ -424,7 +434,7 @@ static void not_accepted(struct mqtt *m, struct cw_updevice *d, const struct cw_
 	enum cw_code_action action = cw_code_action(r->code);
 
 	cw_count(upstream, logins_refused);
-	if (!d->wanted) {
+	if (!needed(d)) {
 		md->phase = PHASE_OFF;
 		dismiss(m, d);
 		return;
@@ -437,16 +447,21 @@ static void not_accepted(struct mqtt *m, struct cw_updevice *d, const struct cw_
 		enter(m, d);
 		return;
 	}
-	refuse(m, d, action == CW_CODE_REFUSED || action == CW_CODE_RETOPO ? CW_UPDEVICE_REFUSED : CW_UPDEVICE_OFFLINE, r->code,
-	       text_of(r));
+	refuse(m, d, action == CW_CODE_REFUSED || action == CW_CODE_RETOPO ? CW_UPDEVICE_REFUSED : CW_UPDEVICE_OFFLINE,
+	       r->code, text_of(r));
 }
 
 /* A batch was refused as a whole: each on its own, without the delay of a failure. */
-static void ask_alone(struct mqtt *m, struct cw_updevice *d)
+static void ask_alone(struct mqtt *m, struct cw_updevice *d, int32_t code)
 {
 	struct mqtt_device *md = mqtt_device_of(d);
 
-	md->alone = 1;
+	if (cw_code_action(code) == CW_CODE_RETOPO && md->retopo < RETOPO_MOST) {
+		md->retopo++; /* a platform that forgot its topology forgot all of it: add them again together */
+		md->related = 0;
+	} else {
+		md->alone = 1;
+	}
 	md->phase = PHASE_OFF;
 	enter(m, d);
 }
@@ -471,7 +486,7 @@ static void logged_out(struct mqtt *m, struct cw_updevice *d)
 	struct mqtt_device *md = mqtt_device_of(d);
 
 	md->phase = PHASE_OFF;
-	if (!d->wanted)
+	if (!needed(d))
 		dismiss(m, d);
 	cw_retry_reset(&md->retry);
 	enter(m, d); /* it may be wanted again by now */
@@ -504,7 +519,7 @@ int mqtt_request_replied(struct mqtt *m, enum mqtt_what what, const struct cw_al
 		else if (r->code == CW_CODE_OK)
 			accepted(m, devices[i], what);
 		else if (count > 1)
-			ask_alone(m, devices[i]);
+			ask_alone(m, devices[i], r->code);
 		else
 			not_accepted(m, devices[i], r);
 	}
@@ -601,37 +616,39 @@ static void remove_device(struct mqtt *m, struct cw_updevice *d)
 void mqtt_device_changed(void *connector, struct cw_updevice *d)
 {
 	struct mqtt *m = connector;
-	struct mqtt_device *md = mqtt_device_of(d);
 
 	first_seen(m, d);
 	if (d->removing) {
 		remove_device(m, d);
 		return;
 	}
-	if (d->wanted) {
+	if (needed(d))
 		enter(m, d);
-		return;
-	}
-	if (md->phase == PHASE_UP) {
+	else
 		mqtt_device_drained(m, d);
-	} else if (md->phase != PHASE_LOGOUT && !(md->phase == PHASE_LOGIN && md->request != NULL)) {
-		leave(m, d); /* a login that was asked for is waited for: it must be undone */
-		dismiss(m, d);
-		md->phase = PHASE_OFF;
-	}
 }
 
+/* Nobody wants it and its queue is empty: down, or no further up. */
 void mqtt_device_drained(void *connector, struct cw_updevice *d)
 {
-	if (!d->wanted && !d->removing && mqtt_device_of(d)->phase == PHASE_UP && d->lane.records == 0)
+	struct mqtt_device *md = mqtt_device_of(d);
+
+	if (needed(d) || d->removing)
+		return;
+	if (md->phase == PHASE_UP) {
 		log_out(connector, d);
+	} else if (md->phase != PHASE_LOGOUT && !(md->phase == PHASE_LOGIN && md->request != NULL)) {
+		leave(connector, d); /* a login that was asked for is waited for: it must be undone */
+		dismiss(connector, d);
+		md->phase = PHASE_OFF;
+	}
 }
 
 void mqtt_session_up(struct mqtt *m)
 {
 	struct cw_map_node *n;
 
-	cw_map_each(n, &m->u->devices) {
+	cw_map_each (n, &m->u->devices) {
 		struct cw_updevice *d = cw_container_of(n, struct cw_updevice, node);
 
 		first_seen(m, d);
@@ -644,7 +661,7 @@ void mqtt_session_down(struct mqtt *m, const char *why)
 	struct cw_map_node *n;
 
 	free_requests(m);
-	cw_map_each(n, &m->u->devices) {
+	cw_map_each (n, &m->u->devices) {
 		struct cw_updevice *d = cw_container_of(n, struct cw_updevice, node);
 		struct mqtt_device *md = mqtt_device_of(d);
 
@@ -663,7 +680,7 @@ void mqtt_session_goodbye(struct mqtt *m)
 {
 	struct cw_map_node *n;
 
-	cw_map_each(n, &m->u->devices) {
+	cw_map_each (n, &m->u->devices) {
 		struct cw_updevice *d = cw_container_of(n, struct cw_updevice, node);
 
 		if (mqtt_device_of(d)->phase == PHASE_UP && !mqtt_device_of(d)->is_bridge)

@@ -48,7 +48,7 @@ static inline void cw_pace_window_note(struct cw_pace_window *w, uint64_t now_ms
 
 /* A steady rate for large numbers: `rate` a second, a tenth of a second's worth at once. */
 struct cw_pace_rate {
-	unsigned rate; /* 0: no limit */
+	unsigned rate;   /* 0: no limit */
 	uint64_t due_us; /* when the events noted so far would have been due at the steady rate */
 };
 

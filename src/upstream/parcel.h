@@ -31,26 +31,27 @@ struct cw_parcel {
 	struct cw_worker *home;
 	struct cw_updevice *device;
 	void (*settled)(struct cw_parcel *p); /* on home; must end with cw_parcel_unref(p) */
-	uint64_t session;      /* the gateway's: session id with generation */
-	void *ticket;          /* the gateway's */
-	int64_t arrival_ms;    /* UTC */
-	uint64_t offered_ms;   /* loop time at the lane */
-	int32_t code;          /* the platform's code when refused */
-	uint8_t result;        /* CW_SETTLED_* */
+	uint64_t session;                     /* the gateway's: session id with generation */
+	void *ticket;                         /* the gateway's */
+	int64_t arrival_ms;                   /* UTC */
+	uint64_t offered_ms;                  /* loop time at the lane */
+	int32_t code;                         /* the platform's code when refused */
+	uint8_t result;                       /* CW_SETTLED_* */
 	uint8_t urgent;
-	uint8_t answered;      /* the lane has posted `answer` */
-	uint8_t want_answer;   /* 0: the device was answered on arrival, nobody waits: `settled` is never called */
+	uint8_t answered;    /* the lane has posted `answer` */
+	uint8_t want_answer; /* 0: the device was answered on arrival, nobody waits: `settled` is never called */
 	/* The lane's and the connector's own, from submit on. */
 	uint8_t qos;
-	uint8_t sent;          /* handed to the connector, not yet confirmed */
+	uint8_t sent; /* handed to the connector, not yet confirmed */
 	uint64_t sent_ms;
 	struct cw_list wait;     /* parcels whose device still waits for an answer, oldest first */
 	struct cw_list flight;   /* parcels at the connector, oldest first */
 	struct cw_list joined;   /* copies of one message that came while it was not settled */
 	struct cw_lane_dup *dup; /* the entry of its duplicate key */
 	void *send;              /* the connector's note about this attempt */
+	uint32_t number;         /* the connector's: the id of its message, the same in every attempt; 0: none yet */
 	uint32_t len;
-	uint8_t bytes[];       /* an encoded record, checked */
+	uint8_t bytes[]; /* an encoded record, checked */
 };
 
 /*

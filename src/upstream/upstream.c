@@ -81,7 +81,7 @@ static void lane_released(void *ctx, struct cw_updevice *d, size_t bytes)
 	if (give_back(&u->credit, bytes))
 		room = 1;
 	if (room)
-		cw_list_each(e, &u->watches)
+		cw_list_each (e, &u->watches)
 			tell_room(cw_container_of(e, struct cw_upstream_watch, link));
 }
 
@@ -162,8 +162,8 @@ static const struct cw_lane_ops lane_ops = { lane_send, lane_recall, lane_draine
 /* Copy the settings with all their strings, in order; on failure what was copied is freed by free_conf(). */
 static int copy_conf(struct cw_upstream_conf *to, const struct cw_upstream_conf *from)
 {
-	const char **strings[] = { &to->name, &to->type, &to->endpoint, &to->product_key, &to->device_name,
-		                   &to->device_secret, &to->ca, &to->certificate, &to->key };
+	const char **strings[] = { &to->name,          &to->type, &to->endpoint,    &to->product_key, &to->device_name,
+				   &to->device_secret, &to->ca,   &to->certificate, &to->key };
 	size_t i, n = sizeof(strings) / sizeof(strings[0]);
 	int rc = 0;
 
@@ -220,7 +220,8 @@ static int check_conf(const struct cw_upstream_conf *c, struct cw_msg *msg)
 	if (c->qos != 0 && c->qos != 1)
 		return cw_fail(msg, CW_ECONF, "qos: %d is not 0 or 1", c->qos);
 	if (c->rate_device_qos0 > 10000 || c->rate_device_qos1 > 10000)
-		return cw_fail(msg, CW_ECONF, "a rate per device above 10000 a second makes no sense; 0 switches it off");
+		return cw_fail(msg, CW_ECONF,
+			       "a rate per device above 10000 a second makes no sense; 0 switches it off");
 	if (c->retry_min_ms == 0 || c->retry_max_ms < c->retry_min_ms)
 		return cw_fail(msg, CW_ECONF, "retry: the least delay must be above 0 and not above the longest");
 	if (c->login_batch < 1 || c->login_batch > 50)
@@ -234,6 +235,8 @@ static int make(struct cw_upstream *u, struct cw_msg *msg)
 	int rc;
 
 	rc = copy_conf(&u->conf, &u->conf);
+	if (rc == 0)
+		rc = cw_map_reserve(&u->devices, 64); /* so that no device is ever left out of it */
 	if (rc < 0)
 		return rc;
 	(void)snprintf(name, sizeof(name), "up-%s", u->conf.name);
@@ -244,15 +247,17 @@ static int make(struct cw_upstream *u, struct cw_msg *msg)
 	return u->ops->create(u, &u->connector, msg);
 }
 
-int cw_upstream_new(const struct cw_upstream_conf *conf, struct cw_worker *control, const struct cw_upstream_events *events,
-                    void *ctx, struct cw_upstream **ret_upstream, struct cw_msg *msg)
+int cw_upstream_new(const struct cw_upstream_conf *conf, struct cw_worker *control,
+		    const struct cw_upstream_events *events, void *ctx, struct cw_upstream **ret_upstream,
+		    struct cw_msg *msg)
 {
 	const struct cw_connector_ops *ops = find_kind(conf->type);
 	struct cw_upstream *u;
 	int rc;
 
 	if (ops == NULL)
-		return cw_fail(msg, CW_ECONF, "type: there is no upstream of type '%s'", conf->type == NULL ? "" : conf->type);
+		return cw_fail(msg, CW_ECONF, "type: there is no upstream of type '%s'",
+			       conf->type == NULL ? "" : conf->type);
 	rc = check_conf(conf, msg);
 	if (rc < 0)
 		return rc;
@@ -300,7 +305,7 @@ static void lose_all(struct cw_upstream *u)
 {
 	struct cw_map_node *n, *next;
 
-	cw_map_each_safe(n, next, &u->devices)
+	cw_map_each_safe (n, next, &u->devices)
 		cw_lane_device_drop(&u->lane, cw_container_of(n, struct cw_updevice, node));
 	note_load(u);
 }
@@ -320,11 +325,27 @@ void cw_upstream_stopped(struct cw_upstream *u)
 	cw_post(u->control, &u->done_mail, on_done);
 }
 
+/* Is there a record that may still go? Those of a device that the platform refuses are not worth the wait. */
+static int may_drain(struct cw_upstream *u)
+{
+	struct cw_map_node *n;
+
+	if (u->lane.records == 0)
+		return 0;
+	cw_map_each(n, &u->devices) {
+		const struct cw_updevice *d = cw_container_of(n, struct cw_updevice, node);
+
+		if (d->lane.records > 0 && d->state != CW_UPDEVICE_REFUSED)
+			return 1;
+	}
+	return 0;
+}
+
 static void on_drain(struct cw_timer *t)
 {
 	struct cw_upstream *u = cw_container_of(t, struct cw_upstream, drain_timer);
 
-	if (u->lane.records > 0 && u->drain_ms >= DRAIN_POLL_MS) {
+	if (may_drain(u) && u->drain_ms >= DRAIN_POLL_MS) {
 		u->drain_ms -= DRAIN_POLL_MS;
 		cw_timer_set(cw_worker_timers(u->w), t, DRAIN_POLL_MS, on_drain);
 		return;
@@ -383,7 +404,7 @@ void cw_upstream_free(struct cw_upstream *u)
 	if (u->connector != NULL)
 		u->ops->destroy(u->connector);
 	cw_worker_free(u->w);
-	cw_map_each_safe(n, next, &u->devices)
+	cw_map_each_safe (n, next, &u->devices)
 		free_device(cw_container_of(n, struct cw_updevice, node));
 	cw_map_fini(&u->devices);
 	pthread_mutex_destroy(&u->lock);
@@ -448,9 +469,6 @@ static void tell_state(struct cw_upstream *u)
 
 void cw_upstream_report(struct cw_upstream *u, int up, const char *reason)
 {
-	if (u->up != up)
-		cw_gauge_add(upstream, up, up ? 1 : -1);
-	u->up = up;
 	atomic_store(&u->is_up, up);
 	u->news.up = up;
 	(void)snprintf(u->news.reason, sizeof(u->news.reason), "%s", reason);

@@ -35,19 +35,19 @@ enum cw_updevice_state {
 struct cw_downlink {
 	struct cw_mail mail;
 	struct cw_upstream *from;
-	struct cw_list link;       /* the command table's */
+	struct cw_list link; /* the command table's */
 	char product_key[32];
 	char device_name[64];
-	char request[64];          /* the platform's id; repeats of it are recognised per device */
-	uint32_t kind;             /* CW_KIND_* of record.h */
-	uint64_t deadline_ms;      /* how long the platform waits; 0: as long as usual */
-	int wants_answer;          /* 0: nothing goes back whatever happens (raw down, broadcast, notices without reply) */
-	char answer_topic[320];    /* the connector's: where and how to answer */
-	int32_t code;              /* the answer */
-	uint8_t *reply;            /* owned (cw_alloc), may be NULL; for CW_KIND_RRPC the bytes themselves, else an encoded map */
+	char request[64];       /* the platform's id; repeats of it are recognised per device */
+	uint32_t kind;          /* CW_KIND_* of record.h */
+	uint64_t deadline_ms;   /* how long the platform waits; 0: as long as usual */
+	int wants_answer;       /* 0: nothing goes back whatever happens (raw down, broadcast, notices without reply) */
+	char answer_topic[320]; /* the connector's: where and how to answer */
+	int32_t code;           /* the answer */
+	uint8_t *reply; /* owned (cw_alloc), may be NULL; for CW_KIND_RRPC the bytes themselves, else an encoded map */
 	size_t reply_len;
 	size_t len;
-	uint8_t bytes[];           /* the encoded command record */
+	uint8_t bytes[]; /* the encoded command record */
 };
 
 /* What an upstream tells the bridge; all run on the control loop. */
@@ -66,32 +66,33 @@ struct cw_upstream_events {
 
 /* Settings of one upstream; plain data, copied by cw_upstream_new(). Strings are owned by the caller. */
 struct cw_upstream_conf {
-	const char *name;     /* in the configuration */
-	const char *type;     /* "mqtt" */
-	const char *endpoint; /* tcp://host:port, ssl://host:port */
+	const char *name;                                      /* in the configuration */
+	const char *type;                                      /* "mqtt" */
+	const char *endpoint;                                  /* tcp://host:port, ssl://host:port */
 	const char *product_key, *device_name, *device_secret; /* the bridge's certificate */
-	const char *ca, *certificate, *key; /* files, may be NULL */
-	int verify;           /* check the server's certificate and name */
-	unsigned keep_alive_s;     /* 30 to 1200 */
-	int confirm_reply;         /* 0: transport (PUBACK), 1: the Alink reply */
-	unsigned ack_timeout_ms;   /* unconfirmed this long: settled as pending; 8000 */
-	size_t queue_bytes;        /* of all lanes together */
-	size_t queue_bytes_device; /* of one device */
-	unsigned in_flight;        /* unconfirmed messages at once: 100, or up to 1000 with limits off */
+	const char *ca, *certificate, *key;                    /* files, may be NULL */
+	int verify;                                            /* check the server's certificate and name */
+	unsigned keep_alive_s;                                 /* 30 to 1200 */
+	int confirm_reply;                                     /* 0: transport (PUBACK), 1: the Alink reply */
+	unsigned ack_timeout_ms;                               /* unconfirmed this long: settled as pending; 8000 */
+	size_t queue_bytes;                                    /* of all lanes together */
+	size_t queue_bytes_device;                             /* of one device */
+	unsigned in_flight; /* unconfirmed messages at once: 100, or up to 1000 with limits off */
 	unsigned rate_device_qos0, rate_device_qos1; /* messages a second and device; 0: off */
-	unsigned rate_bridge;      /* messages a second; 0: off */
-	unsigned login_rate;       /* device logins a second; 0: off */
-	unsigned login_batch;      /* devices in one batch login, 5 */
-	unsigned max_devices;      /* 1500 */
-	unsigned retry_min_ms, retry_max_ms; /* reconnect back-off */
-	int qos;                   /* of posts: 0 or 1 */
-	int post_version;          /* Alink: send `version` and `method` always */
-	unsigned dedup_window_s;   /* duplicates are remembered this long after they were settled, at least */
+	unsigned rate_bridge;                        /* messages a second; 0: off */
+	unsigned login_rate;                         /* device logins a second; 0: off */
+	unsigned login_batch;                        /* devices in one batch login, 5 */
+	unsigned max_devices;                        /* 1500 */
+	unsigned retry_min_ms, retry_max_ms;         /* reconnect back-off */
+	int qos;                                     /* of posts: 0 or 1 */
+	int post_version;                            /* Alink: send `version` and `method` always */
+	unsigned dedup_window_s; /* duplicates are remembered this long after they were settled, at least */
 };
 
 /* Check the settings and make the upstream, not yet connected. On the control loop. Errors carry a sentence. */
-int cw_upstream_new(const struct cw_upstream_conf *conf, struct cw_worker *control, const struct cw_upstream_events *events,
-                    void *ctx, struct cw_upstream **ret_upstream, struct cw_msg *msg);
+int cw_upstream_new(const struct cw_upstream_conf *conf, struct cw_worker *control,
+		    const struct cw_upstream_events *events, void *ctx, struct cw_upstream **ret_upstream,
+		    struct cw_msg *msg);
 /* Start its thread and connect (and keep trying). On the control loop. */
 int cw_upstream_start(struct cw_upstream *u);
 /*
@@ -102,7 +103,8 @@ int cw_upstream_start(struct cw_upstream *u);
 void cw_upstream_stop(struct cw_upstream *u, uint64_t drain_ms, void (*done)(void *arg), void *arg);
 /*
  * On the control loop, after `done` (or instead of cw_upstream_start()): end the thread, free all, devices
- * included. No worker may submit, and no answer be on its way, any more; worker loops must still take mails.
+ * included. No worker may submit, no answer be on its way and no `removed` be outstanding any more; worker loops must
+ * still take mails.
  */
 void cw_upstream_free(struct cw_upstream *u);
 const char *cw_upstream_name(const struct cw_upstream *u);
@@ -119,10 +121,11 @@ void cw_upstream_status(struct cw_upstream *u, struct cw_upstream_status *ret_st
  * Parcels may be submitted from the moment this has returned.
  */
 int cw_upstream_device_add(struct cw_upstream *u, const char *product_key, const char *device_name, const char *secret,
-                           void *cookie, struct cw_updevice **ret_device);
+			   void *cookie, struct cw_updevice **ret_device);
 /* Log in (and stay logged in over reconnects), or log out once its queue is empty. On the control loop. */
 void cw_upstream_device_want(struct cw_updevice *d, int online);
-/* Log out, settle what is queued as lost, forget it; `removed` follows. Nobody may submit for it any more. On the control loop. */
+/* Log out, settle what is queued as lost, forget it; `removed` follows. Nobody may submit for it any more. On the
+ * control loop. */
 void cw_upstream_device_remove(struct cw_updevice *d);
 
 /*

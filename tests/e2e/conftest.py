@@ -163,8 +163,8 @@ class Http:
         assert status == 200, (path, status, body)
         return body
 
-    def post(self, path, body=None, expect=None, **query):
-        status, answer = self.request("POST", path, body if body is not None else b"", **query)
+    def post(self, path, body=None, expect=None, query=None, **more):
+        status, answer = self.request("POST", path, body if body is not None else b"", query, **more)
         assert status == expect if expect else 200 <= status < 300, (path, status, answer)
         return answer
 
@@ -187,9 +187,20 @@ class Cloud(Http):
         self.mqtt = (host.strip("[]"), int(port))
         self.ca = self.process.ready.get("ca")
 
-    def restart(self):
-        self.process.restart()
+    def stop(self):
+        """An outage. start() brings it back on the same addresses, with nothing remembered but its stock."""
+        self.process.stop()
+
+    def start(self):
+        addresses = ["--mqtt", self.process.ready["mqtt"], "--api", self.process.ready["api"]]
+        if "--mqtt" not in self.process.args:
+            self.process.args += addresses
+        self.process.start()
         self._read_ready()
+
+    def restart(self):
+        self.stop()
+        self.start()
 
     def add_product(self, pk, node_type="device", **more):
         return self.post("/products", {"productKey": pk, "nodeType": node_type, **more})
@@ -268,16 +279,22 @@ def cloud_conf():
     return None
 
 
-@pytest.fixture
-def start_cloud(spawn, tmp_path):
-    """start_cloud(conf_text) -> a running Cloud; None: the demonstration stock."""
+@pytest.fixture(scope="session")
+def cloud_state(tmp_path_factory):
+    """Certificates made once for all emulators of a run: making them is most of a start."""
+    return tmp_path_factory.mktemp("cloud-state")
 
-    def start(conf=None, name="causeway-cloud", **options):
-        args = []
+
+@pytest.fixture
+def start_cloud(spawn, tmp_path, cloud_state):
+    """start_cloud(conf_text) -> a running Cloud; None: the demonstration stock. state=None: certificates of its own."""
+
+    def start(conf=None, name="causeway-cloud", state=cloud_state, **options):
+        args = [] if state is None else ["--state", state]
         if conf is not None:
             path = tmp_path / f"{name}.conf"
             path.write_text(conf)
-            args = ["--config", path]
+            args += ["--config", path]
         return Cloud(spawn("causeway-cloud", *args, name=name, **options))
 
     return start

@@ -10,8 +10,8 @@ import urllib.request
 
 import pytest
 from cloud_client import (DEV, GW, SUB1, SUB2, Client, Raw, credentials, gateway, login_sub, add_sub, online_sub,
-                          publish_packet, session_topic, sys_topic)
-from conftest import BUILD, ROOT, Process, wait_until
+                          publish_packet, session_topic, sys_topic, topo_entry)
+from conftest import ROOT, Process, wait_until
 
 
 def path(device, rest=""):
@@ -44,6 +44,17 @@ def test_products_and_devices_are_made_with_secrets(cloud):
     assert len(made["deviceSecret"]) == 32
     with Client(cloud, ("a1NewPk0001", "new-0001", made["deviceSecret"])) as device:
         assert device.code == 0
+
+
+def test_a_raw_product_is_commanded_in_bytes_only(cloud):
+    """covers: D06"""
+    cloud.add_product("a1RawPk0001", format="raw")
+    raw = ("a1RawPk0001", "raw-0001", cloud.add_device("a1RawPk0001", "raw-0001")["deviceSecret"])
+    assert [p["format"] for p in cloud.get("/products")["products"] if p["productKey"] == raw[0]] == ["raw"]
+    with Client(cloud, raw, subscribe=[sys_topic(raw, "thing/model/down_raw")]) as device:
+        assert cloud.request("POST", path(raw, "/properties"), {"a": 1})[0] == 409
+        cloud.post(path(raw, "/raw"), b"\x01\x02", query={"async": 1})
+        assert device.receive().payload == b"\x01\x02"
 
 
 @pytest.mark.parametrize("name, status", [("abc", 400), ("abcd", 201), ("x" * 32, 201), ("x" * 33, 400), ("a b c", 400),
@@ -194,6 +205,19 @@ def test_replies_are_dropped_and_requests_refused(cloud):
         assert json.loads(device.receive_on(topic + "_reply").payload)["code"] == 200
 
 
+def test_replies_come_late(cloud):
+    topic = sys_topic(DEV, "thing/event/property/post")
+    with Client(cloud, DEV, subscribe=[topic + "_reply"]) as device:
+        cloud.fault("delay", topic=topic, ms=300, count=1)
+        began = time.monotonic()
+        device.publish(topic, property_post(device), 0)
+        assert device.fence() == []  # others are answered meanwhile
+        assert json.loads(device.receive_on(topic + "_reply").payload)["code"] == 200
+        assert time.monotonic() - began >= 0.3
+        cloud.fault("delay", ms=3600000)
+        device.publish(topic, property_post(device), 0)  # still waiting when the emulator stops
+
+
 def test_logins_are_refused(cloud):
     with gateway(cloud) as gw:
         add_sub(gw, SUB1)
@@ -239,7 +263,7 @@ def test_reading_stalls_until_the_fault_is_taken_away(cloud):
         assert info.is_published()
 
 
-@pytest.mark.parametrize("spec", [{}, {"kind": "nothing"}, {"kind": "connack", "code": 6}, {"kind": "refuse"},
+@pytest.mark.parametrize("spec", [{}, {"kind": "nothing"}, {"kind": "connack", "code": 6}, {"kind": "refuse"}, {"kind": "delay"},
                                   {"kind": "puback", "count": 0}, {"kind": "puback", "typo": 1}, {"kind": 5}, [], "x"])
 def test_faults_that_make_no_sense_are_refused(cloud, spec):
     status, got = cloud.request("POST", "/faults", spec)
@@ -323,7 +347,7 @@ def test_help_version_and_wrong_options(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_stop_it_cleanly(start_cloud, number):
-    cloud = start_cloud()
+    cloud = start_cloud(state=None)
     ready = cloud.process.ready_file
     ca = pathlib.Path(cloud.ca)
     with Client(cloud, DEV) as device:
@@ -331,6 +355,110 @@ def test_signals_stop_it_cleanly(start_cloud, number):
         assert cloud.process.wait() == 0
         assert device.closed.get(timeout=30) is not None
     assert not ready.exists() and not ca.exists()
+
+
+def test_certificates_in_a_state_directory_are_used_again(start_cloud, tmp_path):
+    cloud = start_cloud(state=tmp_path / "state")
+    before = pathlib.Path(cloud.ca).read_bytes()
+    assert (tmp_path / "state" / "server.key").stat().st_mode & 0o777 == 0o600
+    addresses = cloud.mqtt, cloud.base
+    cloud.restart()
+    assert (cloud.mqtt, cloud.base) == addresses
+    assert pathlib.Path(cloud.ca).read_bytes() == before
+    with Client(cloud, DEV, tls=True) as device:
+        assert device.code == 0
+
+
+def test_certificates_from_files(start_cloud, cloud_state, tmp_path):
+    made = start_cloud(state=tmp_path / "made").ca.rsplit("/", 1)[0]
+    conf = CONF + f'tls {{ certificate = "{made}/server.pem", key = "{made}/server.key", ca = "{made}/ca.pem" }}'
+    cloud = start_cloud(conf, name="second", state=None)
+    assert cloud.ca == f"{made}/ca.pem"
+    with Client(cloud, DEV, tls=True) as device:
+        assert device.code == 0
+
+
+CONF = """
+products = [ { productKey = a1EmuPk0001 } ]
+devices = [ { productKey = a1EmuPk0001, deviceName = dev-0001, deviceSecret = 0123456789abcdef0123456789abcdef } ]
+listeners { mqtt = "127.0.0.1:0", api = "127.0.0.1:0" }
+"""
+
+
+@pytest.mark.parametrize("text, complaint", [
+    ("limits { profil = off }", 'did you mean "limits.profile"'),
+    ("products = [ { productSecret = x } ]", "productKey"),
+    ("products = [ { productKey = a1EmuPk0001, nodeType = sub } ]", "subdevice"),
+    ("devices = [ { productKey = a1None, deviceName = dev-0001 } ]", 'no product "a1None"'),
+    ("products = [ { productKey = a1EmuPk0001 }, { productKey = a1EmuPk0001 } ]", "exists already"),
+    ("products = [ { productKey = a1EmuPk0001 } ], devices = [ { productKey = a1EmuPk0001, deviceName = a } ]", "4 to 32"),
+    ("tls { certificate = x.pem }", "belong together"),
+    ("listeners.mqtt = nowhere", "listeners.mqtt"),
+    ("listeners.mqtt = \"127.0.0.1:0\", listeners.api = \"192.0.2.1:1\"", "listeners.api"),
+    ("faults = [ { kind = connack } ]", "connack needs 1 to 5"),
+    ("products = [", "1:"),
+])
+def test_a_wrong_file_is_refused_with_a_sentence(tmp_path, cloud_state, text, complaint):
+    path = tmp_path / "wrong.conf"
+    path.write_text(text)
+    status, _, err = run(tmp_path, "--state", cloud_state, "--config", path)
+    assert status == 1 and complaint in err, err
+
+
+@pytest.mark.parametrize("which", ["mqtt", "api"])
+def test_an_address_in_use_is_an_error(cloud, tmp_path, cloud_state, which):
+    status, _, err = run(tmp_path, "--state", cloud_state, f"--{which}", cloud.process.ready[which])
+    assert status == 1 and f"listeners.{which}" in err and cloud.process.ready[which] in err
+
+
+def test_the_example_file_shows_every_setting_with_its_default():
+    """What is commented out in conf/cloud.conf is what the tables in options.c say."""
+    source = (ROOT / "src" / "cloud" / "options.c").read_text()
+    example = re.sub(r"^# ?", "", (ROOT / "conf" / "cloud.conf").read_text(), flags=re.M)
+    for name in re.findall(r'"((?:limits|switches|messages|log|tls|listeners)\.\w+)"', source):
+        assert re.search(rf"\b{name.split('.')[1]}\b", example), f"{name} is missing in conf/cloud.conf"
+
+
+def test_switches(start_cloud):
+    cloud = start_cloud(CONF + """
+switches { strictSecuremode = false, keepAliveAbove1200 = clamp, topoMove = false, kickTopic = logout_reply }
+products += { productKey = a1EmuGw0001, nodeType = gateway }
+products += { productKey = a1EmuSub001, nodeType = subdevice, registration = false,
+              topics = [ { topic = report, permission = publish } ] }
+devices += { productKey = a1EmuGw0001, deviceName = gw-0001, deviceSecret = 0123456789abcdef0123456789abcd01 }
+devices += { productKey = a1EmuGw0001, deviceName = gw-0002, deviceSecret = x, disabled = true }
+devices += { productKey = a1EmuSub001, deviceName = sub-0001, deviceSecret = 0123456789abcdef0123456789abcd11 }
+faults = [ { kind = connack, code = 3, count = 1, device = a1EmuPk0001/dev-0001 } ]
+log { format = json, level = warn }
+""")
+    with Client(cloud, DEV, securemode="2") as device:
+        assert device.code == 3  # the fault of the file
+    with Client(cloud, DEV, securemode="2", keepalive=5000) as device:
+        assert device.code == 0
+    assert json.loads(cloud.process.stderr().splitlines()[0])["id"] == "cloud.refused"
+    second = ("a1EmuGw0001", "gw-0002", "x")
+    with Client(cloud, second) as device:
+        assert device.code == 5
+    cloud.post(path(second, "/enable"))
+    with gateway(cloud) as gw, gateway(cloud, second) as other:
+        online_sub(gw, SUB1)
+        gw.publish(f"/{SUB1[0]}/{SUB1[1]}/report", "x")
+        assert cloud.messages(direction="up", topic="#")[-1]["outcome"] == "taken"
+        got = other.ask(sys_topic(second, "thing/topo/add"), {"method": "thing.topo.add", "params": [topo_entry(SUB1)]})
+        assert got["code"] == 6619
+        got = gw.ask(sys_topic(GW, "thing/sub/register"), {"method": "thing.sub.register", "params": [
+            {"productKey": SUB1[0], "deviceName": SUB1[1]}]})
+        assert got["code"] == 6288
+        cloud.fault("kick", device=f"{SUB1[0]}/{SUB1[1]}")
+        assert json.loads(gw.receive_on(session_topic(GW, "logout_reply")).payload)["code"] == 427
+
+
+def test_a_subscription_may_take_its_time(start_cloud):
+    cloud = start_cloud(CONF + "switches.subscribeDelay = 300ms")
+    topic = f"/{DEV[0]}/{DEV[1]}/user/get"
+    with Client(cloud, DEV, subscribe=[topic]):
+        assert cloud.request("POST", path(DEV, "/raw"), b"early", topic=topic)[1]["result"] == "unsubscribed"
+        wait_until(lambda: cloud.request("POST", path(DEV, "/raw"), b"x", topic=topic)[0] == 202, "the subscription")
 
 
 def test_what_it_prints_can_be_used(start_cloud):

@@ -3,7 +3,7 @@ import json
 import threading
 
 import pytest
-from cloud_client import (DEV, GW, SUB1, SUB2, SUB3, Client, Raw, credentials, gateway, online_sub, publish_packet,
+from cloud_client import (DEV, GW, SUB1, SUB2, SUB3, Client, Raw, gateway, online_sub, publish_packet,
                           subscribe_packet, sys_topic)
 from conftest import wait_until
 
@@ -78,6 +78,17 @@ def test_a_publish_to_a_subscribe_only_or_undeclared_topic_is_acknowledged_and_d
     assert [m["outcome"] for m in got] == ["dropped"] * 5 and all(m["reason"] for m in got)
     assert cloud.stats()["droppedPermission"] == 5
     wait_until(lambda: "cloud.dropped" in cloud.process.stderr(), "the log line")
+
+
+def test_custom_topics_are_at_most_128_bytes_and_7_slashes(cloud, device):
+    """The platform's own topics are deeper and longer, and exempt."""
+    base = f"/{DEV[0]}/{DEV[1]}/user"
+    fits, long, deep = base + "/" + "x" * (127 - len(base)), base + "/" + "x" * (128 - len(base)), base + "/1/2/3/4/5"
+    assert len(fits) == 128 and deep.count("/") == 8
+    for topic in (fits, base + "/1/2/3/4", long, deep):
+        device.publish(topic, "x")
+    assert [m["outcome"] for m in cloud.messages(direction="up")] == ["taken", "taken", "dropped", "dropped"]
+    assert device.subscribe(fits, long, deep) == [0, 0x80, 0x80]
 
 
 def test_wildcard_classes_only_with_permission_subscribe(cloud):

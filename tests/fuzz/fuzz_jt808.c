@@ -81,6 +81,50 @@ static void answer_identify(const struct cw_decoder_ops *ops, struct cw_decoder 
 	}
 }
 
+/* Mode 8: the bytes are contents, each behind a length of two bytes; checksum and header length are made right, so that
+ * what is inside is reached at all. */
+static void contents(const struct cw_decoder_ops *ops, struct cw_decoder *d, struct cw_event *ev, void **dctx, unsigned mode, const uint8_t *data, size_t size)
+{
+	static uint8_t frame[2200];
+
+	while (size > 14) {
+		size_t n = (size_t)(data[0] << 8 | data[1]) % 1040, len = 0, i, head;
+		uint8_t sum = 0, content[1100];
+
+		data += 2;
+		size -= 2;
+		if (n > size)
+			n = size;
+		if (n < 13)
+			return;
+		memcpy(content, data, n);
+		head = (content[2] & 0x40 ? 17u : 12u) + (content[2] & 0x20 ? 4u : 0u);
+		if (n >= head) {
+			content[2] = (uint8_t)((content[2] & 0xfc) | ((n - head) >> 8));
+			content[3] = (uint8_t)(n - head);
+		}
+		for (i = 0; i < n; i++)
+			sum ^= content[i];
+		content[n] = sum;
+		frame[len++] = 0x7e;
+		for (i = 0; i <= n; i++) {
+			if (content[i] == 0x7e || content[i] == 0x7d) {
+				frame[len++] = 0x7d;
+				frame[len++] = content[i] == 0x7e ? 2 : 1;
+			} else {
+				frame[len++] = content[i];
+			}
+		}
+		frame[len++] = 0x7e;
+		ev->kind = CW_EV_DATA;
+		ev->flags = mode & 2 ? CW_EVF_INSPECT : 0;
+		ops->decode(d, ev, cw_bytes_of(frame, len));
+		answer_identify(ops, d, ev, dctx);
+		data += n;
+		size -= n;
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -104,6 +148,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ev.conf = conf;
 	ev.flags = mode & 2 ? CW_EVF_INSPECT : 0;
 	ops->event(d, &ev);
+	if (mode & 8) {
+		contents(ops, d, &ev, &dctx, mode, data, size);
+		size = 0;
+	}
 	while (size > 0) {
 		struct cw_cut cut;
 

@@ -56,11 +56,13 @@ struct fake {
 	uint64_t close_ms;
 	char close_reason[128];
 	uint64_t extend_ms;
+	int rrpc; /* the last command is answered with bytes */
 	int64_t charged, cap;
 	uint64_t counters[64];
 	uint64_t block_id, block_offset;
 	size_t block_len;
 	int attachments_open;
+	int emit_error; /* emit() answers with it when not 0 */
 	int no_attachments; /* attach_open refuses */
 	uint8_t *attachment;
 	size_t attachment_len;

@@ -36,7 +36,8 @@ static inline uint64_t peer_clock_ms(void)
 }
 
 /* With TLS when `certificate` is given, asking for a client's certificate when `client_ca` is. */
-static inline void peer_start(struct peer *p, uv_loop_t *loop, const char *certificate, const char *key, const char *client_ca)
+static inline void peer_start(struct peer *p, uv_loop_t *loop, const char *certificate, const char *key,
+			      const char *client_ca)
 {
 	int to[2], from[2];
 
@@ -49,7 +50,8 @@ static inline void peer_start(struct peer *p, uv_loop_t *loop, const char *certi
 		dup2(to[0], 0);
 		dup2(from[1], 1);
 		fcntl(1, F_SETFL, fcntl(1, F_GETFL) & ~O_NONBLOCK);
-		execl("/usr/bin/python3", "python3", "tests/lib/mini_platform.py", certificate, key, client_ca, (char *)NULL);
+		execl("/usr/bin/python3", "python3", "tests/lib/mini_platform.py", certificate, key, client_ca,
+		      (char *)NULL);
 		_exit(127);
 	}
 	close(to[0]);

@@ -41,8 +41,21 @@ static int check_leaks(void **state)
 static void numbers_keep_their_digits(void **state)
 {
 	static const char *const same[] = {
-		"12.30", "0.05", "-0.5", "0.10", "100", "0", "-1", "9223372036854775807", "-9223372036854775808",
-		"18446744073709551615", "123456789012345678", "0.000000000000000001", "0.1", "12345678901234567.8", "0.00",
+		"12.30",
+		"0.05",
+		"-0.5",
+		"0.10",
+		"100",
+		"0",
+		"-1",
+		"9223372036854775807",
+		"-9223372036854775808",
+		"18446744073709551615",
+		"123456789012345678",
+		"0.000000000000000001",
+		"0.1",
+		"12345678901234567.8",
+		"0.00",
 	};
 	size_t i;
 
@@ -80,8 +93,12 @@ static void a_double_is_written_with_the_fewest_digits_that_read_back(void **sta
 static void structures_and_text_come_through(void **state)
 {
 	static const char *const same[] = {
-		"{}", "[]", "\"\"", "{\"a\":[1,{\"b\":null},true,false],\"c\":\"\\u0001\\\"\\\\\"}",
-		"{\"name\":\"\xe6\xb8\xa9\xe5\xba\xa6\"}", "[[[[[[[[[[[[[[]]]]]]]]]]]]]]",
+		"{}",
+		"[]",
+		"\"\"",
+		"{\"a\":[1,{\"b\":null},true,false],\"c\":\"\\u0001\\\"\\\\\"}",
+		"{\"name\":\"\xe6\xb8\xa9\xe5\xba\xa6\"}",
+		"[[[[[[[[[[[[[[]]]]]]]]]]]]]]",
 	};
 	size_t i;
 
@@ -113,7 +130,8 @@ static void bytes_become_hexadecimal_text(void **state)
 static void bad_text_is_refused(void **state)
 {
 	static const char *const bad[] = {
-		"", " ", "{", "{\"a\":}", "[1,]", "nul", "{} {}", "\"\xff\"", "01", "1.", "\"\\ud800", "{\"a\" 1}", "'a'",
+		"",         " ",  "{",  "{\"a\":}",  "[1,]",      "nul", "{} {}",
+		"\"\xff\"", "01", "1.", "\"\\ud800", "{\"a\" 1}", "'a'",
 	};
 	size_t i;
 
@@ -178,8 +196,9 @@ static void dense_and_long_texts_stay_within_the_bounds_reserved_for_them(void *
 
 static void short_memory_is_reported_and_leaves_nothing(void **state)
 {
-	static const char text[] = "{\"a\":[1,2.50,\"x\"],\"long\":\"................................................................"
-				   "................................................................................................\"}";
+	static const char text[] =
+		"{\"a\":[1,2.50,\"x\"],\"long\":\"................................................................"
+		"................................................................................................\"}";
 	long nth;
 
 	for (nth = 0;; nth++) {

@@ -485,6 +485,48 @@ static void raw_data_starts_with_the_message_id(void **state)
 	expect_done(6, 501, NULL);
 }
 
+static void a_raw_call_is_answered_with_the_raw_answer(void **state)
+{
+	struct message m;
+	struct fake_blob *b;
+
+	(void)state;
+	online(2013, NULL);
+	fake_command_bytes(&f, CW_KIND_RRPC, "", cw_bytes_of("\x83\x00\x01" "ab", 5), 5, 7500);
+	m = sent();
+	reply(0x8300, m.serial, 1);
+	b = fake_next(&f.done);
+	assert_int_equal(b->code, 200);
+	assert_string_equal(fake_hex(b) + 8, "830001");
+	fake_command_bytes(&f, CW_KIND_RRPC, "", cw_bytes_of("\x81\x07", 2), 6, 7500);
+	sent();
+	fake_feed_hex(&f, terminal_frame(&t, 0x0107, "007f797a680000"));
+	b = fake_next(&f.done);
+	assert_int_equal(b->tag, 6);
+	assert_string_equal(fake_hex(b), "0107007f797a680000");
+}
+
+static void a_broadcast_reaches_the_terminal_without_answer(void **state)
+{
+	struct cw_event ev = { .size = sizeof(ev), .kind = CW_EV_BROADCAST, .conn = 7, .conn_ctx = &f.conn_ctx };
+	uint8_t buf[64];
+	struct cw_writer w = cw_writer_of(buf, sizeof(buf));
+	struct message m;
+
+	(void)state;
+	online(2013, NULL);
+	cw_record_begin(&w, CW_KIND_BROADCAST);
+	cw_record_name(&w, "all");
+	cw_record_body_bytes(&w, cw_bytes_of("\x83\x00\x01" "ab", 5));
+	cw_record_end(&w);
+	ev.conf = f.conf;
+	ev.data = cw_written(&w);
+	assert_int_equal(f.desc->decoder->event(f.d, &ev), 0);
+	m = sent();
+	assert_int_equal(m.id, 0x8300);
+	assert_string_equal(m.body, "016162");
+}
+
 static void the_count_word_of_vehicle_control_can_be_left_out(void **state)
 {
 	(void)state;
@@ -647,7 +689,8 @@ int main(void)
 		T(a_location_query_ends_with_the_location), T(a_command_is_sent_again_byte_for_byte_with_growing_waits), T(waits_grow_as_configured),
 		T(serial_zero_counts_for_the_only_command_and_strangers_do_not), T(one_command_at_a_time), T(a_reset_that_cuts_the_link_is_done),
 		T(a_photo_waits_for_its_ids_but_not_longer_than_the_call), T(many_ids_are_split_and_each_message_waits_for_its_reply),
-		T(raw_data_starts_with_the_message_id), T(the_count_word_of_vehicle_control_can_be_left_out),
+		T(raw_data_starts_with_the_message_id), T(a_raw_call_is_answered_with_the_raw_answer),
+		T(a_broadcast_reaches_the_terminal_without_answer), T(the_count_word_of_vehicle_control_can_be_left_out),
 		T(a_long_message_goes_in_parts_with_consecutive_serials), T(parts_go_in_bursts_and_lost_ones_are_sent_again),
 		T(on_udp_a_part_waits_for_the_answer_to_the_one_before), T(firmware_comes_in_blocks_of_the_hosts_file),
 	};

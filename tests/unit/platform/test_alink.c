@@ -10,9 +10,9 @@
 
 #include "base/mem.h"
 #include "causeway/error.h"
-#include "json/json.h"
 #include "platform/alink.h"
 #include "platform/codes.h"
+#include "json/json.h"
 
 #define PK "a1Product01"
 #define DN "dev-1"
@@ -66,9 +66,11 @@ static void properties_go_as_a_post_with_time(void **state)
 	cw_put_end(r);
 	assert_int_equal(build_with(0, 1), 0);
 	assert_string_equal(topic, "/sys/" PK "/" DN "/thing/event/property/post");
-	assert_string_equal(payload, "{\"id\":\"5\",\"version\":\"1.0\",\"method\":\"thing.event.property.post\",\"params\":{"
-				     "\"temp\":{\"value\":12.30,\"time\":1700000000123},\"on\":{\"value\":true,\"time\":1700000000123}},"
-				     "\"sys\":{\"ack\":0}}");
+	assert_string_equal(
+		payload,
+		"{\"id\":\"5\",\"version\":\"1.0\",\"method\":\"thing.event.property.post\",\"params\":{"
+		"\"temp\":{\"value\":12.30,\"time\":1700000000123},\"on\":{\"value\":true,\"time\":1700000000123}},"
+		"\"sys\":{\"ack\":0}}");
 	assert_int_equal(qos, 1);
 }
 
@@ -94,8 +96,9 @@ static void an_event_carries_its_output_and_time(void **state)
 	cw_put_end(r);
 	assert_int_equal(build_with(1, 1), 0);
 	assert_string_equal(topic, "/sys/" PK "/" DN "/thing/event/overheat/post");
-	assert_string_equal(payload, "{\"id\":\"5\",\"version\":\"1.0\",\"method\":\"thing.event.overheat.post\",\"params\":{"
-				     "\"value\":{\"where\":\"cabin\"},\"time\":9}}");
+	assert_string_equal(payload,
+			    "{\"id\":\"5\",\"version\":\"1.0\",\"method\":\"thing.event.overheat.post\",\"params\":{"
+			    "\"value\":{\"where\":\"cabin\"},\"time\":9}}");
 }
 
 static void replayed_records_go_as_history(void **state)
@@ -109,7 +112,8 @@ static void replayed_records_go_as_history(void **state)
 	cw_put_end(r);
 	assert_int_equal(build_with(1, 0), 0);
 	assert_string_equal(topic, "/sys/" PK "/" DN "/thing/event/property/history/post");
-	assert_string_equal(payload, "{\"id\":\"5\",\"params\":[{\"identity\":{\"productKey\":\"" PK "\",\"deviceName\":\"" DN "\"},"
+	assert_string_equal(payload, "{\"id\":\"5\",\"params\":[{\"identity\":{\"productKey\":\"" PK
+				     "\",\"deviceName\":\"" DN "\"},"
 				     "\"properties\":[{\"n\":{\"value\":1,\"time\":9}}]}]}");
 	r = begin(CW_KIND_EVENT);
 	cw_record_name(r, "alarm");
@@ -118,7 +122,8 @@ static void replayed_records_go_as_history(void **state)
 	cw_record_body(r);
 	cw_put_end(r);
 	assert_int_equal(build_with(1, 0), 0);
-	assert_string_equal(payload, "{\"id\":\"5\",\"params\":[{\"identity\":{\"productKey\":\"" PK "\",\"deviceName\":\"" DN "\"},"
+	assert_string_equal(payload, "{\"id\":\"5\",\"params\":[{\"identity\":{\"productKey\":\"" PK
+				     "\",\"deviceName\":\"" DN "\"},"
 				     "\"events\":[{\"alarm\":{\"value\":{},\"time\":9}}]}]}");
 }
 
@@ -288,7 +293,9 @@ static void services_and_property_calls_become_commands(void **state)
 
 static void synchronous_calls_are_commands_with_eight_seconds(void **state)
 {
-	assert_int_equal(receive(SYS "rrpc/request/4711", "{\"id\":\"3\",\"method\":\"thing.service.reboot\",\"params\":{\"x\":1}}"), 0);
+	assert_int_equal(receive(SYS "rrpc/request/4711",
+				 "{\"id\":\"3\",\"method\":\"thing.service.reboot\",\"params\":{\"x\":1}}"),
+			 0);
 	assert_int_equal(record.kind, CW_KIND_SERVICE);
 	assert_string_equal(command.request, "3");
 	assert_string_equal(command.answer_topic, SYS "rrpc/response/4711");
@@ -316,27 +323,34 @@ static void synchronous_calls_are_commands_with_eight_seconds(void **state)
 
 static void notices_become_commands(void **state)
 {
-	assert_int_equal(receive("/ota/device/upgrade/" PK "/" DN,
-	                         "{\"id\":\"1507707025\",\"code\":\"1000\",\"message\":\"success\",\"data\":{\"size\":432945,"
-	                         "\"version\":\"2.0.0\",\"url\":\"https://x/y\",\"md5\":\"93230c\",\"sign\":\"93230c\","
-	                         "\"signMethod\":\"Md5\",\"module\":\"MCU\",\"extData\":{\"key1\":\"value1\"}}}"), 0);
+	assert_int_equal(
+		receive("/ota/device/upgrade/" PK "/" DN,
+			"{\"id\":\"1507707025\",\"code\":\"1000\",\"message\":\"success\",\"data\":{\"size\":432945,"
+			"\"version\":\"2.0.0\",\"url\":\"https://x/y\",\"md5\":\"93230c\",\"sign\":\"93230c\","
+			"\"signMethod\":\"Md5\",\"module\":\"MCU\",\"extData\":{\"key1\":\"value1\"}}}"),
+		0);
 	assert_int_equal(record.kind, CW_KIND_OTA_NOTICE);
 	assert_true(cw_topic_is(record.name, "MCU"));
-	expect_body("{\"version\":\"2.0.0\",\"size\":432945,\"digest\":\"93230c\",\"method\":\"Md5\",\"url\":\"https://x/y\","
+	expect_body("{\"version\":\"2.0.0\",\"size\":432945,\"digest\":\"93230c\",\"method\":\"Md5\",\"url\":\"https://"
+		    "x/y\","
 		    "\"extra\":{\"key1\":\"value1\"}}");
 	assert_false(command.wants_answer);
 	cw_free(command.record);
-	assert_int_equal(receive(SYS "thing/config/push", "{\"id\":\"8\",\"params\":{\"configId\":\"c\",\"configSize\":3}}"), 0);
+	assert_int_equal(
+		receive(SYS "thing/config/push", "{\"id\":\"8\",\"params\":{\"configId\":\"c\",\"configSize\":3}}"), 0);
 	assert_int_equal(record.kind, CW_KIND_CONFIG);
 	assert_string_equal(command.answer_topic, SYS "thing/config/push_reply");
 	cw_free(command.record);
-	assert_int_equal(receive("/shadow/get/" PK "/" DN,
-	                         "{\"method\":\"control\",\"payload\":{\"status\":\"success\",\"state\":{\"desired\":{\"color\":\"red\"}}},"
-	                         "\"version\":2}"), 0);
+	assert_int_equal(receive("/shadow/get/" PK "/" DN, "{\"method\":\"control\",\"payload\":{\"status\":"
+							   "\"success\",\"state\":{\"desired\":{\"color\":\"red\"}}},"
+							   "\"version\":2}"),
+			 0);
 	assert_int_equal(record.kind, CW_KIND_SHADOW);
 	expect_body("{\"color\":\"red\"}");
 	cw_free(command.record);
-	assert_int_equal(receive("/shadow/get/" PK "/" DN, "{\"method\":\"reply\",\"payload\":{\"status\":\"success\"}}"), CW_ENOENT);
+	assert_int_equal(
+		receive("/shadow/get/" PK "/" DN, "{\"method\":\"reply\",\"payload\":{\"status\":\"success\"}}"),
+		CW_ENOENT);
 	assert_int_equal(receive(SYS "thing/disable", "{\"id\":\"1\",\"params\":{}}"), 0);
 	assert_int_equal(record.kind, CW_KIND_DISABLE);
 	cw_free(command.record);
@@ -430,7 +444,8 @@ static void replies_come_with_numbers_or_texts(void **state)
 {
 	struct cw_alink_reply r;
 
-	assert_int_equal(cw_alink_reply(cw_bytes_text("{\"id\":123,\"code\":\"200\",\"data\":[{}],\"message\":\"ok\"}"), &r), 0);
+	assert_int_equal(
+		cw_alink_reply(cw_bytes_text("{\"id\":123,\"code\":\"200\",\"data\":[{}],\"message\":\"ok\"}"), &r), 0);
 	assert_true(r.has_id);
 	assert_int_equal(r.id, 123);
 	assert_int_equal(r.code, 200);

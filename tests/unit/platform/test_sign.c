@@ -12,9 +12,9 @@
 
 #include "base/mem.h"
 #include "causeway/error.h"
-#include "json/json.h"
 #include "platform/alink.h"
 #include "platform/sign.h"
+#include "json/json.h"
 
 static uint8_t *vectors;
 static size_t vectors_len;
@@ -59,7 +59,8 @@ static enum cw_sign_method method_of(struct cw_bytes v, const char *key)
 	return m;
 }
 
-static void check_hmac(struct cw_bytes v, enum cw_sign_method m, const char *key, const char *content, const char *hex_key)
+static void check_hmac(struct cw_bytes v, enum cw_sign_method m, const char *key, const char *content,
+		       const char *hex_key)
 {
 	char hex[CW_SIGN_HEX_MAX], want[512];
 
@@ -94,11 +95,14 @@ static void check_connect(struct cw_bytes v)
 	assert_int_equal(cw_sign_content_device(content, sizeof(content), base, dn, pk, timestamp), 0);
 	assert_string_equal(content, text_of(v, "content", want));
 	check_hmac(v, m, secret, content, "hex");
-	assert_int_equal(cw_sign_connect(&c, m, base, pk, dn, secret, timestamp, strcmp(text_of(v, "securemode", want), "2") == 0, NULL), 0);
+	assert_int_equal(cw_sign_connect(&c, m, base, pk, dn, secret, timestamp,
+					 strcmp(text_of(v, "securemode", want), "2") == 0, NULL),
+			 0);
 	assert_string_equal(c.user, text_of(v, "mqtt_username", want));
 	assert_string_equal(c.password, text_of(v, "hex", want));
 	text_of(v, "name", want);
-	if (strncmp(want, "manual-", 7) == 0 || strncmp(want, "no-timestamp", 12) == 0 || strcmp(want, "maxlen-clientid") == 0)
+	if (strncmp(want, "manual-", 7) == 0 || strncmp(want, "no-timestamp", 12) == 0 ||
+	    strcmp(want, "maxlen-clientid") == 0)
 		assert_string_equal(c.client_id, text_of(v, "mqtt_client_id", want));
 }
 
@@ -136,8 +140,8 @@ static void check_register(struct cw_bytes v)
 	text_of(v, "random", nonce);
 	assert_int_equal(cw_sign_content_register(content, sizeof(content), dn, pk, nonce), 0);
 	assert_string_equal(content, text_of(v, "content", want));
-	check_hmac(v, method_of(v, cw_map_text(v, "sign_method").len > 0 ? "sign_method" : "sign_method_on_wire"), secret, content,
-	           "hex");
+	check_hmac(v, method_of(v, cw_map_text(v, "sign_method").len > 0 ? "sign_method" : "sign_method_on_wire"),
+		   secret, content, "hex");
 }
 
 static void registrations_sign_the_random_text(void **state)
@@ -155,7 +159,8 @@ static void check_sub(struct cw_bytes v)
 	text_of(v, "product_key", pk);
 	text_of(v, "device_secret", secret);
 	text_of(v, "timestamp", stamp);
-	assert_int_equal(cw_sign_content_device(content, sizeof(content), text_of(v, "client_id", id), dn, pk, stamp), 0);
+	assert_int_equal(cw_sign_content_device(content, sizeof(content), text_of(v, "client_id", id), dn, pk, stamp),
+			 0);
 	assert_string_equal(content, text_of(v, "content", want));
 	check_hmac(v, method_of(v, "sign_method_on_wire"), secret, content, "hex");
 }
@@ -165,8 +170,9 @@ static void sub_devices_sign_their_client_id_whole(void **state)
 	struct cw_sign_sub s;
 
 	assert_int_equal(each("subdevice_sign", check_sub), 8);
-	assert_int_equal(cw_sign_sub(&s, CW_SIGN_SHA256, "a1SubProd01", "meter-000001", "fedcba9876543210fedcba9876543210",
-	                             1581417203000), 0);
+	assert_int_equal(cw_sign_sub(&s, CW_SIGN_SHA256, "a1SubProd01", "meter-000001",
+				     "fedcba9876543210fedcba9876543210", 1581417203000),
+			 0);
 	assert_string_equal(s.client_id, "a1SubProd01&meter-000001");
 	assert_string_equal(s.sign, "f08b1c1f078c8860daa4abb541393840529cf0400f730adf5d1fe77382dc5a58");
 }
@@ -174,7 +180,7 @@ static void sub_devices_sign_their_client_id_whole(void **state)
 static void a_batch_login_has_the_documented_form(void **state)
 {
 	struct cw_alink_sub subs[2] = { { "a1SubProd01", "meter-000001", "fedcba9876543210fedcba9876543210" },
-		                        { "a1SubProd01", "meter-000002", "00112233445566778899aabbccddeeff" } };
+					{ "a1SubProd01", "meter-000002", "00112233445566778899aabbccddeeff" } };
 	char *text, want[512], sign[CW_SIGN_HEX_MAX];
 	struct cw_sign_sub s;
 	size_t len;
@@ -182,16 +188,20 @@ static void a_batch_login_has_the_documented_form(void **state)
 	assert_int_equal(cw_alink_batch_login(7, subs, 2, 1600000000000, &text, &len), 0);
 	assert_ptr_equal(strstr(text, "{\"id\":\"7\",\"params\":{\"deviceList\":[{\"productKey\":\"a1SubProd01\","
 				      "\"deviceName\":\"meter-000001\",\"clientId\":\"a1SubProd01&meter-000001\","
-				      "\"timestamp\":\"1600000000000\",\"signMethod\":\"hmacSha256\",\"sign\":\""), text);
-	assert_int_equal(cw_sign_sub(&s, CW_SIGN_SHA256, "a1SubProd01", "meter-000002", "00112233445566778899aabbccddeeff",
-	                             1600000000000), 0);
+				      "\"timestamp\":\"1600000000000\",\"signMethod\":\"hmacSha256\",\"sign\":\""),
+			 text);
+	assert_int_equal(cw_sign_sub(&s, CW_SIGN_SHA256, "a1SubProd01", "meter-000002",
+				     "00112233445566778899aabbccddeeff", 1600000000000),
+			 0);
 	snprintf(want, sizeof(want), "\"sign\":\"%s\",\"cleanSession\":\"false\"}]}}", s.sign);
 	assert_string_equal(text + len - strlen(want), want);
 	cw_free(text);
 	/* The vector's client ids are joined by a dot; its signatures follow from its contents all the same. */
 	assert_int_equal(cw_sign_hmac(CW_SIGN_SHA256, "fedcba9876543210fedcba9876543210",
-	                              "clientIda1SubProd01.meter-000001deviceNamemeter-000001productKeya1SubProd01timestamp1600000000000",
-	                              sign), 0);
+				      "clientIda1SubProd01.meter-000001deviceNamemeter-"
+				      "000001productKeya1SubProd01timestamp1600000000000",
+				      sign),
+			 0);
 	assert_string_equal(sign, "9ae03e13032551d77b1afb96a03268635dbdb147b37f325271c1da2bb35f0b69");
 }
 
@@ -211,7 +221,9 @@ static void a_certificate_needs_no_password(void **state)
 {
 	struct cw_sign_connect c;
 
-	assert_int_equal(cw_sign_connect(&c, CW_SIGN_SHA1, "00:1A:2B:3C:4D:5E", "a123456789", "device1", NULL, "132323232", 1, NULL), 0);
+	assert_int_equal(cw_sign_connect(&c, CW_SIGN_SHA1, "00:1A:2B:3C:4D:5E", "a123456789", "device1", NULL,
+					 "132323232", 1, NULL),
+			 0);
 	assert_string_equal(c.client_id, "00:1A:2B:3C:4D:5E|securemode=2,signmethod=hmacsha1,timestamp=132323232|");
 	assert_string_equal(c.password, "");
 	cw_sign_connect_unknown(&c);

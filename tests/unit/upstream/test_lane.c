@@ -78,7 +78,9 @@ static int setup(void **state)
 	memset(settled, 0, sizeof(settled));
 	sent_count = refuse_with = drained = settled_count = 0;
 	released = 0;
-	conf = (struct cw_upstream_conf){ .name = "t", .in_flight = MOST, .qos = 1, .ack_timeout_ms = 8000, .dedup_window_s = 60 };
+	conf = (struct cw_upstream_conf){
+		.name = "t", .in_flight = MOST, .qos = 1, .ack_timeout_ms = 8000, .dedup_window_s = 60
+	};
 	assert_int_equal(cw_worker_new("lane", 0, &u.w), 0);
 	cw_lane_init(&u.lane, &conf, u.w, &ops, NULL);
 	for (i = 0; i < 3; i++) {

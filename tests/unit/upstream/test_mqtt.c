@@ -1,224 +1,14 @@
-/* The platform over MQTT against the scripted peer of tests/lib/mini_platform.py: real sockets, real Paho. */
+/* The platform over MQTT against the scripted peer. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <fcntl.h>
 
-#include "base/log.h"
-#include "base/mem.h"
-#include "base/stat.h"
-#include "causeway/command.h"
-#include "causeway/decoder.h"
-#include "causeway/record.h"
-#include "peer.h"
-#include "upstream/upstream.h"
+#include "upstream/device.h"
 
-#define PK "a1Product01"
-#define DEVICES 40
-
-struct device {
-	struct cw_updevice *d;
-	char name[16];
-	enum cw_updevice_state state;
-	int code, told, removed;
-};
-
-static struct {
-	struct cw_worker *control, *home;
-	struct cw_upstream *u;
-	struct peer peer;
-	struct device devices[DEVICES];
-	int up, ups, done;
-	char reason[300];
-	struct cw_downlink *command;
-	int replies, reply_code;
-	char reply_request[64];
-	atomic_int settled[4], settled_code;
-	atomic_int home_settled;
-} t;
-
-static void on_state(void *ctx, struct cw_upstream *u, int up, const char *reason)
-{
-	t.up = up;
-	t.ups += up;
-	snprintf(t.reason, sizeof(t.reason), "%s", reason);
-}
-
-static void on_device(void *ctx, void *cookie, enum cw_updevice_state state, int code, const char *text)
-{
-	struct device *d = cookie;
-
-	d->state = state;
-	d->code = code;
-	d->told++;
-}
-
-static void on_command(void *ctx, struct cw_downlink *d)
-{
-	assert_null(t.command);
-	t.command = d;
-}
-
-static void on_reply(void *ctx, void *cookie, const char *request, int code, struct cw_bytes data)
-{
-	t.replies++;
-	t.reply_code = code;
-	snprintf(t.reply_request, sizeof(t.reply_request), "%s", request);
-}
-
-static void on_removed(void *ctx, void *cookie)
-{
-	((struct device *)cookie)->removed = 1;
-}
-
-static const struct cw_upstream_events events = { on_state, on_device, on_command, on_reply, on_removed };
-
-#define WAIT(cond)                                                                     \
-	do {                                                                           \
-		uint64_t end_ = peer_clock_ms() + PEER_PATIENCE_MS;                    \
-		while (!(cond) && peer_clock_ms() < end_)                              \
-			peer_turn(&t.peer);                                            \
-		if (!(cond))                                                           \
-			fail_msg("did not happen: %s", #cond);                         \
-	} while (0)
-
-static struct cw_upstream_conf conf_of(const char *endpoint)
-{
-	return (struct cw_upstream_conf){
-		.name = "cloud", .type = "mqtt", .endpoint = endpoint,
-		.product_key = "a1Gateway01", .device_name = "gw-1", .device_secret = "gwsecret",
-		.keep_alive_s = 300, .ack_timeout_ms = 8000, .queue_bytes = 1 << 20, .queue_bytes_device = 1 << 18,
-		.in_flight = 100, .login_batch = 5, .max_devices = 1500, .retry_min_ms = 50, .retry_max_ms = 400,
-		.qos = 1, .post_version = 1, .dedup_window_s = 60,
-	};
-}
-
-static char endpoint[64];
-static struct cw_upstream_conf conf;
-static long live_before;
-
-/* Start the scripted platform and point the settings to it. */
-static void open_peer(const char *where, const char *certificate, const char *key, const char *client_ca)
-{
-	const char *line;
-
-	peer_start(&t.peer, cw_worker_loop(t.control), certificate, key, client_ca);
-	line = peer_expect(&t.peer, "\"ev\":\"port\"", "");
-	assert_non_null(line);
-	snprintf(endpoint, sizeof(endpoint), "%s:%d", where, atoi(strrchr(line, ':') + 1));
-	conf = conf_of(endpoint);
-}
-
-static int setup(void **state)
-{
-	memset(&t, 0, sizeof(t));
-	live_before = cw_mem_live();
-	assert_int_equal(cw_worker_new("control", 0, &t.control), 0);
-	assert_int_equal(cw_worker_new("home", 1, &t.home), 0);
-	assert_int_equal(cw_worker_start(t.home), 0);
-	open_peer("tcp://127.0.0.1", NULL, NULL, NULL);
-	return 0;
-}
-
-static void start(void)
-{
-	struct cw_msg msg = { "" };
-
-	assert_int_equal(cw_upstream_new(&conf, t.control, &events, NULL, &t.u, &msg), 0);
-	assert_int_equal(cw_upstream_start(t.u), 0);
-}
-
-static void on_done(void *arg)
-{
-	t.done = 1;
-}
-
-static int teardown(void **state)
-{
-	if (t.u != NULL) {
-		cw_upstream_stop(t.u, 0, on_done, NULL);
-		WAIT(t.done);
-		cw_upstream_free(t.u);
-	}
-	cw_worker_stop(t.home, NULL, NULL);
-	cw_worker_join(t.home);
-	cw_worker_free(t.home);
-	cw_worker_free(t.control);
-	peer_stop(&t.peer);
-	return cw_mem_live() == live_before ? 0 : -1;
-}
-
-static struct device *add(int i)
-{
-	struct device *d = &t.devices[i];
-	char line[160];
-
-	snprintf(d->name, sizeof(d->name), "dev-%03d", i);
-	snprintf(line, sizeof(line), "{\"do\":\"device\",\"key\":\"" PK "/%s\",\"secret\":\"secret-%d\"}", d->name, i);
-	peer_do(&t.peer, line);
-	snprintf(line, sizeof(line), "secret-%d", i);
-	assert_int_equal(cw_upstream_device_add(t.u, PK, d->name, line, d, &d->d), 0);
-	return d;
-}
-
-static struct device *add_online(int i)
-{
-	struct device *d = add(i);
-
-	cw_upstream_device_want(d->d, 1);
-	WAIT(d->state == CW_UPDEVICE_ONLINE);
-	return d;
-}
-
-/* On the home worker. */
-static void on_settled(struct cw_parcel *p)
-{
-	t.settled[p->result]++;
-	t.settled_code = p->code;
-	cw_parcel_unref(p);
-	atomic_fetch_add(&t.home_settled, 1);
-}
-
-static struct cw_parcel *parcel(struct device *d, struct cw_writer *w)
-{
-	struct cw_parcel *p;
-
-	cw_record_end(w);
-	assert_false(w->overflow);
-	p = cw_parcel_new(w->len);
-	memcpy(p->bytes, w->ptr, w->len);
-	p->home = t.home;
-	p->device = d->d;
-	p->settled = on_settled;
-	p->want_answer = 1;
-	return p;
-}
-
-static struct cw_parcel *reading(struct device *d, int n, const char *dedup, const char *request)
-{
-	uint8_t buf[400];
-	struct cw_writer w = cw_writer_of(buf, sizeof(buf));
-
-	cw_record_begin(&w, CW_KIND_PROPERTIES);
-	cw_record_time(&w, 1700000000000 + n);
-	if (dedup != NULL)
-		cw_record_dedup(&w, cw_bytes_text(dedup));
-	if (request != NULL)
-		cw_record_request(&w, request);
-	cw_record_body(&w);
-	cw_field_int(&w, "n", n);
-	cw_field_decimal(&w, "temperature", 1230, -2);
-	cw_put_end(&w);
-	return parcel(d, &w);
-}
-
-static void submit(struct cw_parcel *p)
-{
-	assert_int_equal(cw_upstream_submit(p), 0);
-}
+#include "mqtt_fixture.h"
 
 /* ---- tests ------------------------------------------------------------------ */
 
@@ -271,9 +61,10 @@ static void a_property_set_becomes_a_command_and_its_answer_goes_up(void **state
 
 	start();
 	add_online(1);
-	peer_do(&t.peer, "{\"do\":\"push\",\"topic\":\"/sys/" PK "/dev-001/thing/service/property/set\",\"qos\":1,"
-			 "\"payload\":\"{\\\"id\\\":\\\"77\\\",\\\"version\\\":\\\"1.0\\\",\\\"params\\\":{\\\"level\\\":12.30},"
-			 "\\\"method\\\":\\\"thing.service.property.set\\\"}\"}");
+	peer_do(&t.peer,
+		"{\"do\":\"push\",\"topic\":\"/sys/" PK "/dev-001/thing/service/property/set\",\"qos\":1,"
+		"\"payload\":\"{\\\"id\\\":\\\"77\\\",\\\"version\\\":\\\"1.0\\\",\\\"params\\\":{\\\"level\\\":12.30},"
+		"\\\"method\\\":\\\"thing.service.property.set\\\"}\"}");
 	WAIT(t.command != NULL);
 	assert_int_equal(t.command->kind, CW_KIND_PROPERTY_SET);
 	assert_string_equal(t.command->device_name, "dev-001");
@@ -330,7 +121,8 @@ static void one_bad_secret_costs_the_others_nothing(void **state)
 	for (i = 0; i < 10; i++)
 		add(i);
 	peer_do(&t.peer, "{\"do\":\"refuse\",\"what\":\"login\",\"dn\":\"dev-003\",\"code\":6287}");
-	peer_do(&t.peer, "{\"do\":\"device\",\"key\":\"" PK "/dev-009\",\"secret\":\"other\"}"); /* topology add says 401 */
+	peer_do(&t.peer,
+		"{\"do\":\"device\",\"key\":\"" PK "/dev-009\",\"secret\":\"other\"}"); /* topology add says 401 */
 	for (i = 0; i < 10; i++)
 		cw_upstream_device_want(t.devices[i].d, 1);
 	for (i = 0; i < 9; i++)
@@ -372,6 +164,26 @@ static void a_missing_relation_is_made_again(void **state)
 	WAIT(d->state == CW_UPDEVICE_ONLINE);
 	assert_int_equal(peer_count(&t.peer, "\"ev\":\"login\"", "\"code\":6401"), 1);
 	assert_int_equal(peer_count(&t.peer, "\"ev\":\"publish\"", "thing/topo/add"), 2);
+}
+
+static void a_platform_that_forgot_the_topology_gets_it_again_in_batches(void **state)
+{
+	int i, adds;
+
+	start();
+	for (i = 0; i < DEVICES; i++)
+		cw_upstream_device_want(add(i)->d, 1);
+	for (i = 0; i < DEVICES; i++)
+		WAIT(t.devices[i].state == CW_UPDEVICE_ONLINE);
+	adds = peer_count(&t.peer, "\"ev\":\"publish\"", "thing/topo/add");
+	peer_do(&t.peer, "{\"do\":\"unrelate\",\"key\":\"*\"}");
+	peer_do(&t.peer, "{\"do\":\"drop\"}");
+	WAIT(t.devices[0].state == CW_UPDEVICE_OFFLINE);
+	for (i = 0; i < DEVICES; i++)
+		WAIT(t.devices[i].state == CW_UPDEVICE_ONLINE && t.devices[i].told == 3);
+	assert_in_range(peer_count(&t.peer, "\"ev\":\"publish\"", "thing/topo/add") - adds, 2, 12);
+	assert_int_equal(peer_count(&t.peer, "\"ev\":\"login\"", "6401"), 0);
+	assert_int_equal(violations(), 0);
 }
 
 static void after_a_lost_connection_the_unconfirmed_go_out_behind_the_new_login(void **state)
@@ -491,8 +303,9 @@ static void a_kicked_device_is_logged_in_again(void **state)
 
 	start();
 	d = add_online(1);
-	push("/ext/error/a1Gateway01/gw-1", "{\\\"id\\\":\\\"0\\\",\\\"code\\\":427,\\\"message\\\":\\\"elsewhere\\\","
-					    "\\\"data\\\":{\\\"productKey\\\":\\\"" PK "\\\",\\\"deviceName\\\":\\\"dev-001\\\"}}");
+	push("/ext/error/a1Gateway01/gw-1",
+	     "{\\\"id\\\":\\\"0\\\",\\\"code\\\":427,\\\"message\\\":\\\"elsewhere\\\","
+	     "\\\"data\\\":{\\\"productKey\\\":\\\"" PK "\\\",\\\"deviceName\\\":\\\"dev-001\\\"}}");
 	WAIT(d->state == CW_UPDEVICE_OFFLINE && d->told == 2);
 	assert_int_equal(d->code, 427);
 	WAIT(d->state == CW_UPDEVICE_ONLINE);
@@ -568,6 +381,45 @@ static void a_removed_device_is_logged_out_and_its_records_are_lost(void **state
 	assert_non_null(peer_expect(&t.peer, "\"ev\":\"logout\"", "dev-001"));
 	WAIT(atomic_load(&t.home_settled) == 1);
 	assert_int_equal(t.settled[CW_SETTLED_LOST], 1);
+}
+
+static void every_address_of_a_name_is_tried(void **state)
+{
+	char by_name[64];
+
+	snprintf(by_name, sizeof(by_name), "tcp://localhost%s", strrchr(endpoint, ':'));
+	conf.endpoint = by_name;
+	start();
+	WAIT(t.up);
+}
+
+static void a_name_that_does_not_exist_is_said_so(void **state)
+{
+	conf.endpoint = "tcp://nowhere.invalid:1883";
+	start();
+	WAIT(t.reason[0] != '\0');
+	assert_non_null(strstr(t.reason, "nowhere.invalid:1883: its name cannot be resolved"));
+}
+
+static void a_device_may_be_removed_and_added_again_at_once(void **state)
+{
+	struct device *old, *d;
+
+	start();
+	old = add_online(1);
+	cw_upstream_device_remove(old->d);
+	d = &t.devices[2];
+	assert_int_equal(cw_upstream_device_add(t.u, PK, "dev-001", "secret-1", d, &d->d), 0);
+	cw_upstream_device_want(d->d, 1);
+	WAIT(old->removed);
+	WAIT(d->state == CW_UPDEVICE_ONLINE);
+	submit(reading(d, 5, NULL, NULL));
+	WAIT(t.settled[CW_SETTLED_DONE] == 1);
+	push("/" PK "/dev-001/user/get", "raw");
+	WAIT(t.command != NULL);
+	cw_upstream_answer(t.command);
+	t.command = NULL;
+	assert_int_equal(violations(), 0);
 }
 
 static void a_refused_bridge_says_why_and_tries_again(void **state)
@@ -765,6 +617,55 @@ static void wrong_settings_are_refused_with_a_sentence(void **state)
 	assert_non_null(strstr(msg.text, "deviceSecret"));
 }
 
+struct arm {
+	struct cw_mail mail;
+	long nth;
+	atomic_int armed;
+};
+
+/* On the upstream's own thread: failures are armed per thread. */
+static void on_arm(struct cw_mail *mail)
+{
+	struct arm *a = cw_container_of(mail, struct arm, mail);
+
+	cw_mem_fail_at(a->nth);
+	atomic_store(&a->armed, 1);
+}
+
+static void arm_upstream(long nth)
+{
+	struct arm a = { .nth = nth };
+
+	cw_post(t.u->w, &a.mail, on_arm);
+	WAIT(atomic_load(&a.armed));
+}
+
+static void short_memory_delays_but_loses_nothing(void **state)
+{
+	int i, n = 12;
+
+	conf.retry_min_ms = 10;
+	conf.retry_max_ms = 20;
+	start();
+	add_online(0);
+	for (i = 0; i < n; i++) {
+		struct device *d = &t.devices[0];
+
+		arm_upstream(i);
+		submit(reading(d, i, NULL, NULL));
+		WAIT(atomic_load(&t.home_settled) == i + 1);
+	}
+	for (i = 1; i < n; i++) {
+		struct device *d = add(i);
+
+		arm_upstream(i - 1);
+		cw_upstream_device_want(d->d, 1);
+		WAIT(d->state == CW_UPDEVICE_ONLINE);
+	}
+	arm_upstream(-1);
+	assert_int_equal(t.settled[CW_SETTLED_DONE], n);
+}
+
 static void short_memory_while_being_made_is_reported(void **state)
 {
 	long nth, live = cw_mem_live();
@@ -786,127 +687,6 @@ static void short_memory_while_being_made_is_reported(void **state)
 	t.u = NULL;
 }
 
-/* ---- TLS ---------------------------------------------------------------------- */
-
-static char pems[200], certificate[220], key[220], other[220], other_key[220];
-
-static void make_certificate(const char *name, const char *crt, const char *secret)
-{
-	char line[900];
-
-	snprintf(line, sizeof(line),
-	         "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=%s -addext subjectAltName=DNS:%s "
-	         "-out %s -keyout %s >/dev/null 2>&1", name, name, crt, secret);
-	assert_int_equal(system(line), 0);
-}
-
-static int setup_tls(void **state)
-{
-	snprintf(pems, sizeof(pems), "%s/causeway-test-XXXXXX", getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
-	assert_non_null(mkdtemp(pems));
-	snprintf(certificate, sizeof(certificate), "%s/platform.pem", pems);
-	snprintf(key, sizeof(key), "%s/platform.key", pems);
-	snprintf(other, sizeof(other), "%s/other.pem", pems);
-	snprintf(other_key, sizeof(other_key), "%s/other.key", pems);
-	make_certificate("localhost", certificate, key);
-	make_certificate("bridge", other, other_key);
-	return setup(state);
-}
-
-static int teardown_tls(void **state)
-{
-	int rc = teardown(state);
-
-	unlink(certificate);
-	unlink(key);
-	unlink(other);
-	unlink(other_key);
-	rmdir(pems);
-	return rc;
-}
-
-static void reopen(const char *where, const char *client_ca)
-{
-	peer_stop(&t.peer);
-	open_peer(where, certificate, key, client_ca);
-}
-
-static void over_tls_the_certificate_and_the_name_are_checked(void **state)
-{
-	const char *line;
-
-	reopen("ssl://localhost", NULL);
-	conf.ca = certificate;
-	conf.verify = 1;
-	start();
-	line = peer_expect(&t.peer, "\"ev\":\"tls\"", "");
-	assert_non_null(line);
-	assert_true(strstr(line, "TLSv1.2") != NULL || strstr(line, "TLSv1.3") != NULL);
-	assert_non_null(strstr(peer_expect(&t.peer, "\"ev\":\"connect\"", "securemode=2"), "\"code\":0"));
-	WAIT(t.up);
-	add_online(1);
-}
-
-static void a_certificate_of_somebody_else_is_refused(void **state)
-{
-	reopen("ssl://localhost", NULL);
-	conf.ca = other;
-	conf.verify = 1;
-	start();
-	WAIT(t.reason[0] != '\0');
-	assert_false(t.up);
-	assert_non_null(strstr(t.reason, "certificate verify failed"));
-	assert_int_equal(peer_count(&t.peer, "\"ev\":\"connect\"", ""), 0);
-}
-
-static void a_name_that_is_not_in_the_certificate_is_refused(void **state)
-{
-	reopen("ssl://127.0.0.1", NULL);
-	conf.ca = certificate;
-	conf.verify = 1;
-	start();
-	WAIT(t.reason[0] != '\0');
-	assert_false(t.up);
-	assert_int_equal(peer_count(&t.peer, "\"ev\":\"connect\"", ""), 0);
-}
-
-static void without_verify_any_certificate_will_do(void **state)
-{
-	reopen("ssl://127.0.0.1", NULL);
-	conf.verify = 0;
-	start();
-	WAIT(t.up);
-}
-
-static void our_own_certificate_is_shown_when_asked_for(void **state)
-{
-	reopen("ssl://localhost", other);
-	conf.ca = certificate;
-	conf.verify = 1;
-	conf.certificate = other;
-	conf.key = other_key;
-	start();
-	assert_non_null(strstr(peer_expect(&t.peer, "\"ev\":\"tls\"", ""), "\"client\":true"));
-	WAIT(t.up);
-}
-
-static void with_only_a_certificate_the_platform_tells_the_names(void **state)
-{
-	reopen("ssl://localhost", other);
-	conf.ca = certificate;
-	conf.verify = 1;
-	conf.certificate = other;
-	conf.key = other_key;
-	conf.product_key = conf.device_name = conf.device_secret = NULL;
-	start();
-	assert_non_null(peer_expect(&t.peer, "\"ev\":\"connect\"", "causeway|securemode=2|"));
-	WAIT(t.up);
-	add_online(1);
-	peer_do(&t.peer, "{\"do\":\"drop\"}");
-	assert_non_null(strstr(peer_expect(&t.peer, "\"ev\":\"connect\"", "a1Gateway01.gw-1|"), "\"code\":0"));
-	WAIT(t.ups == 2 && t.devices[1].state == CW_UPDEVICE_ONLINE);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -918,6 +698,7 @@ int main(void)
 		TEST(one_bad_secret_costs_the_others_nothing),
 		TEST(a_refused_device_is_asked_again_and_comes_online),
 		TEST(a_missing_relation_is_made_again),
+		TEST(a_platform_that_forgot_the_topology_gets_it_again_in_batches),
 		TEST(after_a_lost_connection_the_unconfirmed_go_out_behind_the_new_login),
 		TEST(with_the_platform_away_a_device_hears_pending_and_a_copy_joins),
 		TEST(with_confirm_reply_the_platforms_code_decides),
@@ -928,6 +709,9 @@ int main(void)
 		TEST(topology_notices_are_answered_and_obeyed),
 		TEST(logging_out_waits_for_the_queue),
 		TEST(a_removed_device_is_logged_out_and_its_records_are_lost),
+		TEST(every_address_of_a_name_is_tried),
+		TEST(a_name_that_does_not_exist_is_said_so),
+		TEST(a_device_may_be_removed_and_added_again_at_once),
 		TEST(a_refused_bridge_says_why_and_tries_again),
 		TEST(a_twin_is_noticed_and_the_attempts_grow_apart),
 		TEST(what_is_not_understood_is_counted_and_not_answered),
@@ -938,14 +722,8 @@ int main(void)
 		TEST(stopping_gives_up_what_is_not_confirmed_in_time),
 		TEST(more_devices_than_allowed_are_refused_here),
 		TEST(wrong_settings_are_refused_with_a_sentence),
+		TEST(short_memory_delays_but_loses_nothing),
 		TEST(short_memory_while_being_made_is_reported),
-#define TEST_TLS(name) cmocka_unit_test_setup_teardown(name, setup_tls, teardown_tls)
-		TEST_TLS(over_tls_the_certificate_and_the_name_are_checked),
-		TEST_TLS(a_certificate_of_somebody_else_is_refused),
-		TEST_TLS(a_name_that_is_not_in_the_certificate_is_refused),
-		TEST_TLS(without_verify_any_certificate_will_do),
-		TEST_TLS(our_own_certificate_is_shown_when_asked_for),
-		TEST_TLS(with_only_a_certificate_the_platform_tells_the_names),
 	};
 
 	cw_log_setup(getenv("CW_TEST_LOG") != NULL ? CW_LOG_DEBUG : CW_LOG_ERROR, 0, 2);

@@ -1,0 +1,342 @@
+"""./dev bench: what the gateway reaches, beside what the bare libraries reach in the same run.
+
+usage: bench.py BUILD_DIR [--only NAME ...] [--json FILE]
+
+All programs are real and run on this machine, the load too, so absolute figures say as much about the machine as about the
+gateway; ratios say more. Bars are those the project has set itself; a row without one is for information.
+"""
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LOGINS = 10000
+IDLE = 1400
+FIRST = 13800000001
+SECONDS = 2
+
+
+class Failed(Exception):
+    pass
+
+
+class Row:
+    def __init__(self, what, figure, unit, ceiling=None, bar=None, least=None, most=None, ratio=None):
+        """`least` and `most` bound the ratio when there is a ceiling, else the figure; `bar` is how people say it."""
+        self.what, self.figure, self.unit, self.ceiling, self.bar = what, figure, unit, ceiling, bar
+        self.ratio = ratio if ratio is not None else (figure / ceiling if ceiling else None)
+        self.least, self.most = least, most
+
+    def reached(self, value):
+        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+
+    def verdict(self):
+        if self.bar is None:
+            return ""
+        judged = self.ratio if self.ceiling and self.bar.startswith("x") else self.figure
+        return "reached" if self.reached(judged) else "MISSED"
+
+    def as_dict(self):
+        return {"what": self.what, "figure": self.figure, "unit": self.unit, "ceiling": self.ceiling, "ratio": self.ratio,
+                "bar": self.bar, "verdict": self.verdict() or None}
+
+
+def number(value):
+    if value is None:
+        return ""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def print_table(rows):
+    cells = [("what", "figure", "", "bare", "ratio", "bar", "")]
+    cells += [(r.what, number(r.figure), r.unit, number(r.ceiling), "" if r.ratio is None else f"{r.ratio:.2f}", r.bar or "", r.verdict())
+              for r in rows]
+    widths = [max(len(c[i]) for c in cells) for i in range(7)]
+    for k, c in enumerate(cells):
+        left = [c[0].ljust(widths[0]), c[1].rjust(widths[1]), c[2].ljust(widths[2]), c[3].rjust(widths[3]), c[4].rjust(widths[4]),
+                c[5].ljust(widths[5]), c[6]]
+        print("  ".join(left).rstrip())
+        if k == 0:
+            print("-" * (sum(widths) + 12))
+
+
+class Bench:
+    def __init__(self, build):
+        self.build = build
+        self.tools = build / "bench"
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="causeway-bench-"))
+        self.rows, self.notes = [], []
+        self.cache = {}
+        self.runs = 0
+
+    def add(self, *args, **more):
+        row = Row(*args, **more)
+        self.rows.append(row)
+        print(f"  {row.what}: {number(row.figure)} {row.unit}", file=sys.stderr, flush=True)
+
+    # ---- programs ----
+
+    def load(self, mode, port, *args):
+        argv = [self.tools / "bench_load", mode, "--to", port, *args]
+        done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=120)
+        if done.returncode != 0 or not done.stdout:
+            raise Failed(f"{' '.join(str(a) for a in argv[1:])}: {done.stderr or done.stdout}")
+        return json.loads(done.stdout)
+
+    @contextlib.contextmanager
+    def idle(self, port, count):
+        """`count` terminals logged in and silent."""
+        argv = [self.tools / "bench_load", "idle", "--to", str(port), "--count", str(count)]
+        p = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            line = p.stdout.readline()
+            if not line or json.loads(line)["failed"]:
+                raise Failed("idle terminals could not log in: " + line)
+            yield json.loads(line)
+        finally:
+            p.stdin.close()
+            p.wait()
+            p.stdout.close()
+
+    @contextlib.contextmanager
+    def bare(self, mode):
+        p = subprocess.Popen([self.tools / "bench_bare", mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            yield json.loads(p.stdout.readline())["port"], p.pid
+        finally:
+            p.stdin.close()
+            p.wait()
+            p.stdout.close()
+
+    @contextlib.contextmanager
+    def world(self, devices, workers=1, listener="", upstream="", online=False):
+        """The emulator and the gateway, with so many devices in their files."""
+        import conftest
+        import gw
+        self.runs += 1
+        place = self.dir / str(self.runs)
+        place.mkdir()
+        started = []
+
+        def spawn(program, *args, **options):
+            started.append(conftest.Process(program, *args, dir=options.pop("dir", place), **options).start())
+            return started[-1]
+
+        try:
+            conf = place / "cloud.conf"
+            conf.write_text(gw.cloud_conf(devices))
+            conf.chmod(0o600)
+            cloud = conftest.Cloud(spawn("causeway-cloud", "--config", conf))
+            limits = f"maxDevices = {max(devices, 1500)}, {upstream}"
+            gateway = gw.Gateway(spawn, place, cloud, devices=devices, listener=listener, upstream=limits, extra=f"workers = {workers}")
+            gateway.wait_up()
+            gateway.port = int(gateway.address.rsplit(":", 1)[1])
+            gateway.pid = gateway.process.popen.pid
+            yield cloud, gateway
+            self.check_log(gateway)
+        finally:
+            for process in reversed(started):
+                process.stop()
+
+    @staticmethod
+    def check_log(gateway):
+        errors = [line for line in gateway.process.stderr().splitlines() if " ERROR " in line]
+        if errors:
+            raise Failed("the gateway logged errors: " + errors[0])
+
+    # ---- what is measured ----
+
+    def frames(self):
+        """Through sockets, framing and decoding: heartbeats, which the gateway answers itself."""
+        one = ["--count", 200, "--window", 1, "--seconds", SECONDS]
+        ten = ["--count", 200, "--window", 10, "--batch", 10, "--seconds", SECONDS]
+        with self.bare("each") as (port, pid):
+            bare_one = self.load("flood", port, "--pid", pid, *one)
+            bare_ten = self.load("flood", port, "--pid", pid, *ten)
+        with self.bare("read") as (port, pid):
+            count_ten = self.load("flood", port, "--pid", pid, "--per-answer", 10, *ten)
+        with self.world(200) as (_, gateway):
+            got_one = self.load("flood", gateway.port, "--pid", gateway.pid, *one)
+            got_ten = self.load("flood", gateway.port, "--pid", gateway.pid, *ten)
+        for got in (got_one, got_ten):
+            if got["refused"] or got["unasked"] or not got["messages"]:
+                raise Failed(f"heartbeats were not answered as they should: {got}")
+        self.add("frames/s, one a read, each answered; bare libuv answers a constant", got_one["per_second"], "/s", bare_one["per_second"],
+                 bar="x0.5", least=0.5)
+        self.add("frames/s, ten a read, each answered; bare libuv answers a constant", got_ten["per_second"], "/s", bare_ten["per_second"],
+                 bar="x0.5", least=0.5)
+        self.add("  the same against libuv that reads and counts, one answer a read", got_ten["per_second"], "/s", count_ten["per_second"],
+                 bar="x0.5", least=0.5)
+        self.add("  CPU a frame, one a read", micro(got_one), "us", micro(bare_one))
+        self.add("  CPU a frame, ten a read", micro(got_ten), "us", micro(bare_ten))
+
+    def decode(self):
+        """The decoder alone, through a host that discards."""
+        out = subprocess.run([self.tools / "bench_jt808", "1"], capture_output=True, text=True, check=True).stdout
+        ns = float(re.search(r"([\d.]+) ns each", out).group(1))
+        self.add("decode alone: a position cut, decoded, written as a record, answered", ns / 1000, "us", bar="<= 1 us", most=1)
+        if shutil.which("valgrind") is None:
+            self.notes.append("valgrind is not installed: no instruction counts")
+            return
+        few, many = (self.instructions(n) for n in (2000, 12000))
+        self.add("  instructions a position (callgrind)", (many - few) / 10000, "")
+
+    def instructions(self, frames):
+        out = self.dir / f"callgrind.{frames}"
+        done = subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", self.tools / "bench_jt808", "--frames",
+                               str(frames)], capture_output=True, text=True)
+        found = re.search(r"Collected : (\d+)", done.stderr)
+        if done.returncode != 0 or found is None:
+            raise Failed("callgrind: " + done.stderr[-400:])
+        return int(found.group(1))
+
+    def memory(self):
+        """Resident bytes for each connection of an identified, silent terminal whose device is online at the platform."""
+        with self.bare("each") as (port, pid):
+            before = rss(pid)
+            with self.idle(port, IDLE):
+                bare = (rss(pid) - before) / IDLE
+        with self.world(IDLE + 100, upstream="loginRate = 0") as (_, gateway):
+            with self.idle(gateway.port, 100, ):
+                wait_online(gateway, 100)
+                before, was = rss(gateway.pid), gateway.stats()
+                with self.more_idle(gateway.port, 100, IDLE):
+                    wait_online(gateway, IDLE + 100)
+                    got = (rss(gateway.pid) - before) / IDLE
+                    if gateway.stats()["net.connections"] - was["net.connections"] != IDLE:
+                        raise Failed("some idle connections are gone")
+        self.add("resident memory of an idle, identified connection", got / 1024, "KiB", bare / 1024, bar="<= 1.5 KiB", most=1.5)
+
+    @contextlib.contextmanager
+    def more_idle(self, port, first, count):
+        argv = [self.tools / "bench_load", "idle", "--to", str(port), "--count", str(count), "--first", str(FIRST + first)]
+        p = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            line = p.stdout.readline()
+            if not line or json.loads(line)["failed"]:
+                raise Failed("idle terminals could not log in: " + line)
+            yield
+        finally:
+            p.stdin.close()
+            p.wait()
+            p.stdout.close()
+
+    def logins(self):
+        """10,000 terminals connect, register and authenticate."""
+        for at_once, bar in ((512, 0.5), (LOGINS, 1.0)):
+            with self.bare("each") as (port, _):
+                bare = self.load("login", port, "--count", LOGINS, "--at-once", at_once)
+            with self.world(LOGINS, workers=2) as (_, gateway):
+                got = self.load("login", gateway.port, "--count", LOGINS, "--at-once", at_once)
+            if got["ready"] != got["count"]:
+                raise Failed(f"logins failed: {got}")
+            how = f"{at_once} at once" if at_once < LOGINS else "all at once"
+            self.add(f"{got['count']:,} terminals connect, register, authenticate, {how}", got["login_s"], "s", bare["login_s"],
+                     bar=f"<= {bar} s", most=bar)
+
+    def upstream(self):
+        """Positions end to end over Paho, each answered on PUBACK, and Paho alone with the same bytes and window."""
+        devices, window = 200, 1000
+        upstream = f"loginRate = 0, inFlight = {window}, ratePerDeviceQos0 = 0"
+        with self.world(devices, listener="ack = delivered", upstream=upstream) as (cloud, gateway):
+            got = self.load("flood", gateway.port, "--position", "--count", devices, "--window", 10, "--pid", gateway.pid, "--seconds",
+                            2 * SECONDS, "--warm-up", 2000)
+            half = max(int(got["per_second"] / 2), 100)
+            slow = self.load("rate", gateway.port, "--position", "--count", devices, "--window", 64, "--rate", half, "--pid", gateway.pid,
+                             "--seconds", SECONDS, "--warm-up", 1500)
+            payload, arrived = self.sample(cloud)
+            gateway.process.stop()
+            alone = self.paho(cloud, payload, devices, window, 2 * SECONDS, 0)
+            slow_alone = self.paho(cloud, payload, devices, window, SECONDS, half)
+        if got["refused"] or slow["refused"] or arrived < got["messages"] + slow["messages"]:
+            raise Failed(f"positions were answered that did not arrive: {got} {slow} arrived={arrived}")
+        self.add("positions/s end to end at QoS 1, answered on PUBACK; Paho alone", got["per_second"], "/s", alone["per_second"],
+                 bar="x0.7", least=0.7)
+        self.add("  CPU a position, whole gateway", micro(got), "us", micro(alone), bar="x1.5", most=1.5)
+        self.add(f"  latency p50 at half load ({half:,}/s)", slow["p50_ms"], "ms", slow_alone["p50_ms"])
+        self.add("  latency p99 at half load", slow["p99_ms"], "ms", slow_alone["p99_ms"], bar="< 5 ms", most=5)
+        self.add("  latency max at half load", slow["max_ms"], "ms", slow_alone["max_ms"])
+        self.add("  CPU a position at half load", micro(slow), "us", micro(slow_alone))
+
+    def sample(self, cloud):
+        """The bytes of one post as the emulator got them, and how many posts it got."""
+        posts = cloud.messages(device="a1EmuSub001/sub-0001", topic="/sys/+/+/thing/event/property/post", direction="up")
+        payload = self.dir / "payload.json"
+        last = posts[-1]
+        text = last["payload"] if isinstance(last["payload"], str) else json.dumps(last["payload"], separators=(",", ":"))
+        payload.write_text(text)
+        return payload, sum(d["up"] for d in cloud.get("/devices")["devices"])
+
+    def paho(self, cloud, payload, devices, window, seconds, rate):
+        import gw
+        stock = self.dir / "stock"
+        stock.write_text(f"{' '.join(gw.GW)} {gw.secret('gw')}\n" + "".join(
+            f"{gw.PK} {gw.device_name(i)} {gw.secret(i)}\n" for i in range(devices)))
+        argv = [self.tools / "bench_paho", "--uri", f"tcp://{cloud.mqtt[0]}:{cloud.mqtt[1]}", "--payload", payload, "--stock", stock,
+                "--window", window, "--seconds", seconds, "--rate", rate]
+        done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=120)
+        if done.returncode != 0:
+            raise Failed(done.stderr)
+        return json.loads(done.stdout)
+
+
+def micro(result):
+    return result["cpu_s"] * 1e6 / max(result["messages"], 1)
+
+
+def rss(pid):
+    """Resident bytes of its own, shared pages counted in part."""
+    text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(re.search(r"^Pss: +(\d+) kB", text, re.M).group(1)) * 1024
+
+
+def wait_online(gateway, count):
+    from conftest import wait_until
+    wait_until(lambda: sum(u["devicesOnline"] for u in gateway.status()["upstreams"]) >= count, f"{count} devices online", timeout=90)
+
+
+PARTS = ("frames", "decode", "memory", "logins", "upstream")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.split("\n")[0])
+    parser.add_argument("build", type=pathlib.Path, help=argparse.SUPPRESS)
+    parser.add_argument("--only", action="append", choices=PARTS, help="measure this part only; may be given several times")
+    parser.add_argument("--json", type=pathlib.Path, help="also write the table to this file")
+    options = parser.parse_args()
+    os.environ["CW_BUILD_DIR"] = str(options.build.resolve())
+    sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "tests" / "lib")]
+    bench = Bench(options.build.resolve())
+    began = time.monotonic()
+    failed = False
+    for part in options.only or PARTS:
+        print(f"{part}: {getattr(bench, part).__doc__.strip()}", file=sys.stderr, flush=True)
+        try:
+            getattr(bench, part)()
+        except Exception as problem:  # the other parts can still be measured
+            failed = True
+            bench.notes.append(f"{part} failed: {type(problem).__name__}: {problem}")
+    print()
+    print_table(bench.rows)
+    print()
+    print(f"{os.cpu_count()} cores, all programs on this machine; emulator: limits off; {time.monotonic() - began:.0f} s in all")
+    for note in bench.notes:
+        print(note)
+    if options.json:
+        options.json.write_text(json.dumps({"rows": [r.as_dict() for r in bench.rows], "notes": bench.notes}, indent=1) + "\n")
+    shutil.rmtree(bench.dir, ignore_errors=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

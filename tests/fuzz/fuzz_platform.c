@@ -1,0 +1,46 @@
+/* Messages from the platform: topic, newline, payload. Whatever comes, a command is a well-formed record. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "platform/alink.h"
+#include "json/json.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void as_json(struct cw_bytes text)
+{
+	uint8_t *item;
+	char *back;
+	size_t len, back_len;
+
+	if (cw_json_to_item(text, &item, &len) != 0)
+		return;
+	if (cw_json_from_item(cw_bytes_of(item, len), 16 * text.len + 4096, &back, &back_len) != 0)
+		abort(); /* what was read can be written */
+	cw_free(back);
+	cw_free(item);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const uint8_t *nl = memchr(data, '\n', size);
+	struct cw_bytes topic = cw_bytes_of(data, nl == NULL ? size : (size_t)(nl - data));
+	struct cw_bytes payload = nl == NULL ? cw_bytes_of(NULL, 0) : cw_bytes_of(nl + 1, size - topic.len - 1);
+	struct cw_alink_command c;
+	struct cw_alink_reply r;
+	struct cw_record rec;
+	struct cw_topic t;
+
+	cw_topic_parse(topic, &t);
+	if (cw_alink_command(&t, topic, payload, &c) == 0) {
+		if (!cw_record_read(cw_bytes_of(c.record, c.len), &rec) || rec.kind != c.kind)
+			abort();
+		cw_free(c.record);
+	}
+	if (cw_alink_reply(payload, &r) == 0)
+		cw_alink_reply_drop(&r);
+	as_json(payload);
+	return 0;
+}

@@ -1,0 +1,147 @@
+/* The same over TLS: whom we believe, and what we show. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "mqtt_fixture.h"
+
+static char pems[200], certificate[220], key[220], other[220], other_key[220];
+
+static void make_certificate(const char *name, const char *crt, const char *secret)
+{
+	char line[900];
+
+	snprintf(line, sizeof(line),
+		 "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=%s -addext subjectAltName=DNS:%s "
+		 "-out %s -keyout %s >/dev/null 2>&1",
+		 name, name, crt, secret);
+	assert_int_equal(system(line), 0);
+}
+
+static int setup_tls(void **state)
+{
+	snprintf(pems, sizeof(pems), "%s/causeway-test-XXXXXX", getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
+	assert_non_null(mkdtemp(pems));
+	snprintf(certificate, sizeof(certificate), "%s/platform.pem", pems);
+	snprintf(key, sizeof(key), "%s/platform.key", pems);
+	snprintf(other, sizeof(other), "%s/other.pem", pems);
+	snprintf(other_key, sizeof(other_key), "%s/other.key", pems);
+	make_certificate("localhost", certificate, key);
+	make_certificate("bridge", other, other_key);
+	return setup(state);
+}
+
+static int teardown_tls(void **state)
+{
+	int rc = teardown(state);
+
+	unlink(certificate);
+	unlink(key);
+	unlink(other);
+	unlink(other_key);
+	rmdir(pems);
+	return rc;
+}
+
+static void reopen(const char *where, const char *client_ca)
+{
+	peer_stop(&t.peer);
+	open_peer(where, certificate, key, client_ca);
+}
+
+static void over_tls_the_certificate_and_the_name_are_checked(void **state)
+{
+	const char *line;
+
+	reopen("ssl://localhost", NULL);
+	conf.ca = certificate;
+	conf.verify = 1;
+	start();
+	line = peer_expect(&t.peer, "\"ev\":\"tls\"", "");
+	assert_non_null(line);
+	assert_true(strstr(line, "TLSv1.2") != NULL || strstr(line, "TLSv1.3") != NULL);
+	assert_non_null(strstr(peer_expect(&t.peer, "\"ev\":\"connect\"", "securemode=2"), "\"code\":0"));
+	WAIT(t.up);
+	submit(reading(add_online(1), 1, NULL, NULL));
+	WAIT(t.settled[CW_SETTLED_DONE] == 1);
+}
+
+static void a_certificate_of_somebody_else_is_refused(void **state)
+{
+	reopen("ssl://localhost", NULL);
+	conf.ca = other;
+	conf.verify = 1;
+	start();
+	WAIT(t.reason[0] != '\0');
+	assert_false(t.up);
+	assert_non_null(strstr(t.reason, "certificate verify failed"));
+	assert_int_equal(peer_count(&t.peer, "\"ev\":\"connect\"", ""), 0);
+}
+
+static void a_name_that_is_not_in_the_certificate_is_refused(void **state)
+{
+	reopen("ssl://127.0.0.1", NULL);
+	conf.ca = certificate;
+	conf.verify = 1;
+	start();
+	WAIT(t.reason[0] != '\0');
+	assert_false(t.up);
+	assert_int_equal(peer_count(&t.peer, "\"ev\":\"connect\"", ""), 0);
+}
+
+static void without_verify_any_certificate_will_do(void **state)
+{
+	reopen("ssl://127.0.0.1", NULL);
+	conf.verify = 0;
+	start();
+	WAIT(t.up);
+}
+
+static void our_own_certificate_is_shown_when_asked_for(void **state)
+{
+	reopen("ssl://localhost", other);
+	conf.ca = certificate;
+	conf.verify = 1;
+	conf.certificate = other;
+	conf.key = other_key;
+	start();
+	assert_non_null(strstr(peer_expect(&t.peer, "\"ev\":\"tls\"", ""), "\"client\":true"));
+	WAIT(t.up);
+}
+
+static void with_only_a_certificate_the_platform_tells_the_names(void **state)
+{
+	reopen("ssl://localhost", other);
+	conf.ca = certificate;
+	conf.verify = 1;
+	conf.certificate = other;
+	conf.key = other_key;
+	conf.product_key = conf.device_name = conf.device_secret = NULL;
+	start();
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"connect\"", "causeway|securemode=2|"));
+	WAIT(t.up);
+	add_online(1);
+	peer_do(&t.peer, "{\"do\":\"drop\"}");
+	assert_non_null(strstr(peer_expect(&t.peer, "\"ev\":\"connect\"", "a1Gateway01.gw-1|"), "\"code\":0"));
+	WAIT(t.ups == 2 && t.devices[1].state == CW_UPDEVICE_ONLINE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup_tls, teardown_tls)
+		TEST(over_tls_the_certificate_and_the_name_are_checked),
+		TEST(a_certificate_of_somebody_else_is_refused),
+		TEST(a_name_that_is_not_in_the_certificate_is_refused),
+		TEST(without_verify_any_certificate_will_do),
+		TEST(our_own_certificate_is_shown_when_asked_for),
+		TEST(with_only_a_certificate_the_platform_tells_the_names),
+	};
+
+	cw_log_setup(getenv("CW_TEST_LOG") != NULL ? CW_LOG_DEBUG : CW_LOG_ERROR, 0, 2);
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
