@@ -12,6 +12,7 @@
  *   jt808_inspect.c   what the decode tool sees
  *   jt808_conf.c      settings
  *   jt808_session.c   life of a connection: identity, answers, entries of the ops table
+ *   jt808_state.c     what outlives a connection
  *   jt808_parts.c     messages that arrive in several frames
  *   jt808_decode*.c   bodies to values; one function serves inspecting and events
  *   jt808_map.c       values to properties and events of the thing model
@@ -204,7 +205,15 @@ uint64_t jt_ticket(struct jt_conn *c, const struct jt_msg *m, int alarm);
 uint64_t jt_ticket_media(struct jt_conn *c, uint16_t serial, uint32_t media_id);
 const struct jt_conf *jt_conf_of(const struct cw_decoder *d, const struct cw_event *ev);
 void jt_out_init(struct jt_out *o, struct cw_decoder *d, const struct cw_event *ev, int tm, void *buf, size_t size);
+
+/* ---- jt808_state.c ---- */
 void jt_save(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c);
+/* Take over what was saved; edition only when it is not fixed by a setting, header only when none is known yet. */
+void jt_load(struct jt_conn *c, struct cw_bytes saved, int fixed_edition);
+unsigned jt_header_word(const struct jt_conn *c);
+/* Hold the body of a 0x0100 until it can be published. */
+void jt_keep_reg(struct jt_conn *c, int edition, struct cw_bytes body);
+void jt_drop_reg(struct jt_conn *c);
 
 /* ---- jt808_parts.c ---- */
 #define JT_TIMER_PARTS 1
@@ -273,7 +282,9 @@ char jt_param_type(uint32_t id, int edition);
 int jt_publish(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m, uint64_t ticket, int *ret_emitted);
 void jt_publish_raw(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m, uint64_t ticket);
 void jt_publish_identity(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *auth);
-void jt_publish_event(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const char *name, unsigned type, struct cw_bytes body, uint64_t ticket);
+/* An info event with an encoded map as body. Two with equal `same` (may be empty) are one. 0 or what emit() said. */
+int jt_publish_event(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const char *name, struct cw_bytes body,
+                     struct cw_bytes same, uint64_t ticket);
 void jt_put_props(struct jt_out *o, const struct jt_loc *l, const struct jt_conn *c, int edition); /* members */
 void jt_publish_params(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m, uint64_t ticket, int *ret_emitted);
 const char *jt_param_name(uint32_t id);

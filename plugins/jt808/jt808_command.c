@@ -306,7 +306,7 @@ int jt_command(struct cw_decoder *d, const struct cw_event *ev)
 	int64_t timeout;
 	int rc;
 
-	if (c == NULL || !c->attached)
+	if (c == NULL || !c->attached || c->number_len == 0)
 		return CW_EOFFLINE;
 	if (c->cmd != NULL)
 		return CW_EBUSY;

@@ -594,10 +594,13 @@ static int body_ids(struct jt_out *o, const struct jt_msg *m, struct cw_reader *
 static int body_recorder(struct jt_out *o, const struct jt_msg *m, struct cw_reader *r)
 {
 	int old = m->id == 0x0700 && m->edition == JT_2011;
+	unsigned command;
 
 	if (m->id == 0x0700 && !old)
 		o_uint(o, "reply_serial", NULL, cw_read_u16be(r));
-	o_hexnum(o, "command", "command", cw_read_u8(r), 2);
+	command = cw_read_u8(r);
+	o_uint(o, "command", NULL, command);
+	o_hexnum(o, NULL, "command", command, 2);
 	if (old)
 		(void)cw_read_u32be(r); /* total and packet length */
 	if (r->short_read)

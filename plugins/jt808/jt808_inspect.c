@@ -130,7 +130,7 @@ void jt_put_body(struct jt_out *o, const struct jt_msg *m)
 		o->flaws |= JT_FLAW_BODY;
 		cw_put_map(&o->w);
 		o_hex(o, "body_hex", NULL, m->body);
-		cw_field_text(&o->w, "decode_error", "body is too short");
+		cw_field_text(&o->w, "standard_decode_fails", "body is too short");
 	}
 	cw_put_end(&o->w);
 }

@@ -323,6 +323,7 @@ struct pub {
 	uint64_t ticket;
 	uint8_t key[17];
 	int emitted;
+	int refused; /* the host had no room: the terminal must send again */
 	int replay;
 	int has_time;
 	int64_t time;
@@ -362,10 +363,19 @@ static void begin(struct pub *p, struct jt_out *o, unsigned kind, const char *na
 /* 1 when the host took it. */
 static int finish(struct pub *p, struct jt_out *o)
 {
+	int rc;
+
 	cw_put_end(&o->w);
 	cw_record_end(&o->w);
-	if (o->w.overflow || p->d->host->emit(p->d->hx, p->ev->conn, p->c->device, p->ticket, cw_written(&o->w)) < 0)
+	if (o->w.overflow) {
+		jt_count(p->d, JT_N_BAD_BODY, 1);
 		return 0;
+	}
+	rc = p->d->host->emit(p->d->hx, p->ev->conn, p->c->device, p->ticket, cw_written(&o->w));
+	if (rc < 0) {
+		p->refused |= cw_error_action(rc) == CW_ACTION_RETRY || rc == CW_ELIMIT;
+		return 0;
+	}
 	p->emitted++;
 	return 1;
 }
@@ -621,19 +631,23 @@ void jt_publish_identity(struct cw_decoder *d, const struct cw_event *ev, struct
 	finish(&p, &o);
 }
 
-void jt_publish_event(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const char *name, unsigned type, struct cw_bytes body,
-                      uint64_t ticket)
+int jt_publish_event(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const char *name, struct cw_bytes body, struct cw_bytes same,
+                     uint64_t ticket)
 {
-	struct cw_writer w = cw_writer_of(d->scratch, JT_SCRATCH);
+	struct cw_writer w = cw_writer_of(d->scratch, JT_SCRATCH / 2);
+	uint8_t key[16];
 
 	cw_record_begin(&w, CW_KIND_EVENT);
 	cw_record_name(&w, name);
-	cw_record_event_type(&w, type);
+	cw_record_event_type(&w, CW_EVENT_INFO);
+	if (same.len > 0) {
+		jt_siphash(zero_key, same, 0, key);
+		cw_record_dedup(&w, cw_bytes_of(key, sizeof(key)));
+	}
 	cw_put_uint(&w, 7);
 	cw_write_bytes(&w, body);
 	cw_record_end(&w);
-	if (!w.overflow)
-		d->host->emit(d->hx, ev->conn, c->device, ticket, cw_written(&w));
+	return w.overflow ? CW_ELIMIT : d->host->emit(d->hx, ev->conn, c->device, ticket, cw_written(&w));
 }
 
 void jt_publish_raw(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m, uint64_t ticket)
@@ -808,5 +822,5 @@ int jt_publish(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *
 		break;
 	}
 	*ret_emitted = p.emitted;
-	return rc;
+	return p.emitted == 0 && p.refused ? CW_EBUSY : rc;
 }

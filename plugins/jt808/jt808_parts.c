@@ -206,15 +206,19 @@ static void publish_media(struct cw_decoder *d, const struct cw_event *ev, struc
 	head_msg.body = head;
 	jt_out_init(&o, d, ev, 1, d->scratch + JT_SCRATCH / 2, JT_SCRATCH / 2);
 	cw_put_map(&o.w);
-	if (jt_decode_body(&o, &head_msg) < 0)
+	if (jt_decode_body(&o, &head_msg) < 0) {
+		jt_reply(d, ev, c, m->serial, m->id, 1);
 		return;
+	}
 	/* The head alone was decoded: its size is 0, the true one comes last and the reader takes the last. */
 	o.w.len -= 6; /* "size" and 0 */
 	cw_field_uint(&o.w, "size", size);
 	if (name[0] != 0)
 		cw_field_text(&o.w, "file", name);
 	cw_put_end(&o.w);
-	jt_publish_event(d, ev, c, "MediaUploaded", CW_EVENT_INFO, cw_written(&o.w), ticket);
+	/* Id, kind, place and time make a picture; one sent again as a whole is the same one. */
+	if (jt_publish_event(d, ev, c, "MediaUploaded", cw_written(&o.w), head.len == MEDIA_HEAD ? head : cw_bytes_of(NULL, 0), ticket) < 0)
+		jt_reply(d, ev, c, m->serial, m->id, 1);
 }
 
 int jt_media(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m)

@@ -105,13 +105,6 @@ static void drop_held(struct jt_conn *c)
 	c->held_len = 0;
 }
 
-static void drop_reg(struct jt_conn *c)
-{
-	free(c->reg);
-	c->reg = NULL;
-	c->reg_len = 0;
-}
-
 static void conn_free(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c)
 {
 	if (c == NULL)
@@ -119,7 +112,7 @@ static void conn_free(struct cw_decoder *d, const struct cw_event *ev, struct jt
 	jt_command_drop(d, ev, c, 1);
 	jt_parts_free(d, ev, c);
 	drop_held(c);
-	drop_reg(c);
+	jt_drop_reg(c);
 	free(c);
 	*ev->conn_ctx = NULL;
 }
@@ -173,58 +166,6 @@ static void on_settled(struct cw_decoder *d, const struct cw_event *ev, struct j
 		return;
 	}
 	jt_reply(d, ev, c, serial, (uint16_t)(ev->ticket >> 16), !good ? 1 : alarm && c->edition != JT_2011 ? jt_conf_of(d, ev)->alarm_result : 0);
-}
-
-/* ---- what is kept of a device ------------------------------------------------- */
-
-void jt_save(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c)
-{
-	uint8_t buf[CW_SAVE_MAX];
-	struct cw_writer w = cw_writer_of(buf, sizeof(buf));
-	uint64_t device = ev->device != 0 ? ev->device : c->device;
-
-	cw_put_map(&w);
-	cw_field_uint(&w, "v", 1);
-	if (c->code_len > 0)
-		cw_field_textn(&w, "code", c->code, c->code_len);
-	cw_field_uint(&w, "alarm", c->alarm);
-	cw_field_uint(&w, "edition", c->edition);
-	if (c->reg != NULL)
-		cw_field_bytes(&w, "reg", cw_bytes_of(c->reg, c->reg_len));
-	cw_put_end(&w);
-	if (!w.overflow)
-		d->host->device_save(d->hx, ev->conn, device, cw_written(&w));
-}
-
-static void keep_reg(struct jt_conn *c, int edition, struct cw_bytes body)
-{
-	if (body.len == 0 || body.len > JT_BODY_MAX)
-		return;
-	drop_reg(c);
-	c->reg = malloc(body.len + 1);
-	if (c->reg == NULL)
-		return;
-	c->reg[0] = (uint8_t)edition;
-	memcpy(c->reg + 1, body.ptr, body.len);
-	c->reg_len = (uint16_t)(body.len + 1);
-}
-
-static void load(struct jt_conn *c, struct cw_bytes saved, int fixed_edition)
-{
-	struct cw_bytes code = cw_map_text(saved, "code"), reg = cw_map_text(saved, "reg");
-	int64_t edition = cw_map_int(saved, "edition", c->edition);
-
-	if (code.len > 0 && code.len <= sizeof(c->code)) {
-		memcpy(c->code, code.ptr, code.len);
-		c->code_len = (uint8_t)code.len;
-	}
-	c->alarm = (uint32_t)cw_map_int(saved, "alarm", 0);
-	c->replay_alarm = c->alarm;
-	/* The header tells 2019; what was saved only tells 2011 from 2013. */
-	if (!c->wide && !fixed_edition && c->reg == NULL && (edition == JT_2011 || edition == JT_2013))
-		c->edition = (uint8_t)edition;
-	if (c->reg == NULL && reg.len > 1)
-		keep_reg(c, reg.ptr[0], cw_bytes_of(reg.ptr + 1, reg.len - 1));
 }
 
 /* ---- identity ----------------------------------------------------------------- */
@@ -370,7 +311,7 @@ static int on_register(struct cw_decoder *d, const struct cw_event *ev, struct j
 {
 	int rc;
 
-	keep_reg(c, m->edition, m->body);
+	jt_keep_reg(c, m->edition, m->body);
 	if (!m->wide && !jt_conf_of(d, ev)->edition_fixed)
 		c->edition = m->edition;
 	if (c->attached) {
@@ -378,7 +319,7 @@ static int on_register(struct cw_decoder *d, const struct cw_event *ev, struct j
 			issue_code(d, c);
 		answer_register(d, ev, c, m->serial, 0);
 		jt_publish_identity(d, ev, c, NULL);
-		drop_reg(c);
+		jt_drop_reg(c);
 		jt_save(d, ev, c);
 		return 0;
 	}
@@ -446,18 +387,22 @@ static void inspect_records(struct cw_decoder *d, const struct cw_event *ev, str
 
 static void attached(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, int wait)
 {
+	struct cw_bytes number = cw_map_text(ev->saved, "number");
 	struct jt_msg m;
 
 	c->attached = 1;
 	c->device = ev->device;
 	c->state = JT_ONLINE;
-	load(c, ev->saved, jt_conf_of(d, ev)->edition_fixed);
+	jt_load(c, ev->saved, jt_conf_of(d, ev)->edition_fixed);
+	if (!(ev->flags & CW_EVF_INSPECT) && c->number_len > 0 &&
+	    (!cw_bytes_equal(number, cw_bytes_of(c->number, c->number_len)) || cw_map_int(ev->saved, "header", -1) != (int64_t)jt_header_word(c)))
+		jt_save(d, ev, c);
 	if (wait == JT_WAIT_AUTH) {
 		held_msg(c, &m);
 		jt_reply(d, ev, c, c->wait_serial, 0x0102, 0);
 		jt_publish_identity(d, ev, c, &m);
 		if (c->reg != NULL) {
-			drop_reg(c);
+			jt_drop_reg(c);
 			jt_save(d, ev, c);
 		}
 		drop_held(c);
@@ -497,7 +442,7 @@ static void looked_up(struct cw_decoder *d, const struct cw_event *ev, struct jt
 		answer_register(d, ev, c, c->wait_serial, 0);
 		return;
 	}
-	load(c, ev->saved, jt_conf_of(d, ev)->edition_fixed);
+	jt_load(c, ev->saved, jt_conf_of(d, ev)->edition_fixed);
 	held_msg(c, &m);
 	if (!code_good(d, ev, c, code_of(m.body, m.edition))) {
 		refuse_auth(d, ev, c, "authentication code is wrong");
@@ -530,7 +475,7 @@ static void on_refused(struct cw_decoder *d, const struct cw_event *ev, struct j
 		return;
 	}
 	if (wait == JT_WAIT_REGISTER) {
-		drop_reg(c);
+		jt_drop_reg(c);
 		refuse_register(d, ev, c, c->wait_serial);
 	} else if (wait == JT_WAIT_AUTH_LOOKUP || wait == JT_WAIT_AUTH) {
 		refuse_auth(d, ev, c, "terminal was refused");
@@ -560,7 +505,7 @@ static void on_logout(struct cw_decoder *d, const struct cw_event *ev, struct jt
 	jt_reply(d, ev, c, m->serial, m->id, 0);
 	if (!c->attached)
 		return;
-	jt_publish_event(d, ev, c, "LoggedOut", CW_EVENT_INFO, cw_bytes_of(empty, 1), 0);
+	jt_publish_event(d, ev, c, "LoggedOut", cw_bytes_of(empty, 1), cw_bytes_of(NULL, 0), 0);
 	c->code_len = 0;
 	jt_save(d, ev, c);
 	d->host->detach(d->hx, ev->conn, c->device);
@@ -646,9 +591,9 @@ static void inspect_records(struct cw_decoder *d, const struct cw_event *ev, str
 	if (m->body.len > JT_SCRATCH / 8 || (m->attr & 0x1c00u && !m->vendor))
 		return;
 	if (m->id == 0x0100) {
-		keep_reg(c, m->edition, m->body);
+		jt_keep_reg(c, m->edition, m->body);
 		jt_publish_identity(d, ev, c, NULL);
-		drop_reg(c);
+		jt_drop_reg(c);
 	} else if (m->id == 0x0102) {
 		jt_publish_identity(d, ev, c, m);
 	} else if (m->id > 0x0005 && m->id < 0x8000 && jt_publish(d, ev, c, m, 0, &emitted) < 0) {
@@ -768,7 +713,7 @@ int jt_decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes f
 		return inspect(d, ev, c, &m);
 	if (!jt_acceptable(&m, jt_conf_of(d, ev)->strict))
 		return CW_EPROTO;
-	if (c->attached && !same_number(d, ev, c, &m))
+	if (c->attached && c->number_len > 0 && !same_number(d, ev, c, &m))
 		return 0;
 	if (!c->attached || !c->locked)
 		learn_header(c, &m);
@@ -840,6 +785,8 @@ int jt_message(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *
 		jt_count(d, JT_N_UNKNOWN, 1);
 		result = conf->unknown_result;
 		jt_publish_raw(d, ev, c, m, 0);
+	} else if (rc == CW_EBUSY) {
+		result = 1; /* no room for the record: the terminal keeps the report and sends it again */
 	} else if (rc < 0) {
 		jt_count(d, JT_N_BAD_BODY, 1);
 		result = conf->strict ? 2 : 0;

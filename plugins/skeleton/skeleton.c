@@ -147,10 +147,17 @@ static void show(struct cw_decoder *d, const struct cw_event *ev, const char *na
 {
 	uint8_t buf[LINE_MAX_LEN + 16];
 	struct cw_writer w = cw_writer_of(buf, sizeof(buf));
+	size_t i, plain = 1;
 
 	if (!(ev->flags & CW_EVF_INSPECT))
 		return;
-	cw_put_textn(&w, (const char *)text.ptr, text.len);
+	for (i = 0; i < text.len; i++)
+		plain &= text.ptr[i] < 0x80;
+	/* Text must be UTF-8, or the host refuses the field; whatever else the device said is shown as bytes. */
+	if (plain)
+		cw_put_textn(&w, (const char *)text.ptr, text.len);
+	else
+		cw_put_bytes(&w, text);
 	d->host->field(d->hx, ev->conn, CW_GROUP_FIELDS, name, cw_written(&w), 0, text.len);
 }
 
@@ -270,7 +277,10 @@ int sk_command(struct cw_decoder *d, const struct cw_event *ev)
 	while (n > 0)
 		cw_write_u8(&w, (uint8_t)digits[--n]);
 	cw_write_u8(&w, '\n');
+	/* Refused here, the command is over for us: nothing may end it once more. */
+	if (d->host->send(d->hx, ev->conn, cw_written(&w)) < 0)
+		return CW_EOFFLINE;
 	c->command = ev->id;
 	d->host->timer(d->hx, ev->conn, TIMER_ANSWER, conf == NULL ? 5000 : conf->answer_ms);
-	return d->host->send(d->hx, ev->conn, cw_written(&w));
+	return 0;
 }

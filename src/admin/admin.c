@@ -330,6 +330,7 @@ static void on_trace_line(void *arg, const struct cw_trace_line *line)
 	cw_json_begin(&j, ANSWER_MOST);
 	cw_json_map(&j);
 	put_int(&j, "time", line->utc_ms);
+	cw_json_field(&j, "protocol", line->protocol);
 	cw_json_field(&j, "what", line->what);
 	if (line->text[0] != '\0')
 		cw_json_field(&j, "text", line->text);

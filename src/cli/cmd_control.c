@@ -12,6 +12,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/log.h"
+#include "cli/inspect.h"
 #include "daemon/config.h"
 
 struct call {
@@ -22,6 +24,8 @@ struct call {
 	const char *socket;
 	int as_json;
 	FILE *record; /* trace: where the raw lines go */
+	struct cw_inspect *inspect; /* trace: decodes frames, made when the first one comes */
+	int no_inspect;
 };
 
 static const char usage[] =
@@ -92,7 +96,7 @@ static json_t *ask(struct call *c, const char *method, const char *path)
 
 static void print_json(const json_t *j)
 {
-	json_dumpf(j, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+	json_dumpf(j, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(15));
 	putchar('\n');
 }
 
@@ -232,7 +236,52 @@ static int do_post(struct call *c, const char *path)
 
 /* ---- trace ---------------------------------------------------------------------------------- */
 
-static void print_trace_line(const char *line)
+/* What the decoder sees in a frame: the message, then each record that went up. */
+static void on_object(void *arg, const char *json, size_t len, int ok)
+{
+	json_t *o = json_loadb(json, len, 0, NULL), *r;
+	const char *id = text_of(json_object_get(o, "header"), "message_id");
+	size_t i;
+
+	(void)arg;
+	if (!ok)
+		printf("             %s: %s\n", text_of(json_object_get(o, "error"), "code"), text_of(json_object_get(o, "error"), "text"));
+	else if (id[0] != '\0')
+		printf("             message %s\n", id);
+	json_array_foreach(json_object_get(o, "records"), i, r) {
+		char *values = json_dumps(json_object_get(r, "values"), JSON_COMPACT | JSON_ENCODE_ANY | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(15));
+
+		printf("             %s %s %s\n", text_of(r, "kind"), text_of(r, "name"), values == NULL ? "" : values);
+		free(values);
+	}
+	json_decref(o);
+}
+
+/* The decoder of the first frame's protocol, once; without one the hex has to do. */
+static void decode_line(struct call *c, const char *protocol, const char *hex)
+{
+	uint8_t *bytes;
+	struct cw_msg msg;
+	size_t i, n = strlen(hex) / 2;
+
+	if (c->inspect == NULL && !c->no_inspect && cw_inspect_open(protocol, NULL, "", on_object, NULL, &c->inspect, &msg) < 0) {
+		fprintf(stderr, "causeway trace: frames are not decoded: %s\n", msg.text);
+		c->no_inspect = 1;
+	}
+	bytes = c->inspect == NULL ? NULL : malloc(n + 1);
+	if (bytes == NULL)
+		return;
+	for (i = 0; i < n; i++) {
+		unsigned v = 0;
+
+		(void)sscanf(hex + 2 * i, "%2x", &v);
+		bytes[i] = (uint8_t)v;
+	}
+	(void)cw_inspect_feed(c->inspect, cw_bytes_of(bytes, n));
+	free(bytes);
+}
+
+static void print_trace_line(struct call *c, const char *line)
 {
 	json_t *j = json_loads(line, 0, NULL);
 	long long ms = int_of(j, "time");
@@ -248,6 +297,8 @@ static void print_trace_line(const char *line)
 	if (json_object_get(j, "number") != NULL)
 		printf(" %lld", int_of(j, "number"));
 	printf("%s\n", text_of(j, "hex"));
+	if (strcmp(text_of(j, "what"), "in") == 0 || strcmp(text_of(j, "what"), "refused") == 0)
+		decode_line(c, text_of(j, "protocol"), text_of(j, "hex"));
 	if (json_object_get(j, "missed") != NULL)
 		printf("             (%lld lines were missed)\n", int_of(j, "missed"));
 	fflush(stdout);
@@ -270,7 +321,7 @@ static size_t on_trace_data(char *data, size_t size, size_t n, void *arg)
 		if (c->as_json)
 			puts(c->body);
 		else
-			print_trace_line(c->body);
+			print_trace_line(c, c->body);
 		c->len -= (size_t)(nl + 1 - c->body);
 		memmove(c->body, nl + 1, c->len + 1);
 	}
@@ -291,6 +342,7 @@ static int do_trace(struct call *c, const char *identity, const char *record)
 			return 1;
 		}
 	}
+	cw_log_setup(CW_LOG_ERROR, 0, 2);
 	(void)snprintf(url, sizeof(url), "http://causeway/api/v1/trace/%.400s", escaped == NULL ? "" : escaped);
 	curl_free(escaped);
 	curl_easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH, c->socket);
@@ -301,6 +353,7 @@ static int do_trace(struct call *c, const char *identity, const char *record)
 	rc = curl_easy_perform(c->curl);
 	if (c->record != NULL)
 		fclose(c->record);
+	cw_inspect_close(c->inspect);
 	if (rc != CURLE_OK) {
 		fprintf(stderr, "causeway: %s: %s\n", c->socket, curl_easy_strerror(rc));
 		return 1;

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "cloud/call.h"
+#include "cloud/delay.h"
 #include "cloud/fault.h"
 
 #define REQUEST(pattern, handler)  { CLOUD_TOPIC_SYS, pattern, ALINK_REQUEST, handler, NULL, 0 }
@@ -145,6 +146,8 @@ static void reply(struct alink_request *r, const char *topic, size_t topic_len, 
 {
 	struct cw_cloud *c = r->cloud;
 	char out[512];
+	json_t *body;
+	int ms = 0;
 
 	c->stats.replies++;
 	if (code != 200)
@@ -154,8 +157,12 @@ static void reply(struct alink_request *r, const char *topic, size_t topic_len, 
 	if (topic_len + 7 > sizeof(out))
 		return;
 	(void)snprintf(out, sizeof(out), "%.*s_reply", (int)topic_len, topic);
-	cw_cloud_send_json(c, r->device, out, json_pack("{s:s, s:i, s:O, s:s, s:s, s:s}", "id", id, "code", code, "data",
-	                   r->data, "message", cw_cloud_code_text(code), "method", method, "version", "1.0"), 0, 0);
+	body = json_pack("{s:s, s:i, s:O, s:s, s:s, s:s}", "id", id, "code", code, "data", r->data, "message",
+	                 cw_cloud_code_text(code), "method", method, "version", "1.0");
+	if (cw_cloud_fault(c, CLOUD_FAULT_DELAY, r->device->id, topic, topic_len, &ms))
+		cw_cloud_delay(c, r->device, out, body, (unsigned)ms);
+	else
+		cw_cloud_send_json(c, r->device, out, body, 0, 0);
 }
 
 static void handle_request(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct alink_rule *rule,

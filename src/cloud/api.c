@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cloud/delay.h"
 #include "cloud/fault.h"
 #include "cloud/msglog.h"
 #include "cloud/stock.h"
@@ -81,6 +82,24 @@ static void on_product_add(struct api_call *a)
 	                                         "nodeType", cw_cloud_node_name(p->type)));
 }
 
+/* Change what of a product may change: its registration switch. */
+static void on_product_change(struct api_call *a)
+{
+	struct cloud_product *p = cw_cloud_product_find(a->cloud, a->tail, strlen(a->tail));
+	int registration;
+
+	if (p == NULL) {
+		cw_cloud_api_error(a->req, 404, "no such product");
+		return;
+	}
+	if (json_unpack(a->body, "{s:b}", "registration", &registration) < 0) {
+		cw_cloud_api_error(a->req, 400, "registration: true or false");
+		return;
+	}
+	p->registration = registration;
+	cw_cloud_api_json(a->req, 200, json_pack("{s:b}", "registration", registration));
+}
+
 static void on_class_add(struct api_call *a)
 {
 	struct cloud_product *p = cw_cloud_product_find(a->cloud, a->tail, strlen(a->tail));
@@ -138,6 +157,14 @@ static void on_enable(struct api_call *a)
 static void on_disable(struct api_call *a)
 {
 	cw_cloud_device_disable(a->cloud, a->device);
+	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "status", cw_cloud_device_status(a->device)));
+}
+
+/* As if it had never been online: it may register again. The secret stays. */
+static void on_device_reset(struct api_call *a)
+{
+	cw_cloud_device_kick(a->cloud, a->device, 521, "reset");
+	a->device->active_ms = 0;
 	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "status", cw_cloud_device_status(a->device)));
 }
 
@@ -214,6 +241,7 @@ static void on_reset(struct api_call *a)
 	struct cw_list *e, *n;
 
 	(void)cw_cloud_faults_remove(a->cloud, 0);
+	cw_cloud_delay_drop(a->cloud);
 	cw_list_each_safe(e, n, &a->cloud->device_list) {
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 
@@ -234,6 +262,7 @@ static const struct route routes[] = {
 	{ "POST", "/api/v1/devices", on_device_add },
 	{ "GET", "/api/v1/products", cw_cloud_api_products },
 	{ "POST", "/api/v1/products", on_product_add },
+	{ "POST", "/api/v1/products/{tail}", on_product_change },
 	{ "POST", "/api/v1/products/{tail}/topics", on_class_add },
 	{ "GET", "/api/v1/devices/{pk}/{dn}", cw_cloud_api_device },
 	{ "DELETE", "/api/v1/devices/{pk}/{dn}", on_delete },
@@ -244,6 +273,7 @@ static const struct route routes[] = {
 	{ "POST", "/api/v1/devices/{pk}/{dn}/topo", on_topo },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/enable", on_enable },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/disable", on_disable },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/reset", on_device_reset },
 	{ "GET", "/api/v1/messages", cw_cloud_api_messages },
 	{ "GET", "/api/v1/messages/stream", cw_cloud_api_stream },
 	{ "GET", "/api/v1/faults", on_faults },

@@ -238,7 +238,7 @@ void cw_cloud_api_stats(struct api_call *a)
 		uint64_t value;
 	} list[] = {
 		{ "connects", s->connects }, { "connectsRefused", s->connects_refused }, { "kicks", s->kicks },
-		{ "logins", s->logins }, { "loginsRefused", s->logins_refused }, { "published", s->published },
+		{ "registrations", s->registrations }, { "logins", s->logins }, { "loginsRefused", s->logins_refused }, { "published", s->published },
 		{ "publishedBytes", s->published_bytes }, { "droppedLimit", s->dropped_limit },
 		{ "droppedPermission", s->dropped_permission }, { "droppedSession", s->dropped_session },
 		{ "replies", s->replies }, { "repliesFailed", s->replies_failed }, { "pushed", s->pushed },

@@ -182,6 +182,7 @@ struct cloud_switches {
 	int keepalive_clamp; /* above 1200: 0 refuse, 1 treat as 1200 */
 	int topo_move;       /* 0: 6619 instead of moving a relation */
 	int kick_logout_reply; /* kicks on combine/logout_reply instead of /ext/error */
+	int allow_reregister;  /* a device that was online once may register again */
 	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
 };
 
@@ -197,7 +198,7 @@ struct cloud_faults;
 
 struct cloud_stats {
 	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
-		dropped_session, replies, replies_failed, pushed, stored, undeliverable, logins, logins_refused,
+		dropped_session, registrations, replies, replies_failed, pushed, stored, undeliverable, logins, logins_refused,
 		malformed, slow_closed, keepalive_closed, faults_applied;
 };
 
@@ -209,6 +210,7 @@ struct cw_cloud {
 	struct cw_list links;
 	struct cloud_log *log;
 	struct cloud_faults *faults;
+	struct cw_list delayed; /* replies a fault holds back; delay.c */
 	struct cw_list calls; /* down calls waiting for the device; call.c */
 	struct cloud_stats stats;
 	uint64_t next_id; /* of messages the platform starts */
@@ -279,6 +281,14 @@ uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char 
 void cw_cloud_unsubscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len);
 /* Keep a QoS 1 message, behind those kept already, for a device whose state outlives its session; `sent`: repeat with DUP. */
 void cw_cloud_store(struct cw_cloud *c, struct cloud_device *d, struct cloud_msg *msg, int sent);
+
+/* ---- registration.c ---- */
+/* What a device asks with; texts are lent. The sign is over deviceName, productKey and random, by the product's secret. */
+struct cloud_registration {
+	struct cloud_text pk, dn, random, method, sign;
+};
+/* 200 and the device, or the platform's code of the refusal. A device that was online once is refused (allowReregister). */
+int cw_cloud_register(struct cw_cloud *c, const struct cloud_registration *r, struct cloud_device **ret_device);
 
 /* ---- send.c ---- */
 enum cloud_outcome { CLOUD_DELIVERED, CLOUD_STORED, CLOUD_OFFLINE, CLOUD_UNSUBSCRIBED, CLOUD_LIMITED, CLOUD_NOMEM };

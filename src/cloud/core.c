@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "cloud/call.h"
 #include "cloud/cloud.h"
+#include "cloud/delay.h"
 #include "cloud/fault.h"
 #include "cloud/msglog.h"
 #include "cloud/stock.h"
@@ -36,6 +37,7 @@ int cw_cloud_new(struct cw_worker *worker, const struct cloud_conf *conf, struct
 	cw_list_init(&c->device_list);
 	cw_list_init(&c->links);
 	cw_list_init(&c->calls);
+	cw_list_init(&c->delayed);
 	c->started_ms = cw_clock_wall_ms();
 	c->next_id = (uint64_t)c->started_ms % 1000000000u;
 	rc = cw_cloud_log_new(conf->keep_messages, conf->keep_bytes, &c->log);
@@ -59,6 +61,7 @@ void cw_cloud_free(struct cw_cloud *c)
 		return;
 	cw_invariant(cw_list_empty(&c->links));
 	cw_cloud_calls_abandon(c, NULL);
+	cw_cloud_delay_drop(c);
 	cw_cloud_stock_free(c);
 	cw_cloud_faults_free(c->faults);
 	cw_cloud_log_free(c->log);

@@ -11,7 +11,7 @@ struct fault {
 	struct cw_list link;
 	uint64_t id, hits;
 	enum cloud_fault_kind kind;
-	int code;
+	int code, ms;
 	json_int_t left; /* -1: no end */
 	char *device, *topic;
 };
@@ -61,8 +61,8 @@ void cw_cloud_faults_free(struct cloud_faults *f)
 
 static json_t *fault_json(const struct fault *x)
 {
-	return json_pack("{s:I, s:s, s:s?, s:s?, s:i, s:I, s:I}", "id", (json_int_t)x->id, "kind", kind_names[x->kind],
-	                 "device", x->device, "topic", x->topic, "code", x->code, "left", x->left, "hits",
+	return json_pack("{s:I, s:s, s:s?, s:s?, s:i, s:i, s:I, s:I}", "id", (json_int_t)x->id, "kind",
+	                 kind_names[x->kind], "device", x->device, "topic", x->topic, "code", x->code, "ms", x->ms, "left", x->left, "hits",
 	                 (json_int_t)x->hits);
 }
 
@@ -128,6 +128,8 @@ static int check(const struct fault *x, struct cw_msg *msg)
 		return cw_fail(msg, CW_EINVAL, "code: connack needs 1 to 5");
 	if (x->kind == CLOUD_FAULT_REFUSE && x->code <= 200)
 		return cw_fail(msg, CW_EINVAL, "code: refuse needs a code above 200");
+	if (x->kind == CLOUD_FAULT_DELAY && (x->ms < 1 || x->ms > 3600000))
+		return cw_fail(msg, CW_EINVAL, "ms: delay needs 1 to 3600000");
 	if (x->left == 0 || x->left < -1)
 		return cw_fail(msg, CW_EINVAL, "count: 1 or more, or left out");
 	return 0;
@@ -139,11 +141,11 @@ static int fault_parse(const json_t *spec, struct fault *x, struct cw_msg *msg)
 	json_error_t err;
 
 	x->left = -1;
-	if (json_unpack_ex((json_t *)(uintptr_t)spec, &err, JSON_STRICT, "{s:s, s?s, s?s, s?i, s?I}", "kind", &kind,
-	                   "device", &device, "topic", &topic, "code", &x->code, "count", &x->left) < 0)
+	if (json_unpack_ex((json_t *)(uintptr_t)spec, &err, JSON_STRICT, "{s:s, s?s, s?s, s?i, s?i, s?I}", "kind",
+	                   &kind, "device", &device, "topic", &topic, "code", &x->code, "ms", &x->ms, "count", &x->left) < 0)
 		return cw_fail(msg, CW_EINVAL, "%s", err.text);
 	if (parse_kind(kind, &x->kind) < 0)
-		return cw_fail(msg, CW_EINVAL, "kind \"%s\": connack, puback, reply, refuse, stall, kick or cut", kind);
+		return cw_fail(msg, CW_EINVAL, "kind \"%s\": connack, puback, reply, delay, refuse, stall, kick or cut", kind);
 	if ((device != NULL && (x->device = cw_strdup(device)) == NULL) ||
 	    (topic != NULL && (x->topic = cw_strdup(topic)) == NULL))
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
@@ -224,7 +226,7 @@ int cw_cloud_fault(struct cw_cloud *c, enum cloud_fault_kind kind, const char *d
 	x->hits++;
 	c->stats.faults_applied++;
 	if (ret_code != NULL)
-		*ret_code = x->code;
+		*ret_code = kind == CLOUD_FAULT_DELAY ? x->ms : x->code;
 	if (x->left > 0 && --x->left == 0)
 		fault_free(c->faults, x);
 	return 1;

@@ -16,6 +16,7 @@
 	X(CONNACK, "connack", "Refuse CONNECT with `code` (1 to 5)")                                          \
 	X(PUBACK, "puback", "Withhold the PUBACK of a QoS 1 publish")                                         \
 	X(REPLY, "reply", "Drop the platform's reply to a request")                                           \
+	X(DELAY, "delay", "Send the platform's reply `ms` later")                                             \
 	X(REFUSE, "refuse", "Answer a request with `code` instead of carrying it out (logins and posts alike)") \
 	X(STALL, "stall", "Stop reading from the connection")                                                 \
 	X(KICK, "kick", "At once: end the device's session (a sub-device's gateway is told `code`, 427 by default)") \
@@ -33,12 +34,12 @@ struct cloud_faults;
 
 int cw_cloud_faults_new(struct cloud_faults **ret_faults);
 void cw_cloud_faults_free(struct cloud_faults *f);
-/* {kind, device?, topic?, code?, count?}. Kick and cut act now and are not kept. The fault as JSON in *ret_made. */
+/* {kind, device?, topic?, code?, ms?, count?}. Kick and cut act now and are not kept. The fault as JSON in *ret_made. */
 int cw_cloud_faults_add(struct cw_cloud *c, const json_t *spec, json_t **ret_made, struct cw_msg *msg);
 json_t *cw_cloud_faults_list(const struct cloud_faults *f);
 /* One by number, or all with 0. CW_ENOENT. */
 int cw_cloud_faults_remove(struct cw_cloud *c, uint64_t id);
-/* Does one strike? Then it is counted and its code (0 if none) is in *ret_code. topic may be NULL. */
+/* Does one strike? Then it is counted and its code (of a delay: its ms) is in *ret_code. topic may be NULL. */
 int cw_cloud_fault(struct cw_cloud *c, enum cloud_fault_kind kind, const char *device, const char *topic, size_t topic_len,
                    int *ret_code);
 /* The same without counting, for states such as stall. */

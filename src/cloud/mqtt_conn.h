@@ -24,9 +24,10 @@ struct cloud_mqtt {
 
 /*
  * FIRST_BYTE -> LOGIN -> UP -> CLOSING; each may go to CLOSING. FIRST_BYTE and LOGIN have a deadline
- * for CONNECT, UP has the keep-alive.
+ * for CONNECT, UP has the keep-alive. LOGIN -> REGISTERED is a CONNECT that only fetched a secret: nobody
+ * is online by it, and it has 15 s to leave.
  */
-enum mqtt_state { MQTT_FIRST_BYTE, MQTT_LOGIN, MQTT_UP, MQTT_CLOSING };
+enum mqtt_state { MQTT_FIRST_BYTE, MQTT_LOGIN, MQTT_REGISTERED, MQTT_UP, MQTT_CLOSING };
 
 struct mqtt_conn {
 	struct cloud_link link; /* first */

@@ -2,7 +2,7 @@
  * mqtt_front.h - the MQTT channel: one port for plain TCP and TLS, told apart by the first byte.
  *
  * A connection reads into one buffer shared by all, decodes in place and answers into a buffer of
- * its own that is written once per pass of the loop. It goes FIRST_BYTE -> LOGIN -> UP -> CLOSING. Whatever a
+ * its own that is written once per pass of the loop. Its states are in mqtt_conn.h. Whatever a
  * client can make grow is bounded: an unfinished packet by MQTT_PACKET_MAX, what it does not read by
  * limits.outQueue, messages under way by limits.inflightOut. One thread.
  */

@@ -77,6 +77,11 @@ static uint8_t check_mode(struct attempt *a)
 	return 0;
 }
 
+static int is_registration(const struct attempt *a)
+{
+	return cw_cloud_text_is(a->auth, "register") || cw_cloud_text_is(a->auth, "regnwl");
+}
+
 static uint8_t check_keep_alive(struct attempt *a)
 {
 	unsigned s = a->packet->keep_alive_s;
@@ -100,10 +105,46 @@ static uint8_t check_user(struct attempt *a)
 	a->pk = (struct cloud_text){ amp + 1, user->len - a->dn.len - 1 };
 	if (a->dn.len == 0 || a->pk.len == 0)
 		return no(a, REFUSE_CREDENTIALS, "user name is not of the form deviceName&productKey");
+	return 0;
+}
+
+static uint8_t check_known(struct attempt *a)
+{
 	a->verdict->device = cw_cloud_device_find(a->cloud, a->pk.s, a->pk.len, a->dn.s, a->dn.len);
 	if (a->verdict->device == NULL)
 		return no(a, REFUSE_CREDENTIALS, "unknown device");
 	return 0;
+}
+
+/* What a registration needs beside what every CONNECT does. Keep-alive is not looked at. */
+static uint8_t check_registration_pairs(struct attempt *a)
+{
+	const struct cloud_text *mode = cw_cloud_client_id_get(&a->id, "securemode");
+	const struct cloud_text *random = cw_cloud_client_id_get(&a->id, "random");
+
+	if (!a->tls)
+		return no(a, REFUSE_ID, "registration needs TLS");
+	if (random == NULL || random->len == 0)
+		return no(a, REFUSE_ID, "registration: random is missing");
+	if (!cw_cloud_text_is(mode, "2") && !(cw_cloud_text_is(mode, "-2") && cw_cloud_text_is(a->auth, "regnwl")))
+		return no(a, REFUSE_ID, "registration: securemode does not fit");
+	return 0;
+}
+
+static uint8_t check_registration(struct attempt *a)
+{
+	static const struct cloud_text default_method = { "hmacmd5", 7 };
+	const struct cloud_text *method = cw_cloud_client_id_get(&a->id, "signmethod");
+	struct cloud_registration r = { .pk = a->pk, .dn = a->dn, .random = *cw_cloud_client_id_get(&a->id, "random"),
+		                        .method = method != NULL ? *method : default_method, .sign = a->packet->password };
+	int code;
+
+	if (!a->packet->has_password || cw_cloud_text_is(a->auth, "regnwl"))
+		return no(a, REFUSE_CREDENTIALS, a->packet->has_password ? "only pre-registered devices may register here"
+		                                                         : "registration: sign is missing");
+	code = cw_cloud_register(a->cloud, &r, &a->verdict->device);
+	a->verdict->registration = code == 200;
+	return code == 200 ? 0 : no(a, REFUSE_CREDENTIALS, cw_cloud_code_text(code));
 }
 
 static uint8_t check_sign(struct attempt *a)
@@ -148,18 +189,28 @@ static uint8_t check_fault(struct attempt *a)
 	return 0;
 }
 
+static uint8_t run_checks(struct attempt *a, const check_fn *checks)
+{
+	uint8_t code = 0;
+
+	while (*checks != NULL && code == 0)
+		code = (*checks++)(a);
+	return code;
+}
+
 void cw_cloud_mqtt_login(struct cw_cloud *c, const struct cloud_mqtt_connect *p, int tls, struct cloud_mqtt_verdict *ret)
 {
-	static const check_fn checks[] = { check_shape, check_mode, check_keep_alive, check_user, check_sign, check_device,
-		                           check_fault };
+	static const check_fn shape[] = { check_shape, check_mode, NULL };
+	static const check_fn logins[] = { check_keep_alive, check_user, check_known, check_sign, check_device, check_fault, NULL };
+	static const check_fn registrations[] = { check_registration_pairs, check_user, check_registration, check_fault, NULL };
 	struct attempt a = { .cloud = c, .packet = p, .tls = tls, .verdict = ret };
 	const struct cloud_text *ext;
-	size_t i;
 
 	memset(ret, 0, sizeof(*ret));
-	for (i = 0; i < sizeof(checks) / sizeof(checks[0]) && ret->code == 0; i++)
-		ret->code = checks[i](&a);
-	if (ret->code != 0)
+	ret->code = run_checks(&a, shape);
+	if (ret->code == 0)
+		ret->code = run_checks(&a, is_registration(&a) ? registrations : logins);
+	if (ret->code != 0 || ret->registration)
 		return;
 	ext = cw_cloud_client_id_get(&a.id, "ext");
 	ret->login = (struct cloud_login){ .client_id = p->client_id.s, .client_id_len = p->client_id.len, .clean = p->clean,

@@ -11,6 +11,7 @@ struct cloud_mqtt_verdict {
 	struct cloud_device *device; /* accepted; or known although refused; or NULL */
 	struct cloud_login login;    /* accepted; texts lent from the packet */
 	unsigned keep_alive_s;
+	int registration; /* accepted, but as a registration: nobody is online by it */
 };
 
 /* `level` is 3 or 4; other levels were answered already. */

@@ -1,12 +1,15 @@
 /* mqtt_session.c - what MQTT packets mean to the platform; see mqtt_front.h. */
-#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "cloud/fault.h"
 #include "cloud/mqtt_conn.h"
 #include "cloud/mqtt_login.h"
+#include "cloud/msglog.h"
 
 #define CONNECT_MS      10000u /* from accept to CONNECT */
+#define REGISTERED_MS   15000u /* from registration to the end of the connection */
 #define GOODBYE_MS      2000u  /* for a refusal to be read */
 #define TOPICS_MAX      8u     /* in one SUBSCRIBE */
 #define WAITING_MAX     10000u /* QoS 1 messages behind a full window */
@@ -234,6 +237,35 @@ static void refuse_level(struct mqtt_conn *m, unsigned level)
 		refuse(m, out, cw_cloud_mqtt_connack(out, 0, CONNACK_LEVEL), "protocol level");
 }
 
+static void on_registration_over(struct cw_timer *t)
+{
+	cw_cloud_mqtt_drop(cw_container_of(t, struct mqtt_conn, deadline), "registered and stayed");
+}
+
+/* The secret goes out once, without a subscription. The log of messages does not show it. */
+static void register_device(struct mqtt_conn *m, struct cloud_device *d)
+{
+	static const char topic[] = "/ext/register", hidden[] = "(holds a secret, not shown)";
+	json_t *body = json_pack("{s:s, s:s, s:s}", "productKey", d->product->key, "deviceName", d->dn, "deviceSecret", d->secret);
+	char *text = json_dumps(body, JSON_COMPACT);
+	uint8_t head[MQTT_PUBLISH_HEAD(sizeof(topic))], out[4];
+
+	json_decref(body);
+	cw_cloud_mqtt_put(m, out, cw_cloud_mqtt_connack(out, 0, 0));
+	if (text != NULL) {
+		size_t len = strlen(text);
+
+		cw_cloud_mqtt_put(m, head, cw_cloud_mqtt_publish_head(head, topic, sizeof(topic) - 1, len, 0, 0, 0));
+		cw_cloud_mqtt_put(m, text, len);
+	}
+	free(text);
+	cw_cloud_log_add(m->front->cloud->log, &(struct cloud_log_note){ .down = 1, .device = d->id, .topic = topic,
+	                 .topic_len = sizeof(topic) - 1, .payload = hidden, .len = sizeof(hidden) - 1, .outcome = "delivered" });
+	cw_log(cloud_connect, "registered", CW_LS("device", d->id), CW_LS("peer", m->link.peer));
+	m->state = MQTT_REGISTERED;
+	cw_timer_set(timers_of(m), &m->deadline, REGISTERED_MS, on_registration_over);
+}
+
 static void take_connect(struct mqtt_conn *m, const struct cloud_mqtt_connect *p)
 {
 	struct cw_cloud *c = m->front->cloud;
@@ -248,6 +280,11 @@ static void take_connect(struct mqtt_conn *m, const struct cloud_mqtt_connect *p
 	cw_cloud_mqtt_login(c, p, m->link.tls, &v);
 	if (v.code != 0) {
 		refuse_login(m, &v, p);
+		return;
+	}
+	if (v.registration) {
+		m->level = p->level;
+		register_device(m, v.device);
 		return;
 	}
 	if (p->will)
@@ -326,6 +363,11 @@ static void take_packet(struct mqtt_conn *m, struct cloud_mqtt_packet *p)
 	if ((p->type == MQTT_CONNECT) != (m->state == MQTT_LOGIN)) {
 		m->front->cloud->stats.malformed++;
 		cw_cloud_mqtt_drop(m, p->type == MQTT_CONNECT ? "a second CONNECT" : "a packet before CONNECT");
+		return;
+	}
+	/* Nobody is online here: nothing but leaving makes sense, and pinging until then. */
+	if (m->state == MQTT_REGISTERED && p->type != MQTT_PINGREQ && p->type != MQTT_DISCONNECT) {
+		cw_cloud_mqtt_drop(m, "a registration is no login");
 		return;
 	}
 	switch (p->type) {

@@ -58,7 +58,7 @@ struct device_conf {
 
 struct fault_conf {
 	const char *kind, *device, *topic;
-	int code;
+	int code, ms;
 	int64_t count;
 };
 
@@ -66,7 +66,7 @@ struct file_conf {
 	struct cw_conf_list products, devices, faults;
 	const char *mqtt, *api, *certificate, *key, *ca, *state;
 	int profile, keepalive, kick_topic, log_format, log_level;
-	bool strict_securemode, topo_move;
+	bool strict_securemode, topo_move, allow_reregister;
 	unsigned connect_per_minute, login_per_minute, login_per_second, publish_qos0, publish_qos1, down_per_second;
 	unsigned inflight_in, inflight_out, keep;
 	uint64_t out_queue, keep_bytes, subscribe_delay;
@@ -119,10 +119,11 @@ static const struct cw_conf_table device_table = { .name = "devices", .size = si
 	                                           .settings = device_settings };
 
 static const struct cw_conf_setting fault_settings[] = {
-	CW_CONF_MUST(struct fault_conf, kind, STRING, "kind", NULL, NULL, "connack, puback, reply, refuse or stall."),
+	CW_CONF_MUST(struct fault_conf, kind, STRING, "kind", NULL, NULL, "connack, puback, reply, delay, refuse or stall."),
 	CW_CONF(struct fault_conf, device, STRING, "device", NULL, NULL, NULL, "productKey/deviceName; left out: all."),
 	CW_CONF(struct fault_conf, topic, STRING, "topic", NULL, NULL, NULL, "An MQTT filter; left out: all."),
 	CW_CONF(struct fault_conf, code, INT, "code", "0", "0", "999999", "What a refusal answers."),
+	CW_CONF(struct fault_conf, ms, INT, "ms", "0", "0", "3600000", "How long a delay is."),
 	CW_CONF(struct fault_conf, count, INT, "count", "-1", "-1", "1000000000", "How often it strikes; -1: always."),
 	CW_CONF_END,
 };
@@ -171,6 +172,8 @@ static const struct cw_conf_setting file_settings[] = {
 	        "A topo add of another gateway's sub-device moves it; false: 6619."),
 	CW_CONF_CHOICE(struct file_conf, kick_topic, "switches.kickTopic", kick_topics, "error",
 	               "Where a gateway is told of kicks: /ext/error or combine/logout_reply."),
+	CW_CONF(struct file_conf, allow_reregister, BOOL, "switches.allowReregister", "false", NULL, NULL,
+	        "Whether a device that was online once may register again."),
 	CW_CONF(struct file_conf, subscribe_delay, DURATION, "switches.subscribeDelay", "0s", "0s", "10s",
 	        "How long a subscription takes to take effect; the platform promises 10 s."),
 	CW_CONF(struct file_conf, keep, INT, "messages.keep", "10000", "1", "10000000", "Messages the API can show."),
@@ -221,7 +224,7 @@ static void take_file(struct cloud_options *o, const struct file_conf *f)
 		.inflight_in = f->inflight_in, .inflight_out = f->inflight_out, .out_queue_bytes = f->out_queue };
 	o->conf.switches = (struct cloud_switches){ .strict_securemode = f->strict_securemode, .keepalive_clamp = f->keepalive,
 		.topo_move = f->topo_move, .kick_logout_reply = f->kick_topic,
-		.subscribe_delay_ms = f->subscribe_delay };
+		.allow_reregister = f->allow_reregister, .subscribe_delay_ms = f->subscribe_delay };
 	o->conf.keep_messages = f->keep;
 	o->conf.keep_bytes = f->keep_bytes;
 	cw_log_setup((enum cw_log_level)f->log_level, f->log_format, 2);
@@ -290,8 +293,8 @@ static int add_device(struct cw_cloud *c, const struct device_conf *conf, struct
 
 static int add_fault(struct cw_cloud *c, const struct fault_conf *conf, struct cw_msg *msg)
 {
-	json_t *spec = json_pack("{s:s, s:s*, s:s*, s:i, s:I}", "kind", conf->kind, "device", conf->device, "topic", conf->topic,
-	                         "code", conf->code, "count", (json_int_t)conf->count), *made = NULL;
+	json_t *spec = json_pack("{s:s, s:s*, s:s*, s:i, s:i, s:I}", "kind", conf->kind, "device", conf->device, "topic",
+	                         conf->topic, "code", conf->code, "ms", conf->ms, "count", (json_int_t)conf->count), *made = NULL;
 	int rc = cw_cloud_faults_add(c, spec, &made, msg);
 
 	json_decref(spec);

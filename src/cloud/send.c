@@ -33,6 +33,7 @@ static const struct {
 	{ 6250, "product not found" },
 	{ 6287, "invalid sign" },
 	{ 6288, "dynamic registration is off" },
+	{ 6289, "device is active already" },
 	{ 6292, "sign method not supported" },
 	{ 6300, "method is wrong" },
 	{ 6356, "too many events" },

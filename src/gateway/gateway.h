@@ -107,6 +107,7 @@ int cw_gateway_session_of(const struct cw_device *d, unsigned *ret_worker, uint6
 struct cw_trace;
 struct cw_trace_line {
 	int64_t utc_ms;
+	const char *protocol;
 	const char *what;       /* in, out, refused, noise, settled, command, answered, line, online, offline, leave, closed, attached */
 	const char *text;       /* may be empty */
 	int64_t number;

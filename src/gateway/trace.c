@@ -39,6 +39,7 @@ struct line_mail {
 	uint64_t id;
 	int64_t utc_ms, number;
 	unsigned missed;
+	const char *protocol; /* of a descriptor: lives as long as the process */
 	char what[12];
 	size_t text_len, len;
 	uint8_t bytes[]; /* text, NUL, bytes */
@@ -132,7 +133,7 @@ void gw_trace_detach(struct link *l)
 
 static void on_line(struct cw_mail *mail);
 
-static void post_line_to(struct tap *t, const char *what, const char *text, struct cw_bytes bytes, int64_t number)
+static void post_line_to(struct tap *t, const struct link *l, const char *what, const char *text, struct cw_bytes bytes, int64_t number)
 {
 	struct cw_gateway *g = t->gw->gateway;
 	size_t text_len = strlen(text);
@@ -148,6 +149,7 @@ static void post_line_to(struct tap *t, const char *what, const char *text, stru
 	m->gateway = g;
 	m->id = t->id;
 	m->utc_ms = cw_clock_wall_ms();
+	m->protocol = l->binding->protocol->name;
 	m->number = number;
 	m->missed = t->missed;
 	t->missed = 0;
@@ -169,7 +171,7 @@ static void post_line(struct link *l, const char *what, const char *text, struct
 		struct tap *t = cw_container_of(e, struct tap, link);
 
 		if (t == l->tap || strcmp(t->identity, l->tap->identity) == 0)
-			post_line_to(t, what, text, bytes, number);
+			post_line_to(t, l, what, text, bytes, number);
 	}
 }
 
@@ -191,6 +193,7 @@ static void on_line(struct cw_mail *mail)
 	struct cw_list *e, *next;
 	struct cw_trace_line line = {
 		.utc_ms = m->utc_ms,
+		.protocol = m->protocol,
 		.what = m->what,
 		.text = (const char *)m->bytes,
 		.number = m->number,

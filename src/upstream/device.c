@@ -14,9 +14,7 @@ static void on_add(struct cw_mail *mail)
 {
 	struct cw_updevice *d = cw_container_of(mail, struct cw_updevice, add_mail);
 
-	/* Without memory for the map the device is not found by the platform's messages; its own still flow. */
-	if (cw_map_add(&d->u->devices, &d->node, d->key, strlen(d->key)) < 0)
-		d->node.key = NULL;
+	cw_invariant(cw_map_add(&d->u->devices, &d->node, d->key, strlen(d->key)) == 0); /* its table is there */
 }
 
 static int copy_name(char *to, size_t size, const char *from)
@@ -86,6 +84,7 @@ static void on_remove(struct cw_mail *mail)
 
 	d->wanted = 0;
 	d->removing = 1;
+	cw_map_remove(&d->u->devices, &d->node); /* the same names may be added again at once */
 	cw_lane_device_drop(&d->u->lane, d);
 	d->u->ops->device_changed(d->u->connector, d);
 }
@@ -113,8 +112,6 @@ static void end_if_gone(struct cw_updevice *d)
 {
 	if (!d->gone || d->news_away)
 		return;
-	if (d->node.key != NULL)
-		cw_map_remove(&d->u->devices, &d->node);
 	cw_post(d->u->control, &d->removed_mail, on_removed);
 }
 

@@ -515,7 +515,9 @@ static struct mqtt_send *new_send(struct mqtt *m, struct cw_updevice *d, struct 
 	s->m = m;
 	s->d = d;
 	s->p = p;
-	s->id = mqtt_next_id(m);
+	if (p->number == 0) /* an attempt that has to be repeated keeps its id: who receives both can tell */
+		p->number = mqtt_next_id(m);
+	s->id = p->number;
 	s->token.done = on_published;
 	cw_list_init(&s->age);
 	cw_list_init(&s->of_device);

@@ -182,12 +182,18 @@ static void dismiss(struct mqtt *m, struct cw_updevice *d)
 	md->admitted = 0;
 }
 
-/* Start the way up for a device that wants it and is at rest. */
+/* Somebody wants it online, or has left it records: those go up although their device has gone. */
+static int needed(const struct cw_updevice *d)
+{
+	return (d->wanted || d->lane.records > 0) && !d->removing;
+}
+
+/* Start the way up for a device that needs it and is at rest. */
 static void enter(struct mqtt *m, struct cw_updevice *d)
 {
 	struct mqtt_device *md = mqtt_device_of(d);
 
-	if (m->state != LINK_UP || !d->wanted || d->removing || md->phase != PHASE_OFF)
+	if (m->state != LINK_UP || !needed(d) || md->phase != PHASE_OFF)
 		return;
 	if (md->is_bridge) {
 		online(m, d);
@@ -428,7 +434,7 @@ static void not_accepted(struct mqtt *m, struct cw_updevice *d, const struct cw_
 	enum cw_code_action action = cw_code_action(r->code);
 
 	cw_count(upstream, logins_refused);
-	if (!d->wanted) {
+	if (!needed(d)) {
 		md->phase = PHASE_OFF;
 		dismiss(m, d);
 		return;
@@ -446,11 +452,16 @@ static void not_accepted(struct mqtt *m, struct cw_updevice *d, const struct cw_
 }
 
 /* A batch was refused as a whole: each on its own, without the delay of a failure. */
-static void ask_alone(struct mqtt *m, struct cw_updevice *d)
+static void ask_alone(struct mqtt *m, struct cw_updevice *d, int32_t code)
 {
 	struct mqtt_device *md = mqtt_device_of(d);
 
-	md->alone = 1;
+	if (cw_code_action(code) == CW_CODE_RETOPO && md->retopo < RETOPO_MOST) {
+		md->retopo++; /* a platform that forgot its topology forgot all of it: add them again together */
+		md->related = 0;
+	} else {
+		md->alone = 1;
+	}
 	md->phase = PHASE_OFF;
 	enter(m, d);
 }
@@ -475,7 +486,7 @@ static void logged_out(struct mqtt *m, struct cw_updevice *d)
 	struct mqtt_device *md = mqtt_device_of(d);
 
 	md->phase = PHASE_OFF;
-	if (!d->wanted)
+	if (!needed(d))
 		dismiss(m, d);
 	cw_retry_reset(&md->retry);
 	enter(m, d); /* it may be wanted again by now */
@@ -508,7 +519,7 @@ int mqtt_request_replied(struct mqtt *m, enum mqtt_what what, const struct cw_al
 		else if (r->code == CW_CODE_OK)
 			accepted(m, devices[i], what);
 		else if (count > 1)
-			ask_alone(m, devices[i]);
+			ask_alone(m, devices[i], r->code);
 		else
 			not_accepted(m, devices[i], r);
 	}
@@ -605,30 +616,32 @@ static void remove_device(struct mqtt *m, struct cw_updevice *d)
 void mqtt_device_changed(void *connector, struct cw_updevice *d)
 {
 	struct mqtt *m = connector;
-	struct mqtt_device *md = mqtt_device_of(d);
 
 	first_seen(m, d);
 	if (d->removing) {
 		remove_device(m, d);
 		return;
 	}
-	if (d->wanted) {
+	if (needed(d))
 		enter(m, d);
-		return;
-	}
-	if (md->phase == PHASE_UP) {
+	else
 		mqtt_device_drained(m, d);
-	} else if (md->phase != PHASE_LOGOUT && !(md->phase == PHASE_LOGIN && md->request != NULL)) {
-		leave(m, d); /* a login that was asked for is waited for: it must be undone */
-		dismiss(m, d);
-		md->phase = PHASE_OFF;
-	}
 }
 
+/* Nobody wants it and its queue is empty: down, or no further up. */
 void mqtt_device_drained(void *connector, struct cw_updevice *d)
 {
-	if (!d->wanted && !d->removing && mqtt_device_of(d)->phase == PHASE_UP && d->lane.records == 0)
+	struct mqtt_device *md = mqtt_device_of(d);
+
+	if (needed(d) || d->removing)
+		return;
+	if (md->phase == PHASE_UP) {
 		log_out(connector, d);
+	} else if (md->phase != PHASE_LOGOUT && !(md->phase == PHASE_LOGIN && md->request != NULL)) {
+		leave(connector, d); /* a login that was asked for is waited for: it must be undone */
+		dismiss(connector, d);
+		md->phase = PHASE_OFF;
+	}
 }
 
 void mqtt_session_up(struct mqtt *m)

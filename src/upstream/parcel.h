@@ -49,6 +49,7 @@ struct cw_parcel {
 	struct cw_list joined;   /* copies of one message that came while it was not settled */
 	struct cw_lane_dup *dup; /* the entry of its duplicate key */
 	void *send;              /* the connector's note about this attempt */
+	uint32_t number;         /* the connector's: the id of its message, the same in every attempt; 0: none yet */
 	uint32_t len;
 	uint8_t bytes[]; /* an encoded record, checked */
 };

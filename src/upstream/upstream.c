@@ -235,6 +235,8 @@ static int make(struct cw_upstream *u, struct cw_msg *msg)
 	int rc;
 
 	rc = copy_conf(&u->conf, &u->conf);
+	if (rc == 0)
+		rc = cw_map_reserve(&u->devices, 64); /* so that no device is ever left out of it */
 	if (rc < 0)
 		return rc;
 	(void)snprintf(name, sizeof(name), "up-%s", u->conf.name);
@@ -323,11 +325,27 @@ void cw_upstream_stopped(struct cw_upstream *u)
 	cw_post(u->control, &u->done_mail, on_done);
 }
 
+/* Is there a record that may still go? Those of a device that the platform refuses are not worth the wait. */
+static int may_drain(struct cw_upstream *u)
+{
+	struct cw_map_node *n;
+
+	if (u->lane.records == 0)
+		return 0;
+	cw_map_each(n, &u->devices) {
+		const struct cw_updevice *d = cw_container_of(n, struct cw_updevice, node);
+
+		if (d->lane.records > 0 && d->state != CW_UPDEVICE_REFUSED)
+			return 1;
+	}
+	return 0;
+}
+
 static void on_drain(struct cw_timer *t)
 {
 	struct cw_upstream *u = cw_container_of(t, struct cw_upstream, drain_timer);
 
-	if (u->lane.records > 0 && u->drain_ms >= DRAIN_POLL_MS) {
+	if (may_drain(u) && u->drain_ms >= DRAIN_POLL_MS) {
 		u->drain_ms -= DRAIN_POLL_MS;
 		cw_timer_set(cw_worker_timers(u->w), t, DRAIN_POLL_MS, on_drain);
 		return;

@@ -103,7 +103,8 @@ int cw_upstream_start(struct cw_upstream *u);
 void cw_upstream_stop(struct cw_upstream *u, uint64_t drain_ms, void (*done)(void *arg), void *arg);
 /*
  * On the control loop, after `done` (or instead of cw_upstream_start()): end the thread, free all, devices
- * included. No worker may submit, and no answer be on its way, any more; worker loops must still take mails.
+ * included. No worker may submit, no answer be on its way and no `removed` be outstanding any more; worker loops must
+ * still take mails.
  */
 void cw_upstream_free(struct cw_upstream *u);
 const char *cw_upstream_name(const struct cw_upstream *u);

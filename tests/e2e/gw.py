@@ -1,8 +1,14 @@
 """Fixtures of tests that run causewayd: a gateway beside the emulator, its configuration, its control socket."""
+import hashlib
+import http.client
 import json
+import os
 import pathlib
+import re
+import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 from conftest import BUILD, ROOT, wait_until
@@ -12,7 +18,6 @@ from terminal import Terminal  # noqa: E402
 
 GW = ("a1EmuGw0001", "gw-0001")
 PK = "a1EmuSub001"
-PHONES = ["13800000001", "13800000002", "13800000003"]
 
 
 def device_name(i):
@@ -35,8 +40,12 @@ def cloud_conf(devices=3, **limits):
     return "\n".join(lines) + "\n"
 
 
+SEED = os.urandom(16)
+
+
 def secret(i):
-    return f"s{i}".ljust(32, "0")
+    """The secret of device i, or of the gateway ("gw"): made up for this run, so that a test may look for it in every output."""
+    return hashlib.md5(SEED + str(i).encode()).hexdigest()
 
 
 def phone(i):
@@ -53,11 +62,38 @@ def wait_reported(cloud, i, identifier):
     return wait_until(lambda: cloud.device(PK, device_name(i))["reported"].get(identifier), f"property {identifier}")["value"]
 
 
+def device_path(i):
+    return f"/devices/{PK}/{device_name(i)}"
+
+
+def ask(cloud, i, rest, body, **query):
+    """Send something down from the platform on a thread of its own; the returned function waits for (status, answer)."""
+    result = []
+    thread = threading.Thread(target=lambda: result.append(cloud.request("POST", device_path(i) + rest, body, query=query)))
+    thread.start()
+
+    def join():
+        thread.join()
+        return result[0]
+    return join
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=60)
+        self.path = str(path)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(60)
+        self.sock.connect(self.path)
+
+
 class Gateway:
     """causewayd with its files in one directory."""
 
     def __init__(self, spawn, dir, cloud, devices=3, listener="", extra="", upstream="", name="causewayd", endpoint=None,
-                 transport="tcp"):
+                 transport="tcp", listeners=""):
         self.dir = pathlib.Path(dir) / name
         self.dir.mkdir(mode=0o700)
         self.config = self.dir / "application.conf"
@@ -66,7 +102,8 @@ class Gateway:
         self.devices.write_text(devices_conf(devices))
         self.devices.chmod(0o600)
         self.endpoint = endpoint or f"tcp://{cloud.mqtt[0]}:{cloud.mqtt[1]}"
-        self.parts = {"listener": listener, "extra": extra, "upstream": upstream, "transport": transport}
+        self.parts = {"listener": listener, "extra": extra, "upstream": upstream, "transport": transport,
+                      "listeners": listeners}
         self.write_config()
         self.process = spawn("causewayd", "-c", self.config, dir=self.dir, name=name)
 
@@ -81,6 +118,7 @@ workers = 2
 listeners = [
   {{ name = trucks, protocol = jt808, address = "127.0.0.1:0", transport = {p["transport"]}
      {p["listener"]} }}
+  {p["listeners"]}
 ]
 upstreams {{ cloud {{ endpoint = "{self.endpoint}", retryMin = 100ms, retryMax = 1s, ratePerDeviceQos1 = 0
   {p["upstream"]} }} }}
@@ -92,8 +130,23 @@ upstreams {{ cloud {{ endpoint = "{self.endpoint}", retryMin = 100ms, retryMax =
     def address(self):
         return self.process.ready["listeners"]["trucks"]
 
-    def terminal(self, i=0, **options):
-        return Terminal(self.address, phone(i), **options)
+    def terminal(self, i=0, address=None, **options):
+        return Terminal(address or self.address, phone(i), **options)
+
+    def raw(self, address=None):
+        """A socket to a listener."""
+        host, port = (address or self.address).rsplit(":", 1)
+        return socket.create_connection((host.strip("[]"), int(port)), 30)
+
+    def ask(self, path, method="GET"):
+        """(status, JSON) of the control socket, without the tool in between."""
+        connection = UnixConnection(self.control)
+        try:
+            connection.request(method, "/api/v1" + path)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
 
     def cli(self, *args, check=True):
         done = subprocess.run([BUILD / "bin" / "causeway", *args, "--control", f"unix:{self.control}"],
@@ -103,33 +156,62 @@ upstreams {{ cloud {{ endpoint = "{self.endpoint}", retryMin = 100ms, retryMax =
         return done
 
     def stats(self):
-        return json.loads(self.cli("stats", "--json").stdout)
+        return self.ask("/stats")[1]
 
     def status(self):
-        return json.loads(self.cli("status", "--json", check=False).stdout)
+        return self.ask("/status")[1]
+
+    def device(self, i):
+        return self.ask(f"/devices/{phone(i)}")[1]
 
     def wait_stat(self, name, at_least):
         return wait_until(lambda: self.stats()[name] >= at_least and self.stats()[name], f"{name} >= {at_least}")
 
+    def wait_gauge(self, name, value):
+        wait_until(lambda: self.stats()[name] == value, f"{name} == {value}")
+
     def wait_log(self, text):
         wait_until(lambda: text in self.process.stderr(), f"{text!r} in the log")
+
+    def log_lines(self, id):
+        """The log's lines of one id."""
+        return [line for line in self.process.stderr().splitlines() if line.split(" ")[2:3] == [id]]
 
     def wait_up(self):
         wait_until(lambda: self.status()["up"], "the upstream to come up")
         return self
 
+    def wait_state(self, i, state):
+        wait_until(lambda: self.device(i)["state"] == state, f"device {i} {state}")
+
+    def reload(self):
+        return self.cli("reload").stdout
+
+    def told_secrets(self):
+        """Files of this gateway's output that hold a secret, none one hopes."""
+        secrets = set(re.findall(r"deviceSecret\s*[:=]\s*(\w{32})", self.config.read_text() + self.devices.read_text()))
+        return [f.name for f in self.dir.glob("*.*") if f.suffix in (".out", ".err", ".trace")
+                if any(s in f.read_text(errors="replace") for s in secrets)]
+
 
 @pytest.fixture
 def start_gateway(spawn, tmp_path):
+    """start_gateway(cloud, ...) -> a Gateway; afterwards none may have written a secret anywhere."""
+    made = []
+
     def start(cloud, **options):
-        return Gateway(spawn, tmp_path, cloud, **options)
-    return start
+        made.append(Gateway(spawn, tmp_path, cloud, **options))
+        return made[-1]
+    yield start
+    assert [told for g in made for told in g.told_secrets()] == []
 
 
 @pytest.fixture
-def world(start_cloud, start_gateway):
+def world(start_cloud, start_gateway, tmp_path):
     """world(devices=3, listener="ack = delivered", ...) -> (cloud, gateway), the bridge logged in."""
     def start(devices=3, limits=None, **options):
         cloud = start_cloud(cloud_conf(devices, **(limits or {})))
+        stock = tmp_path / "causeway-cloud.conf"  # from now on a restart of the platform keeps its address
+        stock.write_text(stock.read_text().replace('mqtt = "127.0.0.1:0"', f'mqtt = "127.0.0.1:{cloud.mqtt[1]}"'))
         return cloud, start_gateway(cloud, devices=devices, **options).wait_up()
     return start

@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 from cloud_client import (DEV, GW, SUB1, SUB2, Client, Raw, credentials, gateway, login_sub, add_sub, online_sub,
                           publish_packet, session_topic, sys_topic, topo_entry)
-from conftest import BUILD, ROOT, Process, wait_until
+from conftest import ROOT, Process, wait_until
 
 
 def path(device, rest=""):
@@ -205,6 +205,19 @@ def test_replies_are_dropped_and_requests_refused(cloud):
         assert json.loads(device.receive_on(topic + "_reply").payload)["code"] == 200
 
 
+def test_replies_come_late(cloud):
+    topic = sys_topic(DEV, "thing/event/property/post")
+    with Client(cloud, DEV, subscribe=[topic + "_reply"]) as device:
+        cloud.fault("delay", topic=topic, ms=300, count=1)
+        began = time.monotonic()
+        device.publish(topic, property_post(device), 0)
+        assert device.fence() == []  # others are answered meanwhile
+        assert json.loads(device.receive_on(topic + "_reply").payload)["code"] == 200
+        assert time.monotonic() - began >= 0.3
+        cloud.fault("delay", ms=3600000)
+        device.publish(topic, property_post(device), 0)  # still waiting when the emulator stops
+
+
 def test_logins_are_refused(cloud):
     with gateway(cloud) as gw:
         add_sub(gw, SUB1)
@@ -250,7 +263,7 @@ def test_reading_stalls_until_the_fault_is_taken_away(cloud):
         assert info.is_published()
 
 
-@pytest.mark.parametrize("spec", [{}, {"kind": "nothing"}, {"kind": "connack", "code": 6}, {"kind": "refuse"},
+@pytest.mark.parametrize("spec", [{}, {"kind": "nothing"}, {"kind": "connack", "code": 6}, {"kind": "refuse"}, {"kind": "delay"},
                                   {"kind": "puback", "count": 0}, {"kind": "puback", "typo": 1}, {"kind": 5}, [], "x"])
 def test_faults_that_make_no_sense_are_refused(cloud, spec):
     status, got = cloud.request("POST", "/faults", spec)

@@ -1,16 +1,14 @@
 """CONNECT: versions, channels, the order of checks, takeover, keep-alive, clean session."""
-import json
 import socket
 import ssl
-import struct
 import subprocess
 import threading
 import time
 
 import paho.mqtt.client as paho
 import pytest
-from cloud_client import (DEV, GW, SUB1, Client, Raw, connect_packet, credentials, packet, publish_packet, subscribe_packet,
-                          sys_topic, text)
+from cloud_client import (DEV, SUB1, Client, Raw, connect_packet, credentials, packet, publish_packet, subscribe_packet,
+                          text)
 from conftest import wait_until
 
 
@@ -50,6 +48,18 @@ def test_both_versions_log_in_on_one_port_in_the_clear_and_over_tls(cloud, versi
         session = cloud.device(*DEV[:2])["session"]
         assert session["tls"] is tls and session["channel"] == "mqtt"
         assert cloud.device(*DEV[:2])["status"] == "ONLINE"
+
+
+def test_ipv6(start_cloud):
+    """covers: H70"""
+    try:
+        socket.socket(socket.AF_INET6).bind(("::1", 0))
+    except OSError:
+        pytest.skip("there is no ::1 here")
+    cloud = start_cloud(RELAXED.replace("127.0.0.1", "[::1]"))
+    assert cloud.mqtt[0] == "::1" and cloud.base.startswith("http://[::1]:")
+    with Client(cloud, DEV) as device:
+        assert device.code == 0 and cloud.device(*DEV[:2])["session"]["address"].startswith("[::1]:")
 
 
 def test_other_protocol_levels_are_refused(relaxed):

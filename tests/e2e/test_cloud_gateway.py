@@ -2,9 +2,8 @@
 import json
 
 import pytest
-from cloud_client import (DEV, GW, SUB1, SUB2, SUB3, Client, Raw, add_sub, credentials, gateway, login_entry, login_sub,
-                          online_sub, session_topic, sign, sys_topic, topo_entry)
-from conftest import wait_until
+from cloud_client import (DEV, GW, SUB1, SUB2, SUB3, Client, add_sub, gateway, login_entry, login_sub,
+                          online_sub, session_topic, sys_topic, topo_entry)
 
 GW2 = ("a1EmuGw0001", "gw-0002", "0123456789abcdef0123456789abcd02")
 

@@ -3,7 +3,7 @@ import json
 import threading
 
 import pytest
-from cloud_client import (DEV, GW, SUB1, SUB2, SUB3, Client, Raw, credentials, gateway, online_sub, publish_packet,
+from cloud_client import (DEV, GW, SUB1, SUB2, SUB3, Client, Raw, gateway, online_sub, publish_packet,
                           subscribe_packet, sys_topic)
 from conftest import wait_until
 

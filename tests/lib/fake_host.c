@@ -125,6 +125,8 @@ static int host_emit(void *hx, uint64_t conn, uint64_t device, uint64_t ticket, 
 	assert_int_equal(conn, CONN);
 	if (!f->attached)
 		return CW_EOFFLINE;
+	if (f->emit_error != 0)
+		return f->emit_error;
 	assert_true(device == DEVICE || device == 0);
 	assert_true(cw_record_read(record, &rec));
 	if (rec.kind != CW_KIND_RAW)

@@ -62,6 +62,7 @@ struct fake {
 	uint64_t block_id, block_offset;
 	size_t block_len;
 	int attachments_open;
+	int emit_error; /* emit() answers with it when not 0 */
 	int no_attachments; /* attach_open refuses */
 	uint8_t *attachment;
 	size_t attachment_len;

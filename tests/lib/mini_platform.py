@@ -295,6 +295,8 @@ class Platform:
             self.client.publish(c["topic"], c["payload"], c.get("qos", 0))
         elif do == "unrelate":
             self.related.discard(c["key"])
+            if c["key"] == "*":
+                self.related.clear()
         elif do == "session" and self.client:
             self.client.online.discard(c["key"])
         elif do == "filters" and self.client:

@@ -1,4 +1,4 @@
-/* The life of a terminal: registration, authentication, answers, reports, parts, media. */
+/* The life of a terminal: registration, authentication, answers, reports. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,97 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/mem.h"
-#include "fake_host.h"
-#include "terminal.h"
-
-static struct fake f;
-static struct terminal t;
-
-static void start(const char *settings)
-{
-	fake_init(&f, cw_plugin_entry(), settings);
-	fake_open(&f);
-	t = (struct terminal){ .edition = 2013, .number = "013800000001" };
-}
-
-static int check_and_end(void **state)
-{
-	(void)state;
-	fake_fini(&f);
-	return cw_mem_live() == 0 ? 0 : -1;
-}
-
-static void tell(unsigned id, const char *body_hex)
-{
-	fake_feed_hex(&f, terminal_frame(&t, id, body_hex));
-}
-
-/* The next message sent to the terminal is this one with this body. */
-static void expect(unsigned id, const char *body_hex)
-{
-	struct message m;
-
-	if (!terminal_read(fake_next(&f.sent), &m))
-		fail_msg("nothing was sent, 0x%04x %s expected", id, body_hex);
-	if (m.id != id || strcmp(m.body, body_hex) != 0)
-		fail_msg("0x%04x %s was sent, 0x%04x %s expected", m.id, m.body, id, body_hex);
-}
-
-static void expect_silence(void)
-{
-	struct fake_blob *b = fake_next(&f.sent);
-
-	if (b != NULL)
-		fail_msg("%s was sent", fake_hex(b));
-}
-
-static void expect_record(unsigned kind, const char *name, const char *json)
-{
-	struct fake_blob *b = fake_next(&f.records);
-	struct cw_record rec;
-
-	if (b == NULL)
-		fail_msg("no record, %s expected", json);
-	assert_true(cw_record_read(cw_bytes_of(b->ptr, b->len), &rec));
-	assert_int_equal(rec.kind, kind);
-	if (name != NULL && !cw_bytes_equal(rec.name, cw_bytes_text(name)))
-		fail_msg("record %.*s, %s expected", (int)rec.name.len, (const char *)rec.name.ptr, name);
-	if (!fake_equals(rec.body, json))
-		fail_msg("%s, %s expected", fake_json(rec.body), json);
-}
-
-#define REGISTER_2013 "002c012f" "3730313131" "42534a2d41362d424400000000000000000000" "00" "30353637383732" "01" "d4c1423838383838"
-#define FIX "00000000" "00000003" "01597fa8" "06cc0158" "0080" "0258" "0008"
-#define TIME "261121155900" /* 07:59 UTC */
-
-#define MEDIA_HEAD "0000007b" "00" "00" "01" "02" FIX TIME
-
-static void part(unsigned id, unsigned total, unsigned index, const char *body)
-{
-	fake_feed_hex(&f, terminal_part(&t, id, total, index, body));
-}
-
-static char code[64];
-
-static void register_it(void)
-{
-	struct message m;
-
-	tell(0x0100, REGISTER_2013);
-	assert_true(terminal_read(fake_next(&f.sent), &m));
-	assert_int_equal(m.id, 0x8100);
-	assert_int_equal(strlen(m.body), 6 + 32);
-	assert_memory_equal(m.body + 4, "00", 2);
-	strcpy(code, m.body + 6);
-}
-
-static void go_online(void)
-{
-	register_it();
-	tell(0x0102, code);
-	fake_forget(&f);
-}
+#include "script.h"
 
 static void registration_gives_a_code_and_the_code_opens_the_door(void **state)
 {
@@ -331,6 +241,20 @@ static void the_answer_waits_for_the_ticket(void **state)
 	expect(0x8001, "0003" "0200" "00");
 }
 
+static void a_report_for_which_there_is_no_room_is_denied(void **state)
+{
+	(void)state;
+	start(NULL);
+	go_online();
+	f.emit_error = CW_EBUSY;
+	tell(0x0200, "00000001" "00000003" "01597fa8" "06cc0158" "0080" "0258" "0008" TIME);
+	expect(0x8001, "0002" "0200" "01");
+	f.emit_error = 0;
+	tell(0x0200, "00000001" "00000003" "01597fa8" "06cc0158" "0080" "0258" "0008" TIME);
+	expect(0x8001, "0003" "0200" "00");
+	assert_int_equal(f.records.n, 2); /* the alarm was not lost with the refused report */
+}
+
 static void a_resent_report_has_the_same_key_and_no_second_alarm(void **state)
 {
 	struct cw_record a, b;
@@ -528,142 +452,6 @@ static void a_terminals_key_is_answered_with_ours(void **state)
 	expect(0x8a00, hex);
 }
 
-/* ---- parts -------------------------------------------------------------------- */
-
-static void parts_are_put_together_in_any_order(void **state)
-{
-	(void)state;
-	start(NULL);
-	go_online();
-	t.serial = 100;
-	part(0x0701, 3, 3, "2121");
-	expect(0x8001, "0064" "0701" "00");
-	part(0x0701, 3, 1, "00000006" "4d44");
-	expect(0x8001, "0065" "0701" "00");
-	part(0x0701, 3, 1, "00000006" "4d44");
-	part(0x0002, 0, 0, "");
-	assert_int_equal(f.records.n, 0);
-	fake_forget(&f);
-	part(0x0701, 3, 3, "2121");
-	part(0x0701, 3, 2, "4f4b");
-	expect(0x8001, "0068" "0701" "00");
-	expect(0x8001, "0069" "0701" "00");
-	expect_record(CW_KIND_EVENT, "Waybill", "{\"length\":6,\"dataHex\":\"4d444f4b2121\",\"text\":\"MDOK!!\"}");
-	assert_int_equal(f.charged, 0);
-}
-
-static void missing_parts_are_asked_for_and_given_up(void **state)
-{
-	unsigned i;
-
-	(void)state;
-	start(NULL);
-	go_online();
-	t.serial = 200;
-	part(0x0701, 4, 1, "00000006" "4d44");
-	t.serial = 203;
-	part(0x0701, 4, 4, "21");
-	fake_forget(&f);
-	fake_advance(&f, 9999);
-	expect_silence();
-	fake_advance(&f, 1);
-	expect(0x8003, "00c8" "02" "0002" "0003");
-	fake_advance(&f, 60000);
-	for (i = 0; fake_next(&f.sent) != NULL; i++)
-		;
-	assert_int_equal(i, 4);
-	assert_int_equal(f.charged, 0);
-	fake_advance(&f, 600000);
-	expect_silence();
-}
-
-static void limits_hold_for_parts(void **state)
-{
-	char body[2048];
-
-	(void)state;
-	start("{\"partsMaxOpen\": 2, \"partsMaxCount\": 10, \"partsMaxBytes\": 1024}");
-	go_online();
-	memset(body, '1', sizeof(body));
-	body[1400] = 0;
-	t.serial = 10;
-	part(0x0701, 11, 1, "31");
-	expect(0x8001, "000a" "0701" "01");
-	part(0x0701, 5, 1, "31");
-	part(0x0701, 6, 1, "31");
-	part(0x0701, 7, 1, "31");
-	fake_forget(&f);
-	part(0x0701, 5, 2, "31"); /* its first part was dropped with the oldest message */
-	part(0x0701, 7, 2, body);
-	fake_forget(&f);
-	t.serial = 20;
-	part(0x0701, 7, 3, body);
-	expect(0x8001, "0014" "0701" "01");
-}
-
-static void a_picture_is_stored_and_acknowledged(void **state)
-{
-	(void)state;
-	start(NULL);
-	go_online();
-	t.serial = 300;
-	part(0x0801, 3, 1, MEDIA_HEAD "ffd8");
-	part(0x0801, 3, 3, "ffd9");
-	part(0x0801, 3, 2, "1234");
-	expect(0x8001, "012c" "0801" "00");
-	expect(0x8001, "012d" "0801" "00");
-	expect(0x8001, "012e" "0801" "00");
-	expect(0x8800, "0000007b");
-	assert_int_equal(f.attachment_len, 6);
-	assert_memory_equal(f.attachment, "\xff\xd8\x12\x34\xff\xd9", 6);
-	assert_true(f.attachment_kept);
-	{
-		const char *json = fake_record(&f, CW_KIND_EVENT, "MediaUploaded");
-
-		assert_non_null(strstr(json, "\"mediaId\":123"));
-		assert_non_null(strstr(json, "\"size\":6"));
-		assert_non_null(strstr(json, "\"file\":\"file-1.jpg\""));
-		assert_non_null(strstr(json, "\"Latitude\":22.642600"));
-	}
-}
-
-static void a_picture_in_one_frame_and_without_a_store_is_inline(void **state)
-{
-	(void)state;
-	start(NULL);
-	go_online();
-	f.no_attachments = 1;
-	tell(0x0801, MEDIA_HEAD "ffd8");
-	expect(0x8001, "0002" "0801" "00");
-	expect(0x8800, "0000007b");
-	assert_non_null(strstr(fake_record(&f, CW_KIND_EVENT, "MediaUploaded"), "\"dataHex\":\"ffd8\""));
-}
-
-static void lost_parts_of_a_picture_are_asked_for_with_8800(void **state)
-{
-	(void)state;
-	start(NULL);
-	go_online();
-	part(0x0801, 3, 1, MEDIA_HEAD "ffd8");
-	fake_forget(&f);
-	fake_advance(&f, 10000);
-	expect(0x8800, "0000007b" "02" "0002" "0003");
-}
-
-static void pictures_of_2011_count_their_packets_in_the_body(void **state)
-{
-	(void)state;
-	start("{\"edition\": \"2011\", \"authPolicy\": \"any\"}");
-	tell(0x0102, "3132");
-	fake_forget(&f);
-	tell(0x0801, "0000007b00000102" "00000002" "00000001" "ffd8");
-	tell(0x0801, "0000007b00000102" "00000002" "00000002" "ffd9");
-	expect(0x8001, "0001" "0801" "00");
-	expect(0x8001, "0002" "0801" "00");
-	expect(0x8800, "0002" "0000007b");
-	assert_int_equal(f.attachment_len, 4);
-}
-
 static void compressed_content_is_unpacked(void **state)
 {
 	(void)state;
@@ -754,22 +542,6 @@ static void switches_for_fuel_media_and_registration_work(void **state)
 	assert_false(f.closing);
 }
 
-static void the_timers_of_parts_are_settings(void **state)
-{
-	(void)state;
-	start("{\"partsAskAfter\": 2000, \"partsAsks\": 1, \"partsDropAfter\": 7000}");
-	go_online();
-	part(0x0701, 2, 1, "00000006");
-	fake_forget(&f);
-	fake_advance(&f, 2000);
-	expect(0x8003, "0002" "01" "0002");
-	fake_advance(&f, 4000);
-	assert_true(f.charged > 0);
-	fake_advance(&f, 2000);
-	assert_int_equal(f.charged, 0);
-	assert_int_equal(f.sent.n, 1);
-}
-
 static void the_device_zone_is_a_setting(void **state)
 {
 	struct cw_record rec;
@@ -809,6 +581,50 @@ static void the_edition_of_the_short_header_follows_the_registration_or_the_sett
 	expect_record(CW_KIND_PROPERTIES, NULL, "{\"ProtocolEdition\":\"2013\"}");
 }
 
+static void after_a_plugin_host_died_the_terminal_notices_nothing(void **state)
+{
+	uint8_t saved[CW_SAVE_MAX];
+	struct message m;
+	size_t n;
+
+	(void)state;
+	start("{\"authPolicy\": \"any\"}");
+	t.edition = 2019;
+	t.number = "00000000013800000001";
+	tell(0x0102, "0131");
+	n = f.saved_len;
+	memcpy(saved, f.saved, n);
+	fake_fini(&f);
+	/* A new instance is told of the connection and its device; commands go out in the terminal's header at once. */
+	fake_init(&f, cw_plugin_entry(), NULL);
+	memcpy(f.saved, saved, n);
+	f.saved_len = n;
+	f.flags = CW_EVF_RESUMED;
+	fake_open(&f);
+	f.identifying = 1;
+	fake_identified(&f);
+	f.flags = 0;
+	fake_command(&f, CW_KIND_SERVICE, "CheckLink", "{}", 5, 7500);
+	assert_true(terminal_read(fake_next(&f.sent), &m));
+	assert_int_equal(m.id, 0x8204);
+	assert_int_equal(m.edition, 2019);
+	assert_string_equal(m.number, "00000000013800000001");
+	tell(0x0200, FIX TIME);
+	assert_int_equal(f.records.n, 1);
+	assert_int_equal(f.foreign, 0);
+}
+
+static void a_contradicting_version_bit_comes_back_in_the_answers(void **state)
+{
+	(void)state;
+	start(NULL);
+	t.attr = 0x4000; /* set, though the header is the short one */
+	tell(0x0002, "");
+	assert_true(f.sent.v[0].len > 10);
+	assert_int_equal(f.sent.v[0].ptr[3] & 0x40, 0x40);
+	assert_int_equal(f.sent.v[0].len, 2 + 12 + 5 + 1);
+}
+
 static void garbage_around_frames_does_no_harm(void **state)
 {
 	char hex[400];
@@ -846,18 +662,14 @@ int main(void)
 		T(an_unknown_number_is_answered_with_4), T(who_cannot_be_looked_up_now_gets_no_answer),
 		T(a_zero_number_is_refused_unless_configured), T(a_number_that_is_not_decimal_is_hex_or_an_imei),
 		T(a_message_before_authentication_is_denied), T(identify_by_any_takes_the_number_of_the_first_message),
-		T(a_report_becomes_properties_with_the_devices_time), T(the_answer_waits_for_the_ticket),
+		T(a_report_becomes_properties_with_the_devices_time), T(the_answer_waits_for_the_ticket), T(a_report_for_which_there_is_no_room_is_denied),
 		T(a_resent_report_has_the_same_key_and_no_second_alarm), T(alarm_bits_become_events_when_they_change),
 		T(reserved_alarm_bits_raise_no_event), T(a_batch_is_published_oldest_first_and_marked_when_replayed),
 		T(the_long_header_is_answered_in_kind), T(a_2019_login_tells_imei_and_version), T(another_number_on_the_connection_is_foreign),
 		T(logging_out_voids_the_code), T(unknown_messages_are_answered_and_published_raw), T(a_body_that_cannot_be_read_is_raw_or_an_error),
-		T(encrypted_bodies_are_denied_and_published_raw), T(a_terminals_key_is_answered_with_ours), T(parts_are_put_together_in_any_order),
-		T(missing_parts_are_asked_for_and_given_up), T(limits_hold_for_parts), T(a_picture_is_stored_and_acknowledged),
-		T(a_picture_in_one_frame_and_without_a_store_is_inline), T(lost_parts_of_a_picture_are_asked_for_with_8800),
-		T(pictures_of_2011_count_their_packets_in_the_body), T(garbage_around_frames_does_no_harm), T(compressed_content_is_unpacked), T(an_alarm_may_be_confirmed_by_rule),
+		T(encrypted_bodies_are_denied_and_published_raw), T(a_terminals_key_is_answered_with_ours), T(garbage_around_frames_does_no_harm), T(after_a_plugin_host_died_the_terminal_notices_nothing), T(a_contradicting_version_bit_comes_back_in_the_answers), T(compressed_content_is_unpacked), T(an_alarm_may_be_confirmed_by_rule),
 		T(status_properties_come_once_when_only_changes_are_wanted), T(a_trailer_of_twenty_bytes_is_no_list_of_items),
 		T(fuel_in_percent_stays_raw), T(the_device_zone_is_a_setting), T(switches_for_fuel_media_and_registration_work),
-		T(the_timers_of_parts_are_settings),
 		T(the_edition_of_the_short_header_follows_the_registration_or_the_setting), T(an_idle_terminal_costs_little),
 	};
 

@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include "upstream/device.h"
+
 #include "mqtt_fixture.h"
 
 /* ---- tests ------------------------------------------------------------------ */
@@ -162,6 +164,26 @@ static void a_missing_relation_is_made_again(void **state)
 	WAIT(d->state == CW_UPDEVICE_ONLINE);
 	assert_int_equal(peer_count(&t.peer, "\"ev\":\"login\"", "\"code\":6401"), 1);
 	assert_int_equal(peer_count(&t.peer, "\"ev\":\"publish\"", "thing/topo/add"), 2);
+}
+
+static void a_platform_that_forgot_the_topology_gets_it_again_in_batches(void **state)
+{
+	int i, adds;
+
+	start();
+	for (i = 0; i < DEVICES; i++)
+		cw_upstream_device_want(add(i)->d, 1);
+	for (i = 0; i < DEVICES; i++)
+		WAIT(t.devices[i].state == CW_UPDEVICE_ONLINE);
+	adds = peer_count(&t.peer, "\"ev\":\"publish\"", "thing/topo/add");
+	peer_do(&t.peer, "{\"do\":\"unrelate\",\"key\":\"*\"}");
+	peer_do(&t.peer, "{\"do\":\"drop\"}");
+	WAIT(t.devices[0].state == CW_UPDEVICE_OFFLINE);
+	for (i = 0; i < DEVICES; i++)
+		WAIT(t.devices[i].state == CW_UPDEVICE_ONLINE && t.devices[i].told == 3);
+	assert_in_range(peer_count(&t.peer, "\"ev\":\"publish\"", "thing/topo/add") - adds, 2, 12);
+	assert_int_equal(peer_count(&t.peer, "\"ev\":\"login\"", "6401"), 0);
+	assert_int_equal(violations(), 0);
 }
 
 static void after_a_lost_connection_the_unconfirmed_go_out_behind_the_new_login(void **state)
@@ -379,6 +401,27 @@ static void a_name_that_does_not_exist_is_said_so(void **state)
 	assert_non_null(strstr(t.reason, "nowhere.invalid:1883: its name cannot be resolved"));
 }
 
+static void a_device_may_be_removed_and_added_again_at_once(void **state)
+{
+	struct device *old, *d;
+
+	start();
+	old = add_online(1);
+	cw_upstream_device_remove(old->d);
+	d = &t.devices[2];
+	assert_int_equal(cw_upstream_device_add(t.u, PK, "dev-001", "secret-1", d, &d->d), 0);
+	cw_upstream_device_want(d->d, 1);
+	WAIT(old->removed);
+	WAIT(d->state == CW_UPDEVICE_ONLINE);
+	submit(reading(d, 5, NULL, NULL));
+	WAIT(t.settled[CW_SETTLED_DONE] == 1);
+	push("/" PK "/dev-001/user/get", "raw");
+	WAIT(t.command != NULL);
+	cw_upstream_answer(t.command);
+	t.command = NULL;
+	assert_int_equal(violations(), 0);
+}
+
 static void a_refused_bridge_says_why_and_tries_again(void **state)
 {
 	peer_do(&t.peer, "{\"do\":\"connack\",\"value\":4}");
@@ -574,6 +617,55 @@ static void wrong_settings_are_refused_with_a_sentence(void **state)
 	assert_non_null(strstr(msg.text, "deviceSecret"));
 }
 
+struct arm {
+	struct cw_mail mail;
+	long nth;
+	atomic_int armed;
+};
+
+/* On the upstream's own thread: failures are armed per thread. */
+static void on_arm(struct cw_mail *mail)
+{
+	struct arm *a = cw_container_of(mail, struct arm, mail);
+
+	cw_mem_fail_at(a->nth);
+	atomic_store(&a->armed, 1);
+}
+
+static void arm_upstream(long nth)
+{
+	struct arm a = { .nth = nth };
+
+	cw_post(t.u->w, &a.mail, on_arm);
+	WAIT(atomic_load(&a.armed));
+}
+
+static void short_memory_delays_but_loses_nothing(void **state)
+{
+	int i, n = 12;
+
+	conf.retry_min_ms = 10;
+	conf.retry_max_ms = 20;
+	start();
+	add_online(0);
+	for (i = 0; i < n; i++) {
+		struct device *d = &t.devices[0];
+
+		arm_upstream(i);
+		submit(reading(d, i, NULL, NULL));
+		WAIT(atomic_load(&t.home_settled) == i + 1);
+	}
+	for (i = 1; i < n; i++) {
+		struct device *d = add(i);
+
+		arm_upstream(i - 1);
+		cw_upstream_device_want(d->d, 1);
+		WAIT(d->state == CW_UPDEVICE_ONLINE);
+	}
+	arm_upstream(-1);
+	assert_int_equal(t.settled[CW_SETTLED_DONE], n);
+}
+
 static void short_memory_while_being_made_is_reported(void **state)
 {
 	long nth, live = cw_mem_live();
@@ -606,6 +698,7 @@ int main(void)
 		TEST(one_bad_secret_costs_the_others_nothing),
 		TEST(a_refused_device_is_asked_again_and_comes_online),
 		TEST(a_missing_relation_is_made_again),
+		TEST(a_platform_that_forgot_the_topology_gets_it_again_in_batches),
 		TEST(after_a_lost_connection_the_unconfirmed_go_out_behind_the_new_login),
 		TEST(with_the_platform_away_a_device_hears_pending_and_a_copy_joins),
 		TEST(with_confirm_reply_the_platforms_code_decides),
@@ -618,6 +711,7 @@ int main(void)
 		TEST(a_removed_device_is_logged_out_and_its_records_are_lost),
 		TEST(every_address_of_a_name_is_tried),
 		TEST(a_name_that_does_not_exist_is_said_so),
+		TEST(a_device_may_be_removed_and_added_again_at_once),
 		TEST(a_refused_bridge_says_why_and_tries_again),
 		TEST(a_twin_is_noticed_and_the_attempts_grow_apart),
 		TEST(what_is_not_understood_is_counted_and_not_answered),
@@ -628,6 +722,7 @@ int main(void)
 		TEST(stopping_gives_up_what_is_not_confirmed_in_time),
 		TEST(more_devices_than_allowed_are_refused_here),
 		TEST(wrong_settings_are_refused_with_a_sentence),
+		TEST(short_memory_delays_but_loses_nothing),
 		TEST(short_memory_while_being_made_is_reported),
 	};
 

@@ -1,0 +1,85 @@
+/*
+ * naughty.c - the skeleton with one rule of the ABI broken each, to see that the
+ * conformance program says so. NAUGHTY_<what> picks the fault.
+ */
+#include "../../plugins/skeleton/skeleton.h"
+
+#include <stdlib.h>
+
+#ifdef NAUGHTY_STATIC
+static int frames_seen;
+#endif
+#ifdef NAUGHTY_EXPORT
+CW_PLUGIN_EXPORT int naughty_helper(void);
+CW_PLUGIN_EXPORT int naughty_helper(void)
+{
+	return 1;
+}
+#endif
+
+static int frame(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes in, struct cw_cut *cut)
+{
+	int rc = sk_frame(d, ev, in, cut);
+
+#ifdef NAUGHTY_TORN /* takes what is there for a frame */
+	if (cut->length == 0 && in.len > 8)
+		cut->length = in.len;
+#endif
+#ifdef NAUGHTY_NOISE /* drops a frame that follows an empty line */
+	if (in.len > 2 && in.ptr[0] == '\n')
+		cut->length = in.len;
+#endif
+	return rc;
+}
+
+static int decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes f)
+{
+#ifdef NAUGHTY_STATIC
+	frames_seen++;
+#endif
+#ifdef NAUGHTY_TALK
+	int i;
+
+	for (i = 0; i < 3000; i++)
+		(void)d->host->timer(d->hx, ev->conn, 9, CW_TIMER_STOP);
+#endif
+#ifdef NAUGHTY_CHARGE
+	(void)d->host->charge(d->hx, ev->conn, 10);
+#endif
+	return sk_decode(d, ev, f);
+}
+
+static int event(struct cw_decoder *d, const struct cw_event *ev)
+{
+#ifdef NAUGHTY_LEAK
+	if (ev->kind == CW_EV_OPEN && malloc(16) == NULL)
+		return CW_ECLOSED;
+#endif
+#ifdef NAUGHTY_DONE
+	if (ev->kind == CW_EV_TIMER)
+		(void)d->host->command_done(d->hx, ev->conn, 4711, CW_CODE_OK, cw_bytes_of(NULL, 0));
+#endif
+#ifdef NAUGHTY_STATUS
+	if (ev->kind == CW_EV_OFFLINE)
+		return CW_EINVAL;
+#endif
+	return sk_event(d, ev);
+}
+
+static const struct cw_decoder_ops ops = {
+	CW_DECODER_OPS_INIT,
+	.create = sk_create, .destroy = sk_destroy, .settings = sk_settings, .settings_free = sk_settings_free,
+	.frame = frame, .decode = decode, .event = event, .command = sk_command,
+};
+static const struct cw_plugin_counter counters[] = { { "badLine", "Lines that are none of the protocol's" }, { NULL, NULL } };
+static const struct cw_plugin_desc desc = {
+	CW_PLUGIN_INIT,
+	.name = "naughty", .version = "1.0.0", .summary = "breaks a rule",
+	.caps = CW_CAP_DOWNLINK, .max_frame = 256, .max_outstanding = 1,
+	.conf = sk_conf_fields, .counters = counters, .decoder = &ops,
+};
+
+CW_PLUGIN_EXPORT const struct cw_plugin_desc *cw_plugin_entry(void)
+{
+	return &desc;
+}

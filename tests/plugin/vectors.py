@@ -1,0 +1,52 @@
+#!/usr/bin/python3
+"""Turns the vectors of a protocol into a corpus of the conformance program: vectors.py NAME VECTORS.json OUT."""
+import json
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import terminal  # noqa: E402
+
+PHONE = "013812345678"
+
+
+def jt808_session(vectors):
+    """Every message a terminal can send, as if one terminal sent them all."""
+    out = []
+    for version in ("2013",):
+        phone = PHONE if version == "2013" else PHONE.zfill(20)
+        serial = 0
+        for v in vectors:
+            if v["kind"] != "frame" or v["expect"] != "accept" or v["version"] != version or int(v["message_id"], 16) & 0x8000:
+                continue
+            content = terminal.unescape(bytes.fromhex(v["hex"])[1:-1])[:-1]
+            if content[2] & 0x20:
+                continue  # parts of longer messages keep their own serial numbers
+            body = content[-v["body_len"]:] if v["body_len"] else b""
+            out.append((v["name"], terminal.frame(int(v["message_id"], 16), phone, serial, body, int(version))))
+            serial += 1
+        # A picture in three parts, and one that never becomes whole.
+        media = bytes.fromhex("00000007 00 00 01 01".replace(" ", "")) + bytes(28) + bytes(range(256)) * 4
+        for part in range(3):
+            out.append((f"media-{version}-{part}", terminal.frame(0x0801, phone, serial, media[part * 400:part * 400 + 400], int(version), (3, part + 1))))
+            serial += 1
+        out.append((f"media-{version}-open", terminal.frame(0x0801, phone, serial, media[:400], int(version), (3, 1))))
+    # Registering and authenticating come first; nobody logs out before the commands of corpus/jt808.txt.
+    out.sort(key=lambda step: step[0][:4] not in ("0100", "0102"))
+    return [step for step in out if step[0][:4] != "0003"]
+
+
+def main(name, source, target):
+    vectors = json.loads(pathlib.Path(source).read_text())
+    lines = [f"# Made from {pathlib.Path(source).name}."]
+    for v in vectors:
+        if v["kind"] == "stream":
+            lines.append(f"b {v['name']} {v['hex']}")
+        else:
+            lines.append(f"{ {'accept': 'f', 'reject': 'r', 'reject_or_resync': 'w'}.get(v['expect'], 'b')} {v['name']} {v['hex']}")
+    if name == "jt808":
+        lines += [f"s {step} {frame.hex()}" for step, frame in jt808_session(vectors)]
+    pathlib.Path(target).write_text("\n".join(lines) + "\n")
+
+
+main(*sys.argv[1:])
