@@ -39,7 +39,7 @@ struct cw_config_listener {
 
 struct cw_config_upstream {
 	struct cw_origin origin;
-	const char *name, *endpoint;
+	const char *name, *endpoint, *region;
 	int type, confirm, client;
 	int64_t keep_alive_ms, ack_timeout_ms, retry_min_ms, retry_max_ms;
 	uint64_t queue_bytes, queue_bytes_device;

@@ -131,7 +131,11 @@ static int create(struct cw_upstream *u, void **ret_connector, struct cw_msg *ms
 	cw_pace_window_init(&m->connects, m->connect_times, u->conf.login_rate > 0 ? MQTT_LOGINS_A_MINUTE : 0, 60000);
 	cw_map_init(&m->replies);
 	cw_list_init(&m->replies_age);
-	mqtt_session_init(m);
+	rc = mqtt_session_init(m);
+	if (rc < 0) {
+		cw_free(m);
+		return rc;
+	}
 	*ret_connector = m;
 	return 0;
 }

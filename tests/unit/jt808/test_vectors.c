@@ -154,6 +154,7 @@ static int expects(struct cw_bytes v, const char *what)
 }
 
 static const char *verdict_settings;
+static uint64_t join_count;
 
 /* Frames are judged one by one on fresh connections, without a tool's leniency. */
 static int accepted(struct cw_bytes v, int inspecting)
@@ -167,6 +168,7 @@ static int accepted(struct cw_bytes v, int inspecting)
 	fake_open(&f);
 	fake_feed_hex(&f, text_of(v, "hex", hex, sizeof(hex)));
 	ok = f.good == 1 && f.bad == 0;
+	join_count = f.counters[15];
 	fake_fini(&f);
 	return ok;
 }
@@ -208,6 +210,7 @@ static void joined(struct cw_bytes v, const char *name)
 	verdict_settings = "{\"joinUnescaped\": true}";
 	if (!accepted(v, 0))
 		fail_msg("%s: not joined", name);
+	assert_int_equal(join_count, 1);
 }
 
 static void a_frame_cut_by_an_unescaped_delimiter_is_joined_when_asked(void **state)
