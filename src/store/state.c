@@ -1,9 +1,13 @@
 /* state.c - see state.h. */
 #include "store/state.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/map.h"
@@ -65,8 +69,13 @@ static int check_version(sqlite3 *db, struct cw_msg *msg)
 
 static int open_db(struct cw_state *s, const char *path, struct cw_msg *msg)
 {
-	int rc;
+	/* Made here, because SQLite would let everybody read it; the files it puts beside take this mode. */
+	int rc, fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
+	if (fd < 0)
+		return cw_fail(msg, cw_err_from_errno(errno), "%s: %s", path, strerror(errno));
+	(void)fchmod(fd, 0600); /* one of an older version; its directory is closed to others all the same */
+	(void)close(fd);
 	if (sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
 		return failed(s->db, path, msg);
 	rc = check_version(s->db, msg);
