@@ -84,11 +84,6 @@ static void drop_until(struct cw_arena *a, int keep_first)
 	a->used = 0;
 }
 
-void cw_arena_reset(struct cw_arena *a)
-{
-	drop_until(a, 1);
-}
-
 void cw_arena_fini(struct cw_arena *a)
 {
 	drop_until(a, 0);

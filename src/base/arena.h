@@ -20,8 +20,6 @@ void cw_arena_init(struct cw_arena *a, size_t limit);
 /* NULL when memory is short or the limit is reached. */
 void *cw_arena_alloc(struct cw_arena *a, size_t size);
 char *cw_arena_strndup(struct cw_arena *a, const char *text, size_t len);
-/* Forget all allocations, keep the first chunk for the next round. */
-void cw_arena_reset(struct cw_arena *a);
 /* Give all memory back; the arena may be used again. */
 void cw_arena_fini(struct cw_arena *a);
 

@@ -56,7 +56,6 @@
 	X(device_refused, WARN, "device.refused", 50, "The platform refused the device; code and text are the platform's.") \
 	X(device_foreign, WARN, "device.foreign", 20, "A frame carried another identity than its session; dropped.") \
 	X(record_refused, WARN, "record.refused", 50, "The platform refused a record; code and text are the platform's. The device is answered positively.") \
-	X(record_dropped, WARN, "record.dropped", 50, "A record could not be taken; reason says why. Its sender is told.") \
 	X(record_reply, DEBUG, "record.reply", 0, "The platform's reply to a record that carried a request id.") \
 	X(attachment_failed, ERROR, "attachment.failed", 10, "An attachment could not be written; the record that names it was sent all the same.") \
 	X(command_settled, INFO, "command.settled", 200, "A command has ended: result answered, refused, offline or timed_out.")
@@ -70,7 +69,6 @@
 	X(upstream_odd, WARN, "upstream.odd", 20, "The platform sent something that is not understood; dropped.")
 
 #define CW_LOGS_CLOUD(X)                                                                                    \
-	X(cloud_listening, INFO, "cloud.listening", 0, "The emulator listens here.")                        \
 	X(cloud_connect, INFO, "cloud.connect", 500, "A client's CONNECT was accepted.")                      \
 	X(cloud_refused, WARN, "cloud.refused", 200, "A client's CONNECT was refused; code is the CONNACK code, reason says why.") \
 	X(cloud_closed, INFO, "cloud.closed", 500, "A client's connection has ended.")                        \

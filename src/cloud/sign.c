@@ -54,8 +54,3 @@ int cw_cloud_hmac_matches(enum cloud_hmac method, const char *key, const char *t
 		got[i] = given[i] >= 'A' && given[i] <= 'F' ? (char)(given[i] + ('a' - 'A')) : given[i];
 	return CRYPTO_memcmp(want, got, n) == 0;
 }
-
-int cw_cloud_text_equal(const char *a, size_t a_len, const char *b, size_t b_len)
-{
-	return a_len == b_len && CRYPTO_memcmp(a, b, a_len) == 0;
-}

@@ -22,7 +22,4 @@ size_t cw_cloud_hmac_hex(enum cloud_hmac method, const char *key, const char *te
 int cw_cloud_hmac_matches(enum cloud_hmac method, const char *key, const char *text, size_t len, const char *given,
                           size_t given_len);
 
-/* 1 when both texts are equal; for tokens. */
-int cw_cloud_text_equal(const char *a, size_t a_len, const char *b, size_t b_len);
-
 #endif

@@ -47,8 +47,6 @@ int cw_conf_parse_text(const char *name, const char *text, size_t len, const str
 
 /* Always an object. Lent: lives as long as the tree. */
 const struct cw_value *cw_conf_root(const struct cw_conf_tree *tree);
-/* The file or name given to the parser. */
-const char *cw_conf_name(const struct cw_conf_tree *tree);
 /* Bytes held by the tree. */
 size_t cw_conf_memory(const struct cw_conf_tree *tree);
 

@@ -432,11 +432,6 @@ const struct cw_value *cw_conf_root(const struct cw_conf_tree *tree)
 	return tree->root;
 }
 
-const char *cw_conf_name(const struct cw_conf_tree *tree)
-{
-	return tree->source->name;
-}
-
 size_t cw_conf_memory(const struct cw_conf_tree *tree)
 {
 	return sizeof(*tree) + tree->arena.total;

@@ -234,11 +234,6 @@ const char *cw_http_query(const struct cw_http_req *req, const char *name)
 	return MHD_lookup_connection_value(req->conn, MHD_GET_ARGUMENT_KIND, name);
 }
 
-const char *cw_http_header(const struct cw_http_req *req, const char *name)
-{
-	return MHD_lookup_connection_value(req->conn, MHD_HEADER_KIND, name);
-}
-
 const char *cw_http_body(const struct cw_http_req *req, size_t *ret_len)
 {
 	*ret_len = req->len;

@@ -37,7 +37,6 @@ void cw_http_close(struct cw_http *h, void (*closed)(void *arg), void *arg);
 const char *cw_http_method(const struct cw_http_req *req);
 const char *cw_http_path(const struct cw_http_req *req); /* percent-decoded, without the query */
 const char *cw_http_query(const struct cw_http_req *req, const char *name); /* NULL: not there */
-const char *cw_http_header(const struct cw_http_req *req, const char *name);
 const char *cw_http_body(const struct cw_http_req *req, size_t *ret_len);
 
 /*

@@ -139,11 +139,6 @@ unsigned cw_worker_index(const struct cw_worker *w)
 	return w->index;
 }
 
-const char *cw_worker_name(const struct cw_worker *w)
-{
-	return w->name;
-}
-
 uint64_t cw_worker_now(struct cw_worker *w)
 {
 	return uv_now(&w->loop);

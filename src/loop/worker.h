@@ -34,7 +34,6 @@ void cw_worker_free(struct cw_worker *w);
 uv_loop_t *cw_worker_loop(struct cw_worker *w);
 struct cw_timers *cw_worker_timers(struct cw_worker *w);
 unsigned cw_worker_index(const struct cw_worker *w);
-const char *cw_worker_name(const struct cw_worker *w);
 /* Loop time in milliseconds, monotonic, cached once per pass. */
 uint64_t cw_worker_now(struct cw_worker *w);
 /* 1 when called on the worker's own thread. */

@@ -620,16 +620,6 @@ enum cw_transport cw_session_transport(const struct cw_session *s)
 	return (enum cw_transport)s->transport;
 }
 
-enum cw_direction cw_session_direction(const struct cw_session *s)
-{
-	return (enum cw_direction)s->direction;
-}
-
-const struct cw_addr *cw_session_source(const struct cw_session *s)
-{
-	return &s->source;
-}
-
 const char *cw_session_peer(const struct cw_session *s, char out[CW_ADDR_TEXT])
 {
 	return cw_addr_format(&s->source, out);
@@ -638,9 +628,4 @@ const char *cw_session_peer(const struct cw_session *s, char out[CW_ADDR_TEXT])
 const char *cw_session_client_subject(const struct cw_session *s, char *out, size_t size)
 {
 	return s->tls == NULL ? NULL : cw_tls_peer_subject(s->tls, out, size);
-}
-
-uint64_t cw_session_accepted_ms(const struct cw_session *s)
-{
-	return s->accepted_ms;
 }

@@ -82,14 +82,9 @@ struct cw_worker *cw_session_worker(const struct cw_session *s);
 /* The settings this session was accepted under; a reload does not change them. Lent until `closed`. */
 const struct cw_listener_conf *cw_session_conf(const struct cw_session *s);
 enum cw_transport cw_session_transport(const struct cw_session *s);
-enum cw_direction cw_session_direction(const struct cw_session *s);
-/* The device's address; behind a PROXY header the one in it. */
-const struct cw_addr *cw_session_source(const struct cw_session *s);
 /* Its text; returns `out`. */
 const char *cw_session_peer(const struct cw_session *s, char out[CW_ADDR_TEXT]);
 /* Subject of the verified TLS client certificate as text; NULL when there is none. Returns `out`. */
 const char *cw_session_client_subject(const struct cw_session *s, char *out, size_t size);
-/* Loop time (ms) at which it was accepted. */
-uint64_t cw_session_accepted_ms(const struct cw_session *s);
 
 #endif

@@ -490,11 +490,6 @@ int cw_conn_resume(struct cw_conn *c)
 	return after_call(c);
 }
 
-int cw_conn_held(const struct cw_conn *c)
-{
-	return c->held || c->identifying;
-}
-
 size_t cw_conn_buffered(const struct cw_conn *c)
 {
 	return c->kept_len;

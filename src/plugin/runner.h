@@ -86,7 +86,6 @@ int cw_conn_feed(struct cw_conn *c, struct cw_bytes in);
 /* Hold: decode no further frame (a queue is full). Resume: go on with what was kept; returns like cw_conn_feed(). */
 void cw_conn_hold(struct cw_conn *c);
 int cw_conn_resume(struct cw_conn *c);
-int cw_conn_held(const struct cw_conn *c);
 size_t cw_conn_buffered(const struct cw_conn *c);
 /*
  * Outcome of identify. With `attached` the device gets CW_EVF_ATTACHED. The handle of an identity that is already there is
