@@ -67,11 +67,22 @@ static int ask_decoder(struct cw_daemon *d, const struct cw_plugin_desc *protoco
 	if (rc < 0)
 		return say(&msg);
 	rc = cw_runner_settings(r, settings, &conf, &msg);
-	if (rc < 0)
-		fprintf(stderr, "listener \"%s\": settings: %s\n", l->name, msg.text);
+	if (rc < 0) {
+		cw_msg_wrap(&msg, "listener \"%s\": settings", l->name);
+		(void)cw_config_placed(&l->origin, rc, &msg);
+		(void)say(&msg);
+	}
 	cw_runner_settings_free(r, conf);
 	cw_runner_free(r);
 	return rc < 0;
+}
+
+static int udp_refused(const struct cw_config_listener *l)
+{
+	struct cw_msg msg;
+
+	(void)cw_config_placed(&l->origin, cw_fail(&msg, CW_ECONF, "listener \"%s\": protocol \"%s\" does not work over UDP", l->name, l->protocol), &msg);
+	return say(&msg);
 }
 
 static int check_listener(struct cw_daemon *d, const struct cw_config_listener *l)
@@ -90,8 +101,10 @@ static int check_listener(struct cw_daemon *d, const struct cw_config_listener *
 	if (!wrong)
 		wrong = ask_decoder(d, protocol, l, cw_bytes_of(bytes, len));
 	cw_free(bytes);
+	if (l->transport == CW_CONFIG_UDP && (protocol->caps & CW_CAP_DATAGRAM) == 0)
+		wrong += udp_refused(l);
 	cw_daemon_listener(d, l, &listener);
-	if (cw_listener_check(&listener.net, &msg) < 0)
+	if (cw_config_placed(&l->origin, cw_listener_check(&listener.net, &msg), &msg) < 0)
 		wrong += say(&msg);
 	return wrong;
 }

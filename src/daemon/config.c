@@ -324,6 +324,17 @@ int cw_config_load(const char *path, struct cw_config **ret_config, struct cw_co
 	return 0;
 }
 
+int cw_config_placed(const struct cw_origin *at, int rc, struct cw_msg *msg)
+{
+	char place[600];
+
+	if (rc < 0 && at->line > 0) {
+		(void)snprintf(place, sizeof(place), "%.560s:%u:%u", at->file, at->line, at->column);
+		cw_msg_wrap(msg, "%s", place);
+	}
+	return rc;
+}
+
 const char *cw_config_path(const char *config_file, const char *name, char *out, size_t size)
 {
 	const char *slash = strrchr(config_file, '/');

@@ -96,6 +96,8 @@ void cw_config_set_protocol(const char *name);
  */
 int cw_config_load(const char *path, struct cw_config **ret_config, struct cw_conf_tree **ret_tree, struct cw_conf_report *report,
                    struct cw_msg *msg);
+/* Put where a listener or upstream was written before the message of a failure. Returns rc. */
+int cw_config_placed(const struct cw_origin *at, int rc, struct cw_msg *msg);
 /* A file named in the configuration: as it is when absolute, else beside the configuration file. Into out[size]. */
 const char *cw_config_path(const char *config_file, const char *name, char *out, size_t size);
 

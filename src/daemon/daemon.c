@@ -324,7 +324,7 @@ static int add_listener(struct cw_daemon *d, const struct cw_config_listener *fr
 	if (rc == CW_ENOENT)
 		rc = cw_gateway_add_listener(d->gateway, &l, msg);
 	cw_free(settings);
-	return rc;
+	return cw_config_placed(&from->origin, rc, msg);
 }
 
 int cw_daemon_apply_listeners(struct cw_daemon *d, struct cw_msg *msg)

@@ -2,8 +2,8 @@
  * settings.c - a protocol's settings from all their places to the one encoded map its decoder gets.
  *
  * The places are merged as HOCON merges: the text of each is assigned to the same
- * key, later ones win member by member. Messages therefore name the place by its
- * key, not by a line of the file.
+ * key, later ones win member by member. The merged text has lines of its own, so
+ * when something in it is wrong the places are looked through for the real line.
  */
 #include "daemon/config.h"
 
@@ -148,10 +148,42 @@ static int encode(const struct cw_plugin_desc *protocol, const struct cw_value *
 	}
 }
 
+static int skip_value(void *ctx, const struct cw_conf_field *field, const char *key, const struct cw_conf_typed *v)
+{
+	return 0;
+}
+
+static int skip_begin(void *ctx, const struct cw_conf_field *field, const char *key, int element, size_t count)
+{
+	return 0;
+}
+
+static int skip_end(void *ctx, const struct cw_conf_field *field, int element)
+{
+	return 0;
+}
+
+/* The merged settings are wrong: complain where it was written, or else with what the merged text said. */
+static void complain(const struct cw_plugin_desc *protocol, const struct cw_value *const places[3], const struct cw_conf_report *merged,
+                     struct cw_conf_report *report)
+{
+	struct cw_conf_sink sink = { .value = skip_value, .begin = skip_begin, .end = skip_end };
+	size_t before = report->errors, i;
+
+	for (i = 0; i < 3; i++)
+		if (places[i] != NULL && cw_value_type(places[i]) == CW_VALUE_OBJECT)
+			(void)cw_conf_fields(protocol->conf, CW_SCOPE_ANY, places[i], &sink, report);
+	for (i = 0; i < merged->kept && report->errors == before; i++)
+		if (!merged->items[i].warning)
+			cw_conf_error_at(report, NULL, "%s", merged->items[i].text);
+}
+
 int cw_config_settings(const struct cw_plugin_desc *protocol, const struct cw_config *config, const struct cw_value *listener,
                        const struct cw_value *product, struct cw_bytes device, uint8_t **ret_bytes, size_t *ret_len, struct cw_conf_report *report)
 {
 	const struct cw_value *own = config == NULL || config->protocols == NULL ? NULL : cw_value_get(config->protocols, protocol->name);
+	const struct cw_value *const places[3] = { own, listener, product };
+	struct cw_conf_report merged = { 0 };
 	struct cw_conf_tree *tree = NULL;
 	struct cw_msg msg;
 	char *text = NULL, name[64];
@@ -173,7 +205,10 @@ int cw_config_settings(const struct cw_plugin_desc *protocol, const struct cw_co
 	}
 	cw_free(text);
 	if (rc == 0)
-		rc = encode(protocol, tree == NULL ? NULL : cw_value_get(cw_conf_root(tree), "s"), ret_bytes, ret_len, report);
+		rc = encode(protocol, tree == NULL ? NULL : cw_value_get(cw_conf_root(tree), "s"), ret_bytes, ret_len, &merged);
+	if (merged.errors > 0)
+		complain(protocol, places, &merged, report);
+	cw_conf_report_fini(&merged);
 	cw_conf_tree_unref(tree);
 	return rc;
 }

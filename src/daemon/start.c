@@ -79,8 +79,11 @@ int cw_daemon_load_protocols(struct cw_daemon *d, const struct cw_config *config
 
 	cw_plugin_dir(config->plugin_dir == NULL ? NULL : cw_config_path(d->config_file, config->plugin_dir, beside, sizeof(beside)),
 	              d->plugin_dir, sizeof(d->plugin_dir));
-	for (i = 0; i < config->listeners.count && rc == 0; i++)
-		rc = load_protocol(d, cw_conf_item(&config->listeners, struct cw_config_listener, i)->protocol, msg);
+	for (i = 0; i < config->listeners.count && rc == 0; i++) {
+		const struct cw_config_listener *l = cw_conf_item(&config->listeners, struct cw_config_listener, i);
+
+		rc = cw_config_placed(&l->origin, load_protocol(d, l->protocol, msg), msg);
+	}
 	return rc;
 }
 
@@ -185,8 +188,11 @@ int cw_daemon_add_upstreams(struct cw_daemon *d, struct cw_msg *msg)
 	size_t i;
 	int rc = 0;
 
-	for (i = 0; i < d->config->upstreams.count && rc == 0; i++)
-		rc = add_upstream(d, cw_conf_item(&d->config->upstreams, struct cw_config_upstream, i), msg);
+	for (i = 0; i < d->config->upstreams.count && rc == 0; i++) {
+		const struct cw_config_upstream *u = cw_conf_item(&d->config->upstreams, struct cw_config_upstream, i);
+
+		rc = cw_config_placed(&u->origin, add_upstream(d, u, msg), msg);
+	}
 	for (i = 0; i < d->config->routes.count && rc == 0; i++) {
 		const struct cw_config_route *r = cw_conf_item(&d->config->routes, struct cw_config_route, i);
 

@@ -200,8 +200,10 @@ static int bind_listener(struct cw_gateway *g, const struct cw_gateway_listener 
 	struct binding *b;
 	int rc = new_binding(g, l, &b, msg);
 
-	if (rc < 0)
+	if (rc < 0) {
+		cw_msg_wrap(msg, "listener \"%s\"", l->net.name);
 		return rc;
+	}
 	bd->gateway = g;
 	(void)snprintf(bd->name, sizeof(bd->name), "%s", l->net.name);
 	atomic_store_explicit(&bd->current, b, memory_order_release);
@@ -220,7 +222,6 @@ int cw_gateway_add_listener(struct cw_gateway *g, const struct cw_gateway_listen
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	rc = bind_listener(g, l, bd, msg);
 	if (rc < 0) {
-		cw_msg_wrap(msg, "listener \"%s\"", l->net.name);
 		cw_free(bd);
 		return rc;
 	}

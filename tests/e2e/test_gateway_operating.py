@@ -430,15 +430,18 @@ def test_a_good_file_is_fine(tmp_path):
 
 @pytest.mark.parametrize("wrong, told", [
     (("deviceSecret = 0123456789abcdef0123456789abcdef", ""), ["deviceSecret"]),
-    (("protocol = jt808", "protocol = jt809"), ["jt809", "there are:", "jt808"]),
+    (("protocol = jt808", "protocol = jt809"), ["application.conf:4:", "jt809", "there are:", "jt808"]),
     (("address =", "adress ="), ["application.conf:4", "adress", "address"]),
     (('"tcp://127.0.0.1:9"', '"http://127.0.0.1:9"'), ["endpoint"]),
     (("listeners =", "http2Endpoint = x, listeners ="), ["http2Endpoint", "type = mqtt"]),
-    (('"127.0.0.1:0"', '"127.0.0.1:99999"'), ["127.0.0.1:99999"]),
+    (('"127.0.0.1:0"', '"127.0.0.1:99999"'), ["application.conf:4:", "127.0.0.1:99999"]),
     (("name = trucks", "name = trucks, transport = tls"), ["tls", "certificate"]),
     (("name = trucks", "name = trucks, ack = journaled"), ["journaled", "received"]),
-    (("name = trucks", "name = trucks, settings { timezone = Moon }"), ["timezone", "Moon"]),
+    (("name = trucks", "name = trucks, settings { timezone = Moon }"), ["application.conf:4:", "trucks", "timezone", "Moon"]),
+    (("name = trucks", "name = trucks, settings { timezon = UTC }"), ["application.conf:4:53", "timezon", '"timezone"']),
+    (("upstreams {", "protocols.jt808 { strict = maybe }, upstreams {"), ["application.conf:5:28", "strict", "maybe"]),
     (("name = trucks", "name = trucks, limits { idleTime = 1 fortnight }"), ["idleTime"]),
+    (("protocol = jt808", "protocol = skeleton, transport = udp"), ["application.conf:4:", "skeleton", "UDP"]),
     (("upstreams {", "routes = [ { upstream = nowhere } ], upstreams {"), ["nowhere"]),
     (("cloud {", "cloud { qos = 2,"), ["qos", "2"]),
 ])
@@ -499,6 +502,16 @@ def test_a_file_that_is_not_there_is_said_so(tmp_path):
     assert done.returncode == 1 and "nowhere.conf" in done.stderr
     done = run("causeway", "config", "check", tmp_path / "nowhere.conf")
     assert done.returncode == 1 and "nowhere.conf" in done.stderr
+
+
+def test_what_devices_want_kept_is_for_the_gateway_alone(world):
+    """covers: M12"""
+    _, gateway = world()
+    with gateway.terminal() as t:
+        t.log_in()
+    state = gateway.dir / "state"
+    assert state.stat().st_mode & 0o777 == 0o700
+    assert {f.name: oct(f.stat().st_mode & 0o777) for f in state.iterdir() if f.is_file() and f.stat().st_mode & 0o077} == {}
 
 
 def test_a_corrupt_state_file_stops_the_start_with_its_name(world):
