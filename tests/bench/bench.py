@@ -212,31 +212,35 @@ class Bench:
             before = rss(pid)
             with self.idle(port, IDLE):
                 bare = (rss(pid) - before) / IDLE
-        known = self.grown(self.introduce)
-        new = self.grown(self.warm_up)
+        known, new = self.connection_known(), self.connection_new()
         self.add("resident memory of an idle, identified connection (its device was here before)", known / 1024, "KiB", bare / 1024,
                  bar="<= 1.5 KiB", most=1.5)
         self.add("  the same with all that is kept of a device seen for the first time", new / 1024, "KiB", bare / 1024)
 
-    def grown(self, prepare):
-        """Bytes a connection by which the gateway grows when all devices connect, after `prepare`."""
+    def connection_known(self):
         with self.world(IDLE, upstream="loginRate = 0") as (_, gateway):
-            prepare(gateway)
-            before = rss(gateway.pid)
-            with self.idle(gateway.port, IDLE):
-                wait_online(gateway, IDLE)
-                if gateway.stats()["net.connections"] != IDLE:
-                    raise Failed("some idle connections are gone")
-                return (rss(gateway.pid) - before) / IDLE
+            self.introduce(gateway)
+            return self.growth(gateway, 0, IDLE)
+
+    def connection_new(self):
+        """Beside a third that is there already, with what is made once."""
+        with self.world(IDLE, upstream="loginRate = 0") as (_, gateway):
+            with self.idle(gateway.port, IDLE // 3):
+                wait_online(gateway, IDLE // 3)
+                return self.growth(gateway, IDLE // 3, IDLE - IDLE // 3)
+
+    def growth(self, gateway, first, count):
+        before = rss(gateway.pid)
+        with self.idle(gateway.port, count, first):
+            wait_online(gateway, first + count)
+            if gateway.stats()["net.connections"] != first + count:
+                raise Failed("some idle connections are gone")
+            return (rss(gateway.pid) - before) / count
 
     def introduce(self, gateway):
         """Every device was online once, few at a time, so that what is kept of devices is there and little else."""
         for first in range(0, IDLE, GROUP):
             self.group(gateway, first)
-
-    def warm_up(self, gateway):
-        """What is made with the first connection and stays, such as buffers."""
-        self.group(gateway, 0)
 
     def group(self, gateway, first):
         from conftest import wait_until
