@@ -53,6 +53,8 @@ static int make_room(struct cw_json *j, size_t more)
 		size = FIRST_SIZE;
 	while (size < j->len + more + 1)
 		size *= 2;
+	if (size - 1 > j->most)
+		size = j->most + 1;
 	grown = cw_realloc(j->text, size);
 	if (grown == NULL) {
 		j->error = CW_ENOMEM;
@@ -67,7 +69,8 @@ static void on_print(void *ctx, const char *text, size_t len)
 {
 	struct cw_json *j = ctx;
 
-	if (j->error != 0 || !make_room(j, len))
+	/* The room never passes `most`, so where there is room there is no need to ask. */
+	if (j->error != 0 || (len >= j->size - j->len && !make_room(j, len)))
 		return;
 	if (len == 1) /* quotes, colons, commas: most calls */
 		j->text[j->len] = text[0];
