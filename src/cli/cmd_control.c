@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -335,7 +336,10 @@ static int do_trace(struct call *c, const char *identity, const char *record)
 	CURLcode rc;
 
 	if (record != NULL) {
-		c->record = fopen(record, "we");
+		/* The frames in it hold what terminals authenticate with: for its owner only. */
+		int fd = open(record, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0600);
+
+		c->record = fd < 0 ? NULL : fdopen(fd, "w");
 		if (c->record == NULL) {
 			fprintf(stderr, "causeway: cannot write %s\n", record);
 			curl_free(escaped);

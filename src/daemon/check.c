@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/daemon.h"
+#include "plugin/runner.h"
 
 static void print_report(const struct cw_conf_report *report)
 {
@@ -39,31 +40,90 @@ static int check_devices(struct cw_daemon *d, size_t *ret_count)
 	return skipped;
 }
 
-static int check_protocols(struct cw_daemon *d)
+static int say(const struct cw_msg *msg)
+{
+	fprintf(stderr, "%s\n", msg->text);
+	return 1;
+}
+
+static const struct cw_plugin_desc *find_protocol(const struct cw_daemon *d, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < d->protocol_count; i++)
+		if (strcmp(d->protocols[i]->name, name) == 0)
+			return d->protocols[i];
+	return NULL;
+}
+
+/* What the fields' types and ranges cannot say the decoder itself does. */
+static int ask_decoder(struct cw_daemon *d, const struct cw_plugin_desc *protocol, const struct cw_config_listener *l, struct cw_bytes settings)
+{
+	struct cw_runner *r;
+	struct cw_msg msg;
+	void *conf = NULL;
+	int rc = cw_runner_new(protocol, d->control, &r, &msg);
+
+	if (rc < 0)
+		return say(&msg);
+	rc = cw_runner_settings(r, settings, &conf, &msg);
+	if (rc < 0)
+		fprintf(stderr, "listener \"%s\": settings: %s\n", l->name, msg.text);
+	cw_runner_settings_free(r, conf);
+	cw_runner_free(r);
+	return rc < 0;
+}
+
+static int check_listener(struct cw_daemon *d, const struct cw_config_listener *l)
+{
+	const struct cw_plugin_desc *protocol = find_protocol(d, l->protocol);
+	struct cw_conf_report report = { 0 };
+	struct cw_gateway_listener listener;
+	struct cw_msg msg;
+	uint8_t *bytes = NULL;
+	size_t len;
+	int wrong;
+
+	wrong = cw_config_settings(protocol, d->config, l->settings, NULL, cw_bytes_of(NULL, 0), &bytes, &len, &report) < 0;
+	print_report(&report);
+	cw_conf_report_fini(&report);
+	if (!wrong)
+		wrong = ask_decoder(d, protocol, l, cw_bytes_of(bytes, len));
+	cw_free(bytes);
+	cw_daemon_listener(d, l, &listener);
+	if (cw_listener_check(&listener.net, &msg) < 0)
+		wrong += say(&msg);
+	return wrong;
+}
+
+static int check_listeners(struct cw_daemon *d)
 {
 	struct cw_msg msg;
-	size_t i, k;
+	size_t i;
 	int wrong = 0;
 
-	if (cw_daemon_load_protocols(d, d->config, &msg) < 0) {
-		fprintf(stderr, "%s\n", msg.text);
-		return 1;
-	}
-	for (i = 0; i < d->config->listeners.count; i++) {
-		const struct cw_config_listener *l = cw_conf_item(&d->config->listeners, struct cw_config_listener, i);
-		struct cw_conf_report report = { 0 };
-		uint8_t *bytes = NULL;
-		size_t len;
-
-		for (k = 0; k < d->protocol_count; k++)
-			if (strcmp(d->protocols[k]->name, l->protocol) == 0 &&
-			    cw_config_settings(d->protocols[k], d->config, l->settings, NULL, cw_bytes_of(NULL, 0), &bytes, &len, &report) < 0)
-				wrong++;
-		print_report(&report);
-		cw_conf_report_fini(&report);
-		cw_free(bytes);
-	}
+	if (cw_daemon_load_protocols(d, d->config, &msg) < 0)
+		return say(&msg);
+	for (i = 0; i < d->config->listeners.count; i++)
+		wrong += check_listener(d, cw_conf_item(&d->config->listeners, struct cw_config_listener, i));
 	return wrong;
+}
+
+/* Made and dropped again, never started. */
+static int check_upstreams(struct cw_daemon *d)
+{
+	struct cw_bridge_conf conf = { .control = d->control, .owner_ops = &cw_gateway_owner_ops };
+	struct cw_msg msg;
+	int rc = cw_bridge_new(&conf, &d->bridge);
+
+	if (rc < 0) {
+		cw_msg_set(&msg, "%s", cw_error_text(rc));
+		return say(&msg);
+	}
+	rc = cw_daemon_add_upstreams(d, &msg);
+	cw_bridge_free(d->bridge);
+	d->bridge = NULL;
+	return rc < 0 ? say(&msg) : 0;
 }
 
 int cw_daemon_check(const char *config_file)
@@ -82,10 +142,16 @@ int cw_daemon_check(const char *config_file)
 	cw_conf_report_fini(&report);
 	if (rc < 0)
 		return 1;
-	wrong = check_devices(&d, &devices) + check_protocols(&d);
+	rc = cw_worker_new("check", 0, &d.control);
+	if (rc < 0) {
+		fprintf(stderr, "%s\n", cw_error_text(rc));
+		return 1;
+	}
+	wrong = check_devices(&d, &devices) + check_listeners(&d) + check_upstreams(&d);
 	if (wrong == 0)
 		printf("%s: fine; %zu listeners, %zu upstreams, %zu devices\n", config_file, d.config->listeners.count,
 		       d.config->upstreams.count, devices);
+	cw_worker_free(d.control);
 	cw_conf_free(d.config);
 	cw_conf_tree_unref(d.tree);
 	return wrong == 0 ? 0 : 1;

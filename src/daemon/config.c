@@ -6,8 +6,11 @@
 
 #include "base/mem.h"
 
+/* Known by name so that its refusal can say why. */
+#define ACK_JOURNALED 2
+
 static const char *const transports[] = { "tcp", "udp", "tls", NULL };
-static const char *const acks[] = { "received", "delivered", NULL };
+static const char *const acks[] = { "received", "delivered", "journaled", NULL };
 static const char *const unknowns[] = { "close", "keep", NULL };
 static const char *const verifies[] = { "none", "optional", "required", NULL };
 static const char *const types[] = { "mqtt", NULL };
@@ -58,6 +61,10 @@ static void check_listener(const void *conf, const struct cw_value *object, stru
 	if (l->transport != CW_CONFIG_TLS && has_tls)
 		cw_conf_error_at(report, object, "listener \"%s\": tls { } is given but transport is %s; say transport = tls", l->name,
 		                 transports[l->transport]);
+	if (l->ack == ACK_JOURNALED)
+		cw_conf_error_at(report, cw_value_get(object, "ack"),
+		                 "listener \"%s\": ack = journaled needs the journal, which this version does not have; use received or delivered",
+		                 l->name);
 	if (l->tls.client_verify != 0 && l->tls.client_ca == NULL)
 		cw_conf_error_at(report, object, "listener \"%s\": clientVerify needs clientCa", l->name);
 }

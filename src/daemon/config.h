@@ -44,7 +44,6 @@ struct cw_config_upstream {
 	int64_t keep_alive_ms, ack_timeout_ms, retry_min_ms, retry_max_ms;
 	uint64_t queue_bytes, queue_bytes_device;
 	uint32_t in_flight, rate_device_qos0, rate_device_qos1, rate_bridge, login_rate, login_batch, max_devices, qos;
-	bool limits_off;
 	struct cw_config_tls tls;
 };
 

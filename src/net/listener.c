@@ -268,6 +268,20 @@ err:
 	return rc;
 }
 
+int cw_listener_check(const struct cw_listener_conf *conf, struct cw_msg *msg)
+{
+	struct cw_net_policy *policy = NULL;
+	struct cw_addr address;
+	int rc = check(conf, &address, msg);
+
+	if (rc == 0)
+		rc = cw_net_policy_new(conf, 1, msg, &policy);
+	cw_net_policy_unref(policy);
+	if (rc < 0)
+		wrap(conf, msg);
+	return rc;
+}
+
 /* ---- reload -------------------------------------------------------------------- */
 
 struct change {

@@ -79,6 +79,8 @@ struct cw_listener;
 /* Check, bind and announce. 0; CW_ECONF, CW_EEXIST (address in use), CW_EACCESS, CW_ENOMEM ... with a sentence in msg. */
 int cw_listener_new(const struct cw_listener_conf *conf, const struct cw_listener_env *env, struct cw_msg *msg,
                     struct cw_listener **ret_listener);
+/* All of that but the binding: address, lists, certificates. 0 or an error with a sentence. */
+int cw_listener_check(const struct cw_listener_conf *conf, struct cw_msg *msg);
 /*
  * New limits, lists, backlog and certificates (files are read again) for new connections. Name, transport and address
  * must be the old ones (CW_EINVAL): such a listener is closed and made anew. On error nothing changes.

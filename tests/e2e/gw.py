@@ -35,7 +35,7 @@ def cloud_conf(devices=3, **limits):
     ]
     for i in range(devices):
         lines.append(f'  {{ productKey = {PK}, deviceName = {device_name(i)}, deviceSecret = {secret(i)} }}')
-    lines += [']', 'listeners { mqtt = "127.0.0.1:0", api = "127.0.0.1:0" }',
+    lines += [']', 'listeners { mqtt = "127.0.0.1:0", api = "127.0.0.1:0" }', 'messages { keep = 500000 }',
               "limits { " + ", ".join(f"{k} = {v}" for k, v in limits.items()) + " }"]
     return "\n".join(lines) + "\n"
 

@@ -18,7 +18,7 @@ def ident(i):
 def speeds(cloud, i, **filters):
     """(speed in tenths, message id) of every position of device i that the platform has taken, in its order."""
     got = []
-    for m in cloud.messages(device=ident(i), topic=POST, direction="up", limit=10000, **filters):
+    for m in cloud.messages(device=ident(i), topic=POST, direction="up", limit=500000, **filters):
         assert m["outcome"] == "taken", m
         body = json.loads(m["payload"])
         if "Speed" in body["params"]:

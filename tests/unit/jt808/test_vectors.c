@@ -331,6 +331,7 @@ static void cut(struct cw_bytes v, const char *name)
 		size_t body = keep_chars / 2 > header ? keep_chars / 2 - header : 0;
 
 		memcpy(out, hex, 2 + keep_chars);
+		out[2 + keep_chars] = '\0';
 		snprintf(out + 6, 5, "%04x", (unsigned)((attr & ~0x3ffu) | body));
 		out[10] = hex[10];
 		snprintf(out + 2 + keep_chars, 8, "%02x7e", nibble_xor(out, 2, 2 + keep_chars));
