@@ -77,7 +77,7 @@ struct cw_host {
 	int (*charge)(void *hx, uint64_t conn, int64_t bytes);
 	/* Firmware: ask for a part of the file of upgrade command `id`; BLOCK follows. */
 	int (*want_block)(void *hx, uint64_t conn, uint64_t id, uint64_t offset, size_t length);
-	/* A large binary (picture, audio) into the attachment directory: open, write in order, close. close fills name[64]. */
+	/* A large binary (picture, audio) into the attachment directory: open, write in order, close. `suffix` without dot; close fills name[64]. */
 	int (*attach_open)(void *hx, uint64_t conn, uint64_t device, const char *suffix, uint64_t *ret_attachment);
 	int (*attach_write)(void *hx, uint64_t conn, uint64_t attachment, struct cw_bytes data);
 	int (*attach_close)(void *hx, uint64_t conn, uint64_t attachment, int keep, char name[64]);

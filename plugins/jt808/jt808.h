@@ -295,7 +295,8 @@ int jt_command(struct cw_decoder *d, const struct cw_event *ev);
 void jt_command_cancelled(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c);
 void jt_command_block(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c);
 void jt_command_timer(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c);
-void jt_command_drop(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, int closed);
+/* The way to the device is gone: forget the command, or end it when that was its purpose. */
+void jt_command_drop(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c);
 /* A general reply or another answer came in. 1 when it belonged to the command at hand. */
 int jt_command_reply(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m);
 /* 0x0005: resend the listed parts. */

@@ -239,7 +239,7 @@ static int plan_raw(struct jt_plan *p, struct cw_bytes bytes)
 	return 0;
 }
 
-static int plan_of(struct cw_decoder *d, struct jt_conn *c, const struct cw_record *cmd, struct jt_plan *p)
+static int plan_of(const struct cw_record *cmd, struct jt_plan *p)
 {
 	struct cw_item v;
 
@@ -261,10 +261,7 @@ static int plan_of(struct cw_decoder *d, struct jt_conn *c, const struct cw_reco
 		return jt_encode_service(p, cw_bytes_text("UpgradeFirmware"), cmd->body);
 	case CW_KIND_PROPERTY_GET:
 		return jt_encode_service(p, cw_bytes_text("QueryParameters"), cw_bytes_of(NULL, 0));
-	default:
-		(void)d;
-		(void)c;
-		return CW_EUNSUPPORTED;
+	default: return CW_EUNSUPPORTED;
 	}
 }
 
@@ -317,7 +314,7 @@ int jt_command(struct cw_decoder *d, const struct cw_event *ev)
 	p.d = d;
 	p.conf = jt_conf_of(d, ev);
 	p.edition = c->edition;
-	rc = plan_of(d, c, &rec, &p);
+	rc = plan_of(&rec, &p);
 	if (rc == 0 && p.w.overflow) {
 		snprintf(p.why, sizeof(p.why), "input is too long");
 		rc = CW_EINVAL;
@@ -350,12 +347,12 @@ void jt_command_cancelled(struct cw_decoder *d, const struct cw_event *ev, struc
 	cmd_free(c);
 }
 
-void jt_command_drop(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, int closed)
+void jt_command_drop(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c)
 {
 	if (c->cmd == NULL)
 		return;
 	/* A reset cuts the link before the terminal can answer: that is the answer. */
-	if (closed && c->cmd->cut_is_done)
+	if (c->cmd->cut_is_done)
 		finish_result(d, ev, c, 0);
 	else
 		cmd_free(c);

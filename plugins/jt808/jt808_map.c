@@ -747,7 +747,7 @@ static void put_content(struct pub *p, struct jt_out *o, struct cw_bytes b)
 		o_text(o, NULL, "text", b);
 	} else if (b.len <= INLINE_MAX) {
 		o_hex(o, NULL, "dataHex", b);
-	} else if (p->d->host->attach_open(p->d->hx, p->ev->conn, p->c->device, ".bin", &attachment) == 0) {
+	} else if (p->d->host->attach_open(p->d->hx, p->ev->conn, p->c->device, "bin", &attachment) == 0) {
 		int ok = p->d->host->attach_write(p->d->hx, p->ev->conn, attachment, b) == 0;
 
 		if (p->d->host->attach_close(p->d->hx, p->ev->conn, attachment, ok, name) == 0 && ok)

@@ -148,9 +148,9 @@ static int keep(struct cw_decoder *d, const struct cw_event *ev, struct jt_parts
 
 static const char *suffix_of(const uint8_t *head)
 {
-	static const char *const by_format[] = { ".jpg", ".tif", ".mp3", ".wav", ".wmv" };
+	static const char *const by_format[] = { "jpg", "tif", "mp3", "wav", "wmv" };
 
-	return head[5] < 5 ? by_format[head[5]] : ".bin";
+	return head[5] < 5 ? by_format[head[5]] : "bin";
 }
 
 static void flush_piece(struct cw_decoder *d, const struct cw_event *ev, struct jt_parts *s)

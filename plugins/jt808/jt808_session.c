@@ -109,7 +109,7 @@ static void conn_free(struct cw_decoder *d, const struct cw_event *ev, struct jt
 {
 	if (c == NULL)
 		return;
-	jt_command_drop(d, ev, c, 1);
+	jt_command_drop(d, ev, c);
 	jt_parts_free(d, ev, c);
 	drop_held(c);
 	jt_drop_reg(c);
@@ -489,7 +489,7 @@ static void on_refused(struct cw_decoder *d, const struct cw_event *ev, struct j
 
 static void on_detached(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c)
 {
-	jt_command_drop(d, ev, c, 1);
+	jt_command_drop(d, ev, c);
 	jt_parts_free(d, ev, c);
 	c->attached = 0;
 	c->device = 0;
@@ -707,8 +707,11 @@ int jt_decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes f
 	rc = jt_parse(d, frame, c->edition == JT_2019 ? jt_conf_of(d, ev)->edition_default : c->edition, &m);
 	if (rc < 0)
 		return rc;
-	if (m.flaws != 0)
+	if (m.flaws != 0) {
 		count_flaws(d, m.flaws);
+		if ((m.flaws & JT_FLAW_ESCAPE) && frame.len > 2 && memchr(frame.ptr + 1, 0x7e, frame.len - 2) != NULL)
+			jt_count(d, JT_N_JOINED, 1);
+	}
 	if (ev->flags & CW_EVF_INSPECT)
 		return inspect(d, ev, c, &m);
 	if (!jt_acceptable(&m, jt_conf_of(d, ev)->strict))

@@ -101,7 +101,7 @@ static int resize(struct cw_map *m, size_t size)
 
 int cw_map_reserve(struct cw_map *m, size_t count)
 {
-	size_t size = m->size == 0 ? 16 : m->size;
+	size_t size = m->size == 0 ? 4 : m->size; /* many maps of few: one a device */
 
 	while (size < count)
 		size *= 2;

@@ -162,6 +162,9 @@ static void give_to(struct cw_attach *a)
 	if (a->require_online && d->state != CW_UPDEVICE_ONLINE)
 		return; /* cw_devices_on_state() goes on */
 	finish_attach(a, 0);
+	/* Still logged in from the connection before: the new owner hears it, for no login will follow. */
+	if (d->state == CW_UPDEVICE_ONLINE && d->owner != NULL)
+		d->bridge->conf.owner_ops->state(d->owner, d, CW_UPDEVICE_ONLINE, 0);
 	cw_command_device_idle(d);
 }
 

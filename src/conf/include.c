@@ -182,7 +182,7 @@ static int load(struct conf_build *b, const char *path, char **ret_text, size_t 
 	if (fstat(fd, &st) < 0 || S_ISDIR(st.st_mode))
 		rc = CW_ENOENT;
 	else
-		rc = slurp(b, fd, path, S_ISREG(st.st_mode) && st.st_size < FILE_MOST ? (size_t)st.st_size : 0, ret_text, ret_len);
+		rc = slurp(b, fd, path, S_ISREG(st.st_mode) && st.st_size < (off_t)FILE_MOST ? (size_t)st.st_size : 0, ret_text, ret_len);
 	close(fd);
 	return rc;
 }

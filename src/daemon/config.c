@@ -6,8 +6,11 @@
 
 #include "base/mem.h"
 
+/* Known by name so that its refusal can say why. */
+#define ACK_JOURNALED 2
+
 static const char *const transports[] = { "tcp", "udp", "tls", NULL };
-static const char *const acks[] = { "received", "delivered", NULL };
+static const char *const acks[] = { "received", "delivered", "journaled", NULL };
 static const char *const unknowns[] = { "close", "keep", NULL };
 static const char *const verifies[] = { "none", "optional", "required", NULL };
 static const char *const types[] = { "mqtt", NULL };
@@ -58,6 +61,10 @@ static void check_listener(const void *conf, const struct cw_value *object, stru
 	if (l->transport != CW_CONFIG_TLS && has_tls)
 		cw_conf_error_at(report, object, "listener \"%s\": tls { } is given but transport is %s; say transport = tls", l->name,
 		                 transports[l->transport]);
+	if (l->ack == ACK_JOURNALED)
+		cw_conf_error_at(report, cw_value_get(object, "ack"),
+		                 "listener \"%s\": ack = journaled needs the journal, which this version does not have; use received or delivered",
+		                 l->name);
 	if (l->tls.client_verify != 0 && l->tls.client_ca == NULL)
 		cw_conf_error_at(report, object, "listener \"%s\": clientVerify needs clientCa", l->name);
 }
@@ -106,7 +113,10 @@ static const struct cw_conf_setting upstream_settings[] = {
 	CW_CONF_SELF(struct cw_config_upstream, name, NAME),
 	CW_CONF_CHOICE(struct cw_config_upstream, type, "type", types, "mqtt", "Kind of upstream."),
 	CW_CONF_CHOICE(struct cw_config_upstream, client, "client", clients, "paho", "MQTT client library."),
-	CW_CONF_MUST(struct cw_config_upstream, endpoint, STRING, "endpoint", NULL, NULL, "tcp://host:port or ssl://host:port of the platform."),
+	CW_CONF(struct cw_config_upstream, endpoint, STRING, "endpoint", NULL, NULL, NULL,
+	        "tcp://host:port or ssl://host:port of the platform; default: made from region."),
+	CW_CONF(struct cw_config_upstream, region, STRING, "region", NULL, NULL, NULL,
+	        "Region of the public instance, as in cn-shanghai: the endpoint is ssl://<productKey>.iot-as-mqtt.<region>.aliyuncs.com:1883."),
 	CW_CONF_CHOICE(struct cw_config_upstream, confirm, "confirm", confirms, "transport",
 	               "What counts as delivered: the transport's acknowledgement, or the platform's reply with code 200."),
 	CW_CONF(struct cw_config_upstream, keep_alive_ms, DURATION, "keepAlive", "300s", "30s", "1200s", "MQTT keep-alive."),
@@ -131,8 +141,20 @@ static const struct cw_conf_setting upstream_settings[] = {
 	CW_CONF_TABLES(struct cw_config_upstream, tls, TABLE, "tls", &upstream_tls_table, "For ssl:// endpoints."),
 	CW_CONF_END
 };
+static void check_upstream(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
+{
+	const struct cw_config_upstream *u = conf;
+
+	if (u->endpoint == NULL && u->region == NULL)
+		cw_conf_error_at(report, object, "upstream \"%s\": endpoint is missing; say where the platform is, or give region", u->name);
+	if (u->retry_min_ms > u->retry_max_ms)
+		cw_conf_error_at(report, object, "upstream \"%s\": retryMin is longer than retryMax", u->name);
+	if ((u->tls.certificate == NULL) != (u->tls.key == NULL))
+		cw_conf_error_at(report, object, "upstream \"%s\": tls.certificate and tls.key come together", u->name);
+}
+
 static const struct cw_conf_table upstream_table = {
-	.name = "upstream", .size = sizeof(struct cw_config_upstream), .settings = upstream_settings
+	.name = "upstream", .size = sizeof(struct cw_config_upstream), .settings = upstream_settings, .check = check_upstream
 };
 
 static const struct cw_conf_setting route_settings[] = {

@@ -39,12 +39,11 @@ struct cw_config_listener {
 
 struct cw_config_upstream {
 	struct cw_origin origin;
-	const char *name, *endpoint;
+	const char *name, *endpoint, *region;
 	int type, confirm, client;
 	int64_t keep_alive_ms, ack_timeout_ms, retry_min_ms, retry_max_ms;
 	uint64_t queue_bytes, queue_bytes_device;
 	uint32_t in_flight, rate_device_qos0, rate_device_qos1, rate_bridge, login_rate, login_batch, max_devices, qos;
-	bool limits_off;
 	struct cw_config_tls tls;
 };
 

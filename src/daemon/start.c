@@ -144,10 +144,11 @@ static unsigned dedup_window(const struct cw_daemon *d)
 static int add_upstream(struct cw_daemon *d, const struct cw_config_upstream *u, struct cw_msg *msg)
 {
 	const struct cw_config *c = d->config;
+	char derived[300];
 	struct cw_upstream_conf conf = {
 		.name = u->name,
 		.type = "mqtt",
-		.endpoint = u->endpoint,
+		.endpoint = u->endpoint != NULL ? u->endpoint : derived,
 		.product_key = c->product_key,
 		.device_name = c->device_name,
 		.device_secret = c->device_secret,
@@ -174,6 +175,8 @@ static int add_upstream(struct cw_daemon *d, const struct cw_config_upstream *u,
 		.dedup_window_s = dedup_window(d),
 	};
 
+	(void)snprintf(derived, sizeof(derived), "ssl://%s.iot-as-mqtt.%s.aliyuncs.com:1883", c->product_key == NULL ? "" : c->product_key,
+	               u->region == NULL ? "" : u->region);
 	return cw_bridge_add_upstream(d->bridge, &conf, msg);
 }
 

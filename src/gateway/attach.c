@@ -51,7 +51,7 @@ void cw_gateway_drop_ties(struct cw_gateway *g)
 		if (t->device != NULL)
 			cw_bridge_left(g->conf.bridge, t->device, t);
 		else
-			cw_bridge_attach_cancel(&t->attach);
+			cw_bridge_attach_cancel(&t->ask->attach); /* no device, so it is open */
 		if (t->ask != NULL)
 			free_ask(t->ask);
 		free_tie(t);
@@ -75,7 +75,7 @@ static void on_left(struct cw_mail *mail)
 		if (t->device != NULL)
 			cw_bridge_left(m->gateway->conf.bridge, t->device, t);
 		else
-			cw_bridge_attach_cancel(&t->attach);
+			cw_bridge_attach_cancel(&t->ask->attach); /* no device, so it is open */
 		if (t->ask != NULL) /* overtaken while it waited */
 			send_back(t->ask, CW_REFUSED_LATER);
 		free_tie(t);
@@ -239,8 +239,8 @@ static void look_up(struct cw_gateway *g, struct ask *k)
 
 static void on_attached(struct cw_attach *a, struct cw_device *d, int refused)
 {
-	struct tie *t = cw_container_of(a, struct tie, attach);
-	struct ask *k = t->ask;
+	struct ask *k = cw_container_of(a, struct ask, attach);
+	struct tie *t = k->for_tie;
 
 	t->ask = NULL;
 	if (refused != 0) {
@@ -287,7 +287,8 @@ static void on_ask(struct cw_mail *mail)
 		send_back(k, CW_REFUSED_LATER);
 		return;
 	}
-	t->attach = (struct cw_attach){
+	k->for_tie = t;
+	k->attach = (struct cw_attach){
 		.identity = k->identity,
 		.identity_len = k->identity_len,
 		.owner = t,
@@ -295,7 +296,7 @@ static void on_ask(struct cw_mail *mail)
 		.require_online = k->binding->require_online,
 		.done = on_attached,
 	};
-	cw_bridge_attach(g->conf.bridge, &t->attach);
+	cw_bridge_attach(g->conf.bridge, &k->attach);
 }
 
 int gw_ask(struct link *l, const struct cw_identify *who)

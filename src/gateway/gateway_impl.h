@@ -111,6 +111,8 @@ struct ask {
 	uint64_t session;
 	struct binding *binding;
 	int lookup;
+	struct tie *for_tie;     /* control loop: whose attach is open */
+	struct cw_attach attach;
 	/* the answer */
 	int refused;
 	uint64_t tie;
@@ -130,8 +132,7 @@ struct tie {
 	struct gw_worker *gw;
 	uint64_t id, session;
 	struct cw_device *device;   /* NULL while the attach is open */
-	struct cw_attach attach;
-	struct ask *ask;            /* waits for the attach */
+	struct ask *ask;            /* waits for the attach, and holds what the bridge keeps about it meanwhile */
 };
 
 struct cw_gateway {

@@ -334,15 +334,34 @@ int cw_alink_batch_login(uint32_t id, const struct cw_alink_sub *subs, size_t co
 	return cw_json_finish(&j, ret_text, ret_len);
 }
 
+static void put_names(struct cw_json *j, const struct cw_alink_sub *sub)
+{
+	cw_json_map(j);
+	cw_json_field(j, "productKey", sub->product_key);
+	cw_json_field(j, "deviceName", sub->device_name);
+	cw_json_end_map(j);
+}
+
+int cw_alink_batch_logout(uint32_t id, const struct cw_alink_sub *subs, size_t count, char **ret_text, size_t *ret_len)
+{
+	struct cw_json j;
+	size_t i;
+
+	begin(&j, id, "", 0);
+	cw_json_array(&j); /* unlike batch login, which holds a deviceList */
+	for (i = 0; i < count; i++)
+		put_names(&j, &subs[i]);
+	cw_json_end_array(&j);
+	end(&j, 1);
+	return cw_json_finish(&j, ret_text, ret_len);
+}
+
 int cw_alink_logout(uint32_t id, const struct cw_alink_sub *sub, char **ret_text, size_t *ret_len)
 {
 	struct cw_json j;
 
 	begin(&j, id, "", 0);
-	cw_json_map(&j);
-	cw_json_field(&j, "productKey", sub->product_key);
-	cw_json_field(&j, "deviceName", sub->device_name);
-	cw_json_end_map(&j);
+	put_names(&j, sub);
 	end(&j, 1);
 	return cw_json_finish(&j, ret_text, ret_len);
 }

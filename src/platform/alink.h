@@ -51,6 +51,7 @@ int cw_alink_topo_add(uint32_t id, const struct cw_alink_sub *subs, size_t count
 int cw_alink_login(uint32_t id, const struct cw_alink_sub *sub, int64_t utc_ms, char **ret_text, size_t *ret_len);
 int cw_alink_batch_login(uint32_t id, const struct cw_alink_sub *subs, size_t count, int64_t utc_ms, char **ret_text,
 			 size_t *ret_len);
+int cw_alink_batch_logout(uint32_t id, const struct cw_alink_sub *subs, size_t count, char **ret_text, size_t *ret_len);
 int cw_alink_logout(uint32_t id, const struct cw_alink_sub *sub, char **ret_text, size_t *ret_len);
 
 /* ---- down ------------------------------------------------------------------- */

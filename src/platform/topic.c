@@ -129,9 +129,18 @@ int cw_topic_session(char *out, const char *pk, const char *dn, const char *what
 	return fits(snprintf(out, CW_TOPIC_MAX, "/ext/session/%s/%s/combine/%s", pk, dn, what));
 }
 
+/* A level of a custom topic is letters, digits and _; of a topic of the platform's own anything but wildcards. */
+static int level_char_ok(uint8_t c, int custom)
+{
+	if (custom)
+		return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+	return c > ' ' && c != '+' && c != '#' && c != '?' && c != 0x7f;
+}
+
 int cw_topic_raw(char *out, const char *pk, const char *dn, struct cw_bytes name)
 {
 	struct cw_bytes rest;
+	int custom = !cw_topic_after(name, "thing/", &rest);
 	size_t i, level = 0;
 
 	for (i = 0; i <= name.len; i++) {
@@ -141,11 +150,11 @@ int cw_topic_raw(char *out, const char *pk, const char *dn, struct cw_bytes name
 			if (i == level)
 				return CW_EINVAL;
 			level = i + 1;
-		} else if (c <= ' ' || c == '+' || c == '#' || c == '?' || c == 0x7f) {
+		} else if (!level_char_ok(c, custom)) {
 			return CW_EINVAL;
 		}
 	}
-	return fits(snprintf(out, CW_TOPIC_MAX, "%s/%s/%s/%.*s", cw_topic_after(name, "thing/", &rest) ? "/sys" : "",
+	return fits(snprintf(out, CW_TOPIC_MAX, "%s/%s/%s/%.*s", custom ? "" : "/sys",
 			     pk, dn, (int)name.len, (const char *)name.ptr));
 }
 

@@ -8,6 +8,11 @@
 #include "base/mem.h"
 #include "base/stat.h"
 
+#define PRODUCT_KEY_MOST 32u /* all with their NUL */
+#define DEVICE_NAME_MOST 64u
+#define SECRET_MOST 128u
+#define TEXT_MOST 159u /* of a platform's message */
+
 /* ---- from the control loop --------------------------------------------------- */
 
 static void on_add(struct cw_mail *mail)
@@ -17,49 +22,55 @@ static void on_add(struct cw_mail *mail)
 	cw_invariant(cw_map_add(&d->u->devices, &d->node, d->key, strlen(d->key)) == 0); /* its table is there */
 }
 
-static int copy_name(char *to, size_t size, const char *from)
+/* Lengths with their NULs; 0 when a name is longer than the platform's. */
+static size_t text_size(const char *product_key, const char *device_name, const char *secret)
 {
-	size_t n = strlen(from);
+	size_t pk = strlen(product_key) + 1, dn = strlen(device_name) + 1, ds = strlen(secret) + 1;
 
-	if (n >= size)
-		return CW_ELIMIT;
-	memcpy(to, from, n + 1);
-	return 0;
+	return pk > PRODUCT_KEY_MOST || dn > DEVICE_NAME_MOST || ds > SECRET_MOST ? 0 : 2 * (pk + dn) + ds;
+}
+
+static char *put_text(char *at, const char **ret, const char *text)
+{
+	size_t n = strlen(text) + 1;
+
+	memcpy(at, text, n);
+	*ret = at;
+	return at + n;
 }
 
 int cw_upstream_device_add(struct cw_upstream *u, const char *product_key, const char *device_name, const char *secret,
 			   void *cookie, struct cw_updevice **ret_device)
 {
-	size_t times = (size_t)u->conf.rate_device_qos0 + u->conf.rate_device_qos1;
-	struct cw_updevice *d = cw_zalloc(sizeof(*d) + u->ops->device_size);
-	int rc = CW_ENOMEM;
+	size_t size = text_size(product_key, device_name, secret);
+	struct cw_updevice *d = size == 0 ? NULL : cw_zalloc(sizeof(*d) + u->ops->device_size + size);
+	char *at;
 
 	if (d == NULL)
-		return CW_ENOMEM;
-	d->times = cw_calloc(times + 1, sizeof(d->times[0]));
-	if (d->times == NULL)
-		goto err_device;
-	rc = copy_name(d->product_key, sizeof(d->product_key), product_key);
-	if (rc == 0)
-		rc = copy_name(d->device_name, sizeof(d->device_name), device_name);
-	if (rc == 0)
-		rc = copy_name(d->secret, sizeof(d->secret), secret);
-	if (rc < 0)
-		goto err_times;
-	(void)snprintf(d->key, sizeof(d->key), "%s/%s", d->product_key, d->device_name);
+		return size == 0 ? CW_ELIMIT : CW_ENOMEM;
+	d->peer = d + 1;
+	at = (char *)d->peer + u->ops->device_size;
+	at = put_text(at, &d->product_key, product_key);
+	at = put_text(at, &d->device_name, device_name);
+	d->key = at;
+	at += sprintf(at, "%s/%s", product_key, device_name) + 1;
+	d->secret = memcpy(at, secret, strlen(secret) + 1);
 	d->u = u;
 	d->cookie = cookie;
 	d->credit.most = u->conf.queue_bytes_device;
-	d->peer = d + 1;
-	cw_lane_device_init(&u->lane, &d->lane, d->times);
+	cw_lane_device_init(&u->lane, &d->lane);
 	cw_post(u->w, &d->add_mail, on_add);
 	*ret_device = d;
 	return 0;
-err_times:
-	cw_free(d->times);
-err_device:
+}
+
+void cw_updevice_free(struct cw_updevice *d)
+{
+	explicit_bzero(d->secret, strlen(d->secret));
+	cw_lane_device_fini(&d->lane);
+	cw_free(d->news.text);
+	cw_free(d->told.text);
 	cw_free(d);
-	return rc;
 }
 
 static void on_want(struct cw_mail *mail)
@@ -103,9 +114,7 @@ static void on_removed(struct cw_mail *mail)
 	struct cw_upstream *u = d->u;
 	void *cookie = d->cookie;
 
-	explicit_bzero(d->secret, sizeof(d->secret));
-	cw_free(d->times);
-	cw_free(d);
+	cw_updevice_free(d);
 	u->events->removed(u->ctx, cookie);
 }
 
@@ -126,6 +135,8 @@ static void on_news_back(struct cw_mail *mail)
 	struct cw_updevice *d = cw_container_of(mail, struct cw_updevice, news_mail);
 
 	d->news_away = 0;
+	cw_free(d->told.text);
+	d->told.text = NULL;
 	if (d->news_fresh && !d->gone)
 		tell(d);
 	end_if_gone(d);
@@ -136,7 +147,8 @@ static void on_news_told(struct cw_mail *mail)
 	struct cw_updevice *d = cw_container_of(mail, struct cw_updevice, news_mail);
 	struct cw_upstream *u = d->u;
 
-	u->events->device(u->ctx, d->cookie, d->told.state, d->told.code, d->told.text);
+	u->events->device(u->ctx, d->cookie, d->told.state, d->told.code,
+			  d->told.text != NULL ? d->told.text : "");
 	cw_post(u->w, &d->news_mail, on_news_back);
 }
 
@@ -147,6 +159,7 @@ static void tell(struct cw_updevice *d)
 	d->news_away = 1;
 	d->news_fresh = 0;
 	d->told = d->news;
+	d->news.text = NULL; /* it went along */
 	cw_post(d->u->control, &d->news_mail, on_news_told);
 }
 
@@ -161,7 +174,8 @@ void cw_updevice_report(struct cw_updevice *d, enum cw_updevice_state state, int
 		atomic_fetch_sub(&d->u->devices_online, 1);
 	d->news.state = state;
 	d->news.code = code;
-	(void)snprintf(d->news.text, sizeof(d->news.text), "%s", text);
+	cw_free(d->news.text);
+	d->news.text = cw_strndup(text, strnlen(text, TEXT_MOST));
 	d->news_fresh = 1;
 	tell(d);
 	cw_lane_device_online(&d->u->lane, d, is);

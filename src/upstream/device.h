@@ -23,14 +23,14 @@ struct cw_credit {
 struct cw_device_news {
 	enum cw_updevice_state state;
 	int code;
-	char text[160];
+	char *text; /* owned; NULL: none */
 };
 
 struct cw_updevice {
 	struct cw_upstream *u;
 	void *cookie;                                       /* the bridge's */
-	char product_key[32], device_name[64], secret[128]; /* constant */
-	char key[100];                                      /* "pk/dn" */
+	const char *product_key, *device_name, *key; /* constant, behind the connector's part; the key is "pk/dn" */
+	char *secret;
 	struct cw_credit credit;                            /* any worker */
 	/* From the control loop. */
 	struct cw_mail add_mail, want_mail, remove_mail;
@@ -46,9 +46,11 @@ struct cw_updevice {
 	struct cw_mail news_mail, removed_mail;
 	struct cw_device_news news, told; /* `told` belongs to the mail while it is away */
 	int news_away, news_fresh;
-	uint64_t *times;     /* of the rates; owned */
-	void *peer;          /* the connector's part, behind this struct */
+	void *peer; /* the connector's part, behind this struct */
 };
+
+/* When nothing refers to it any more. */
+void cw_updevice_free(struct cw_updevice *d);
 
 struct cw_upstream {
 	struct cw_upstream_conf conf; /* strings are owned copies */

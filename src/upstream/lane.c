@@ -21,7 +21,7 @@ struct cw_lane_dup {
 	struct cw_lane_device *ld;
 	struct cw_parcel *parcel; /* the first copy; NULL once settled */
 	uint64_t settled_ms;
-	uint8_t key[CW_RECORD_DEDUP_MAX];
+	uint8_t key[];
 };
 
 static void on_pause(struct cw_timer *t);
@@ -70,7 +70,7 @@ void cw_lane_fini(struct cw_lane *lane)
 	}
 }
 
-void cw_lane_device_init(struct cw_lane *lane, struct cw_lane_device *ld, uint64_t *times)
+void cw_lane_device_init(struct cw_lane *lane, struct cw_lane_device *ld)
 {
 	memset(ld, 0, sizeof(*ld));
 	cw_list_init(&ld->queue[0]);
@@ -78,8 +78,23 @@ void cw_lane_device_init(struct cw_lane *lane, struct cw_lane_device *ld, uint64
 	cw_list_init(&ld->sent);
 	cw_list_init(&ld->ready);
 	cw_map_init(&ld->dups);
-	cw_pace_window_init(&ld->rate[0], times, lane->conf->rate_device_qos0, 1000);
-	cw_pace_window_init(&ld->rate[1], times + lane->conf->rate_device_qos0, lane->conf->rate_device_qos1, 1000);
+	cw_pace_window_init(&ld->rate[0], NULL, lane->conf->rate_device_qos0, 1000);
+	cw_pace_window_init(&ld->rate[1], NULL, lane->conf->rate_device_qos1, 1000);
+}
+
+void cw_lane_device_fini(struct cw_lane_device *ld)
+{
+	cw_free(ld->rate[0].at);
+	cw_free(ld->rate[1].at);
+	ld->rate[0].at = ld->rate[1].at = NULL;
+}
+
+/* A silent device keeps no times. 0 without memory for them. */
+static int has_times(struct cw_pace_window *rate)
+{
+	if (rate->at == NULL && rate->count > 0)
+		rate->at = cw_calloc(rate->count, sizeof(rate->at[0]));
+	return rate->at != NULL || rate->count == 0;
 }
 
 /* ---- answers ---------------------------------------------------------------- */
@@ -193,7 +208,7 @@ static int join_or_remember(struct cw_lane *lane, struct cw_parcel *p, struct cw
 		wait_for_answer(lane, p);
 		return 1;
 	}
-	dup = cw_zalloc(sizeof(*dup));
+	dup = cw_zalloc(sizeof(*dup) + key.len);
 	if (dup == NULL)
 		return 0;
 	memcpy(dup->key, key.ptr, key.len);
@@ -458,7 +473,7 @@ static int send_next(struct cw_lane *lane, struct cw_lane_device *ld)
 		cw_timer_set(cw_worker_timers(lane->w), &ld->pause, wait, on_pause);
 		return 1;
 	}
-	rc = lane->ops->send(lane->ctx, p->device, p);
+	rc = has_times(&ld->rate[p->qos]) ? lane->ops->send(lane->ctx, p->device, p) : CW_ENOMEM;
 	if (rc == CW_EBUSY || rc == CW_ENOMEM) {
 		pause_lane(lane, BUSY_MS);
 		return 0;

@@ -36,7 +36,7 @@ struct cw_lane_device {
 	struct cw_list sent;           /* at the connector, in the order they went */
 	struct cw_list ready;          /* in one of the lane's, when it may send */
 	struct cw_timer pause;         /* until its rate allows another one */
-	struct cw_pace_window rate[2]; /* QoS 0 and 1 */
+	struct cw_pace_window rate[2]; /* QoS 0 and 1; their times are made with the first message of that QoS */
 	struct cw_map dups;
 	size_t records; /* queued and sent */
 	int online;
@@ -76,8 +76,9 @@ void cw_lane_init(struct cw_lane *lane, const struct cw_upstream_conf *conf, str
 		  const struct cw_lane_ops *ops, void *ctx);
 /* After every device was dropped; also on a thread that is not the loop's, once that has ended. */
 void cw_lane_fini(struct cw_lane *lane);
-/* `times`: room for rate_device_qos0 + rate_device_qos1 of the settings, zero. */
-void cw_lane_device_init(struct cw_lane *lane, struct cw_lane_device *ld, uint64_t *times);
+void cw_lane_device_init(struct cw_lane *lane, struct cw_lane_device *ld);
+/* After cw_lane_device_drop(), or when nothing ever came. */
+void cw_lane_device_fini(struct cw_lane_device *ld);
 /* What a parcel costs of the queues' bytes. */
 size_t cw_lane_cost(const struct cw_parcel *p);
 

@@ -44,8 +44,28 @@ static struct cw_timers *timers(struct mqtt *m)
 
 uint32_t mqtt_next_id(struct mqtt *m)
 {
-	m->last_id = m->last_id == UINT32_MAX ? 1 : m->last_id + 1;
+	do { /* a caller's own id may stand in the way */
+		m->last_id = m->last_id == UINT32_MAX ? 1 : m->last_id + 1;
+	} while (cw_map_find(&m->replies, &m->last_id, sizeof(m->last_id)) != NULL);
 	return m->last_id;
+}
+
+/* The caller's request id goes out as it is where it is one of the platform's (decimal, 32 bits) and not in use; else 0. */
+static uint32_t id_of_caller(struct mqtt *m, const struct cw_record *rec)
+{
+	uint64_t v = 0;
+	uint32_t id;
+	size_t i;
+
+	if (rec->request.len == 0 || rec->request.len > 10 || rec->request.ptr[0] == '0')
+		return 0;
+	for (i = 0; i < rec->request.len; i++) {
+		if (rec->request.ptr[i] < '0' || rec->request.ptr[i] > '9')
+			return 0;
+		v = v * 10 + (uint64_t)(rec->request.ptr[i] - '0');
+	}
+	id = v > UINT32_MAX ? 0 : (uint32_t)v;
+	return cw_map_find(&m->replies, &id, sizeof(id)) != NULL ? 0 : id;
 }
 
 /* ---- settings ------------------------------------------------------------------ */
@@ -131,7 +151,11 @@ static int create(struct cw_upstream *u, void **ret_connector, struct cw_msg *ms
 	cw_pace_window_init(&m->connects, m->connect_times, u->conf.login_rate > 0 ? MQTT_LOGINS_A_MINUTE : 0, 60000);
 	cw_map_init(&m->replies);
 	cw_list_init(&m->replies_age);
-	mqtt_session_init(m);
+	rc = mqtt_session_init(m);
+	if (rc < 0) {
+		cw_free(m);
+		return rc;
+	}
 	*ret_connector = m;
 	return 0;
 }
@@ -516,6 +540,8 @@ static struct mqtt_send *new_send(struct mqtt *m, struct cw_updevice *d, struct 
 	s->d = d;
 	s->p = p;
 	if (p->number == 0) /* an attempt that has to be repeated keeps its id: who receives both can tell */
+		p->number = id_of_caller(m, rec);
+	if (p->number == 0)
 		p->number = mqtt_next_id(m);
 	s->id = p->number;
 	s->token.done = on_published;

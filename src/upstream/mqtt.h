@@ -106,7 +106,9 @@ struct mqtt {
 	struct cw_map requests;
 	struct cw_list requests_age;
 	struct cw_timer request_timer, pump_timer;
-	struct cw_list to_topo, to_login;
+	struct cw_list to_topo, to_login, to_logout;
+	struct cw_pace_window own; /* the gateway's own messages: the platform counts them like a device's */
+	uint64_t *own_times;       /* owned */
 	unsigned topo_out, login_out;
 	unsigned admitted;
 	struct cw_pace_rate logins;
@@ -132,7 +134,7 @@ struct cw_updevice *mqtt_post_device(struct mqtt *m, uint32_t id);
 void mqtt_posts_forget(struct mqtt *m, struct cw_updevice *d);
 
 /* mqtt_session.c */
-void mqtt_session_init(struct mqtt *m);
+int mqtt_session_init(struct mqtt *m);
 void mqtt_session_fini(struct mqtt *m);
 void mqtt_session_up(struct mqtt *m);
 void mqtt_session_down(struct mqtt *m, const char *why);

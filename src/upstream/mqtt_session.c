@@ -46,13 +46,21 @@ static struct mqtt *mqtt_of(struct cw_updevice *d)
 	return d->u->connector;
 }
 
-void mqtt_session_init(struct mqtt *m)
+int mqtt_session_init(struct mqtt *m)
 {
+	unsigned rate = m->u->conf.rate_device_qos0;
+
+	m->own_times = cw_calloc((size_t)rate + 1, sizeof(m->own_times[0]));
+	if (m->own_times == NULL)
+		return CW_ENOMEM;
+	cw_pace_window_init(&m->own, m->own_times, rate, 1000);
+	cw_list_init(&m->to_logout);
 	cw_map_init(&m->requests);
 	cw_list_init(&m->requests_age);
 	cw_list_init(&m->to_topo);
 	cw_list_init(&m->to_login);
 	m->logins.rate = m->u->conf.login_rate;
+	return 0;
 }
 
 static void free_request(struct mqtt *m, struct mqtt_request *q)
@@ -83,6 +91,7 @@ void mqtt_session_fini(struct mqtt *m)
 {
 	free_requests(m);
 	cw_map_fini(&m->requests);
+	cw_free(m->own_times);
 }
 
 /* ---- moving a device ----------------------------------------------------------- */
@@ -273,16 +282,20 @@ static void all_later(struct mqtt *m, struct mqtt_request *q)
 {
 	struct cw_updevice *devices[CW_ALINK_TOPO_BATCH];
 	size_t i, count = q->count;
+	int logout = q->what == ASK_LOGOUT;
 
 	memcpy(devices, q->devices, sizeof(devices));
 	free_request(m, q);
 	for (i = 0; i < count; i++)
-		if (devices[i] != NULL)
+		if (devices[i] != NULL && logout)
+			logged_out(m, devices[i]); /* the platform notices by itself some time */
+		else if (devices[i] != NULL)
 			try_later(m, devices[i], 0);
 }
 
 static void say_request(struct mqtt *m, struct mqtt_request *q)
 {
+	static const char *const names[2][2] = { { "login", "batch_login" }, { "logout", "batch_logout" } };
 	struct cw_alink_sub subs[CW_ALINK_TOPO_BATCH];
 	size_t n = list_subs(q, subs), len;
 	char topic[CW_TOPIC_MAX], *text = NULL;
@@ -292,18 +305,18 @@ static void say_request(struct mqtt *m, struct mqtt_request *q)
 	if (q->what == ASK_TOPO)
 		rc = cw_topic_sys(topic, m->pk, m->dn, "thing/topo/add");
 	else
-		rc = cw_topic_session(topic, m->pk, m->dn,
-				      q->what == ASK_LOGOUT ? "logout"
-				      : n > 1               ? "batch_login"
-							    : "login");
+		rc = cw_topic_session(topic, m->pk, m->dn, names[q->what == ASK_LOGOUT][n > 1]);
 	if (rc == 0 && q->what == ASK_TOPO)
 		rc = cw_alink_topo_add(q->id, subs, n, utc_ms, &text, &len);
+	else if (rc == 0 && q->what == ASK_LOGOUT && n > 1)
+		rc = cw_alink_batch_logout(q->id, subs, n, &text, &len);
 	else if (rc == 0 && q->what == ASK_LOGOUT)
 		rc = cw_alink_logout(q->id, &subs[0], &text, &len);
 	else if (rc == 0 && n > 1)
 		rc = cw_alink_batch_login(q->id, subs, n, utc_ms, &text, &len);
 	else if (rc == 0)
 		rc = cw_alink_login(q->id, &subs[0], utc_ms, &text, &len);
+	cw_pace_window_note(&m->own, now_of(m));
 	if (rc == 0)
 		rc = mqtt_say(m, topic, text, len);
 	if (rc < 0)
@@ -332,10 +345,15 @@ static int ask_topo(struct mqtt *m)
 	return 1;
 }
 
+static unsigned batch_most(struct mqtt *m)
+{
+	return m->u->conf.login_batch < CW_ALINK_TOPO_BATCH ? m->u->conf.login_batch : CW_ALINK_TOPO_BATCH;
+}
+
 static int ask_login(struct mqtt *m)
 {
 	struct mqtt_request *q = new_request(m, ASK_LOGIN);
-	unsigned most = m->u->conf.login_batch < CW_ALINK_TOPO_BATCH ? m->u->conf.login_batch : CW_ALINK_TOPO_BATCH;
+	unsigned most = batch_most(m);
 	struct cw_list *e;
 
 	if (q == NULL)
@@ -365,24 +383,48 @@ static int ask_login(struct mqtt *m)
 	return 1;
 }
 
+static int ask_logout(struct mqtt *m)
+{
+	struct mqtt_request *q = new_request(m, ASK_LOGOUT);
+	unsigned most = batch_most(m);
+	struct cw_list *e;
+
+	if (q == NULL)
+		return 0;
+	while (q->count < most && (e = cw_list_pop(&m->to_logout)) != NULL)
+		add_device(q, cw_container_of(e, struct mqtt_device, link)->d);
+	say_request(m, q);
+	return 1;
+}
+
+/* Which queue may send a request now: 1 done, 0 none may, -1 the memory for it is missing. */
+static int ask_next(struct mqtt *m)
+{
+	if (!cw_list_empty(&m->to_topo) && m->topo_out < MQTT_TOPO_OUT)
+		return ask_topo(m) ? 1 : -1;
+	if (!cw_list_empty(&m->to_login) && m->login_out < MQTT_LOGIN_OUT &&
+	    cw_pace_rate_wait(&m->logins, now_of(m)) == 0)
+		return ask_login(m) ? 1 : cw_list_empty(&m->to_login) ? 0 : -1;
+	if (!cw_list_empty(&m->to_logout))
+		return ask_logout(m) ? 1 : -1;
+	return 0;
+}
+
 static void pump(struct mqtt *m)
 {
-	uint64_t wait = 0;
+	uint64_t wait;
+	int more = 1;
 
 	if (m->state != LINK_UP)
 		return;
-	while (!cw_list_empty(&m->to_topo) && m->topo_out < MQTT_TOPO_OUT && ask_topo(m))
-		;
-	while (!cw_list_empty(&m->to_login) && m->login_out < MQTT_LOGIN_OUT) {
-		wait = cw_pace_rate_wait(&m->logins, now_of(m));
-		if (wait > 0 || !ask_login(m))
-			break;
-	}
+	while ((wait = cw_pace_window_wait(&m->own, now_of(m))) == 0 && more > 0)
+		more = ask_next(m);
+	if (more < 0)
+		wait = 1000;
+	else if (wait == 0 && !cw_list_empty(&m->to_login))
+		wait = cw_pace_rate_wait(&m->logins, now_of(m)); /* else a reply comes back here */
 	if (wait > 0)
 		pump_in(m, wait);
-	else if ((!cw_list_empty(&m->to_topo) && m->topo_out == 0) ||
-		 (!cw_list_empty(&m->to_login) && m->login_out == 0))
-		pump_in(m, 1000); /* no memory for a request; a reply would have come back here otherwise */
 }
 
 static void on_late(struct cw_timer *t)
@@ -392,18 +434,12 @@ static void on_late(struct cw_timer *t)
 
 	while ((e = cw_list_first(&m->requests_age)) != NULL) {
 		struct mqtt_request *q = cw_container_of(e, struct mqtt_request, age);
-		struct cw_updevice *d = q->devices[0];
 
 		if (q->due_ms > now_of(m)) {
 			cw_timer_set(timers(m), t, q->due_ms - now_of(m), on_late);
 			break;
 		}
 		cw_count(upstream, requests_timed_out);
-		if (q->what == ASK_LOGOUT && d != NULL) {
-			free_request(m, q);
-			logged_out(m, d);
-			continue;
-		}
 		all_later(m, q);
 	}
 	pump(m);
@@ -569,22 +605,13 @@ void mqtt_device_related(struct mqtt *m, struct cw_updevice *d, int status)
 static void log_out(struct mqtt *m, struct cw_updevice *d)
 {
 	struct mqtt_device *md = mqtt_device_of(d);
-	struct mqtt_request *q = NULL;
 
-	if (md->is_bridge) {
-		md->phase = PHASE_OFF;
-		cw_updevice_report(d, CW_UPDEVICE_OFFLINE, CW_CODE_OK, "logged out");
-		return;
-	}
 	cw_updevice_report(d, CW_UPDEVICE_OFFLINE, CW_CODE_OK, "logged out");
-	q = new_request(m, ASK_LOGOUT);
-	if (q == NULL) { /* it stays logged in at the platform until it is wanted again or removed */
-		md->phase = PHASE_OFF;
+	md->phase = md->is_bridge ? PHASE_OFF : PHASE_LOGOUT;
+	if (md->is_bridge)
 		return;
-	}
-	md->phase = PHASE_LOGOUT;
-	add_device(q, d);
-	say_request(m, q);
+	cw_list_push_back(&m->to_logout, &md->link);
+	pump_in(m, GATHER_MS);
 }
 
 /* Without waiting for the answer. */
@@ -594,6 +621,7 @@ static void send_logout(struct mqtt *m, struct cw_updevice *d)
 	char topic[CW_TOPIC_MAX], *text;
 	size_t len;
 
+	cw_pace_window_note(&m->own, now_of(m));
 	if (cw_topic_session(topic, m->pk, m->dn, "logout") == 0 &&
 	    cw_alink_logout(mqtt_next_id(m), &sub, &text, &len) == 0)
 		(void)mqtt_say(m, topic, text, len);
@@ -603,7 +631,8 @@ static void remove_device(struct mqtt *m, struct cw_updevice *d)
 {
 	struct mqtt_device *md = mqtt_device_of(d);
 
-	if ((md->phase == PHASE_UP || md->request != NULL) && !md->is_bridge && m->state == LINK_UP)
+	if ((md->phase == PHASE_UP || md->phase == PHASE_LOGOUT || md->request != NULL) && !md->is_bridge &&
+	    m->state == LINK_UP)
 		send_logout(m, d);
 	if (d->state == CW_UPDEVICE_ONLINE)
 		cw_updevice_report(d, CW_UPDEVICE_OFFLINE, CW_CODE_OK, "removed");
@@ -683,6 +712,8 @@ void mqtt_session_goodbye(struct mqtt *m)
 	cw_map_each (n, &m->u->devices) {
 		struct cw_updevice *d = cw_container_of(n, struct cw_updevice, node);
 
+		if (cw_pace_window_wait(&m->own, now_of(m)) > 0)
+			return; /* the end of the connection logs out the others */
 		if (mqtt_device_of(d)->phase == PHASE_UP && !mqtt_device_of(d)->is_bridge)
 			send_logout(m, d);
 	}

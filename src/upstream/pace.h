@@ -13,7 +13,7 @@
  * bucket would let twice the rate through in the second after a pause, and the platform drops the surplus.
  */
 struct cw_pace_window {
-	uint64_t *at; /* `count` times; lent */
+	uint64_t *at; /* `count` times; lent. NULL until the first event is noted, for who wants to save them */
 	unsigned count, next;
 	uint64_t span_ms;
 };
@@ -32,7 +32,7 @@ static inline uint64_t cw_pace_window_wait(const struct cw_pace_window *w, uint6
 {
 	uint64_t oldest;
 
-	if (w->count == 0)
+	if (w->count == 0 || w->at == NULL)
 		return 0;
 	oldest = w->at[w->next];
 	return oldest == 0 || now_ms >= oldest + w->span_ms ? 0 : oldest + w->span_ms - now_ms;

@@ -5,7 +5,8 @@
  * Mails from the control loop and the data workers are embedded in what they are
  * about. News to the control loop are one mail per device (and one for the upstream)
  * that goes there and comes back: while it is away newer news wait, and only the
- * newest is told. So telling allocates nothing, and nothing is freed under a mail.
+ * newest is told. So telling cannot fail (without memory the sentence is left out), and
+ * nothing is freed under a mail.
  */
 #include "upstream/upstream.h"
 
@@ -385,13 +386,6 @@ static void on_end(struct cw_mail *mail)
 	cw_worker_release(u->w);
 }
 
-static void free_device(struct cw_updevice *d)
-{
-	explicit_bzero(d->secret, sizeof(d->secret));
-	cw_free(d->times);
-	cw_free(d);
-}
-
 void cw_upstream_free(struct cw_upstream *u)
 {
 	struct cw_map_node *n, *next;
@@ -412,9 +406,9 @@ void cw_upstream_free(struct cw_upstream *u)
 		u->ops->destroy(u->connector);
 	cw_worker_free(u->w);
 	cw_map_each_safe (n, next, &u->devices)
-		free_device(cw_container_of(n, struct cw_updevice, node));
+		cw_updevice_free(cw_container_of(n, struct cw_updevice, node));
 	while ((e = cw_list_pop(&u->removed)) != NULL)
-		free_device(cw_container_of(e, struct cw_updevice, link));
+		cw_updevice_free(cw_container_of(e, struct cw_updevice, link));
 	cw_map_fini(&u->devices);
 	pthread_mutex_destroy(&u->lock);
 	free_conf(&u->conf);

@@ -519,6 +519,7 @@ int main(int argc, char **argv)
 	(void)uv_timer_init(loop, &tick_timer);
 	(void)uv_timer_init(loop, &give_up_timer);
 	(void)uv_timer_start(&give_up_timer, on_give_up, GIVE_UP_MS, 0);
+	cpu_ticks = read_cpu();
 	login_ns = uv_hrtime();
 	start_next();
 	(void)uv_run(loop, UV_RUN_DEFAULT);

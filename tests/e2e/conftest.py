@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -24,6 +25,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("CW_BUILD_DIR", ROOT / "build")).resolve()
 PATIENCE = float(os.environ.get("CW_TEST_PATIENCE", "30"))  # seconds; only ever reached when something is broken
+
+# What causewayd runs under, e.g. valgrind with its arguments; the other programs run as they are.
+WRAPPER = shlex.split(os.environ.get("CW_TEST_WRAPPER", ""))
 
 
 def pytest_configure(config):
@@ -68,7 +72,7 @@ class Process:
         self.popen = None
 
     def start(self):
-        argv = [str(self.path), *self.args]
+        argv = [*(WRAPPER if self.path.name == "causewayd" else []), str(self.path), *self.args]
         if self.ready_file is not None:
             self.ready_file.unlink(missing_ok=True)
             argv += ["--ready-file", str(self.ready_file)]

@@ -319,7 +319,7 @@ static int host_attach_close(void *hx, uint64_t conn, uint64_t attachment, int k
 	assert_int_equal(attachment, 5);
 	f->attachments_open--;
 	f->attachment_kept = keep_it;
-	snprintf(name, 64, "file-1%s", f->attachment_suffix);
+	snprintf(name, 64, "file-1.%s", f->attachment_suffix);
 	return 0;
 }
 

@@ -59,7 +59,7 @@ class Client:
     def __init__(self, platform, sock):
         self.p, self.sock, self.buf = platform, sock, b""
         self.certified = isinstance(sock, ssl.SSLSocket) and bool(sock.getpeercert())
-        self.online, self.filters, self.sent = set(), set(), {}
+        self.online, self.filters, self.sent, self.own = set(), set(), {}, []
 
     def write(self, data):
         try:
@@ -165,6 +165,11 @@ class Client:
         if self.p.mute:
             return
         gateway = "/%s/%s/" % BRIDGE[:2]
+        if gateway in topic:
+            now = time.monotonic()
+            self.own = [t for t in self.own if now - t < 0.9] + [now]
+            if len(self.own) > 30:
+                say(ev="violation", what="more than 30 a second of the gateway itself")
         if topic == "/sys" + gateway + "thing/topo/add":
             self.topo(topic, json.loads(payload))
         elif topic.startswith("/ext/session" + gateway + "combine/"):
@@ -215,10 +220,13 @@ class Client:
                 self.online.update(n["productKey"] + "/" + n["deviceName"] for n in names)
             say(ev=what, code=code, devices=[n["deviceName"] for n in names])
             self.reply(topic, msg["id"], code, names if what == "batch_login" else names[0])
-        elif what == "logout":
-            key = msg["params"]["productKey"] + "/" + msg["params"]["deviceName"]
-            say(ev="logout", device=msg["params"]["deviceName"])
-            self.online.discard(key)
+        elif what in ("logout", "batch_logout"):
+            names = msg["params"] if what == "batch_logout" else [msg["params"]]
+            if len(names) > 5:
+                say(ev="violation", what="more than 5 devices in a batch logout")
+            for n in names:
+                say(ev="logout", device=n["deviceName"])
+                self.online.discard(n["productKey"] + "/" + n["deviceName"])
             self.reply(topic, msg["id"], 200, msg["params"])
 
     def data(self, topic, parts, payload, qos):

@@ -191,7 +191,7 @@ static void every_switch_is_a_setting_with_its_default(void **state)
 
 static void noise_of_all_sorts_passes(void **state)
 {
-	uint8_t junk[4096];
+	uint8_t junk[4096] = { 0 };
 	unsigned round, i;
 
 	(void)state;

@@ -470,6 +470,35 @@ static void compressed_content_is_unpacked(void **state)
 	assert_non_null(strstr(fake_record(&f, CW_KIND_EVENT, "CompressedUp"), "dataHex"));
 }
 
+static void a_longer_content_with_codes_of_its_own_is_unpacked(void **state)
+{
+	static const char packed[] =
+		"000001791f8b08000000000002033592bb8d24310c44539900c610ff14bddd3de0bc39632368f527ff104edda44c0185d2ab2ab668efbf"
+		"9fdfdf57871e70bdff7dff793979d8fefef9fabc4c2c002c256a3a25edd14897a0668f488083654f1113859c694482d3a83d223488be5f"
+		"2982de6287fd1141eb716ee9847effb68878fecd66c9a4f36f1b45e51230a8ccacf18d955c8a1488d795608c81468b4c21708cf4236f37"
+		"7fb1f51e245a31113c68eb454716dc5af9e99d73e199048fad2aeb1c0247e239cc0a9ccbce08ef420a4f20548eeacd5ae87e2d3cef612c"
+		"e9c7ed9ea0251ea185d3517191357c5c85a7129d25fd9cef860b8f62933db376c4d8ce05c710c37175a7cf1005673df6e195b57b1cd20b"
+		"4ec0e2b8cef463d27bb18213894b687567738bd6a8e83acdd7b07404c067dd0508018823f37669f375d6beaef31669bb5683eecf2124a5"
+		"b5791673d9ccac38ef42011627cfcbd093ab45e5e7688ad4278d77ade8d426ce1c31511127ce26feb8fe07aec998d115030000";
+	static const char plain[] =
+		"0:0,GNSS 919:1f,OBD 838:7c,CAN 757:117,GNSS 676:1f0,OBD 595:307,CAN 514:45c,GNSS 433:5ef,OBD 352:7c0,CAN 271:9"
+		"cf,GNSS 190:c1c,OBD 109:ea7,CAN 28:1170,GNSS 947:1477,OBD 866:17bc,CAN 785:1b3f,GNSS 704:1f00,OBD 623:22ff,CAN"
+		" 542:273c,GNSS 461:2bb7,OBD 380:3070,CAN 299:3567,GNSS 218:3a9c,OBD 137:400f,CAN 56:45c0,GNSS 975:4baf,OBD 894"
+		":51dc,CAN 813:5847,GNSS 732:5ef0,OBD 651:65d7,CAN 570:6cfc,GNSS 489:745f,OBD 408:7c00,CAN 327:83df,GNSS 246:8b"
+		"fc,OBD 165:9457,CAN 84:9cf0,GNSS 3:a5c7,OBD 922:aedc,CAN 841:b82f,GNSS 760:c1c0,OBD 679:cb8f,CAN 598:d59c,GNSS"
+		" 517:dfe7,OBD 436:ea70,CAN 355:f537,GNSS 274:1003c,OBD 193:10b7f,CAN 112:11700,GNSS 31:122bf,OBD 950:12ebc,CAN"
+		" 869:13af7,GNSS 788:14770,OBD 707:15427,CAN 626:1611c,GNSS 545:16e4f,OBD 464:17bc0,CAN 383:1896f,GNSS 302:1975"
+		"c,OBD 221:1a587,CAN";
+	char want[sizeof(plain) + 64];
+
+	(void)state;
+	start(NULL);
+	go_online();
+	tell(0x0901, packed);
+	snprintf(want, sizeof(want), "{\"size\":%zu,\"text\":\"%s\"}", sizeof(packed) / 2 - 4, plain);
+	expect_record(CW_KIND_EVENT, "CompressedUp", want);
+}
+
 static void an_alarm_may_be_confirmed_by_rule(void **state)
 {
 	(void)state;
@@ -667,7 +696,7 @@ int main(void)
 		T(reserved_alarm_bits_raise_no_event), T(a_batch_is_published_oldest_first_and_marked_when_replayed),
 		T(the_long_header_is_answered_in_kind), T(a_2019_login_tells_imei_and_version), T(another_number_on_the_connection_is_foreign),
 		T(logging_out_voids_the_code), T(unknown_messages_are_answered_and_published_raw), T(a_body_that_cannot_be_read_is_raw_or_an_error),
-		T(encrypted_bodies_are_denied_and_published_raw), T(a_terminals_key_is_answered_with_ours), T(garbage_around_frames_does_no_harm), T(after_a_plugin_host_died_the_terminal_notices_nothing), T(a_contradicting_version_bit_comes_back_in_the_answers), T(compressed_content_is_unpacked), T(an_alarm_may_be_confirmed_by_rule),
+		T(encrypted_bodies_are_denied_and_published_raw), T(a_terminals_key_is_answered_with_ours), T(garbage_around_frames_does_no_harm), T(after_a_plugin_host_died_the_terminal_notices_nothing), T(a_contradicting_version_bit_comes_back_in_the_answers), T(compressed_content_is_unpacked), T(a_longer_content_with_codes_of_its_own_is_unpacked), T(an_alarm_may_be_confirmed_by_rule),
 		T(status_properties_come_once_when_only_changes_are_wanted), T(a_trailer_of_twenty_bytes_is_no_list_of_items),
 		T(fuel_in_percent_stays_raw), T(the_device_zone_is_a_setting), T(switches_for_fuel_media_and_registration_work),
 		T(the_edition_of_the_short_header_follows_the_registration_or_the_setting), T(an_idle_terminal_costs_little),

@@ -154,6 +154,7 @@ static int expects(struct cw_bytes v, const char *what)
 }
 
 static const char *verdict_settings;
+static uint64_t join_count;
 
 /* Frames are judged one by one on fresh connections, without a tool's leniency. */
 static int accepted(struct cw_bytes v, int inspecting)
@@ -167,6 +168,7 @@ static int accepted(struct cw_bytes v, int inspecting)
 	fake_open(&f);
 	fake_feed_hex(&f, text_of(v, "hex", hex, sizeof(hex)));
 	ok = f.good == 1 && f.bad == 0;
+	join_count = f.counters[15];
 	fake_fini(&f);
 	return ok;
 }
@@ -208,6 +210,7 @@ static void joined(struct cw_bytes v, const char *name)
 	verdict_settings = "{\"joinUnescaped\": true}";
 	if (!accepted(v, 0))
 		fail_msg("%s: not joined", name);
+	assert_int_equal(join_count, 1);
 }
 
 static void a_frame_cut_by_an_unescaped_delimiter_is_joined_when_asked(void **state)
@@ -328,6 +331,7 @@ static void cut(struct cw_bytes v, const char *name)
 		size_t body = keep_chars / 2 > header ? keep_chars / 2 - header : 0;
 
 		memcpy(out, hex, 2 + keep_chars);
+		out[2 + keep_chars] = '\0';
 		snprintf(out + 6, 5, "%04x", (unsigned)((attr & ~0x3ffu) | body));
 		out[10] = hex[10];
 		snprintf(out + 2 + keep_chars, 8, "%02x7e", nibble_xor(out, 2, 2 + keep_chars));

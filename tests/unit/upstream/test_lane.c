@@ -27,7 +27,6 @@ static size_t released;
 static struct cw_upstream u;
 static struct cw_upstream_conf conf;
 static struct cw_updevice devices[3];
-static uint64_t times[3][64];
 static int settled[4], settled_order[4096], settled_count;
 
 static int number_of(const struct cw_parcel *p)
@@ -74,7 +73,6 @@ static int setup(void **state)
 
 	memset(&u, 0, sizeof(u));
 	memset(devices, 0, sizeof(devices));
-	memset(times, 0, sizeof(times));
 	memset(settled, 0, sizeof(settled));
 	sent_count = refuse_with = drained = settled_count = 0;
 	released = 0;
@@ -85,7 +83,7 @@ static int setup(void **state)
 	cw_lane_init(&u.lane, &conf, u.w, &ops, NULL);
 	for (i = 0; i < 3; i++) {
 		devices[i].u = &u;
-		cw_lane_device_init(&u.lane, &devices[i].lane, times[i]);
+		cw_lane_device_init(&u.lane, &devices[i].lane);
 	}
 	return 0;
 }
@@ -99,8 +97,10 @@ static int teardown(void **state)
 {
 	int i;
 
-	for (i = 0; i < 3; i++)
+	for (i = 0; i < 3; i++) {
 		cw_lane_device_drop(&u.lane, &devices[i]);
+		cw_lane_device_fini(&devices[i].lane);
+	}
 	run_once();
 	assert_int_equal(u.lane.records, 0);
 	assert_int_equal(u.lane.in_flight, 0);
@@ -337,7 +337,7 @@ static void a_device_is_held_to_its_rate_in_any_second(void **state)
 	uint64_t began, i;
 
 	conf.rate_device_qos1 = 5;
-	cw_lane_device_init(&u.lane, &devices[0].lane, times[0]);
+	cw_lane_device_init(&u.lane, &devices[0].lane);
 	cw_lane_device_online(&u.lane, &devices[0], 1);
 	uv_update_time(cw_worker_loop(u.w));
 	began = cw_worker_now(u.w);
