@@ -96,6 +96,7 @@ static void on_remove(struct cw_mail *mail)
 	d->wanted = 0;
 	d->removing = 1;
 	cw_map_remove(&d->u->devices, &d->node); /* the same names may be added again at once */
+	cw_list_push_back(&d->u->removed, &d->link);
 	cw_lane_device_drop(&d->u->lane, d);
 	d->u->ops->device_changed(d->u->connector, d);
 }
@@ -121,6 +122,9 @@ static void end_if_gone(struct cw_updevice *d)
 {
 	if (!d->gone || d->news_away)
 		return;
+	if (d->u->stopped) /* after `done` nothing may be on its way to the control loop; it is freed with the upstream */
+		return;
+	cw_list_remove(&d->link);
 	cw_post(d->u->control, &d->removed_mail, on_removed);
 }
 
