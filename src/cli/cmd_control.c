@@ -30,18 +30,18 @@ struct call {
 };
 
 static const char usage[] =
-	"usage: causeway VERB [--control unix:PATH | -c CONFIG] [--json]\n"
+	"usage: causeway VERB [--control unix:PATH | -c FILE] [--json]\n"
 	"\n"
 	"  status                     is it up, its upstreams and listeners; exit 0 only if all upstreams are up\n"
 	"  stats                      every counter and gauge\n"
-	"  device list [--state S]    devices seen since the start; S: online, waiting, offline, refused\n"
+	"  device list [--state S]    devices seen since the start; S: online, waiting, offline or refused, anything else shows none\n"
 	"  device show IDENTITY       one device\n"
 	"  device kick IDENTITY       close its connection\n"
 	"  trace IDENTITY [--record FILE]  follow one device: frames both ways, commands, settles\n"
 	"  reload                     read the configuration and devices.conf again\n"
 	"  stop                       drain and stop\n"
 	"\n"
-	"The control socket is the one of --control, of the configuration file given with -c, or\n"
+	"The control socket is the one of --control, of the application.conf given with -c, or\n"
 	"unix:/run/causeway/control.sock.\n";
 
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
@@ -75,7 +75,7 @@ static json_t *ask(struct call *c, const char *method, const char *path)
 	curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, c);
 	rc = curl_easy_perform(c->curl);
 	if (rc != CURLE_OK) {
-		fprintf(stderr, "causeway: cannot talk to %s: %s; is causewayd running, and is this its control socket?\n", c->socket,
+		fprintf(stderr, "causeway: cannot talk to %s: %s; is causewayd running, and is this its control socket? (-c application.conf or --control unix:PATH says which)\n", c->socket,
 		        error[0] != '\0' ? error : curl_easy_strerror(rc));
 		return NULL;
 	}

@@ -165,7 +165,7 @@ static void report(struct reload *r, const struct cw_reload_result *res, const c
 		       CW_LU("removed", res->removed), CW_LU("changed", res->changed), CW_LU("unchanged", res->unchanged),
 		       CW_LU("skipped", res->skipped), CW_LU("disconnected", res->disconnected), CW_LS("restart", restarts[0] == '\0' ? NULL : restarts + 1),
 		       CW_LU("ms", cw_clock_ms() - r->started_ms));
-		(void)snprintf(sentence, sizeof(sentence), "devices: %zu added, %zu removed, %zu changed, %zu unchanged, %zu skipped; %zu disconnected%s%s",
+		(void)snprintf(sentence, sizeof(sentence), "devices: %zu added, %zu removed, %zu changed, %zu unchanged, %zu skipped; of these %zu disconnected%s%s",
 		               res->added, res->removed, res->changed, res->unchanged, res->skipped, res->disconnected,
 		               restarts[0] != '\0' ? "; needs a restart:" : "", restarts);
 	}
