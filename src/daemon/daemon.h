@@ -64,6 +64,8 @@ int cw_daemon_reload(struct cw_daemon *d, cw_reload_fn done, void *arg);
 int cw_daemon_open_state_dir(struct cw_daemon *d, struct cw_msg *msg);
 int cw_daemon_load_protocols(struct cw_daemon *d, const struct cw_config *config, struct cw_msg *msg);
 void cw_daemon_listener(const struct cw_daemon *d, const struct cw_config_listener *from, struct cw_gateway_listener *l);
+/* Where an upstream connects to: as given, or made from its region into out[size]. */
+const char *cw_daemon_endpoint(const struct cw_config *c, const struct cw_config_upstream *u, char *out, size_t size);
 int cw_daemon_add_upstreams(struct cw_daemon *d, struct cw_msg *msg);
 /* Add, change and leave listeners as d->config says; those that are gone are closed by the caller. */
 int cw_daemon_apply_listeners(struct cw_daemon *d, struct cw_msg *msg);

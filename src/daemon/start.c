@@ -141,6 +141,14 @@ static unsigned dedup_window(const struct cw_daemon *d)
 	return longest;
 }
 
+const char *cw_daemon_endpoint(const struct cw_config *c, const struct cw_config_upstream *u, char *out, size_t size)
+{
+	if (u->endpoint != NULL)
+		return u->endpoint;
+	(void)snprintf(out, size, "ssl://%s.iot-as-mqtt.%s.aliyuncs.com:1883", c->product_key == NULL ? "" : c->product_key, u->region);
+	return out;
+}
+
 static int add_upstream(struct cw_daemon *d, const struct cw_config_upstream *u, struct cw_msg *msg)
 {
 	const struct cw_config *c = d->config;
@@ -148,7 +156,7 @@ static int add_upstream(struct cw_daemon *d, const struct cw_config_upstream *u,
 	struct cw_upstream_conf conf = {
 		.name = u->name,
 		.type = "mqtt",
-		.endpoint = u->endpoint != NULL ? u->endpoint : derived,
+		.endpoint = cw_daemon_endpoint(c, u, derived, sizeof(derived)),
 		.product_key = c->product_key,
 		.device_name = c->device_name,
 		.device_secret = c->device_secret,
@@ -175,8 +183,6 @@ static int add_upstream(struct cw_daemon *d, const struct cw_config_upstream *u,
 		.dedup_window_s = dedup_window(d),
 	};
 
-	(void)snprintf(derived, sizeof(derived), "ssl://%s.iot-as-mqtt.%s.aliyuncs.com:1883", c->product_key == NULL ? "" : c->product_key,
-	               u->region == NULL ? "" : u->region);
 	return cw_bridge_add_upstream(d->bridge, &conf, msg);
 }
 

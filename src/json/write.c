@@ -13,7 +13,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-#define DIGITS 24u /* of any 64-bit number, with its sign */
+#define DIGITS 24u       /* of any 64-bit number, with its sign */
 #define FIRST_SIZE 1024u /* most messages fit */
 
 /* Serves the generator's two small blocks; yajl frees each once, at the end, when all goes together. */
@@ -151,7 +151,8 @@ static void number(struct cw_json *j, const char *digits, size_t len)
 	WRITE(j, yajl_gen_number(j->gen, digits, len));
 }
 
-/* Digits of `v`, written backwards into the end of text[DIGITS]; returns how many. Reports are full of numbers: snprintf() showed. */
+/* Digits of `v`, written backwards into the end of text[DIGITS]; returns how many. Reports are full of numbers:
+ * snprintf() showed. */
 static size_t put_digits(char text[DIGITS], uint64_t v)
 {
 	size_t n = 0;

@@ -28,10 +28,10 @@ struct cw_device_news {
 
 struct cw_updevice {
 	struct cw_upstream *u;
-	void *cookie;                                       /* the bridge's */
+	void *cookie;                                /* the bridge's */
 	const char *product_key, *device_name, *key; /* constant, behind the connector's part; the key is "pk/dn" */
 	char *secret;
-	struct cw_credit credit;                            /* any worker */
+	struct cw_credit credit; /* any worker */
 	/* From the control loop. */
 	struct cw_mail add_mail, want_mail, remove_mail;
 	atomic_int want_posted, want;

@@ -116,7 +116,8 @@ static void on_parcel(struct cw_mail *mail)
 	}
 	cw_lane_accept(&u->lane, p);
 	note_load(u);
-	/* Wishes are told by one mail, so that "no longer" may be read before the records of the time between: they need a login. */
+	/* Wishes are told by one mail, so that "no longer" may be read before the records of the time between: they
+	 * need a login. */
 	if (!d->wanted && d->lane.records > 0)
 		u->ops->device_changed(u->connector, d);
 }
@@ -338,7 +339,7 @@ static int may_drain(struct cw_upstream *u)
 
 	if (u->lane.records == 0)
 		return 0;
-	cw_map_each(n, &u->devices) {
+	cw_map_each (n, &u->devices) {
 		const struct cw_updevice *d = cw_container_of(n, struct cw_updevice, node);
 
 		if (d->lane.records > 0 && d->state != CW_UPDEVICE_REFUSED)
