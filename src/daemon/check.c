@@ -160,11 +160,14 @@ int cw_daemon_check(const char *config_file)
 	rc = cw_worker_new("check", 0, &d.control);
 	if (rc < 0) {
 		fprintf(stderr, "%s\n", cw_error_text(rc));
-		return 1;
+		wrong = 1;
+		goto out;
 	}
 	wrong = check_devices(&d, &devices) + check_listeners(&d) + check_upstreams(&d);
 	if (wrong == 0)
 		print_summary(&d, devices);
+	cw_worker_free(d.control);
+out:
 	cw_conf_free(d.config);
 	cw_conf_tree_unref(d.tree);
 	return wrong == 0 ? 0 : 1;
