@@ -618,6 +618,53 @@ static void inspect_publish(struct cw_decoder *d, const struct cw_event *ev, str
 		drop_held(c);
 }
 
+/* Messages that answer a command and need no reply of their own. */
+static int is_answer(uint16_t id)
+{
+	static const uint16_t answers[] = { 0x0104, 0x0107, 0x0201, 0x0500, 0x0608, 0x0700, 0x0802, 0x0805 };
+	size_t i;
+
+	for (i = 0; i < sizeof(answers) / sizeof(answers[0]); i++)
+		if (id == answers[i])
+			return 1;
+	return 0;
+}
+
+static void inspect_register(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m)
+{
+	if (c->code_len == 0)
+		issue_code(d, c);
+	answer_register(d, ev, c, m->serial, 0);
+}
+
+/* What a terminal that is known would be answered when its record was taken; `good` 0: its body is refused. */
+static void inspect_answer(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m, struct cw_bytes whole,
+                           int complete, int good)
+{
+	const struct jt_conf *conf = jt_conf_of(d, ev);
+	int result = !good ? 2 : !jt_known(m->id) ? conf->unknown_result : 0, edition = c->edition;
+	uint8_t media[6] = { (uint8_t)(m->serial >> 8), (uint8_t)m->serial };
+
+	if (m->id >= 0x8000 || m->id == 0x0001 || m->id == 0x0005 || m->id == 0x0a00 || (is_answer(m->id) && !conf->ack_answers))
+		return;
+	learn_header(c, m); /* a file may hold frames of many terminals */
+	c->edition = m->edition;
+	if (m->attr & 0x1c00u && !m->vendor) {
+		jt_reply(d, ev, c, m->serial, m->id, 3);
+	} else if (m->id == 0x0004) {
+		send_time(d, ev, c);
+	} else if (m->id == 0x0100 && complete && good) {
+		inspect_register(d, ev, c, m);
+	} else {
+		jt_reply(d, ev, c, m->serial, m->id, result);
+		if (m->id == 0x0801 && complete && good && whole.len >= 4) {
+			memcpy(media + 2, whole.ptr, 4);
+			jt_send(d, ev, c, 0x8800, m->edition == JT_2011 ? cw_bytes_of(media, 6) : cw_bytes_of(media + 2, 4));
+		}
+	}
+	c->edition = (uint8_t)edition;
+}
+
 static int inspect(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m)
 {
 	size_t at = (size_t)(m->body.ptr == NULL ? 0 : m->body.ptr - d->content);
@@ -645,6 +692,8 @@ static int inspect(struct cw_decoder *d, const struct cw_event *ev, struct jt_co
 	all.total = all.index = 0;
 	if (good && complete)
 		inspect_publish(d, ev, c, &all);
+	if (jt_acceptable(m, o.conf->strict))
+		inspect_answer(d, ev, c, m, all.body, complete, good);
 	return good ? 0 : CW_EPROTO;
 }
 
@@ -764,14 +813,8 @@ int jt_message(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *
 		return 0;
 	/* The alarm word is the first thing in every report; bit 31 of 2019 is no alarm but harmless here. */
 	ticket = jt_ticket(c, m, m->id == 0x0200 && m->body.len >= 4 && (m->body.ptr[0] | m->body.ptr[1] | m->body.ptr[2] | m->body.ptr[3]) != 0);
-	if (!conf->ack_answers) {
-		static const uint16_t answers[] = { 0x0104, 0x0107, 0x0201, 0x0500, 0x0608, 0x0700, 0x0802, 0x0805 };
-		size_t i;
-
-		for (i = 0; i < sizeof(answers) / sizeof(answers[0]); i++)
-			if (m->id == answers[i])
-				ticket = 0;
-	}
+	if (!conf->ack_answers && is_answer(m->id))
+		ticket = 0;
 	if (m->id == 0x0801) {
 		if (jt_media(d, ev, c, m))
 			return 0;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "daemon/socket_server.h"
 
 /* Known by name so that its refusal can say why. */
 #define ACK_JOURNALED 2
@@ -241,8 +242,6 @@ static const char *hint(const char *key)
 	static const char *const later[] = { "connections", "journal", "admin", NULL };
 	int i;
 
-	if (strcmp(key, "socketServer") == 0)
-		return "socketServer needs a protocol of ours beside it; write it as an entry of listeners [ ]";
 	for (i = 0; java[i] != NULL; i++)
 		if (strcmp(key, java[i]) == 0)
 			return "a key of the Java library that this version does not use";
@@ -259,6 +258,7 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct cw_config, http2_endpoint, STRING, "http2Endpoint", NULL, NULL, NULL, "Java library: HTTP/2 endpoint."),
 	CW_CONF(struct cw_config, auth_endpoint, STRING, "authEndpoint", NULL, NULL, NULL, "Java library: authentication endpoint."),
 	CW_CONF(struct cw_config, sub_device_connect_mode, INT, "subDeviceConnectMode", "0", NULL, NULL, "Java library: 3 is the large bridge."),
+	CW_CONF(struct cw_config, socket_server, ANY, "socketServer", NULL, NULL, NULL, "Java server library: address, ports (9123), listenType (tcp), backlog; its ports become listeners of `protocol`, a key of ours in it."),
 	CW_CONF(struct cw_config, ca, STRING, "ca", NULL, NULL, NULL, "PEM file of authorities, inherited by the tls {} of every upstream."),
 	CW_CONF(struct cw_config, state_dir, STRING, "stateDir", "/var/lib/causeway", NULL, NULL, "Directory of everything that must survive a restart; mode 0700, locked."),
 	CW_CONF(struct cw_config, plugin_dir, STRING, "pluginDir", NULL, NULL, NULL, "Directory of protocol plugins; default: plugins beside the program, else /usr/lib/causeway/plugins."),
@@ -291,18 +291,31 @@ const struct cw_conf_table cw_config_table = {
 	.unknown_hint = hint,
 };
 
+/* Set once, before any thread: for a socketServer that names no protocol. */
+static const char *default_protocol;
+
+void cw_config_set_protocol(const char *name)
+{
+	default_protocol = name;
+}
+
 int cw_config_load(const char *path, struct cw_config **ret_config, struct cw_conf_tree **ret_tree, struct cw_conf_report *report,
                    struct cw_msg *msg)
 {
 	struct cw_conf_tree *tree = NULL;
 	void *conf = NULL;
+	const struct cw_value *dir;
 	int rc = cw_conf_parse_file(path, NULL, &tree, msg);
 
 	if (rc < 0)
 		return rc;
-	rc = cw_conf_bind(&cw_config_table, tree, cw_conf_root(tree), report, &conf);
+	dir = cw_value_get(cw_conf_root(tree), "pluginDir");
+	rc = cw_socket_server(path, default_protocol, dir == NULL ? NULL : cw_value_text(dir, NULL), &tree, report, msg);
+	if (rc == 0)
+		rc = cw_conf_bind(&cw_config_table, tree, cw_conf_root(tree), report, &conf);
 	if (rc < 0) {
-		cw_conf_report_msg(report, msg);
+		if (report->errors > 0)
+			cw_conf_report_msg(report, msg);
 		cw_conf_tree_unref(tree);
 		return rc;
 	}

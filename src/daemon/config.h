@@ -62,6 +62,7 @@ struct cw_config {
 	const char *product_key, *device_name, *device_secret;
 	const char *http2_endpoint, *auth_endpoint;
 	int sub_device_connect_mode;
+	const struct cw_value *socket_server; /* its listeners stand among `listeners` */
 	/* ours */
 	const char *ca, *state_dir, *plugin_dir, *control;
 	uint32_t workers;
@@ -87,6 +88,8 @@ struct cw_config {
 
 extern const struct cw_conf_table cw_config_table;
 
+/* The protocol of a socketServer that names none (--protocol); lent for good. Before the first load. */
+void cw_config_set_protocol(const char *name);
 /*
  * Read and check FILE without doing anything. *ret_config is owned: cw_conf_free(). Complaints go to
  * report; CW_ECONF when there are errors, with the first in msg.

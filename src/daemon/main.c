@@ -5,14 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/config.h"
 #include "daemon/daemon.h"
 #include "daemon/version.h"
 
 static const char usage[] =
-	"usage: causewayd [-c FILE] [--ready-file FILE] [--check] [--version] [--help]\n"
+	"usage: causewayd [-c FILE] [--ready-file FILE] [--protocol NAME] [--check] [--version] [--help]\n"
 	"\n"
 	"  -c, --config FILE    configuration (default /etc/causeway/application.conf)\n"
 	"      --ready-file F   write the bound addresses as JSON to F once everything listens\n"
+	"      --protocol NAME  protocol of a socketServer { } that names none\n"
 	"      --check          check the configuration, print what is wrong, start nothing\n"
 	"      --version        versions of causewayd, the plugin ABI and the libraries\n"
 	"  -h, --help           this text\n"
@@ -24,7 +26,8 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "config", required_argument, NULL, 'c' }, { "ready-file", required_argument, NULL, 'r' },
-		{ "check", no_argument, NULL, 'k' },        { "version", no_argument, NULL, 'v' },
+		{ "check", no_argument, NULL, 'k' },        { "protocol", required_argument, NULL, 'p' },
+		{ "version", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },         { NULL, 0, NULL, 0 },
 	};
 	const char *config = "/etc/causeway/application.conf", *ready = NULL;
@@ -35,6 +38,7 @@ int main(int argc, char **argv)
 		case 'c': config = optarg; break;
 		case 'r': ready = optarg; break;
 		case 'k': check = 1; break;
+		case 'p': cw_config_set_protocol(optarg); break;
 		case 'v': cw_print_version("causewayd"); return 0;
 		case 'h': fputs(usage, stdout); return 0;
 		default: fputs(usage, stderr); return 2;

@@ -157,7 +157,7 @@ void cw_plugin_dir(const char *configured, char *out, size_t size)
 	(void)snprintf(out, size, "/usr/lib/causeway/plugins");
 }
 
-static void list_plugins(const char *dir, char *out, size_t size)
+void cw_plugin_list(const char *dir, char *out, size_t size)
 {
 	DIR *at = opendir(dir);
 	struct dirent *e;
@@ -182,7 +182,7 @@ int cw_plugin_load_named(const char *dir, const char *name, const struct cw_plug
 
 	(void)snprintf(path, sizeof(path), "%s/%.60s.so", dir, name);
 	if (strchr(name, '/') != NULL || access(path, R_OK) != 0) {
-		list_plugins(dir, there, sizeof(there));
+		cw_plugin_list(dir, there, sizeof(there));
 		return cw_fail(msg, CW_ENOENT, "protocol \"%.60s\": there is no plugin of that name in %s; there are: %s", name, dir,
 		               there[0] == '\0' ? "none" : there);
 	}

@@ -21,6 +21,8 @@ int cw_plugin_check(const char *path, const struct cw_plugin_desc *desc, struct 
  * /usr/lib/causeway/plugins. Into out[size].
  */
 void cw_plugin_dir(const char *configured, char *out, size_t size);
+/* The names of the plugins in DIR, with commas between them, into out[size]. */
+void cw_plugin_list(const char *dir, char *out, size_t size);
 /* Load DIR/NAME.so; the sentence of CW_ENOENT lists what is there. */
 int cw_plugin_load_named(const char *dir, const char *name, const struct cw_plugin_desc **ret_desc, struct cw_msg *msg);
 

@@ -1,9 +1,14 @@
 """`causeway decode` against the vectors of every protocol sheet: the tool that people debug devices with."""
 import json
+import struct
 import subprocess
+import sys
 
 import pytest
 from conftest import BUILD, ROOT
+
+sys.path.insert(0, str(ROOT / "tests" / "lib"))
+from terminal import Message, frame, location, unescape  # noqa: E402
 
 
 def decode(text, *args, protocol="jt808"):
@@ -53,6 +58,28 @@ def test_a_jt808_frame_is_decoded_as_its_vector_says(vector):
         refused = [o for o in strict if not o["ok"]]
         answers = [r for o in strict for r in o["replies"]]
         assert refused or answers, "strict mode must drop it or answer an error"
+
+
+@pytest.mark.parametrize("version", [2013, 2019])
+def test_the_answer_a_terminal_would_get_stands_beside_its_frame(version):
+    """covers: M01"""
+    def answers(message_id, body=b"", *args):
+        _, objects, err = decode(frame(message_id, "13912345678", 7, body, version).hex(), *args)
+        assert len(objects) == 1, err
+        return [Message(unescape(bytes.fromhex(r)[1:-1])[:-1]) for r in objects[0]["replies"]]
+
+    [general] = answers(0x0002)
+    assert (general.id, general.body) == (0x8001, bytes.fromhex("0007000200"))
+    [general] = answers(0x0200, location())
+    assert general.body == bytes.fromhex("0007020000")
+    [registered] = answers(0x0100, bytes(80) + b"A1")
+    assert registered.id == 0x8100 and registered.body[:3] == b"\x00\x07\x00" and registered.body[3:]
+    picture = struct.pack(">IBBBB", 5, 0, 0, 1, 2) + location() + b"jpeg"
+    assert [(a.id, a.body) for a in answers(0x0801, picture)] == [(0x8001, bytes.fromhex("0007080100")), (0x8800, bytes(3) + b"\x05")]
+    assert [a.id for a in answers(0x0004)] == ([0x8004])
+    assert answers(0x0001, bytes(5)) == [] and answers(0x8104) == []
+    assert answers(0x0200, b"\0", "--set", "strict = true")[0].body[4] == 2
+    assert answers(0x0805, b"\0\1\1", "--set", "ackAnswers = false") == []
 
 
 @pytest.mark.parametrize("vector", [v for v in JT808 if v["kind"] == "stream"], ids=lambda v: v["name"])

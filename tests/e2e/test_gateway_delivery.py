@@ -5,7 +5,7 @@ import threading
 
 from conftest import wait_until
 from gw import GW, PK, device_name, phone, secret, start_gateway, wait_reported, world  # noqa: F401
-from terminal import frame, location
+from terminal import Closed, frame, location
 
 POST = "/sys/+/+/thing/event/property/post"
 DELIVERED = "ack = delivered"
@@ -293,3 +293,47 @@ def test_a_terminal_that_leaves_before_its_answer_costs_a_late_settle_and_no_rec
     gateway.wait_stat("bridge.settles_late", 1)
     assert [s for s, _ in speeds(cloud, 0)] == [321]
     cloud.wait_status(PK, device_name(0), "OFFLINE")
+
+
+def test_nothing_acknowledged_is_lost_when_the_gateway_is_killed(world):
+    """covers: M28"""
+    cloud, gateway = world(listener=DELIVERED, upstream="ackTimeout = 2s")
+    acked = [set() for _ in range(3)]
+    stop = threading.Event()
+
+    def live(i):
+        """A terminal that keeps five reports under way and comes back whenever its connection breaks."""
+        number = 0
+        while not stop.is_set():
+            try:
+                with gateway.terminal(i, version=2019 if i == 1 else 2013) as t:
+                    t.log_in()
+                    under_way = {}
+                    while not stop.is_set():
+                        while len(under_way) < 5:
+                            number += 1
+                            under_way[t.report(speed=number)] = number
+                        answer = t.receive_id(0x8001).body
+                        report = under_way.pop(int.from_bytes(answer[:2], "big"), None)
+                        if report is not None and answer[2:4] == b"\x02\x00" and answer[4] == 0:
+                            acked[i].add(report)
+            except (Closed, OSError, AssertionError):
+                stop.wait(0.01)  # nobody listens, or the gateway died while the terminal logged in
+
+    terminals = [threading.Thread(target=live, args=(i,)) for i in range(3)]
+    for t in terminals:
+        t.start()
+    try:
+        for _ in range(3):
+            before = sum(map(len, acked))
+            wait_until(lambda: sum(map(len, acked)) > before + 500, "reports to be acknowledged")
+            gateway.process.kill()
+            gateway.process.start()
+        before = [len(a) for a in acked]
+        wait_until(lambda: all(len(a) > b for a, b in zip(acked, before)), "everybody to be back")
+    finally:
+        stop.set()
+        for t in terminals:
+            t.join()
+    for i in range(3):
+        assert acked[i] - {s for s, _ in speeds(cloud, i)} == set()

@@ -455,6 +455,39 @@ def test_a_wrong_setting_is_named_with_what_would_be_right(tmp_path, wrong, told
     assert not (tmp_path / "state.sock").exists()
 
 
+NO_LISTENERS = "".join(f"{line}\n" for line in GOOD.splitlines() if not line.startswith("listeners"))
+
+
+@pytest.mark.parametrize("server, told", [
+    ("address = \"127.0.0.1\", ports = [9123]", ["application.conf", "protocol", "there are:", "jt808"]),
+    ("protocol = jt808, listenType = sctp", ["listenType", "sctp", "tcp"]),
+    ("protocol = jt808, keyStoreFile = a.jks", ["keyStoreFile", "openssl pkcs12", "tls"]),
+    ("protocol = jt808, adress = localhost", ["adress", "address"]),
+    ("protocol = jt808, ports = [99999]", ["99999"]),
+])
+def test_a_wrong_socket_server_of_the_java_library_is_refused_with_what_to_do(tmp_path, server, told):
+    """covers: M11 M12"""
+    status, said = check(tmp_path, NO_LISTENERS + f"socketServer {{ {server} }}")
+    assert status == 1
+    for word in told:
+        assert word in said, (word, said)
+
+
+def test_a_socket_server_of_the_java_library_is_a_listener(world):
+    """covers: M11"""
+    _, gateway = world()
+    gateway.process.stop()
+    text = gateway.config.read_text()
+    start, end = text.index("listeners = ["), text.index("upstreams {")
+    server = 'socketServer { address = "127.0.0.1", ports = [0], listenType = tcp, backlog = 100, unsecured = true }\n'
+    gateway.config.write_text(text[:start] + server + text[end:])
+    gateway.process.args += ["--protocol", "jt808"]
+    gateway.process.start()
+    with gateway.terminal(address=gateway.process.ready["listeners"]["socketServer-0"]) as t:
+        t.log_in()
+    assert "daemon.reload_failed" not in gateway.reload() + gateway.process.stderr()
+
+
 def test_an_unknown_key_is_warned_about_with_the_nearest_known_one(tmp_path):
     """covers: M12"""
     status, said = check(tmp_path, GOOD.replace("listeners =", "worker = 3, listeners ="))
