@@ -23,8 +23,10 @@ struct cw_watchdog;
 struct cw_daemon {
 	const char *config_file;
 	const char *ready_file;
-	struct cw_config *config;
-	struct cw_conf_tree *tree;
+	struct cw_config *config; /* as read last */
+	struct cw_config *started; /* as started with: what only a restart changes stays that */
+	struct cw_conf_tree *tree, *started_tree;
+	char state_dir[1024]; /* absolute or beside the configuration file */
 	struct cw_worker *control;
 	struct cw_worker *workers[CW_WORKERS_MOST];
 	unsigned worker_count, worker_started;

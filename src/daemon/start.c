@@ -30,7 +30,7 @@ static int make_dir(const char *path, struct cw_msg *msg)
 
 int cw_daemon_open_state_dir(struct cw_daemon *d, struct cw_msg *msg)
 {
-	const char *dir = d->config->state_dir;
+	const char *dir = cw_config_path(d->config_file, d->config->state_dir, d->state_dir, sizeof(d->state_dir));
 	char lock[1100];
 	int rc = make_dir(dir, msg);
 
@@ -43,7 +43,7 @@ int cw_daemon_open_state_dir(struct cw_daemon *d, struct cw_msg *msg)
 	if (flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0)
 		return cw_fail(msg, CW_EEXIST, "stateDir: %s is in use by another causewayd; give each its own stateDir", dir);
 	if (d->config->attachments.directory != NULL)
-		(void)snprintf(d->attach_dir, sizeof(d->attach_dir), "%s", d->config->attachments.directory);
+		(void)cw_config_path(d->config_file, d->config->attachments.directory, d->attach_dir, sizeof(d->attach_dir));
 	else
 		(void)snprintf(d->attach_dir, sizeof(d->attach_dir), "%s/attachments", dir);
 	return make_dir(d->attach_dir, msg);

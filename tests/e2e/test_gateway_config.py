@@ -60,7 +60,8 @@ def test_half_an_identity_names_the_missing_key(check, missing):
 
 
 @pytest.mark.parametrize("change, says", [
-    ({"listener": "ack = journaled"}, "needs the journal"),
+    ({"listener": "ack = journaled"}, "delivered"),
+    ({"extra": 'control = "unix:control.sock"'}, "absolute path"),
     ({"listener": "ack = maybe"}, "received"),
     ({"listener": "limits { connectons = 5 }"}, '"connections"'),
     ({"listener": "limits { idleTime = soon }"}, "idleTime"),
