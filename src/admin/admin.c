@@ -357,8 +357,13 @@ static void on_trace_line(void *arg, const struct cw_trace_line *line)
 
 static void on_trace(struct cw_admin *a, struct cw_http_req *req, const char *identity)
 {
-	struct follow *f = cw_zalloc(sizeof(*f));
+	struct follow *f;
 
+	if (cw_identities_find(cw_bridge_identities(a->conf.bridge), identity, strlen(identity)) == NULL) {
+		reply_text(req, 404, "error", "no identity source knows this identity; add it to devices.conf and reload");
+		return;
+	}
+	f = cw_zalloc(sizeof(*f));
 	if (f == NULL || cw_gateway_trace(a->conf.gateway, identity, on_trace_line, f, &f->trace) < 0) {
 		cw_free(f);
 		reply_text(req, 503, "error", "out of memory");

@@ -28,6 +28,8 @@ static const char usage[] =
 	"       causeway config get [--as TYPE] PATH FILE\n"
 	"       causeway config check FILE\n"
 	"       causeway config reference\n"
+	"check and reference know the settings of causewayd: FILE is its application.conf, and what that\n"
+	"names (devices.conf, secrets, certificates, plugins) is checked with it. print and get read any HOCON.\n"
 	"FILE - is standard input. TYPE is one of string, boolean, int, long, double, bytes,\n"
 	"duration-ms, duration-ns, period, list-string (one element a line); without it a value\n"
 	"that is a list or an object is printed as JSON.\n";

@@ -30,18 +30,18 @@ struct call {
 };
 
 static const char usage[] =
-	"usage: causeway VERB [--control unix:PATH | -c CONFIG] [--json]\n"
+	"usage: causeway VERB [--control unix:PATH | -c FILE] [--json]\n"
 	"\n"
 	"  status                     is it up, its upstreams and listeners; exit 0 only if all upstreams are up\n"
 	"  stats                      every counter and gauge\n"
-	"  device list [--state S]    devices seen since the start; S: online, waiting, offline, refused\n"
+	"  device list [--state S]    devices seen since the start; S: online, waiting, offline or refused, anything else shows none\n"
 	"  device show IDENTITY       one device\n"
 	"  device kick IDENTITY       close its connection\n"
 	"  trace IDENTITY [--record FILE]  follow one device: frames both ways, commands, settles\n"
 	"  reload                     read the configuration and devices.conf again\n"
 	"  stop                       drain and stop\n"
 	"\n"
-	"The control socket is the one of --control, of the configuration file given with -c, or\n"
+	"The control socket is the one of --control, of the application.conf given with -c, or\n"
 	"unix:/run/causeway/control.sock.\n";
 
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
@@ -75,8 +75,11 @@ static json_t *ask(struct call *c, const char *method, const char *path)
 	curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, c);
 	rc = curl_easy_perform(c->curl);
 	if (rc != CURLE_OK) {
-		fprintf(stderr, "causeway: cannot talk to %s: %s; is causewayd running, and is this its control socket?\n", c->socket,
-		        error[0] != '\0' ? error : curl_easy_strerror(rc));
+		long os = 0;
+
+		curl_easy_getinfo(c->curl, CURLINFO_OS_ERRNO, &os);
+		fprintf(stderr, "causeway: cannot talk to %s: %s; is causewayd running, and is this its control socket? (-c application.conf or --control unix:PATH says which)\n", c->socket,
+		        os != 0 ? strerror((int)os) : error[0] != '\0' ? error : curl_easy_strerror(rc));
 		return NULL;
 	}
 	curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &c->status);
@@ -183,9 +186,17 @@ static void print_device_line(const json_t *d)
 
 static int do_device_list(struct call *c, const char *state)
 {
+	static const char *const states[] = { "online", "waiting", "offline", "refused" };
 	char path[128];
 	json_t *all, *d;
 	size_t i;
+
+	for (i = 0; state != NULL && i < sizeof(states) / sizeof(states[0]) && strcmp(state, states[i]) != 0; i++)
+		;
+	if (i == sizeof(states) / sizeof(states[0])) {
+		fprintf(stderr, "causeway: a device is online, waiting, offline or refused, not '%s'\n", state);
+		return 2;
+	}
 
 	(void)snprintf(path, sizeof(path), "/api/v1/devices%s%.20s", state == NULL ? "" : "?state=", state == NULL ? "" : state);
 	all = ask(c, "GET", path);
@@ -360,6 +371,14 @@ static int do_trace(struct call *c, const char *identity, const char *record)
 	cw_inspect_close(c->inspect);
 	if (rc != CURLE_OK) {
 		fprintf(stderr, "causeway: %s: %s\n", c->socket, curl_easy_strerror(rc));
+		return 1;
+	}
+	curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &c->status);
+	if (c->status != 200) {
+		json_t *answer = json_loads(c->body == NULL ? "" : c->body, 0, NULL);
+
+		fprintf(stderr, "causeway: %s\n", text_of(answer, "error"));
+		json_decref(answer);
 		return 1;
 	}
 	return 0;

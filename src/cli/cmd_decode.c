@@ -74,7 +74,7 @@ static int decode_lines(struct cw_inspect *d, const char *text, size_t len, int 
 
 		number++;
 		if (got == -1) {
-			fprintf(stderr, "causeway decode: line %zu is no hex\n", number);
+			fprintf(stderr, "causeway decode: line %zu is no hex; text protocols too are given in hex\n", number);
 			++*bad;
 		} else if (got > 0) {
 			if (cw_inspect_feed(d, cw_bytes_of(bytes, (size_t)got)) == 0)
@@ -151,9 +151,11 @@ static int run(const char *protocol, const char *plugin_dir, const char *sets, c
 static const char usage[] =
 	"usage: causeway decode [--plugin-dir DIR] [--set KEY=VALUE]... PROTOCOL [FILE|-]\n"
 	"\n"
-	"Reads frames as lines of hex, or a binary capture, and prints one JSON object a frame:\n"
+	"Reads lines of hex, each one or more whole frames, or a binary capture (a file with bytes that are not\n"
+	"printable text), and prints one JSON object a frame:\n"
 	"frame, ok, error { code, text }, header, fields, records, replies. Exit status 1 when a\n"
-	"frame was refused. PROTOCOL is a loaded plugin's name, or the path of a plugin's .so.\n";
+	"frame was refused. PROTOCOL is the name of a plugin in --plugin-dir (default: as causewayd\n"
+	"looks for them), or the path of a plugin's .so. --set is a protocol setting, as in --set strict=true.\n";
 
 int cw_cmd_decode(int argc, char **argv)
 {

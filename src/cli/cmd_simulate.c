@@ -29,14 +29,16 @@ static void usage(FILE *out)
 
 	fputs("usage: causeway simulate PROTOCOL --connect HOST:PORT [--devices N] [--rate R]\n"
 	      "                         [--identities FILE | --first NUMBER] [--for 20s] [--quiet]\n\n"
-	      "  --connect HOST:PORT   where the gateway listens\n"
+	      "  --connect HOST:PORT   where the gateway listens, plain TCP\n"
 	      "  --devices N           terminals (1, or all of the file)\n"
 	      "  --rate R              messages a second of all terminals together (1)\n"
-	      "  --identities FILE     a devices.conf; its keys are the identities\n"
-	      "  --first NUMBER        the first identity, the others count up (13800000001)\n"
+	      "  --identities FILE     a devices.conf; its keys are the identities; give the one the gateway reads\n"
+	      "  --first NUMBER        the first identity, the others count up (13800000001); one that is not\n"
+	      "                        in the gateway's devices.conf is refused\n"
 	      "  --for DURATION        how long; without it until interrupted\n"
 	      "  --quiet               the summary only\n\n"
-	      "Exit status: 0, 1 when an expected answer stayed out, 2 for a wrong command line.\nProtocols:",
+	      "Exit status: 0, 1 when an answer stayed out or a terminal was refused, 2 for a wrong command line.\n"
+	      "Denied messages and cut connections are counted, but are no failure: terminals meet both and go on.\nProtocols:",
 	      out);
 	for (i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++)
 		fprintf(out, " %s", protocols[i].name);

@@ -364,7 +364,7 @@ static void on_http(void *arg, struct cw_http_req *req)
 		json_decref(a.body);
 		return;
 	}
-	cw_cloud_api_error(req, known ? 405 : 404, known ? "method not allowed here" : "no such path");
+	cw_cloud_api_error(req, known ? 405 : 404, known ? "method not allowed here" : "no such path; causeway-cloud --help lists them, /api/v1/devices is one");
 }
 
 int cw_cloud_api_open(struct cw_cloud *c, const char *address, struct cloud_api **ret_api, struct cw_msg *msg)

@@ -22,7 +22,17 @@ static const char usage[] =
 	"      --state DIR        keep what is made at the start (certificates) in DIR, for the next time\n"
 	"      --ready-file FILE  write the bound addresses to FILE as JSON when everything listens\n"
 	"  -h, --help             show this and exit\n"
-	"  -V, --version          show the version and exit\n";
+	"  -V, --version          show the version and exit\n"
+	"\n"
+	"The API, with curl; POST takes JSON, PK/DN is productKey/deviceName:\n"
+	"  GET  /api/v1/devices, /devices/PK/DN     who is there; one with what it reported\n"
+	"  GET  /api/v1/messages?limit=N            what was sent and received; /messages/stream follows\n"
+	"  POST /api/v1/devices/PK/DN/properties    {\"NAME\": VALUE}: set them, wait for the answer\n"
+	"  POST /api/v1/devices/PK/DN/services/NAME {\"ARGUMENT\": VALUE}\n"
+	"  POST /api/v1/devices/PK/DN/disable       and enable; DELETE /api/v1/devices/PK/DN\n"
+	"  POST /api/v1/faults                      {\"kind\": K, \"device\": \"PK/DN\", \"code\": N, \"count\": N}; DELETE ends all;\n"
+	"                                           K: connack, puback, reply, delay, refuse, stall, kick, cut\n"
+	"All of it is in src/cloud/openapi.json.\n";
 
 enum { OPT_READY = 256, OPT_STATE, OPT_MQTT, OPT_API };
 

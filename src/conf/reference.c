@@ -39,7 +39,7 @@ static void put_text(struct conf_out *o, const struct entry *e)
 	else if (e->initial != NULL)
 		conf_out_printf(o, ", default %s", e->initial[0] == '\0' ? "\"\"" : e->initial);
 	if (has_range(e)) {
-		conf_out_puts(o, ", ");
+		conf_out_puts(o, e->values[0] != '\0' ? ", one of " : ", ");
 		add_range(o, e);
 	}
 	conf_out_printf(o, "\n    %s\n", e->help == NULL ? "" : e->help);

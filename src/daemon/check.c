@@ -139,6 +139,21 @@ static int check_upstreams(struct cw_daemon *d)
 	return rc < 0 ? say(&msg) : 0;
 }
 
+static void print_summary(const struct cw_daemon *d, size_t devices)
+{
+	char derived[300];
+	size_t i;
+
+	printf("%s: fine; %zu listeners, %zu upstreams, %zu devices\n", d->config_file, d->config->listeners.count,
+	       d->config->upstreams.count, devices);
+	for (i = 0; i < d->config->upstreams.count; i++) {
+		const struct cw_config_upstream *u = cw_conf_item(&d->config->upstreams, struct cw_config_upstream, i);
+
+		printf("upstream %s: %s as %s/%s\n", u->name, cw_daemon_endpoint(d->config, u, derived, sizeof(derived)),
+		       d->config->product_key, d->config->device_name);
+	}
+}
+
 int cw_daemon_check(const char *config_file)
 {
 	struct cw_daemon d = { .config_file = config_file, .lock_fd = -1 };
@@ -158,13 +173,14 @@ int cw_daemon_check(const char *config_file)
 	rc = cw_worker_new("check", 0, &d.control);
 	if (rc < 0) {
 		fprintf(stderr, "%s\n", cw_error_text(rc));
-		return 1;
+		wrong = 1;
+		goto out;
 	}
 	wrong = check_devices(&d, &devices) + check_listeners(&d) + check_upstreams(&d);
 	if (wrong == 0)
-		printf("%s: fine; %zu listeners, %zu upstreams, %zu devices\n", config_file, d.config->listeners.count,
-		       d.config->upstreams.count, devices);
+		print_summary(&d, devices);
 	cw_worker_free(d.control);
+out:
 	cw_conf_free(d.config);
 	cw_conf_tree_unref(d.tree);
 	return wrong == 0 ? 0 : 1;

@@ -7,11 +7,8 @@
 #include "base/mem.h"
 #include "daemon/socket_server.h"
 
-/* Known by name so that its refusal can say why. */
-#define ACK_JOURNALED 2
-
 static const char *const transports[] = { "tcp", "udp", "tls", NULL };
-static const char *const acks[] = { "received", "delivered", "journaled", NULL };
+static const char *const acks[] = { "received", "delivered", NULL };
 static const char *const unknowns[] = { "close", "keep", NULL };
 static const char *const verifies[] = { "none", "optional", "required", NULL };
 static const char *const types[] = { "mqtt", NULL };
@@ -62,10 +59,6 @@ static void check_listener(const void *conf, const struct cw_value *object, stru
 	if (l->transport != CW_CONFIG_TLS && has_tls)
 		cw_conf_error_at(report, object, "listener \"%s\": tls { } is given but transport is %s; say transport = tls", l->name,
 		                 transports[l->transport]);
-	if (l->ack == ACK_JOURNALED)
-		cw_conf_error_at(report, cw_value_get(object, "ack"),
-		                 "listener \"%s\": ack = journaled needs the journal, which this version does not have; use received or delivered",
-		                 l->name);
 	if (l->tls.client_verify != 0 && l->tls.client_ca == NULL)
 		cw_conf_error_at(report, object, "listener \"%s\": clientVerify needs clientCa", l->name);
 }
@@ -213,11 +206,22 @@ static void check_identity(const struct cw_config *c, const struct cw_value *obj
 		                 missing);
 }
 
+static void check_control(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
+{
+	if (c->control[0] == '\0')
+		return;
+	if (strncmp(c->control, "unix:/", 6) != 0 || strlen(c->control) - 5 > 107)
+		cw_conf_error_at(report, cw_value_get(object, "control"),
+		                 "control is \"%s\"; accepted is unix:PATH with an absolute path of at most 107 characters, or empty for none",
+		                 c->control);
+}
+
 static void check_config(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
 {
 	const struct cw_config *c = conf;
 
 	check_names(c, object, report);
+	check_control(c, object, report);
 	check_identity(c, object, report);
 	if (has_http2(c))
 		cw_conf_error_at(report, cw_value_get(object, c->http2_endpoint != NULL ? "http2Endpoint" : "authEndpoint"),
@@ -260,7 +264,7 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct cw_config, sub_device_connect_mode, INT, "subDeviceConnectMode", "0", NULL, NULL, "Java library: 3 is the large bridge."),
 	CW_CONF(struct cw_config, socket_server, ANY, "socketServer", NULL, NULL, NULL, "Java server library: address, ports (9123), listenType (tcp), backlog; its ports become listeners of `protocol`, a key of ours in it."),
 	CW_CONF(struct cw_config, ca, STRING, "ca", NULL, NULL, NULL, "PEM file of authorities, inherited by the tls {} of every upstream."),
-	CW_CONF(struct cw_config, state_dir, STRING, "stateDir", "/var/lib/causeway", NULL, NULL, "Directory of everything that must survive a restart; mode 0700, locked."),
+	CW_CONF(struct cw_config, state_dir, STRING, "stateDir", "/var/lib/causeway", NULL, NULL, "Directory of everything that must survive a restart; mode 0700, locked. A relative one stands beside this file."),
 	CW_CONF(struct cw_config, plugin_dir, STRING, "pluginDir", NULL, NULL, NULL, "Directory of protocol plugins; default: plugins beside the program, else /usr/lib/causeway/plugins."),
 	CW_CONF(struct cw_config, workers, INT, "workers", "0", "0", "64", "Data workers (threads); 0: one for each CPU allowed to the process."),
 	CW_CONF(struct cw_config, control, STRING, "control", "unix:/run/causeway/control.sock", NULL, NULL, "Socket for operators: unix:PATH. Empty: none."),
@@ -275,7 +279,7 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct cw_config, identity.contest_window_ms, DURATION, "identity.contestWindow", "1m", "1s", "1h", "Supersedes of one identity within this time are counted as a contest."),
 	CW_CONF(struct cw_config, commands.queue, INT, "commands.queue", "16", "1", "1024", "Commands that may wait for one device."),
 	CW_CONF(struct cw_config, commands.timeout_ms, DURATION, "commands.timeout", "30s", "1s", "1h", "A command without an answer ends as timed out."),
-	CW_CONF(struct cw_config, attachments.directory, STRING, "attachments.directory", NULL, NULL, NULL, "Where pictures and audio of devices are put; default: attachments in stateDir."),
+	CW_CONF(struct cw_config, attachments.directory, STRING, "attachments.directory", NULL, NULL, NULL, "Where pictures and audio of devices are put; a relative one stands beside this file; default: attachments in stateDir."),
 	CW_CONF(struct cw_config, attachments.max_bytes, BYTES, "attachments.maxBytes", "8MiB", "1KiB", "256MiB", "Largest attachment."),
 	CW_CONF_CHOICE(struct cw_config, log.format, "log.format", formats, "text", "Log lines as text (logfmt) or JSON."),
 	CW_CONF_CHOICE(struct cw_config, log.level, "log.level", levels, "info", "Lowest level that is written."),

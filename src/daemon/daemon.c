@@ -421,7 +421,7 @@ static int start(struct cw_daemon *d, struct cw_msg *msg)
 	if (rc == 0)
 		rc = cw_daemon_load_protocols(d, d->config, msg);
 	if (rc == 0)
-		rc = cw_state_open(d->config->state_dir, &d->state, msg);
+		rc = cw_state_open(d->state_dir, &d->state, msg);
 	if (rc == 0)
 		rc = make_workers(d, msg);
 	if (rc == 0)
@@ -455,6 +455,8 @@ static int load_config(struct cw_daemon *d, struct cw_msg *msg)
 		if (report.items[i].warning)
 			cw_log(conf_warning, report.items[i].text);
 	cw_conf_report_fini(&report);
+	d->started = d->config;
+	d->started_tree = d->tree;
 	if (rc == 0) {
 		cw_log_setup((enum cw_log_level)d->config->log.level, d->config->log.format, 2);
 		(void)cw_daemon_warn_file_mode(d->config_file);
@@ -469,8 +471,12 @@ static void free_daemon(struct cw_daemon *d)
 	for (i = 0; i < d->worker_count; i++)
 		cw_worker_free(d->workers[i]);
 	cw_worker_free(d->control);
-	cw_conf_free(d->config);
-	cw_conf_tree_unref(d->tree);
+	if (d->config != d->started) {
+		cw_conf_free(d->config);
+		cw_conf_tree_unref(d->tree);
+	}
+	cw_conf_free(d->started);
+	cw_conf_tree_unref(d->started_tree);
 	if (d->lock_fd >= 0)
 		close(d->lock_fd);
 	if (d->ready_file != NULL)

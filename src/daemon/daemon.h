@@ -23,8 +23,10 @@ struct cw_watchdog;
 struct cw_daemon {
 	const char *config_file;
 	const char *ready_file;
-	struct cw_config *config;
-	struct cw_conf_tree *tree;
+	struct cw_config *config; /* as read last */
+	struct cw_config *started; /* as started with: what only a restart changes stays that */
+	struct cw_conf_tree *tree, *started_tree;
+	char state_dir[1024]; /* absolute or beside the configuration file */
 	struct cw_worker *control;
 	struct cw_worker *workers[CW_WORKERS_MOST];
 	unsigned worker_count, worker_started;
@@ -64,6 +66,8 @@ int cw_daemon_reload(struct cw_daemon *d, cw_reload_fn done, void *arg);
 int cw_daemon_open_state_dir(struct cw_daemon *d, struct cw_msg *msg);
 int cw_daemon_load_protocols(struct cw_daemon *d, const struct cw_config *config, struct cw_msg *msg);
 void cw_daemon_listener(const struct cw_daemon *d, const struct cw_config_listener *from, struct cw_gateway_listener *l);
+/* Where an upstream connects to: as given, or made from its region into out[size]. */
+const char *cw_daemon_endpoint(const struct cw_config *c, const struct cw_config_upstream *u, char *out, size_t size);
 int cw_daemon_add_upstreams(struct cw_daemon *d, struct cw_msg *msg);
 /* Add, change and leave listeners as d->config says; those that are gone are closed by the caller. */
 int cw_daemon_apply_listeners(struct cw_daemon *d, struct cw_msg *msg);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "daemon/config.h"
 #include "daemon/daemon.h"
@@ -49,6 +50,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)umask(0077); /* what devices authenticate with is kept in files */
 	if (check)
 		return cw_daemon_check(config);
 	return cw_daemon_run(config, ready);

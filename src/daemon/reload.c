@@ -80,12 +80,12 @@ static int same_value(const struct cw_value *a, const struct cw_value *b)
 	return same;
 }
 
-/* Settings that a running process cannot change: keep the old and say so. */
+/* Settings that a running process cannot change: those it was started with stay, and this says so each time. */
 static void name_restarts(struct cw_daemon *d, const struct reload *r, char *out, size_t size)
 {
 	static const char *const keys[] = { "workers", "stateDir", "pluginDir", "control", "ca", "upstreams", "routes", "commands",
 		                            "attachments" };
-	const struct cw_config *old = d->config, *now = r->config;
+	const struct cw_config *old = d->started, *now = r->config;
 	size_t i, at = 0;
 
 	out[0] = '\0';
@@ -93,7 +93,7 @@ static void name_restarts(struct cw_daemon *d, const struct reload *r, char *out
 	    !same_text(old->device_secret, now->device_secret))
 		at += (size_t)snprintf(out, size, " bridge certificate");
 	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-		if (!same_value(cw_value_get(cw_conf_root(d->tree), keys[i]), cw_value_get(cw_conf_root(r->tree), keys[i])))
+		if (!same_value(cw_value_get(cw_conf_root(d->started_tree), keys[i]), cw_value_get(cw_conf_root(r->tree), keys[i])))
 			at += (size_t)snprintf(out + at, size - at, "%s %s", at > 0 ? "," : "", keys[i]);
 	if (old->identity.contest_window_ms != now->identity.contest_window_ms)
 		(void)snprintf(out + at, size - at, "%s identity.contestWindow", at > 0 ? "," : "");
@@ -165,7 +165,7 @@ static void report(struct reload *r, const struct cw_reload_result *res, const c
 		       CW_LU("removed", res->removed), CW_LU("changed", res->changed), CW_LU("unchanged", res->unchanged),
 		       CW_LU("skipped", res->skipped), CW_LU("disconnected", res->disconnected), CW_LS("restart", restarts[0] == '\0' ? NULL : restarts + 1),
 		       CW_LU("ms", cw_clock_ms() - r->started_ms));
-		(void)snprintf(sentence, sizeof(sentence), "devices: %zu added, %zu removed, %zu changed, %zu unchanged, %zu skipped; %zu disconnected%s%s",
+		(void)snprintf(sentence, sizeof(sentence), "devices: %zu added, %zu removed, %zu changed, %zu unchanged, %zu skipped; of these %zu disconnected%s%s",
 		               res->added, res->removed, res->changed, res->unchanged, res->skipped, res->disconnected,
 		               restarts[0] != '\0' ? "; needs a restart:" : "", restarts);
 	}
@@ -188,8 +188,10 @@ static void on_read(struct cw_mail *mail)
 		r->rc = apply(r, &res, restarts, sizeof(restarts));
 	report(r, &res, restarts);
 	cw_identities_free(r->identities);
-	cw_conf_free(r->config);
-	cw_conf_tree_unref(r->tree);
+	if (r->config != d->started) {
+		cw_conf_free(r->config);
+		cw_conf_tree_unref(r->tree);
+	}
 	cw_free(r);
 	if (d->finish_waits)
 		cw_daemon_finish(d);

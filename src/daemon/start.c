@@ -30,7 +30,7 @@ static int make_dir(const char *path, struct cw_msg *msg)
 
 int cw_daemon_open_state_dir(struct cw_daemon *d, struct cw_msg *msg)
 {
-	const char *dir = d->config->state_dir;
+	const char *dir = cw_config_path(d->config_file, d->config->state_dir, d->state_dir, sizeof(d->state_dir));
 	char lock[1100];
 	int rc = make_dir(dir, msg);
 
@@ -43,7 +43,7 @@ int cw_daemon_open_state_dir(struct cw_daemon *d, struct cw_msg *msg)
 	if (flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0)
 		return cw_fail(msg, CW_EEXIST, "stateDir: %s is in use by another causewayd; give each its own stateDir", dir);
 	if (d->config->attachments.directory != NULL)
-		(void)snprintf(d->attach_dir, sizeof(d->attach_dir), "%s", d->config->attachments.directory);
+		(void)cw_config_path(d->config_file, d->config->attachments.directory, d->attach_dir, sizeof(d->attach_dir));
 	else
 		(void)snprintf(d->attach_dir, sizeof(d->attach_dir), "%s/attachments", dir);
 	return make_dir(d->attach_dir, msg);
@@ -144,6 +144,14 @@ static unsigned dedup_window(const struct cw_daemon *d)
 	return longest;
 }
 
+const char *cw_daemon_endpoint(const struct cw_config *c, const struct cw_config_upstream *u, char *out, size_t size)
+{
+	if (u->endpoint != NULL)
+		return u->endpoint;
+	(void)snprintf(out, size, "ssl://%s.iot-as-mqtt.%s.aliyuncs.com:1883", c->product_key == NULL ? "" : c->product_key, u->region);
+	return out;
+}
+
 static int add_upstream(struct cw_daemon *d, const struct cw_config_upstream *u, struct cw_msg *msg)
 {
 	const struct cw_config *c = d->config;
@@ -151,7 +159,7 @@ static int add_upstream(struct cw_daemon *d, const struct cw_config_upstream *u,
 	struct cw_upstream_conf conf = {
 		.name = u->name,
 		.type = "mqtt",
-		.endpoint = u->endpoint != NULL ? u->endpoint : derived,
+		.endpoint = cw_daemon_endpoint(c, u, derived, sizeof(derived)),
 		.product_key = c->product_key,
 		.device_name = c->device_name,
 		.device_secret = c->device_secret,
@@ -178,8 +186,6 @@ static int add_upstream(struct cw_daemon *d, const struct cw_config_upstream *u,
 		.dedup_window_s = dedup_window(d),
 	};
 
-	(void)snprintf(derived, sizeof(derived), "ssl://%s.iot-as-mqtt.%s.aliyuncs.com:1883", c->product_key == NULL ? "" : c->product_key,
-	               u->region == NULL ? "" : u->region);
 	return cw_bridge_add_upstream(d->bridge, &conf, msg);
 }
 

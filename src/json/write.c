@@ -13,7 +13,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-#define FIRST_SIZE 256u
+#define DIGITS 24u       /* of any 64-bit number, with its sign */
+#define FIRST_SIZE 1024u /* most messages fit */
 
 /* Serves the generator's two small blocks; yajl frees each once, at the end, when all goes together. */
 static void *scratch_alloc(void *ctx, size_t size)
@@ -52,6 +53,8 @@ static int make_room(struct cw_json *j, size_t more)
 		size = FIRST_SIZE;
 	while (size < j->len + more + 1)
 		size *= 2;
+	if (size - 1 > j->most)
+		size = j->most + 1;
 	grown = cw_realloc(j->text, size);
 	if (grown == NULL) {
 		j->error = CW_ENOMEM;
@@ -66,9 +69,13 @@ static void on_print(void *ctx, const char *text, size_t len)
 {
 	struct cw_json *j = ctx;
 
-	if (j->error != 0 || !make_room(j, len))
+	/* The room never passes `most`, so where there is room there is no need to ask. */
+	if (j->error != 0 || (len >= j->size - j->len && !make_room(j, len)))
 		return;
-	memcpy(j->text + j->len, text, len);
+	if (len == 1) /* quotes, colons, commas: most calls */
+		j->text[j->len] = text[0];
+	else
+		memcpy(j->text + j->len, text, len);
 	j->len += len;
 }
 
@@ -144,27 +151,48 @@ static void number(struct cw_json *j, const char *digits, size_t len)
 	WRITE(j, yajl_gen_number(j->gen, digits, len));
 }
 
+/* Digits of `v`, written backwards into the end of text[DIGITS]; returns how many. Reports are full of numbers:
+ * snprintf() showed. */
+static size_t put_digits(char text[DIGITS], uint64_t v)
+{
+	size_t n = 0;
+
+	do
+		text[DIGITS - ++n] = (char)('0' + v % 10);
+	while ((v /= 10) != 0);
+	return n;
+}
+
+static uint64_t magnitude(int64_t v)
+{
+	return v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+}
+
 void cw_json_int(struct cw_json *j, int64_t v)
 {
-	char text[24];
+	char text[DIGITS];
+	size_t n = put_digits(text, magnitude(v));
 
-	number(j, text, (size_t)snprintf(text, sizeof(text), "%lld", (long long)v));
+	if (v < 0)
+		text[DIGITS - ++n] = '-';
+	number(j, text + DIGITS - n, n);
 }
 
 void cw_json_uint(struct cw_json *j, uint64_t v)
 {
-	char text[24];
+	char text[DIGITS];
+	size_t n = put_digits(text, v);
 
-	number(j, text, (size_t)snprintf(text, sizeof(text), "%llu", (unsigned long long)v));
+	number(j, text + DIGITS - n, n);
 }
 
 void cw_json_decimal(struct cw_json *j, int64_t mantissa, int exponent)
 {
-	char digits[24], text[64];
-	size_t n = 0, count, point;
-	uint64_t u = mantissa < 0 ? 0 - (uint64_t)mantissa : (uint64_t)mantissa;
+	char room[DIGITS], text[64];
+	uint64_t u = magnitude(mantissa);
+	size_t n = 0, count = put_digits(room, u), point;
+	const char *digits = room + DIGITS - count;
 
-	count = (size_t)snprintf(digits, sizeof(digits), "%llu", (unsigned long long)u);
 	if (mantissa < 0)
 		text[n++] = '-';
 	if (exponent >= 0) {

@@ -96,6 +96,7 @@ static void on_remove(struct cw_mail *mail)
 	d->wanted = 0;
 	d->removing = 1;
 	cw_map_remove(&d->u->devices, &d->node); /* the same names may be added again at once */
+	cw_list_push_back(&d->u->removed, &d->link);
 	cw_lane_device_drop(&d->u->lane, d);
 	d->u->ops->device_changed(d->u->connector, d);
 }
@@ -121,6 +122,10 @@ static void end_if_gone(struct cw_updevice *d)
 {
 	if (!d->gone || d->news_away)
 		return;
+	if (d->u->stopped) /* after `done` nothing may be on its way to the control loop; it is freed with the upstream
+			    */
+		return;
+	cw_list_remove(&d->link);
 	cw_post(d->u->control, &d->removed_mail, on_removed);
 }
 
@@ -143,8 +148,7 @@ static void on_news_told(struct cw_mail *mail)
 	struct cw_updevice *d = cw_container_of(mail, struct cw_updevice, news_mail);
 	struct cw_upstream *u = d->u;
 
-	u->events->device(u->ctx, d->cookie, d->told.state, d->told.code,
-			  d->told.text != NULL ? d->told.text : "");
+	u->events->device(u->ctx, d->cookie, d->told.state, d->told.code, d->told.text != NULL ? d->told.text : "");
 	cw_post(u->w, &d->news_mail, on_news_back);
 }
 

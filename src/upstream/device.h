@@ -28,15 +28,16 @@ struct cw_device_news {
 
 struct cw_updevice {
 	struct cw_upstream *u;
-	void *cookie;                                       /* the bridge's */
+	void *cookie;                                /* the bridge's */
 	const char *product_key, *device_name, *key; /* constant, behind the connector's part; the key is "pk/dn" */
 	char *secret;
-	struct cw_credit credit;                            /* any worker */
+	struct cw_credit credit; /* any worker */
 	/* From the control loop. */
 	struct cw_mail add_mail, want_mail, remove_mail;
 	atomic_int want_posted, want;
 	/* On the upstream's loop. */
 	struct cw_map_node node;
+	struct cw_list link; /* the upstream's `removed`, until the control loop is told */
 	int wanted, removing, gone;
 	struct cw_lane_device lane;
 	enum cw_updevice_state state;
@@ -63,6 +64,7 @@ struct cw_upstream {
 	/* On the upstream's loop. */
 	struct cw_lane lane;
 	struct cw_map devices;
+	struct cw_list removed; /* no longer in `devices`, not yet gone */
 	struct cw_list watches;
 	struct cw_mail start_mail, stop_mail, done_mail, end_mail;
 	struct cw_timer drain_timer;

@@ -547,7 +547,9 @@ static struct mqtt_send *new_send(struct mqtt *m, struct cw_updevice *d, struct 
 	s->token.done = on_published;
 	cw_list_init(&s->age);
 	cw_list_init(&s->of_device);
-	(void)snprintf(s->request, sizeof(s->request), "%.*s", (int)rec->request.len, (const char *)rec->request.ptr);
+	if (rec->request.len > 0)
+		(void)snprintf(s->request, sizeof(s->request), "%.*s", (int)rec->request.len,
+			       (const char *)rec->request.ptr);
 	return s;
 }
 

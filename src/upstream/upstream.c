@@ -105,16 +105,21 @@ void cw_upstream_watch(struct cw_upstream *u, struct cw_upstream_watch *watch)
 static void on_parcel(struct cw_mail *mail)
 {
 	struct cw_parcel *p = cw_container_of(mail, struct cw_parcel, mail);
-	struct cw_upstream *u = p->device->u;
+	struct cw_updevice *d = p->device;
+	struct cw_upstream *u = d->u;
 
-	if (u->stopped || p->device->removing) {
+	if (u->stopped || d->removing) {
 		cw_list_init(&p->wait);
-		lane_released(u, p->device, cw_lane_cost(p));
+		lane_released(u, d, cw_lane_cost(p));
 		cw_lane_lost(p);
 		return;
 	}
 	cw_lane_accept(&u->lane, p);
 	note_load(u);
+	/* Wishes are told by one mail, so that "no longer" may be read before the records of the time between: they
+	 * need a login. */
+	if (!d->wanted && d->lane.records > 0)
+		u->ops->device_changed(u->connector, d);
 }
 
 int cw_upstream_submit(struct cw_parcel *p)
@@ -272,6 +277,7 @@ int cw_upstream_new(const struct cw_upstream_conf *conf, struct cw_worker *contr
 	u->ops = ops;
 	u->credit.most = conf->queue_bytes;
 	cw_map_init(&u->devices);
+	cw_list_init(&u->removed);
 	cw_list_init(&u->watches);
 	pthread_mutex_init(&u->lock, NULL);
 	cw_msg_set(msg, "out of memory");
@@ -333,7 +339,7 @@ static int may_drain(struct cw_upstream *u)
 
 	if (u->lane.records == 0)
 		return 0;
-	cw_map_each(n, &u->devices) {
+	cw_map_each (n, &u->devices) {
 		const struct cw_updevice *d = cw_container_of(n, struct cw_updevice, node);
 
 		if (d->lane.records > 0 && d->state != CW_UPDEVICE_REFUSED)
@@ -384,6 +390,7 @@ static void on_end(struct cw_mail *mail)
 void cw_upstream_free(struct cw_upstream *u)
 {
 	struct cw_map_node *n, *next;
+	struct cw_list *e;
 
 	if (u == NULL)
 		return;
@@ -391,6 +398,7 @@ void cw_upstream_free(struct cw_upstream *u)
 		cw_post(u->w, &u->end_mail, on_end);
 		cw_worker_join(u->w);
 	} else if (u->w != NULL) {
+		u->stopped = 1;
 		cw_worker_release(u->w); /* delivers what was posted */
 		lose_all(u);
 	}
@@ -400,6 +408,8 @@ void cw_upstream_free(struct cw_upstream *u)
 	cw_worker_free(u->w);
 	cw_map_each_safe (n, next, &u->devices)
 		cw_updevice_free(cw_container_of(n, struct cw_updevice, node));
+	while ((e = cw_list_pop(&u->removed)) != NULL)
+		cw_updevice_free(cw_container_of(e, struct cw_updevice, link));
 	cw_map_fini(&u->devices);
 	pthread_mutex_destroy(&u->lock);
 	free_conf(&u->conf);

@@ -136,7 +136,8 @@ static void on_connection(uv_stream_t *server, int status)
 	}
 	(void)uv_tcp_init(server->loop, &c->tcp);
 	c->tcp.data = c;
-	if (uv_accept(server, (uv_stream_t *)&c->tcp) < 0 || uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) < 0)
+	if (uv_accept(server, (uv_stream_t *)&c->tcp) < 0 ||
+	    uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) < 0)
 		uv_close((uv_handle_t *)&c->tcp, on_closed);
 	else
 		(void)uv_tcp_nodelay(&c->tcp, 1);
@@ -180,7 +181,8 @@ int main(int argc, char **argv)
 	make_answers();
 	(void)uv_tcp_init(loop, &listener);
 	(void)uv_ip4_addr("127.0.0.1", 0, &addr);
-	if (uv_tcp_bind(&listener, (struct sockaddr *)&addr, 0) < 0 || uv_listen((uv_stream_t *)&listener, 4096, on_connection) < 0 ||
+	if (uv_tcp_bind(&listener, (struct sockaddr *)&addr, 0) < 0 ||
+	    uv_listen((uv_stream_t *)&listener, 4096, on_connection) < 0 ||
 	    uv_tcp_getsockname(&listener, (struct sockaddr *)&addr, &len) < 0) {
 		(void)fputs("bench_bare: cannot listen\n", stderr);
 		return 1;

@@ -10,7 +10,8 @@
  *   rate    `--rate` messages a second over all of them; how long each waits for its answer
  *
  * With `--pid` the CPU time of that process is read at the beginning and the end of what is measured.
- * The first `--warm-up` milliseconds of flood and rate (500) are not measured. Answers come in the order of the messages, so they are matched by order.
+ * The first `--warm-up` milliseconds of flood and rate (500) are not measured. Answers come in the order of the
+ * messages, so they are matched by order.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -53,8 +54,16 @@ static struct {
 	double seconds;
 	long pid;
 	unsigned id; /* of the messages */
-} conf = { .first = 13800000001ull, .count = 100, .at_once = 512, .batch = 1, .window = 1, .per_answer = 1, .rate = 1000,
-	   .warm_up_ms = 500, .seconds = 2, .id = MSG_HEARTBEAT };
+} conf = { .first = 13800000001ull,
+	   .count = 100,
+	   .at_once = 512,
+	   .batch = 1,
+	   .window = 1,
+	   .per_answer = 1,
+	   .rate = 1000,
+	   .warm_up_ms = 500,
+	   .seconds = 2,
+	   .id = MSG_HEARTBEAT };
 
 static uv_loop_t *loop;
 static struct terminal *terminals;
@@ -103,8 +112,11 @@ static double own_cpu(void)
 	struct rusage u;
 
 	(void)getrusage(RUSAGE_SELF, &u);
-	return (double)(u.ru_utime.tv_sec - usage_before.ru_utime.tv_sec + u.ru_stime.tv_sec - usage_before.ru_stime.tv_sec) +
-	       (double)(u.ru_utime.tv_usec - usage_before.ru_utime.tv_usec + u.ru_stime.tv_usec - usage_before.ru_stime.tv_usec) / 1e6;
+	return (double)(u.ru_utime.tv_sec - usage_before.ru_utime.tv_sec + u.ru_stime.tv_sec -
+			usage_before.ru_stime.tv_sec) +
+	       (double)(u.ru_utime.tv_usec - usage_before.ru_utime.tv_usec + u.ru_stime.tv_usec -
+			usage_before.ru_stime.tv_usec) /
+		       1e6;
 }
 
 /* ---- results ---------------------------------------------------------------------- */
@@ -128,13 +140,15 @@ static void print_result(void)
 
 	if (sample_count > 0)
 		qsort(samples, sample_count, sizeof(*samples), by_size);
-	(void)printf("{\"mode\": \"%s\", \"count\": %u, \"ready\": %u, \"failed\": %u, \"login_s\": %.4f, \"seconds\": %.4f, "
-	             "\"messages\": %llu, \"refused\": %llu, \"unasked\": %llu, \"sent\": %llu, \"per_second\": %.1f, \"cpu_s\": %.3f, "
-	             "\"own_cpu_s\": %.3f, \"p50_ms\": %.4f, \"p99_ms\": %.4f, \"max_ms\": %.4f}\n",
-	             conf.mode, conf.count, ready, failed, (double)login_ns / 1e9, seconds, (unsigned long long)answered,
-	             (unsigned long long)refused, (unsigned long long)unasked, (unsigned long long)made,
-	             seconds > 0 ? (double)answered / seconds : 0, cpu, measuring ? own_cpu() : 0, percentile(0.5), percentile(0.99),
-	             percentile(1));
+	(void)printf("{\"mode\": \"%s\", \"count\": %u, \"ready\": %u, \"failed\": %u, \"login_s\": %.4f, \"seconds\": "
+		     "%.4f, "
+		     "\"messages\": %llu, \"refused\": %llu, \"unasked\": %llu, \"sent\": %llu, \"per_second\": %.1f, "
+		     "\"cpu_s\": %.3f, "
+		     "\"own_cpu_s\": %.3f, \"p50_ms\": %.4f, \"p99_ms\": %.4f, \"max_ms\": %.4f}\n",
+		     conf.mode, conf.count, ready, failed, (double)login_ns / 1e9, seconds,
+		     (unsigned long long)answered, (unsigned long long)refused, (unsigned long long)unasked,
+		     (unsigned long long)made, seconds > 0 ? (double)answered / seconds : 0, cpu,
+		     measuring ? own_cpu() : 0, percentile(0.5), percentile(0.99), percentile(1));
 	(void)fflush(stdout);
 }
 
@@ -441,19 +455,22 @@ static void on_give_up(uv_timer_t *timer)
 
 static int usage(void)
 {
-	(void)fputs("usage: bench_load login|idle|flood|rate --to PORT [--count N] [--at-once N] [--batch N] [--window N]\n"
-	            "       [--per-answer N] [--rate N] [--seconds S] [--pid PID] [--position] [--first NUMBER] [--warm-up MS]\n",
-	            stderr);
+	(void)fputs(
+		"usage: bench_load login|idle|flood|rate --to PORT [--count N] [--at-once N] [--batch N] [--window N]\n"
+		"       [--per-answer N] [--rate N] [--seconds S] [--pid PID] [--position] [--first NUMBER] [--warm-up "
+		"MS]\n",
+		stderr);
 	return 2;
 }
 
 static int parse(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "to", 1, NULL, 't' }, { "count", 1, NULL, 'n' }, { "at-once", 1, NULL, 'c' }, { "batch", 1, NULL, 'k' },
-		{ "window", 1, NULL, 'w' }, { "per-answer", 1, NULL, 'a' }, { "rate", 1, NULL, 'r' }, { "seconds", 1, NULL, 's' },
-		{ "pid", 1, NULL, 'p' }, { "position", 0, NULL, 'x' }, { "first", 1, NULL, 'f' },
-		{ "warm-up", 1, NULL, 'u' }, { NULL, 0, NULL, 0 },
+		{ "to", 1, NULL, 't' },       { "count", 1, NULL, 'n' },   { "at-once", 1, NULL, 'c' },
+		{ "batch", 1, NULL, 'k' },    { "window", 1, NULL, 'w' },  { "per-answer", 1, NULL, 'a' },
+		{ "rate", 1, NULL, 'r' },     { "seconds", 1, NULL, 's' }, { "pid", 1, NULL, 'p' },
+		{ "position", 0, NULL, 'x' }, { "first", 1, NULL, 'f' },   { "warm-up", 1, NULL, 'u' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int opt, port = 0;
 
@@ -474,7 +491,8 @@ static int parse(int argc, char **argv)
 		default: return -1;
 		}
 	}
-	if (optind + 1 != argc || port == 0 || conf.count == 0 || conf.batch == 0 || conf.batch > 64 || conf.window < conf.batch)
+	if (optind + 1 != argc || port == 0 || conf.count == 0 || conf.batch == 0 || conf.batch > 64 ||
+	    conf.window < conf.batch)
 		return -1;
 	conf.mode = argv[optind];
 	if (strcmp(conf.mode, "login") != 0 && strcmp(conf.mode, "idle") != 0 && strcmp(conf.mode, "flood") != 0 &&
@@ -494,7 +512,10 @@ static int make_terminals(void)
 		(void)setrlimit(RLIMIT_NOFILE, &limit);
 		if (conf.count + 100 > limit.rlim_cur) {
 			conf.count = (unsigned)limit.rlim_cur - 100;
-			(void)fprintf(stderr, "bench_load: %u terminals only, for that is what the limit of open files allows\n", conf.count);
+			(void)fprintf(
+				stderr,
+				"bench_load: %u terminals only, for that is what the limit of open files allows\n",
+				conf.count);
 		}
 	}
 	terminals = calloc(conf.count, sizeof(*terminals));

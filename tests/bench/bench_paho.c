@@ -48,7 +48,7 @@ static sem_t room, event; /* event: CONNACK or a reply came */
 static atomic_ulong confirmed, failed;
 static atomic_int connected, refused;
 static char (*topics)[CW_TOPIC_MAX];
-static double sent_s[RING];      /* when each unconfirmed one was sent */
+static double sent_s[RING];         /* when each unconfirmed one was sent */
 static float samples[SAMPLES_MOST]; /* milliseconds; Paho's one receiving thread writes them */
 static atomic_int measuring;
 static size_t sample_count;
@@ -66,7 +66,8 @@ static double cpu_s(void)
 	struct rusage u;
 
 	(void)getrusage(RUSAGE_SELF, &u);
-	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
 static void on_connected(void *ctx, MQTTAsync_successData *ok)
@@ -139,11 +140,12 @@ static int log_in(void)
 
 	(void)snprintf(base, sizeof(base), "%s.%s", gateway.pk, gateway.dn);
 	if (cw_sign_connect(&sign, CW_SIGN_SHA256, base, gateway.pk, gateway.dn, gateway.secret, "2524608000000", 0,
-	                    "ext=1") < 0)
+			    "ext=1") < 0)
 		return -1;
 	create.MQTTVersion = MQTTVERSION_3_1_1;
 	create.maxBufferedMessages = (int)conf.window + 100;
-	if (MQTTAsync_createWithOptions(&handle, conf.uri, sign.client_id, MQTTCLIENT_PERSISTENCE_NONE, NULL, &create) != MQTTASYNC_SUCCESS)
+	if (MQTTAsync_createWithOptions(&handle, conf.uri, sign.client_id, MQTTCLIENT_PERSISTENCE_NONE, NULL,
+					&create) != MQTTASYNC_SUCCESS)
 		return -1;
 	(void)MQTTAsync_setCallbacks(handle, NULL, NULL, on_message, NULL);
 	options.MQTTVersion = MQTTVERSION_3_1_1;
@@ -199,15 +201,19 @@ static int bring_up(unsigned first, unsigned count)
 
 	(void)clock_gettime(CLOCK_REALTIME, &t);
 	for (i = 0; i < count; i++)
-		subs[i] = (struct cw_alink_sub){ devices[first + i].pk, devices[first + i].dn, devices[first + i].secret };
+		subs[i] = (struct cw_alink_sub){ devices[first + i].pk, devices[first + i].dn,
+						 devices[first + i].secret };
 	if (cw_topic_sys(topic, gateway.pk, gateway.dn, "thing/topo/add") < 0 ||
-	    cw_alink_topo_add(2 * first + 1, subs, count, t.tv_sec * 1000, &text, &len) < 0 || ask(topic, text, len) < 0)
+	    cw_alink_topo_add(2 * first + 1, subs, count, t.tv_sec * 1000, &text, &len) < 0 ||
+	    ask(topic, text, len) < 0)
 		return -1;
 	if (cw_topic_session(topic, gateway.pk, gateway.dn, "batch_login") < 0 ||
-	    cw_alink_batch_login(2 * first + 2, subs, count, t.tv_sec * 1000, &text, &len) < 0 || ask(topic, text, len) < 0)
+	    cw_alink_batch_login(2 * first + 2, subs, count, t.tv_sec * 1000, &text, &len) < 0 ||
+	    ask(topic, text, len) < 0)
 		return -1;
 	for (i = 0; i < count; i++)
-		if (cw_topic_sys(topics[first + i], devices[first + i].pk, devices[first + i].dn, "thing/event/property/post") < 0)
+		if (cw_topic_sys(topics[first + i], devices[first + i].pk, devices[first + i].dn,
+				 "thing/event/property/post") < 0)
 			return -1;
 	return 0;
 }
@@ -229,9 +235,9 @@ static void print_result(unsigned long messages, double seconds, double cpu)
 	atomic_store(&measuring, 0);
 	qsort(samples, sample_count, sizeof(samples[0]), by_size);
 	(void)printf("{\"messages\": %lu, \"failed\": %lu, \"seconds\": %.4f, \"per_second\": %.1f, \"cpu_s\": %.3f, "
-	             "\"p50_ms\": %.4f, \"p99_ms\": %.4f, \"max_ms\": %.4f}\n",
-	             messages, atomic_load(&failed), seconds, (double)messages / seconds, cpu, percentile(0.5), percentile(0.99),
-	             percentile(1));
+		     "\"p50_ms\": %.4f, \"p99_ms\": %.4f, \"max_ms\": %.4f}\n",
+		     messages, atomic_load(&failed), seconds, (double)messages / seconds, cpu, percentile(0.5),
+		     percentile(0.99), percentile(1));
 	(void)fflush(stdout);
 }
 
@@ -269,7 +275,8 @@ static int publish(const void *payload, int len)
 		(void)sem_wait(&room);
 		options.context = &sent_s[sent % RING];
 		sent_s[sent % RING] = now_s();
-		if (MQTTAsync_send(handle, topics[sent++ % device_count], len, payload, 1, 0, &options) != MQTTASYNC_SUCCESS)
+		if (MQTTAsync_send(handle, topics[sent++ % device_count], len, payload, 1, 0, &options) !=
+		    MQTTASYNC_SUCCESS)
 			return -1;
 	}
 }
@@ -306,8 +313,9 @@ static int fail(const char *what)
 static int parse(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "uri", 1, NULL, 'u' }, { "payload", 1, NULL, 'p' }, { "stock", 1, NULL, 'd' }, { "window", 1, NULL, 'w' },
-		{ "seconds", 1, NULL, 's' }, { "rate", 1, NULL, 'r' }, { NULL, 0, NULL, 0 },
+		{ "uri", 1, NULL, 'u' },    { "payload", 1, NULL, 'p' }, { "stock", 1, NULL, 'd' },
+		{ "window", 1, NULL, 'w' }, { "seconds", 1, NULL, 's' }, { "rate", 1, NULL, 'r' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int opt;
 
@@ -333,8 +341,9 @@ int main(int argc, char **argv)
 	FILE *f;
 
 	if (parse(argc, argv) < 0) {
-		(void)fputs("usage: bench_paho --uri tcp://HOST:PORT --payload FILE --stock FILE [--window N] [--seconds S] [--rate N]\n",
-		            stderr);
+		(void)fputs("usage: bench_paho --uri tcp://HOST:PORT --payload FILE --stock FILE [--window N] "
+			    "[--seconds S] [--rate N]\n",
+			    stderr);
 		return 2;
 	}
 	f = fopen(conf.payload_file, "r");

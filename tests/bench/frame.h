@@ -77,7 +77,8 @@ static inline size_t escape_byte(uint8_t *out, uint8_t byte)
 }
 
 /* One frame into out[FRAME_MOST]; the body is at most 100 bytes. Returns its length. */
-static inline size_t build_frame(uint8_t *out, unsigned id, const uint8_t phone[6], unsigned serial, const uint8_t *body, size_t len)
+static inline size_t build_frame(uint8_t *out, unsigned id, const uint8_t phone[6], unsigned serial,
+				 const uint8_t *body, size_t len)
 {
 	uint8_t content[120], sum = 0;
 	size_t i, n = 1, all = 12 + len;
@@ -112,8 +113,9 @@ static inline void build_position(uint8_t body[28], const uint8_t when[6], uint3
 }
 
 /*
- * The next frame in in[len]: returns how many bytes it and what is before it take, 0 when there is no whole one. *ret_content
- * points behind its first delimiter, *ret_len is without both. Delimiters are not shared between frames here.
+ * The next frame in in[len]: returns how many bytes it and what is before it take, 0 when there is no whole one.
+ * *ret_content points behind its first delimiter, *ret_len is without both. Delimiters are not shared between frames
+ * here.
  */
 static inline size_t find_frame(const uint8_t *in, size_t len, const uint8_t **ret_content, size_t *ret_len)
 {

@@ -419,7 +419,7 @@ static void the_reference_names_type_default_range_and_meaning(void **state)
 	assert_int_equal(cw_dump_reference(&app_table, CW_REFERENCE_TEXT, &out, NULL), 0);
 	assert_non_null(strstr(out, "listeners[].limits.idleTime\n    duration, default 10m, from 1s\n    Silence before a connection is closed.\n"));
 	assert_non_null(strstr(out, "upstreams.NAME.endpoint\n    text, must be given\n"));
-	assert_non_null(strstr(out, "listeners[].transport\n    word, default tcp, tcp, udp, tls\n"));
+	assert_non_null(strstr(out, "listeners[].transport\n    word, default tcp, one of tcp, udp, tls\n"));
 	cw_free(out);
 	assert_int_equal(cw_dump_reference(&app_table, CW_REFERENCE_MARKDOWN, &out, NULL), 0);
 	assert_non_null(strstr(out, "| `ratio` | number | `0.5` | 0 to 1 | A share. |\n"));

@@ -1,0 +1,84 @@
+"""What `causeway config check` says of a gateway's configuration, before anything is started."""
+import subprocess
+
+import pytest
+from conftest import BUILD
+from gw import GW, devices_conf
+
+
+@pytest.fixture
+def check(tmp_path):
+    """check(changes) -> (exit status, stdout, stderr) for a good configuration with some lines replaced."""
+    def run(upstream='endpoint = "tcp://127.0.0.1:1"', bridge=None, extra="", listener=""):
+        bridge = f"productKey = {GW[0]}, deviceName = {GW[1]}, deviceSecret = made-up" if bridge is None else bridge
+        (tmp_path / "devices.conf").write_text(devices_conf(2))
+        path = tmp_path / "application.conf"
+        path.write_text(f"""{bridge}
+listeners = [ {{ name = trucks, protocol = jt808, address = "127.0.0.1:0", {listener} }} ]
+upstreams {{ cloud {{ {upstream} }} }}
+{extra}
+""")
+        done = subprocess.run([BUILD / "bin" / "causeway", "config", "check", path], capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout, done.stderr
+    return run
+
+
+def test_a_good_file_is_fine_and_says_where_it_would_connect(check):
+    """covers: M11 M12"""
+    status, out, err = check()
+    assert (status, err) == (0, "")
+    assert "fine; 1 listeners, 1 upstreams, 2 devices" in out
+    assert f"upstream cloud: tcp://127.0.0.1:1 as {GW[0]}/{GW[1]}" in out
+    assert "made-up" not in out
+
+
+def test_the_region_alone_gives_the_host_and_an_endpoint_overrides_it(check):
+    """covers: H11"""
+    _, out, _ = check(upstream="region = cn-shanghai")
+    assert f"ssl://{GW[0]}.iot-as-mqtt.cn-shanghai.aliyuncs.com:1883" in out
+    _, out, _ = check(upstream='region = cn-shanghai, endpoint = "ssl://broker.example:443"')
+    assert "ssl://broker.example:443" in out and "cn-shanghai" not in out
+    status, _, err = check(upstream="qos = 1")
+    assert status == 1 and "endpoint is missing" in err
+
+
+@pytest.mark.parametrize("value, good", [("29s", False), ("30s", True), ("1200s", True), ("1201s", False)])
+def test_keep_alive_outside_the_platforms_range_is_an_error(check, value, good):
+    """covers: H14"""
+    status, _, err = check(upstream=f'endpoint = "tcp://127.0.0.1:1", keepAlive = {value}')
+    assert (status == 0) == good
+    if not good:
+        assert "keepAlive" in err and "application.conf:3:" in err
+
+
+@pytest.mark.parametrize("missing", ["productKey", "deviceName", "deviceSecret"])
+def test_half_an_identity_names_the_missing_key(check, missing):
+    parts = {"productKey": GW[0], "deviceName": GW[1], "deviceSecret": "made-up"}
+    del parts[missing]
+    status, _, err = check(bridge=", ".join(f"{k} = {v}" for k, v in parts.items()))
+    assert status == 1 and f"{missing} is missing" in err and "made-up" not in err
+
+
+@pytest.mark.parametrize("change, says", [
+    ({"listener": "ack = journaled"}, "delivered"),
+    ({"extra": 'control = "unix:control.sock"'}, "absolute path"),
+    ({"listener": "ack = maybe"}, "received"),
+    ({"listener": "limits { connectons = 5 }"}, '"connections"'),
+    ({"listener": "limits { idleTime = soon }"}, "idleTime"),
+    ({"listener": "settings { timezon = UTC }"}, '"timezone"'),
+    ({"listener": "tls { certificate = a.pem, key = b.pem }"}, "say transport = tls"),
+    ({"extra": "routes = [ { upstream = clod } ]"}, 'no upstream "clod"'),
+    ({"extra": 'listeners += { name = trucks, protocol = jt808, address = "127.0.0.1:0" }'}, 'two listeners are named "trucks"'),
+    ({"extra": 'listeners += { name = x, protocol = jt809, address = "127.0.0.1:0" }'}, "there are: jt808"),
+    ({"extra": 'http2Endpoint = "https://h:443"'}, "type http2"),
+    ({"extra": "a = ${nowhere}"}, "nowhere"),
+    ({"extra": "a = [1,,2]"}, "application.conf:4:"),
+])
+def test_what_is_wrong_is_said_in_a_sentence(check, change, says):
+    status, _, err = check(**change)
+    assert status == 1 and says in err, err
+
+
+def test_an_unknown_key_at_the_top_is_a_warning_with_the_nearest_one(check):
+    status, _, err = check(extra="stopTimout = 5s")
+    assert status == 0 and 'did you mean "stopTimeout"' in err

@@ -1,0 +1,411 @@
+/*
+ * The directory and the commands of the bridge on one thread: the upstream is real but never started, so what it would
+ * say is said here. covers: M21 M23 M25 M32 M33
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/stat.h"
+#include "bridge/bridge_impl.h"
+#include "causeway/command.h"
+#include "causeway/decoder.h"
+#include "upstream/device.h"
+
+static struct {
+	struct cw_worker *control;
+	struct cw_bridge *bridge;
+	int leaves, why;
+	void *left_by;
+	int commands, cancels, refuse;
+	uint64_t last_command;
+	long live;
+} t;
+
+/* An owner as the gateway has them: its attach, and what came of it. */
+struct owner {
+	struct cw_attach attach;
+	struct cw_device *device;
+	int told, refused;
+};
+
+static void on_leave(void *owner, struct cw_device *d, enum cw_leave why)
+{
+	t.leaves++;
+	t.left_by = owner;
+	t.why = (int)why;
+}
+
+static void on_state(void *owner, struct cw_device *d, enum cw_updevice_state state, int code)
+{
+}
+
+static int on_command(void *owner, struct cw_device *d, uint64_t id, struct cw_bytes bytes, uint64_t deadline_ms)
+{
+	if (t.refuse < 0)
+		return t.refuse;
+	t.commands++;
+	t.last_command = id;
+	return 0;
+}
+
+static void on_cancel(void *owner, struct cw_device *d, uint64_t id)
+{
+	t.cancels++;
+}
+
+static void on_reply(void *owner, struct cw_device *d, const char *request, int code, struct cw_bytes data)
+{
+}
+
+static const struct cw_owner_ops owner_ops = { on_leave, on_state, on_command, on_cancel, on_reply };
+
+static void on_done(struct cw_attach *a, struct cw_device *d, int refused)
+{
+	struct owner *o = cw_container_of(a, struct owner, attach);
+
+	o->told++;
+	o->device = d;
+	o->refused = refused;
+}
+
+static void on_skip(void *arg, const char *sentence)
+{
+	fail_msg("%s", sentence);
+}
+
+static struct cw_reload_result load(const char *text)
+{
+	char path[] = "/tmp/cw-devices-XXXXXX";
+	struct cw_identities *set = NULL;
+	struct cw_reload_result result;
+	struct cw_msg msg = { "" };
+	int fd = mkstemp(path);
+
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+	if (cw_identities_load(path, on_skip, NULL, &set, &msg) < 0)
+		fail_msg("%s", msg.text);
+	unlink(path);
+	cw_bridge_swap_identities(t.bridge, set, &result);
+	return result;
+}
+
+#define ENTRY(id, secret) #id " { productKey : a1Product01, deviceName : dev-" #id ", deviceSecret : " secret " }\n"
+
+static int open_bridge(void **state)
+{
+	struct cw_bridge_conf conf = { .owner_ops = &owner_ops, .command_queue = 4, .command_timeout_ms = 30000, .contest_window_ms = 60000 };
+	struct cw_upstream_conf up = {
+		.name = "cloud", .type = "mqtt", .endpoint = "tcp://127.0.0.1:9", .product_key = "a1Gateway01", .device_name = "gw-1",
+		.device_secret = "s", .keep_alive_s = 300, .queue_bytes = 1 << 20, .queue_bytes_device = 1 << 18, .in_flight = 100,
+		.login_batch = 5, .retry_min_ms = 50, .retry_max_ms = 400, .qos = 1,
+	};
+	struct cw_msg msg = { "" };
+
+	memset(&t, 0, sizeof(t));
+	t.live = cw_mem_live();
+	assert_int_equal(cw_worker_new("control", 0, &t.control), 0);
+	conf.control = t.control;
+	assert_int_equal(cw_bridge_new(&conf, &t.bridge), 0);
+	if (cw_bridge_add_upstream(t.bridge, &up, &msg) < 0)
+		fail_msg("%s", msg.text);
+	(void)load(ENTRY(1, "aa") ENTRY(2, "bb"));
+	return 0;
+}
+
+static int close_bridge(void **state)
+{
+	cw_bridge_free(t.bridge);
+	cw_worker_free(t.control);
+	assert_int_equal(cw_mem_live(), t.live);
+	return 0;
+}
+
+static void attach(struct owner *o, const char *identity)
+{
+	memset(o, 0, sizeof(*o));
+	o->attach.identity = identity;
+	o->attach.identity_len = strlen(identity);
+	o->attach.owner = o;
+	o->attach.max_outstanding = 1;
+	o->attach.done = on_done;
+	cw_bridge_attach(t.bridge, &o->attach);
+}
+
+static void left(struct owner *o)
+{
+	cw_bridge_left(t.bridge, cw_bridge_find(t.bridge, o->attach.identity, o->attach.identity_len), o);
+}
+
+/* ---- who has the device ---------------------------------------------------------- */
+
+static void an_identity_that_no_source_has_is_unknown(void **state)
+{
+	struct owner a;
+
+	attach(&a, "3");
+	assert_int_equal(a.told, 1);
+	assert_int_equal(a.refused, CW_REFUSED_UNKNOWN);
+	assert_null(cw_bridge_find(t.bridge, "3", 1));
+}
+
+static void a_newer_owner_gets_the_device_when_the_older_has_left(void **state)
+{
+	struct owner a, b;
+
+	attach(&a, "1");
+	assert_non_null(a.device);
+	assert_string_equal(cw_device_name(a.device), "dev-1");
+	attach(&b, "1");
+	assert_int_equal(t.leaves, 1);
+	assert_int_equal(t.why, CW_LEAVE_SUPERSEDED);
+	assert_ptr_equal(t.left_by, &a);
+	assert_int_equal(b.told, 0);
+	left(&a);
+	assert_ptr_equal(b.device, a.device);
+	assert_ptr_equal(cw_device_owner(b.device), &b);
+	left(&a); /* once more, late: it is not the owner */
+	assert_ptr_equal(cw_device_owner(b.device), &b);
+	left(&b);
+	assert_null(cw_device_owner(b.device));
+}
+
+static void of_two_that_wait_the_newest_gets_it_and_the_other_is_told(void **state)
+{
+	struct owner a, b, c;
+
+	attach(&a, "1");
+	attach(&b, "1");
+	attach(&c, "1");
+	assert_int_equal(t.leaves, 1); /* asked once */
+	left(&a);
+	assert_int_equal(b.refused, CW_REFUSED_LATER);
+	assert_non_null(c.device);
+	left(&c);
+}
+
+static void who_stops_waiting_does_not_get_it(void **state)
+{
+	struct owner a, b;
+
+	attach(&a, "1");
+	attach(&b, "1");
+	cw_bridge_attach_cancel(&b.attach);
+	left(&a);
+	assert_int_equal(b.told, 0);
+	assert_null(cw_device_owner(a.device));
+}
+
+static void a_contest_is_slowed_down_but_a_free_device_is_given_at_once(void **state)
+{
+	struct owner o[6];
+	int i;
+
+	attach(&o[0], "1");
+	for (i = 1; i <= 4; i++) {
+		attach(&o[i], "1");
+		assert_int_equal(t.leaves, i);
+		left(&o[i - 1]);
+		assert_non_null(o[i].device);
+	}
+	attach(&o[5], "1");
+	assert_int_equal(t.leaves, 4); /* the owner is left in peace for now */
+	left(&o[4]);                   /* but goes by itself */
+	assert_non_null(o[5].device);
+	assert_int_equal(cw_device_superseded(o[5].device), 5);
+	left(&o[5]);
+}
+
+static void a_refusal_of_the_platform_lets_the_next_in_line_go_on(void **state)
+{
+	struct owner a, b;
+	struct cw_device *d;
+
+	memset(&a, 0, sizeof(a));
+	a.attach = (struct cw_attach){ .identity = "1", .identity_len = 1, .owner = &a, .require_online = 1, .done = on_done };
+	cw_bridge_attach(t.bridge, &a.attach);
+	assert_int_equal(a.told, 0);
+	attach(&b, "1");
+	assert_int_equal(t.leaves, 1);
+	d = cw_bridge_find(t.bridge, "1", 1);
+	cw_devices_on_state(t.bridge, d, CW_UPDEVICE_REFUSED, 6288, "disabled");
+	assert_int_equal(a.refused, CW_REFUSED_PLATFORM);
+	assert_ptr_equal(b.device, d);
+	assert_int_equal(cw_device_last_code(d), 6288);
+	left(&b);
+}
+
+static void a_kick_asks_the_owner_and_needs_one(void **state)
+{
+	struct owner a;
+
+	assert_int_equal(cw_bridge_kick(t.bridge, "1"), CW_ENOENT);
+	attach(&a, "1");
+	assert_int_equal(cw_bridge_kick(t.bridge, "1"), 0);
+	assert_int_equal(t.why, CW_LEAVE_KICKED);
+	left(&a);
+	assert_int_equal(cw_bridge_kick(t.bridge, "1"), CW_ENOENT);
+}
+
+static void a_reload_disturbs_only_whose_entry_is_gone_or_changed(void **state)
+{
+	struct owner a, b;
+	struct cw_reload_result r;
+
+	attach(&a, "1");
+	attach(&b, "2");
+	r = load(ENTRY(1, "aa") ENTRY(2, "cc") ENTRY(3, "dd"));
+	assert_int_equal(r.added, 1);
+	assert_int_equal(r.changed, 1);
+	assert_int_equal(r.unchanged, 1);
+	assert_int_equal(r.removed, 0);
+	assert_int_equal(r.disconnected, 1);
+	assert_int_equal(t.leaves, 1);
+	assert_int_equal(t.why, CW_LEAVE_CHANGED);
+	assert_ptr_equal(t.left_by, &b);
+	r = load(ENTRY(3, "dd"));
+	assert_int_equal(r.removed, 2);
+	assert_int_equal(t.leaves, 2);
+	assert_int_equal(t.why, CW_LEAVE_REMOVED);
+	left(&a);
+	left(&b);
+	attach(&b, "3");
+	assert_non_null(b.device);
+	left(&b);
+}
+
+/* ---- commands ---------------------------------------------------------------------- */
+
+static void arrive(const char *request, uint64_t deadline_ms)
+{
+	struct cw_downlink *down = cw_downlink_new(t.bridge->upstreams[0], 0);
+
+	assert_non_null(down);
+	strcpy(down->product_key, "a1Product01");
+	strcpy(down->device_name, "dev-1");
+	strcpy(down->request, request);
+	down->deadline_ms = deadline_ms;
+	cw_command_on_downlink(t.bridge, down);
+}
+
+static int64_t ended(enum cw_stat_id id)
+{
+	static int64_t before[CW_STAT_COUNT];
+	int64_t now = cw_stat_read(id), since = now - before[id];
+
+	before[id] = now;
+	return since;
+}
+
+static void forget_counts(void)
+{
+	(void)ended(CW_STAT_bridge_commands_answered);
+	(void)ended(CW_STAT_bridge_commands_refused);
+	(void)ended(CW_STAT_bridge_commands_offline);
+	(void)ended(CW_STAT_bridge_commands_timed_out);
+	(void)ended(CW_STAT_bridge_commands_repeated);
+}
+
+static void commands_are_handed_out_one_by_one_and_end_once(void **state)
+{
+	struct owner a;
+	uint64_t first;
+
+	forget_counts();
+	arrive("0", 0);
+	assert_int_equal(ended(CW_STAT_bridge_commands_offline), 1);
+	attach(&a, "1");
+	arrive("1", 0);
+	first = t.last_command;
+	arrive("2", 0);
+	assert_int_equal(t.commands, 1);
+	assert_int_equal(cw_device_commands(a.device), 2);
+	cw_bridge_command_done(t.bridge, first, CW_CODE_OK, cw_bytes_of(NULL, 0));
+	cw_bridge_command_done(t.bridge, first, CW_CODE_OK, cw_bytes_of(NULL, 0));
+	assert_int_equal(ended(CW_STAT_bridge_commands_answered), 1);
+	assert_int_equal(t.commands, 2);
+	left(&a);
+	assert_int_equal(ended(CW_STAT_bridge_commands_offline), 1);
+	cw_bridge_command_done(t.bridge, t.last_command, CW_CODE_OK, cw_bytes_of(NULL, 0));
+	assert_int_equal(ended(CW_STAT_bridge_commands_answered), 0);
+}
+
+static void repeats_are_not_run_and_a_full_queue_refuses(void **state)
+{
+	struct owner a;
+	char request[8];
+	int i;
+
+	forget_counts();
+	attach(&a, "1");
+	for (i = 0; i < 6; i++) {
+		(void)snprintf(request, sizeof(request), "r%d", i);
+		arrive(request, 0);
+	}
+	assert_int_equal(ended(CW_STAT_bridge_commands_refused), 2); /* four may be there */
+	arrive("r0", 0);
+	assert_int_equal(ended(CW_STAT_bridge_commands_repeated), 1);
+	assert_int_equal(t.commands, 1);
+	left(&a);
+	assert_int_equal(ended(CW_STAT_bridge_commands_offline), 4);
+}
+
+static void what_the_owner_cannot_take_ends_at_once(void **state)
+{
+	struct owner a;
+
+	forget_counts();
+	attach(&a, "1");
+	t.refuse = CW_ENOMEM;
+	arrive("1", 0);
+	assert_int_equal(ended(CW_STAT_bridge_commands_refused), 1);
+	assert_int_equal(cw_device_commands(a.device), 0);
+	left(&a);
+}
+
+static void a_deadline_ends_the_command_and_tells_the_owner(void **state)
+{
+	struct owner a;
+
+	forget_counts();
+	attach(&a, "1");
+	arrive("1", 20);
+	arrive("2", 0);
+	cw_bridge_command_extend(t.bridge, 4711, 5); /* unknown: ignored */
+	while (t.cancels == 0)
+		(void)uv_run(cw_worker_loop(t.control), UV_RUN_ONCE);
+	assert_int_equal(ended(CW_STAT_bridge_commands_timed_out), 1);
+	assert_int_equal(t.commands, 2); /* the next had its turn */
+	left(&a);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(an_identity_that_no_source_has_is_unknown, open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(a_newer_owner_gets_the_device_when_the_older_has_left, open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(of_two_that_wait_the_newest_gets_it_and_the_other_is_told, open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(who_stops_waiting_does_not_get_it, open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(a_contest_is_slowed_down_but_a_free_device_is_given_at_once, open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(a_refusal_of_the_platform_lets_the_next_in_line_go_on, open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(a_kick_asks_the_owner_and_needs_one, open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(a_reload_disturbs_only_whose_entry_is_gone_or_changed, open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(commands_are_handed_out_one_by_one_and_end_once, open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(repeats_are_not_run_and_a_full_queue_refuses, open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(what_the_owner_cannot_take_ends_at_once, open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(a_deadline_ends_the_command_and_tells_the_owner, open_bridge, close_bridge),
+	};
+
+	cw_log_setup(CW_LOG_ERROR, 0, 2);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
