@@ -34,10 +34,11 @@ def main():
     verbose = "-v" in sys.argv[1:]
     rows, found = table(), named()
     unknown = sorted(set(found) - set(rows))
+    titles = dict(re.findall(r"^## ([A-O])\. ([^(\n]+)", (ROOT / "tests" / "features.md").read_text(encoding="utf-8"), re.M))
     for group in sorted({r[0] for r in rows}):
         mine = [r for r in rows if r[0] == group and rows[r][0] != "ctx"]
         covered = [r for r in mine if r in found]
-        print(f"{group}: {len(covered)} of {len(mine)} covered" + ("" if len(covered) == len(mine) else
+        print(f"{group} {titles.get(group, '').strip()}: {len(covered)} of {len(mine)} covered" + ("" if len(covered) == len(mine) else
               "; open: " + " ".join(r for r in mine if r not in found)))
         if verbose:
             for r in covered:
