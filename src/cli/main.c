@@ -22,6 +22,7 @@ static const struct verb {
 	{ "stop", cw_cmd_control, "drain and stop the gateway" },
 	{ "config", cw_cmd_config, "look at configuration files: check, print, get, reference" },
 	{ "decode", cw_cmd_decode, "decode frames of a protocol: hex in, JSON out" },
+	{ "sign", cw_cmd_sign, "sign mqtt: what any MQTT client needs to log in as a device" },
 	{ "simulate", cw_cmd_simulate, "devices that connect, report and answer commands" },
 };
 
