@@ -88,6 +88,12 @@ void cw_cloud_msg_unref(struct cloud_msg *msg)
 		cw_free(msg);
 }
 
+/* The call to all online devices of a product reaches each of them without a subscription. */
+static int is_broadcast(const char *topic)
+{
+	return strncmp(topic, "/sys/", 5) == 0 && strstr(topic, "/broadcast/request/") != NULL;
+}
+
 static int wants(struct cw_cloud *c, const struct cloud_device *to, const char *topic, size_t len, unsigned flags)
 {
 	struct cloud_topic t;
@@ -99,7 +105,7 @@ static int wants(struct cw_cloud *c, const struct cloud_device *to, const char *
 		if (cw_cloud_topic_is_system(&t))
 			return 1;
 	}
-	return cw_cloud_device_subscribed(c, to, topic, len);
+	return is_broadcast(topic) || cw_cloud_device_subscribed(c, to, topic, len);
 }
 
 /* Is the device offline for this message, and if so, is it kept? Or over its rate? */

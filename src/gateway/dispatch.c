@@ -49,10 +49,17 @@ static void leave(struct link *l, struct attachee *a, int why)
 
 static void command(struct link *l, struct attachee *a, struct note *n)
 {
+	struct cw_record rec;
 	int rc;
 
 	if (l->tap != NULL)
 		gw_trace_text(l, "command", "", (int64_t)n->id);
+	if (cw_record_read(cw_bytes_of(n->bytes, n->len), &rec) && rec.kind == CW_KIND_BROADCAST) {
+		/* For every device of a product, so nobody waits for an answer: it has an entry of its own. */
+		cw_conn_broadcast(l->conn, cw_bytes_of(n->bytes, n->len));
+		(void)gw_post_done(l, n->id, CW_CODE_OK, cw_bytes_of(NULL, 0));
+		return;
+	}
 	rc = cw_conn_command(l->conn, a->rdev, n->id, cw_bytes_of(n->bytes, n->len), n->deadline_ms);
 	if (rc == 0)
 		return;

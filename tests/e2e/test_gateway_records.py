@@ -302,6 +302,18 @@ def test_a_command_ends_as_the_decoder_says(probes):
     assert stats["bridge.commands_answered"] == 1 and stats["bridge.commands_refused"] == 1
 
 
+def test_a_broadcast_reaches_the_sessions_of_the_product(probes):
+    """covers: M34 K20"""
+    cloud, _, connect = probes
+    with connect() as a, connect() as b:
+        for i, p in enumerate((a, b)):
+            p.identify(i)
+            status, answer = cloud.request("POST", f"/devices/{PK}/{device_name(i)}/raw", b"hello", topic=topic_of(i, "broadcast/request/7"))
+            assert status == 202, answer
+        for p in (a, b):
+            assert p.until("broadcast").endswith(flat({7: b"hello"}).hex()[2:] + "ff")  # the record's last member and its end mark
+
+
 def test_an_attachment_is_written_whole_and_a_large_one_refused(probes):
     _, gateway, connect = probes
     with connect() as p:
