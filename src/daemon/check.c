@@ -23,20 +23,17 @@ static void on_skip(void *arg, const char *sentence)
 	fprintf(stderr, "%s\n", sentence);
 }
 
-static int check_devices(struct cw_daemon *d, size_t *ret_count)
+static int check_devices(struct cw_daemon *d, struct cw_identities **ret_set)
 {
-	struct cw_identities *set;
 	struct cw_msg msg;
 	char path[1100];
 	int skipped = 0;
 
 	(void)cw_config_path(d->config_file, d->config->identity.devices, path, sizeof(path));
-	if (cw_identities_load(path, on_skip, &skipped, &set, &msg) < 0) {
+	if (cw_identities_load(path, on_skip, &skipped, ret_set, &msg) < 0) {
 		fprintf(stderr, "%s\n", msg.text);
 		return 1;
 	}
-	*ret_count = set->count;
-	cw_identities_free(set);
 	return skipped;
 }
 
@@ -123,6 +120,61 @@ static int check_listeners(struct cw_daemon *d)
 }
 
 /* Made and dropped again, never started. */
+/*
+ * Settings of a product or device: fine when one of the listeners' protocols takes them, for which one its devices will
+ * speak is not known here. Else the complaints of the first are printed behind `who`.
+ */
+static int check_own_settings(struct cw_daemon *d, const struct cw_value *product, struct cw_bytes device, const char *who)
+{
+	struct cw_conf_report first = { 0 };
+	int wrong = 0;
+	size_t i;
+
+	for (i = 0; i < d->config->listeners.count; i++) {
+		const struct cw_config_listener *l = cw_conf_item(&d->config->listeners, struct cw_config_listener, i);
+		struct cw_conf_report report = { 0 };
+		uint8_t *bytes = NULL;
+		size_t len;
+
+		wrong = cw_config_settings(find_protocol(d, l->protocol), d->config, l->settings, product, device, &bytes, &len,
+		                           i == 0 ? &first : &report) < 0;
+		cw_free(bytes);
+		cw_conf_report_fini(&report);
+		if (!wrong)
+			break;
+	}
+	if (wrong) {
+		fprintf(stderr, "%s: its settings fit no listener's protocol:\n", who);
+		print_report(&first);
+	}
+	cw_conf_report_fini(&first);
+	return wrong;
+}
+
+static int check_all_own_settings(struct cw_daemon *d, const struct cw_identities *set)
+{
+	struct cw_map_node *n;
+	char who[200];
+	int wrong = 0;
+	size_t i;
+
+	for (i = 0; i < d->config->products.count; i++) {
+		const struct cw_config_product *p = cw_conf_item(&d->config->products, struct cw_config_product, i);
+
+		(void)snprintf(who, sizeof(who), "product %.60s", p->name);
+		if (p->settings != NULL)
+			wrong += check_own_settings(d, p->settings, cw_bytes_of(NULL, 0), who);
+	}
+	cw_map_each(n, &set->by_identity) {
+		const struct cw_identity *id = cw_container_of(n, struct cw_identity, by_identity);
+
+		(void)snprintf(who, sizeof(who), "device \"%.128s\"", id->identity);
+		if (id->settings.len > 0)
+			wrong += check_own_settings(d, NULL, id->settings, who);
+	}
+	return wrong;
+}
+
 static int check_upstreams(struct cw_daemon *d)
 {
 	struct cw_bridge_conf conf = { .control = d->control, .owner_ops = &cw_gateway_owner_ops };
@@ -159,7 +211,7 @@ int cw_daemon_check(const char *config_file)
 	struct cw_daemon d = { .config_file = config_file, .lock_fd = -1 };
 	struct cw_conf_report report = { 0 };
 	struct cw_msg msg = { "" };
-	size_t devices = 0;
+	struct cw_identities *set = NULL;
 	int rc, wrong;
 
 	cw_log_setup(CW_LOG_WARN, 0, 2);
@@ -176,9 +228,12 @@ int cw_daemon_check(const char *config_file)
 		wrong = 1;
 		goto out;
 	}
-	wrong = check_devices(&d, &devices) + check_listeners(&d) + check_upstreams(&d);
+	wrong = check_devices(&d, &set) + check_listeners(&d) + check_upstreams(&d);
 	if (wrong == 0)
-		print_summary(&d, devices);
+		wrong = check_all_own_settings(&d, set);
+	if (wrong == 0)
+		print_summary(&d, set->count);
+	cw_identities_free(set);
 	cw_worker_free(d.control);
 out:
 	cw_conf_free(d.config);

@@ -9,9 +9,9 @@ from gw import GW, devices_conf
 @pytest.fixture
 def check(tmp_path):
     """check(changes) -> (exit status, stdout, stderr) for a good configuration with some lines replaced."""
-    def run(upstream='endpoint = "tcp://127.0.0.1:1"', bridge=None, extra="", listener=""):
+    def run(upstream='endpoint = "tcp://127.0.0.1:1"', bridge=None, extra="", listener="", devices=""):
         bridge = f"productKey = {GW[0]}, deviceName = {GW[1]}, deviceSecret = made-up" if bridge is None else bridge
-        (tmp_path / "devices.conf").write_text(devices_conf(2))
+        (tmp_path / "devices.conf").write_text(devices_conf(2) + devices)
         path = tmp_path / "application.conf"
         path.write_text(f"""{bridge}
 listeners = [ {{ name = trucks, protocol = jt808, address = "127.0.0.1:0", {listener} }} ]
@@ -77,6 +77,14 @@ def test_half_an_identity_names_the_missing_key(check, missing):
 def test_what_is_wrong_is_said_in_a_sentence(check, change, says):
     status, _, err = check(**change)
     assert status == 1 and says in err, err
+
+
+def test_settings_of_products_and_devices_are_checked_too(check, tmp_path):
+    assert check(extra="products.a1EmuSub001.settings { timezone = UTC }")[0] == 0
+    status, _, err = check(extra="products.a1EmuSub001.settings { timezon = UTC }")
+    assert status == 1 and "product a1EmuSub001" in err and '"timezone"' in err
+    status, _, err = check(devices="7 { productKey : p, deviceName : d, deviceSecret : s, settings { timezon = UTC } }\n")
+    assert status == 1 and 'device "7"' in err and '"timezone"' in err
 
 
 def test_an_unknown_key_at_the_top_is_a_warning_with_the_nearest_one(check):
