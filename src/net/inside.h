@@ -148,7 +148,9 @@ enum {
 	CW_NET_IDENTIFIED = 4,
 	CW_NET_HIGH = 8,          /* the queue went over its high mark: writable() is due */
 	CW_NET_SOURCE_COUNTED = 16,
-	CW_NET_LISTED = 32        /* UDP: found by its source address */
+	CW_NET_LISTED = 32,       /* UDP: found by its source address */
+	CW_NET_PEER_BUSY = 64,    /* it went on sending while we were flushing */
+	CW_NET_LINGERING = 128    /* all is written and our side is shut; what comes is dropped */
 };
 
 struct cw_net_out {

@@ -16,6 +16,7 @@
 
 #define SETUP_MS 10000u /* for PROXY header and handshake, unless identifyTime is shorter */
 #define FLUSH_MS 5000u  /* for the last write */
+#define LINGER_MS 500u  /* for a peer that is still sending to take it */
 #define REASON_MOST 200u
 #define DISCARD_MOST (256u * 1024u)
 
@@ -169,17 +170,34 @@ static void on_udp_gone(struct cw_mail *mail)
  * our last answer on its way. MSG_TRUNC drops them without touching the read
  * buffer, which may be lent to the caller right now.
  */
-static void discard_input(struct cw_session *s)
+static size_t discard_input(struct cw_session *s)
 {
 	uv_os_fd_t fd;
 	ssize_t n, total = 0;
 
 	if (uv_fileno((uv_handle_t *)&s->u.tcp, &fd) < 0)
-		return;
+		return 0;
 	do {
 		n = recv(fd, NULL, CW_NET_READ_SIZE, MSG_DONTWAIT | MSG_TRUNC);
 		total += n > 0 ? n : 0;
 	} while (n > 0 && total < (ssize_t)DISCARD_MOST);
+	return (size_t)total;
+}
+
+/*
+ * All is written, but the peer has not stopped: bytes that arrive after close() would send the same reset. So our side
+ * is shut, and what comes is read and dropped until the peer ends, for a moment at most.
+ */
+static int linger(struct cw_session *s)
+{
+	uv_os_fd_t fd;
+
+	if (!(s->flags & CW_NET_PEER_BUSY) || s->flags & CW_NET_LINGERING || !uv_is_readable((uv_stream_t *)&s->u.tcp) ||
+	    uv_fileno((uv_handle_t *)&s->u.tcp, &fd) < 0 || shutdown(fd, SHUT_WR) != 0)
+		return 0;
+	s->flags |= CW_NET_LINGERING;
+	cw_timer_set(cw_worker_timers(s->port->worker), &s->timer, LINGER_MS, on_deadline);
+	return 1;
 }
 
 static void finish(struct cw_session *s)
@@ -198,8 +216,12 @@ void cw_net_session_flushed(struct cw_session *s)
 {
 	if (s->transport == CW_TRANSPORT_UDP ? s->closing.open > 1 : s->first != NULL)
 		return;
-	if (s->transport != CW_TRANSPORT_UDP)
-		discard_input(s);
+	if (s->transport != CW_TRANSPORT_UDP) {
+		if (discard_input(s) > 0)
+			s->flags |= CW_NET_PEER_BUSY;
+		if (linger(s))
+			return;
+	}
 	finish(s);
 }
 
@@ -427,15 +449,20 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 			cw_net_count(s->port->gate, proxy_bad);
 		else if (s->state == CW_NET_SHAKING)
 			cw_net_count(s->port->gate, tls_failed);
-		cw_session_close(s, CW_ECLOSED, "closed by the peer");
+		if (s->flags & CW_NET_LINGERING)
+			cw_session_abort(s, 0, NULL);
+		else
+			cw_session_close(s, CW_ECLOSED, "closed by the peer");
 		return;
 	}
 	if (nread < 0) {
 		cw_session_abort(s, cw_err_from_uv((int)nread), uv_strerror((int)nread));
 		return;
 	}
-	if (s->state == CW_NET_FLUSHING)
+	if (s->state == CW_NET_FLUSHING) {
+		s->flags |= CW_NET_PEER_BUSY;
 		return;
+	}
 	cw_count_n(net, bytes_in, nread);
 	in = cw_bytes_of(buf->base, (size_t)nread);
 	cw_net_collect(s);
