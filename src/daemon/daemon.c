@@ -234,25 +234,14 @@ static int make_workers(struct cw_daemon *d, struct cw_msg *msg)
 	return 0;
 }
 
-static void on_skip(void *arg, const char *sentence)
-{
-	(void)arg;
-	cw_count(bridge, entries_skipped);
-	cw_log(identity_skipped, sentence);
-}
-
 static int load_identities(struct cw_daemon *d, struct cw_msg *msg)
 {
 	struct cw_identities *set;
 	struct cw_reload_result result;
-	char path[1100];
-	int rc;
+	int rc = cw_daemon_read_identities(d->config_file, d->config, &set, msg);
 
-	(void)cw_config_path(d->config_file, d->config->identity.devices, path, sizeof(path));
-	rc = cw_identities_load(path, on_skip, NULL, &set, msg);
 	if (rc < 0)
 		return rc;
-	(void)cw_daemon_warn_file_mode(path);
 	cw_bridge_swap_identities(d->bridge, set, &result);
 	return 0;
 }
@@ -447,14 +436,8 @@ static int start(struct cw_daemon *d, struct cw_msg *msg)
 
 static int load_config(struct cw_daemon *d, struct cw_msg *msg)
 {
-	struct cw_conf_report report = { 0 };
-	int rc = cw_config_load(d->config_file, &d->config, &d->tree, &report, msg);
-	size_t i;
+	int rc = cw_daemon_read_config(d->config_file, &d->config, &d->tree, msg);
 
-	for (i = 0; i < report.kept; i++)
-		if (report.items[i].warning)
-			cw_log(conf_warning, report.items[i].text);
-	cw_conf_report_fini(&report);
 	d->started = d->config;
 	d->started_tree = d->tree;
 	if (rc == 0) {

@@ -62,7 +62,10 @@ void cw_daemon_finish(struct cw_daemon *d);
 typedef void (*cw_reload_fn)(void *arg, int rc, const char *sentence);
 int cw_daemon_reload(struct cw_daemon *d, cw_reload_fn done, void *arg);
 
-/* start.c: pieces of the start; each reports by msg. */
+/* start.c: pieces of the start; each reports by msg. The two readers run on any thread and log what deserves a look. */
+int cw_daemon_read_config(const char *config_file, struct cw_config **ret_config, struct cw_conf_tree **ret_tree, struct cw_msg *msg);
+int cw_daemon_read_identities(const char *config_file, const struct cw_config *config, struct cw_identities **ret_set,
+                              struct cw_msg *msg);
 int cw_daemon_open_state_dir(struct cw_daemon *d, struct cw_msg *msg);
 int cw_daemon_load_protocols(struct cw_daemon *d, const struct cw_config *config, struct cw_msg *msg);
 void cw_daemon_listener(const struct cw_daemon *d, const struct cw_config_listener *from, struct cw_gateway_listener *l);

@@ -30,32 +30,15 @@ struct reload {
 	void *arg;
 };
 
-static void on_skip(void *arg, const char *sentence)
-{
-	(void)arg;
-	cw_count(bridge, entries_skipped);
-	cw_log(identity_skipped, sentence);
-}
-
 static void on_read(struct cw_mail *mail);
 
 static void read_files(void *arg)
 {
 	struct reload *r = arg;
-	struct cw_conf_report report = { 0 };
-	char path[1100];
 
-	size_t i;
-
-	r->rc = cw_config_load(r->daemon->config_file, &r->config, &r->tree, &report, &r->msg);
-	for (i = 0; i < report.kept; i++)
-		if (report.items[i].warning)
-			cw_log(conf_warning, report.items[i].text);
-	cw_conf_report_fini(&report);
-	if (r->rc == 0) {
-		(void)cw_config_path(r->daemon->config_file, r->config->identity.devices, path, sizeof(path));
-		r->rc = cw_identities_load(path, on_skip, NULL, &r->identities, &r->msg);
-	}
+	r->rc = cw_daemon_read_config(r->daemon->config_file, &r->config, &r->tree, &r->msg);
+	if (r->rc == 0)
+		r->rc = cw_daemon_read_identities(r->daemon->config_file, r->config, &r->identities, &r->msg);
 	cw_post(r->daemon->control, &r->mail, on_read);
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/stat.h"
 #include "daemon/daemon.h"
 #include "plugin/load.h"
 
@@ -47,6 +48,41 @@ int cw_daemon_open_state_dir(struct cw_daemon *d, struct cw_msg *msg)
 	else
 		(void)snprintf(d->attach_dir, sizeof(d->attach_dir), "%s/attachments", dir);
 	return make_dir(d->attach_dir, msg);
+}
+
+/* ---- files ---------------------------------------------------------------------------- */
+
+int cw_daemon_read_config(const char *config_file, struct cw_config **ret_config, struct cw_conf_tree **ret_tree, struct cw_msg *msg)
+{
+	struct cw_conf_report report = { 0 };
+	int rc = cw_config_load(config_file, ret_config, ret_tree, &report, msg);
+	size_t i;
+
+	for (i = 0; i < report.kept; i++)
+		if (report.items[i].warning)
+			cw_log(conf_warning, report.items[i].text);
+	cw_conf_report_fini(&report);
+	return rc;
+}
+
+static void on_skip(void *arg, const char *sentence)
+{
+	(void)arg;
+	cw_count(bridge, entries_skipped);
+	cw_log(identity_skipped, sentence);
+}
+
+int cw_daemon_read_identities(const char *config_file, const struct cw_config *config, struct cw_identities **ret_set,
+                              struct cw_msg *msg)
+{
+	char path[1100];
+	int rc;
+
+	(void)cw_config_path(config_file, config->identity.devices, path, sizeof(path));
+	rc = cw_identities_load(path, on_skip, NULL, ret_set, msg);
+	if (rc == 0)
+		(void)cw_daemon_warn_file_mode(path);
+	return rc;
 }
 
 /* ---- plugins ------------------------------------------------------------------------ */
