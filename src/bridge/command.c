@@ -154,7 +154,7 @@ void cw_command_on_downlink(void *ctx, struct cw_downlink *down)
 	cw_command_device_idle(d);
 }
 
-static int refusal_code(int rc)
+int cw_bridge_refusal_code(int rc)
 {
 	switch (rc) {
 	case CW_EUNSUPPORTED: return CW_CODE_UNSUPPORTED;
@@ -181,7 +181,7 @@ void cw_command_device_idle(struct cw_device *d)
 		d->running_count++;
 		rc = b->conf.owner_ops->command(d->owner, d, c->id, cw_bytes_of(c->down->bytes, c->down->len), left);
 		if (rc < 0)
-			end(c, refusal_code(rc), cw_bytes_of(NULL, 0));
+			end(c, cw_bridge_refusal_code(rc), cw_bytes_of(NULL, 0));
 	}
 }
 

@@ -63,10 +63,7 @@ static void command(struct link *l, struct attachee *a, struct note *n)
 	rc = cw_conn_command(l->conn, a->rdev, n->id, cw_bytes_of(n->bytes, n->len), n->deadline_ms);
 	if (rc == 0)
 		return;
-	(void)gw_post_done(l, n->id,
-	                   rc == CW_EUNSUPPORTED ? CW_CODE_UNSUPPORTED : rc == CW_EBUSY || rc == CW_ELIMIT ? CW_CODE_BUSY
-	                   : rc == CW_ECLOSED ? CW_CODE_OFFLINE : rc == CW_EINVAL || rc == CW_EPROTO ? CW_CODE_BAD_INPUT : CW_CODE_FAILED,
-	                   cw_bytes_of(NULL, 0));
+	(void)gw_post_done(l, n->id, cw_bridge_refusal_code(rc), cw_bytes_of(NULL, 0));
 }
 
 static void on_note(struct cw_mail *mail)
