@@ -121,8 +121,8 @@ struct cw_decoder_ops {
 	int (*event)(struct cw_decoder *d, const struct cw_event *ev);
 	/*
 	 * Needs CW_CAP_DOWNLINK. A command for ev->device: `ev->data` is the encoded command, `ev->id` its number.
-	 * 0 takes it over: command_done() must follow, now or later. CW_EBUSY: not now, ask again when another
-	 * command of this device has ended. Another error ends it as refused.
+	 * 0 takes it over: command_done() must follow, now or later. An error ends it at
+	 * once: CW_EBUSY as busy, CW_EUNSUPPORTED, CW_EINVAL and CW_EPROTO with their codes of command.h, others as failed.
 	 */
 	int (*command)(struct cw_decoder *d, const struct cw_event *ev);
 };

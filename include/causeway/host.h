@@ -75,7 +75,7 @@ struct cw_host {
 	int (*field)(void *hx, uint64_t conn, int group, const char *name, struct cw_bytes value, size_t offset, size_t length);
 	/* Charge (or give back, negative) memory that the decoder keeps for this connection. CW_ELIMIT above its cap: drop something. */
 	int (*charge)(void *hx, uint64_t conn, int64_t bytes);
-	/* Firmware: ask for a part of the file of upgrade command `id`; BLOCK follows. */
+	/* Firmware: ask for a part of the file of upgrade command `id`; BLOCK follows. CW_EUNSUPPORTED: this host downloads none. */
 	int (*want_block)(void *hx, uint64_t conn, uint64_t id, uint64_t offset, size_t length);
 	/* A large binary (picture, audio) into the attachment directory: open, write in order, close. `suffix` without dot; close fills name[64]. */
 	int (*attach_open)(void *hx, uint64_t conn, uint64_t device, const char *suffix, uint64_t *ret_attachment);
