@@ -14,10 +14,10 @@
 
 #include "base/log.h"
 #include "base/stat.h"
-#include "cloud/api.h"
-#include "cloud/call.h"
-#include "cloud/mqtt_front.h"
-#include "cloud/mqtt_login.h"
+#include "cloud/api/api.h"
+#include "cloud/core/call.h"
+#include "cloud/mqtt/front.h"
+#include "cloud/mqtt/login.h"
 #include "cloud/options.h"
 
 struct program {

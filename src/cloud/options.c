@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "cloud/fault.h"
+#include "cloud/core/fault.h"
 #include "conf/schema.h"
 
 static const char usage[] =
@@ -32,7 +32,7 @@ static const char usage[] =
 	"  POST /api/v1/devices/PK/DN/disable       and enable; DELETE /api/v1/devices/PK/DN\n"
 	"  POST /api/v1/faults                      {\"kind\": K, \"device\": \"PK/DN\", \"code\": N, \"count\": N}; DELETE ends all;\n"
 	"                                           K: connack, puback, reply, delay, refuse, stall, kick, cut\n"
-	"All of it is in src/cloud/openapi.json.\n";
+	"All of it is in src/cloud/api/openapi.json.\n";
 
 enum { OPT_READY = 256, OPT_STATE, OPT_MQTT, OPT_API };
 

@@ -7,8 +7,8 @@
 #ifndef CW_CLOUD_OPTIONS_H
 #define CW_CLOUD_OPTIONS_H
 
-#include "cloud/cloud.h"
-#include "cloud/tls.h"
+#include "cloud/core/cloud.h"
+#include "cloud/wire/tls.h"
 
 struct cloud_options {
 	const char *config, *ready_file, *state; /* lent from argv, or NULL */

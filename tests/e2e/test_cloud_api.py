@@ -289,7 +289,7 @@ def test_reset_ends_everything_but_the_stock(cloud):
 
 def test_every_documented_path_exists_and_every_path_is_documented(cloud):
     """The OpenAPI document and the running program name the same operations."""
-    document = json.loads((ROOT / "src" / "cloud" / "openapi.json").read_text())
+    document = json.loads((ROOT / "src" / "cloud" / "api" / "openapi.json").read_text())
     assert document["openapi"].startswith("3.")
     values = {"pk": DEV[0], "dn": DEV[1], "productKey": DEV[0], "service": "x", "id": "1"}
     seen = set()

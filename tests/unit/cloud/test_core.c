@@ -11,9 +11,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "cloud/cloud.h"
-#include "cloud/msglog.h"
-#include "cloud/sign.h"
+#include "cloud/core/cloud.h"
+#include "cloud/core/msglog.h"
+#include "cloud/core/sign.h"
 
 #define PK "a1EmuGw0001"
 #define SUB_PK "a1EmuSub001"

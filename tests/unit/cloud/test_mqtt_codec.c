@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "causeway/error.h"
-#include "cloud/mqtt_codec.h"
+#include "cloud/mqtt/codec.h"
 
 struct sample {
 	const char *name;

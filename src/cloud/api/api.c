@@ -1,0 +1,409 @@
+/* api.c - routes of the emulator's API and what changes its stock; see api.h. */
+#include "cloud/api/api.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "cloud/core/delay.h"
+#include "cloud/core/fault.h"
+#include "cloud/core/msglog.h"
+#include "cloud/core/stock.h"
+
+#define BODY_MAX (1u << 20)
+
+struct cloud_api {
+	struct cw_cloud *cloud;
+	struct cw_http *http;
+	void (*closed)(void *arg);
+	void *closed_arg;
+};
+
+struct route {
+	const char *method;
+	const char *path; /* {pk}/{dn} and {tail} stand for levels */
+	void (*handle)(struct api_call *a);
+};
+
+void cw_cloud_api_json(struct cw_http_req *req, unsigned status, json_t *body)
+{
+	char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+
+	json_decref(body);
+	if (text == NULL) {
+		cw_http_reply(req, 500, "application/json", "{\"error\":\"out of memory\"}", 25);
+		return;
+	}
+	cw_http_reply(req, status, "application/json", text, strlen(text));
+	free(text);
+}
+
+void cw_cloud_api_error(struct cw_http_req *req, unsigned status, const char *text)
+{
+	cw_cloud_api_json(req, status, json_pack("{s:s}", "error", text));
+}
+
+static unsigned status_of(int rc)
+{
+	switch (rc) {
+	case CW_EEXIST: return 409;
+	case CW_ENOENT: return 404;
+	case CW_ENOMEM: return 503;
+	default: return 400;
+	}
+}
+
+/* ---- changing the stock ---- */
+
+static void on_product_add(struct api_call *a)
+{
+	const char *pk = NULL, *secret = NULL, *type_name = "device", *format = "alink";
+	struct cloud_product *p = NULL;
+	struct cw_msg msg = { "" };
+	enum cloud_node type;
+	int registration = 1, rc;
+
+	if (json_unpack(a->body, "{s:s, s?s, s?s, s?s, s?b}", "productKey", &pk, "productSecret", &secret, "nodeType",
+	                &type_name, "format", &format, "registration", &registration) < 0 ||
+	    cw_cloud_node_parse(type_name, &type) < 0 || (strcmp(format, "alink") != 0 && strcmp(format, "raw") != 0)) {
+		cw_cloud_api_error(a->req, 400, "productKey; if wanted productSecret, nodeType device, gateway or subdevice, "
+		                                "format alink or raw, registration");
+		return;
+	}
+	rc = cw_cloud_product_add(a->cloud, pk, secret, type, &p, &msg);
+	if (rc < 0) {
+		cw_cloud_api_error(a->req, status_of(rc), msg.text);
+		return;
+	}
+	p->raw = strcmp(format, "raw") == 0;
+	p->registration = registration;
+	cw_cloud_api_json(a->req, 201, json_pack("{s:s, s:s, s:s}", "productKey", p->key, "productSecret", p->secret,
+	                                         "nodeType", cw_cloud_node_name(p->type)));
+}
+
+/* Change what of a product may change: its registration switch. */
+static void on_product_change(struct api_call *a)
+{
+	struct cloud_product *p = cw_cloud_product_find(a->cloud, a->tail, strlen(a->tail));
+	int registration;
+
+	if (p == NULL) {
+		cw_cloud_api_error(a->req, 404, "no such product");
+		return;
+	}
+	if (json_unpack(a->body, "{s:b}", "registration", &registration) < 0) {
+		cw_cloud_api_error(a->req, 400, "registration: true or false");
+		return;
+	}
+	p->registration = registration;
+	cw_cloud_api_json(a->req, 200, json_pack("{s:b}", "registration", registration));
+}
+
+static void on_class_add(struct api_call *a)
+{
+	struct cloud_product *p = cw_cloud_product_find(a->cloud, a->tail, strlen(a->tail));
+	const char *pattern = NULL, *permission = NULL;
+	struct cw_msg msg = { "" };
+	int rc;
+
+	if (p == NULL) {
+		cw_cloud_api_error(a->req, 404, "no such product");
+		return;
+	}
+	if (json_unpack(a->body, "{s:s, s:s}", "topic", &pattern, "permission", &permission) < 0 ||
+	    (strcmp(permission, "publish") != 0 && strcmp(permission, "subscribe") != 0 && strcmp(permission, "both") != 0)) {
+		cw_cloud_api_error(a->req, 400, "topic (levels behind the device's), permission publish, subscribe or both");
+		return;
+	}
+	rc = cw_cloud_class_add(p, pattern, permission[0] != 's', permission[0] != 'p', &msg);
+	if (rc < 0)
+		cw_cloud_api_error(a->req, status_of(rc), msg.text);
+	else
+		cw_cloud_api_json(a->req, 201, json_pack("{s:s, s:s}", "topic", pattern, "permission", permission));
+}
+
+static void on_device_add(struct api_call *a)
+{
+	const char *pk = NULL, *dn = NULL, *secret = NULL;
+	struct cloud_device *d = NULL;
+	struct cloud_product *p;
+	struct cw_msg msg = { "" };
+	int rc;
+
+	if (json_unpack(a->body, "{s:s, s:s, s?s}", "productKey", &pk, "deviceName", &dn, "deviceSecret", &secret) < 0) {
+		cw_cloud_api_error(a->req, 400, "productKey, deviceName, optional deviceSecret");
+		return;
+	}
+	p = cw_cloud_product_find(a->cloud, pk, strlen(pk));
+	if (p == NULL) {
+		cw_cloud_api_error(a->req, 404, "no such product");
+		return;
+	}
+	rc = cw_cloud_device_add(a->cloud, p, dn, secret, &d, &msg);
+	if (rc < 0)
+		cw_cloud_api_error(a->req, status_of(rc), msg.text);
+	else
+		cw_cloud_api_json(a->req, 201, json_pack("{s:s, s:s, s:s}", "productKey", p->key, "deviceName", d->dn,
+		                                         "deviceSecret", d->secret));
+}
+
+static void on_enable(struct api_call *a)
+{
+	cw_cloud_device_enable(a->cloud, a->device);
+	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "status", cw_cloud_device_status(a->device)));
+}
+
+static void on_disable(struct api_call *a)
+{
+	cw_cloud_device_disable(a->cloud, a->device);
+	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "status", cw_cloud_device_status(a->device)));
+}
+
+/* As if it had never been online: it may register again. The secret stays. */
+static void on_device_reset(struct api_call *a)
+{
+	cw_cloud_device_kick(a->cloud, a->device, 521, "reset");
+	a->device->active_ms = 0;
+	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "status", cw_cloud_device_status(a->device)));
+}
+
+static void on_delete(struct api_call *a)
+{
+	cw_cloud_device_delete(a->cloud, a->device);
+	cw_http_reply(a->req, 204, NULL, NULL, 0);
+}
+
+/* {action: notify | add | delete, productKey, deviceName}: the cloud's side of topology. */
+static void on_topo(struct api_call *a)
+{
+	const char *action = NULL, *pk = NULL, *dn = NULL;
+	struct cloud_device *d, *gw = a->device;
+
+	if (json_unpack(a->body, "{s:s, s:s, s:s}", "action", &action, "productKey", &pk, "deviceName", &dn) < 0) {
+		cw_cloud_api_error(a->req, 400, "action notify, add or delete, productKey, deviceName");
+		return;
+	}
+	d = cw_cloud_device_find(a->cloud, pk, strlen(pk), dn, strlen(dn));
+	if (d == NULL) {
+		cw_cloud_api_error(a->req, 404, "no such device");
+		return;
+	}
+	if (strcmp(action, "notify") == 0) {
+		cw_cloud_request(a->cloud, gw, "thing/topo/add/notify", "thing.topo.add.notify",
+		                 json_pack("[{s:s, s:s}]", "productKey", pk, "deviceName", dn));
+	} else if (strcmp(action, "add") == 0 && d != gw && d->gateway == NULL && gw->child_count < CLOUD_MEMBERS_MAX) {
+		cw_cloud_relate(gw, d);
+		cw_cloud_topo_changed(a->cloud, gw, d, 0);
+	} else if (strcmp(action, "delete") == 0 && d->gateway == gw) {
+		cw_cloud_member_down(a->cloud, d, 6401);
+		cw_cloud_unrelate(d);
+		cw_cloud_topo_changed(a->cloud, gw, d, 1);
+	} else {
+		cw_cloud_api_error(a->req, 409, "the relation does not allow this action");
+		return;
+	}
+	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "action", action));
+}
+
+/* ---- faults and the rest ---- */
+
+static void on_faults(struct api_call *a)
+{
+	cw_cloud_api_json(a->req, 200, json_pack("{s:o}", "faults", cw_cloud_faults_list(a->cloud->faults)));
+}
+
+static void on_fault_add(struct api_call *a)
+{
+	struct cw_msg msg = { "" };
+	json_t *made = NULL;
+	int rc = cw_cloud_faults_add(a->cloud, a->body, &made, &msg);
+
+	if (rc < 0)
+		cw_cloud_api_error(a->req, status_of(rc), msg.text);
+	else
+		cw_cloud_api_json(a->req, 201, made);
+}
+
+static void on_fault_remove(struct api_call *a)
+{
+	uint64_t id = a->tail != NULL ? strtoull(a->tail, NULL, 10) : 0;
+
+	if (cw_cloud_faults_remove(a->cloud, a->tail != NULL && id == 0 ? UINT64_MAX : id) < 0)
+		cw_cloud_api_error(a->req, 404, "no such fault");
+	else
+		cw_http_reply(a->req, 204, NULL, NULL, 0);
+}
+
+/* Back to the start but for the stock: connections end, faults, messages, reports and counters go. */
+static void on_reset(struct api_call *a)
+{
+	struct cw_list *e, *n;
+
+	(void)cw_cloud_faults_remove(a->cloud, 0);
+	cw_cloud_delay_drop(a->cloud);
+	cw_list_each_safe(e, n, &a->cloud->device_list) {
+		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
+
+		cw_cloud_device_kick(a->cloud, d, 0, "reset");
+		d->disabled = 0;
+		cw_cloud_unrelate(d);
+	}
+	cw_cloud_stock_reset(a->cloud);
+	cw_cloud_log_clear(a->cloud->log);
+	memset(&a->cloud->stats, 0, sizeof(a->cloud->stats));
+	cw_http_reply(a->req, 204, NULL, NULL, 0);
+}
+
+/* ---- routes ---- */
+
+static const struct route routes[] = {
+	{ "GET", "/api/v1/devices", cw_cloud_api_devices },
+	{ "POST", "/api/v1/devices", on_device_add },
+	{ "GET", "/api/v1/products", cw_cloud_api_products },
+	{ "POST", "/api/v1/products", on_product_add },
+	{ "POST", "/api/v1/products/{tail}", on_product_change },
+	{ "POST", "/api/v1/products/{tail}/topics", on_class_add },
+	{ "GET", "/api/v1/devices/{pk}/{dn}", cw_cloud_api_device },
+	{ "DELETE", "/api/v1/devices/{pk}/{dn}", on_delete },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/properties", cw_cloud_api_properties },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/services/{tail}", cw_cloud_api_service },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/raw", cw_cloud_api_raw },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/rrpc", cw_cloud_api_rrpc },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/topo", on_topo },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/enable", on_enable },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/disable", on_disable },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/reset", on_device_reset },
+	{ "GET", "/api/v1/messages", cw_cloud_api_messages },
+	{ "GET", "/api/v1/messages/stream", cw_cloud_api_stream },
+	{ "GET", "/api/v1/faults", on_faults },
+	{ "POST", "/api/v1/faults", on_fault_add },
+	{ "DELETE", "/api/v1/faults", on_fault_remove },
+	{ "DELETE", "/api/v1/faults/{tail}", on_fault_remove },
+	{ "GET", "/api/v1/stats", cw_cloud_api_stats },
+	{ "POST", "/api/v1/reset", on_reset },
+};
+
+/* Levels of a path that stand for something. */
+struct levels {
+	struct cloud_text pk, dn, tail;
+};
+
+static int path_matches(const char *pattern, const char *path, struct levels *ret)
+{
+	while (*pattern != '\0') {
+		struct cloud_text *into;
+		size_t n;
+
+		if (*pattern != '{') {
+			if (*pattern++ != *path++)
+				return 0;
+			continue;
+		}
+		into = pattern[1] == 'p' ? &ret->pk : pattern[1] == 'd' ? &ret->dn : &ret->tail;
+		n = strcspn(path, "/");
+		if (n == 0)
+			return 0;
+		*into = (struct cloud_text){ path, n };
+		path += n;
+		pattern = strchr(pattern, '}') + 1;
+	}
+	return *path == '\0';
+}
+
+static int read_body(struct api_call *a)
+{
+	size_t len;
+	const char *text = cw_http_body(a->req, &len);
+
+	if (strcmp(cw_http_method(a->req), "POST") != 0)
+		return 0;
+	a->body = len == 0 ? json_object() : json_loadb(text, len, JSON_DECODE_ANY, NULL);
+	return a->body != NULL ? 0 : CW_EPROTO;
+}
+
+static void dispatch(struct api_call *a, const struct route *r, const struct levels *at)
+{
+	char tail[128];
+
+	/* Raw bytes may come as such; everything else is JSON. */
+	if (r->handle != cw_cloud_api_raw && r->handle != cw_cloud_api_rrpc && read_body(a) < 0) {
+		cw_cloud_api_error(a->req, 400, "the body is not JSON");
+		return;
+	}
+	if (at->pk.s != NULL) {
+		a->device = cw_cloud_device_find(a->cloud, at->pk.s, at->pk.len, at->dn.s, at->dn.len);
+		if (a->device == NULL) {
+			cw_cloud_api_error(a->req, 404, "no such device");
+			return;
+		}
+	}
+	if (at->tail.s != NULL) {
+		(void)snprintf(tail, sizeof(tail), "%.*s", (int)at->tail.len, at->tail.s);
+		a->tail = tail;
+	}
+	r->handle(a);
+}
+
+static void on_http(void *arg, struct cw_http_req *req)
+{
+	struct cloud_api *api = arg;
+	struct api_call a = { .cloud = api->cloud, .req = req };
+	int known = 0;
+	size_t i;
+
+	for (i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		struct levels at = { { NULL, 0 }, { NULL, 0 }, { NULL, 0 } };
+
+		if (!path_matches(routes[i].path, cw_http_path(req), &at))
+			continue;
+		known = 1;
+		if (strcmp(routes[i].method, cw_http_method(req)) != 0)
+			continue;
+		dispatch(&a, &routes[i], &at);
+		json_decref(a.body);
+		return;
+	}
+	cw_cloud_api_error(req, known ? 405 : 404, known ? "method not allowed here" : "no such path; causeway-cloud --help lists them, /api/v1/devices is one");
+}
+
+int cw_cloud_api_open(struct cw_cloud *c, const char *address, struct cloud_api **ret_api, struct cw_msg *msg)
+{
+	struct cloud_api *a = cw_zalloc(sizeof(*a));
+	struct cw_http_conf conf = { .address = address, .max_body = BODY_MAX, .handle = on_http, .arg = a };
+	int rc;
+
+	if (a == NULL)
+		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	a->cloud = c;
+	rc = cw_http_open(c->worker, &conf, &a->http, msg);
+	if (rc < 0) {
+		cw_free(a);
+		return rc;
+	}
+	*ret_api = a;
+	return 0;
+}
+
+const char *cw_cloud_api_address(const struct cloud_api *a)
+{
+	return cw_http_address(a->http);
+}
+
+static void on_http_closed(void *arg)
+{
+	struct cloud_api *a = arg;
+	void (*closed)(void *arg) = a->closed;
+	void *closed_arg = a->closed_arg;
+
+	cw_free(a);
+	if (closed != NULL)
+		closed(closed_arg);
+}
+
+void cw_cloud_api_close(struct cloud_api *a, void (*closed)(void *arg), void *arg)
+{
+	a->closed = closed;
+	a->closed_arg = arg;
+	cw_http_close(a->http, on_http_closed, a);
+}

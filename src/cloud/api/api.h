@@ -1,0 +1,47 @@
+/*
+ * api.h - the emulator's own HTTP API: look at what arrived, send, inject faults. openapi.json beside
+ * this file documents every path; a test compares the two.
+ */
+#ifndef CW_CLOUD_API_H
+#define CW_CLOUD_API_H
+
+#include "cloud/core/cloud.h"
+#include "http/http.h"
+
+struct cloud_api;
+
+int cw_cloud_api_open(struct cw_cloud *c, const char *address, struct cloud_api **ret_api, struct cw_msg *msg);
+const char *cw_cloud_api_address(const struct cloud_api *a);
+/* Calls that wait must have been abandoned before. */
+void cw_cloud_api_close(struct cloud_api *a, void (*closed)(void *arg), void *arg);
+
+/* ---- between the api files ---- */
+
+struct api_call {
+	struct cw_cloud *cloud;
+	struct cw_http_req *req;
+	struct cloud_device *device; /* of paths below /devices/{pk}/{dn} */
+	const char *tail;            /* what a path ends in: a service's name, a fault's number */
+	json_t *body;                /* of POST; an object, empty when nothing was sent */
+};
+
+/* Answer with JSON; `body` is consumed. */
+void cw_cloud_api_json(struct cw_http_req *req, unsigned status, json_t *body);
+/* Answer {"error": text}. */
+void cw_cloud_api_error(struct cw_http_req *req, unsigned status, const char *text);
+
+/* api_view.c */
+void cw_cloud_api_devices(struct api_call *a);
+void cw_cloud_api_device(struct api_call *a);
+void cw_cloud_api_messages(struct api_call *a);
+void cw_cloud_api_stream(struct api_call *a);
+void cw_cloud_api_stats(struct api_call *a);
+void cw_cloud_api_products(struct api_call *a);
+
+/* api_down.c */
+void cw_cloud_api_properties(struct api_call *a);
+void cw_cloud_api_service(struct api_call *a);
+void cw_cloud_api_raw(struct api_call *a);
+void cw_cloud_api_rrpc(struct api_call *a);
+
+#endif

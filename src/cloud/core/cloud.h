@@ -1,0 +1,327 @@
+/*
+ * cloud.h - the core of the emulator: what the platform knows and what it allows, for every channel.
+ *
+ * The cast. The *stock* holds products and devices. A *link* is one client connection of some
+ * channel; a front (mqtt_front.c; others later) owns it, authenticates its client and hands
+ * up what arrives. A device is online while it has a link: its own, or as a *member* the one of
+ * its gateway. Rules of the platform (who may log in, publish where, how often, what is
+ * answered) live here once, and a front only knows bytes.
+ *
+ * A normal run: the front parses a CONNECT and asks cw_cloud_link_up(); a publish goes to
+ * cw_cloud_publish(), which checks owner, session, limits and topic, notes it in the message
+ * log, and lets alink.c answer; answers and commands go through cw_cloud_send(), which finds the
+ * link and calls its push(). When the connection ends the front calls cw_cloud_link_down(), which takes
+ * every member offline.
+ *
+ * One thread, one loop. All pointers are owned by the core unless a comment says otherwise.
+ */
+#ifndef CW_CLOUD_CLOUD_H
+#define CW_CLOUD_CLOUD_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "cloud/core/topic.h"
+#include "loop/worker.h"
+
+#define CLOUD_SUBS_MAX     100u  /* subscriptions of one identity */
+#define CLOUD_MEMBERS_MAX  1500u /* sub-devices of one gateway, related or online */
+#define CLOUD_BATCH_MAX    5u    /* sub-devices in one batch login */
+#define CLOUD_TOPO_MAX     30u   /* sub-devices in one topology request */
+#define CLOUD_STORED_MAX   1000u /* QoS 1 messages kept for one absent device */
+#define CLOUD_RATE_SLOTS   16u   /* largest value of a per-minute limit */
+#define CLOUD_REFUSALS     16u   /* refused attempts remembered for one device */
+
+enum cloud_node { CLOUD_NODE_DEVICE, CLOUD_NODE_GATEWAY, CLOUD_NODE_SUBDEVICE };
+
+/* A topic class of a product: levels behind pk and dn. */
+struct cloud_class {
+	struct cw_list link;
+	int publish, subscribe;
+	char pattern[];
+};
+
+struct cloud_product {
+	struct cw_map_node node; /* by key */
+	char *key, *secret, *name;
+	enum cloud_node type;
+	int raw;              /* payloads are bytes, not Alink JSON */
+	int registration;     /* sub-devices and devices may fetch their secret */
+	struct cw_list classes;
+	unsigned class_count;
+	json_t *tsl; /* or NULL */
+};
+
+/* Times of the last attempts, for limits per minute. */
+struct cloud_rate {
+	uint64_t at_ms[CLOUD_RATE_SLOTS];
+	unsigned next;
+};
+
+struct cloud_msg;
+struct cloud_link;
+
+/* What is kept of a device's reports, as the API names it. */
+#define CLOUD_DOCS(X)                                                                                         \
+	X(REPORTED, reported) /* identifier to {value, time} */                                               \
+	X(DESIRED, desired)   /* identifier to {value, version} */                                            \
+	X(EVENTS, events)     /* identifier to the last one, {value, time} */                                 \
+	X(TAGS, tags)         /* key to value */                                                              \
+	X(MODULES, modules)   /* firmware module to version */
+enum cloud_doc {
+#define CLOUD_DOC_ENUM(sym, name) CLOUD_DOC_##sym,
+	CLOUD_DOCS(CLOUD_DOC_ENUM)
+#undef CLOUD_DOC_ENUM
+	CLOUD_DOC_COUNT
+};
+
+struct cloud_sub {
+	char *filter;
+	uint64_t from_ms; /* loop time it takes effect at */
+};
+
+struct cloud_device {
+	struct cw_map_node node; /* by "pk/dn" */
+	struct cw_list all;
+	struct cloud_product *product;
+	char *id;       /* "pk/dn" */
+	const char *dn; /* behind the slash of id */
+	char *secret;
+	unsigned serial; /* tells a device from its namesake created after its deletion */
+	int disabled;
+	int64_t created_ms, active_ms, online_ms, offline_ms; /* wall clock, 0: never */
+
+	/* topology */
+	struct cloud_device *gateway;
+	struct cw_list children, sibling;
+	unsigned child_count;
+
+	/* session */
+	struct cloud_link *link;  /* the way to it now, NULL: offline */
+	struct cw_list member;    /* in link->members when it is a gateway's sub-device */
+	char *client_id;          /* of the present or last session */
+	int ss;                   /* system topics need no SUBSCRIBE */
+	int ext;                  /* bit 0: custom RRPC */
+	int persistent;           /* clean session 0: state below outlives the session */
+	struct cloud_sub *subs;
+	unsigned sub_count, sub_room;
+	struct cw_list stored; /* struct cloud_stored */
+	unsigned stored_count;
+
+	/* limits */
+	struct cloud_rate connects, logins;
+	uint64_t window_s; /* second that the counts below belong to */
+	unsigned window_qos[2];
+	unsigned window_down;
+	uint64_t error520_s; /* last second a 520 was sent about it */
+
+	/* what it reported */
+	json_t *doc[CLOUD_DOC_COUNT]; /* NULL until first used: cw_cloud_doc() */
+	struct {
+		int64_t ms;
+		int code;
+		const char *reason; /* static */
+	} refusal[CLOUD_REFUSALS];
+	unsigned refusal_count; /* ever */
+	uint64_t up, down, dropped;
+};
+
+/* One message to devices; shared, counted by refs. */
+struct cloud_msg {
+	unsigned refs;
+	uint8_t qos;
+	size_t topic_len, len;
+	char topic[]; /* then NUL, then the payload */
+};
+
+struct cloud_stored {
+	struct cw_list link;
+	struct cloud_msg *msg;
+	int64_t until_ms; /* wall clock: seven days */
+	int sent;         /* was under way when the session ended: repeat with DUP */
+};
+
+struct cloud_link_ops {
+	const char *channel;
+	/* Send msg for `to` (the owner or a member). Takes its own reference. `dup`: it was sent before. */
+	void (*push)(struct cloud_link *l, struct cloud_device *to, struct cloud_msg *msg, int dup);
+	/* End the connection without a packet, now. The core has let go of the link already. */
+	void (*close)(struct cloud_link *l, const char *reason);
+	/* Faults changed: look again whether to read. */
+	void (*recheck)(struct cloud_link *l);
+	/* A member leaves: QoS 1 messages under way for it are forgotten, or given to cw_cloud_store() first. */
+	void (*forget)(struct cloud_link *l, struct cloud_device *member, int store);
+};
+
+/* Embedded in a front's connection. */
+struct cloud_link {
+	const struct cloud_link_ops *ops;
+	struct cw_list all;
+	struct cloud_device *owner; /* NULL before login and after cw_cloud_link_down() */
+	struct cw_list members;
+	unsigned member_count;
+	struct cloud_device *last; /* most recently resolved owner of a topic; a cache */
+	int64_t since_ms;
+	int tls;
+	char peer[64];
+};
+
+struct cloud_limits {
+	int documented; /* 0: profile off, none of the rates below is looked at */
+	unsigned connect_per_minute, login_per_minute, login_per_second;
+	unsigned publish_qos0, publish_qos1, down_per_second; /* per device and second */
+	unsigned inflight_in, inflight_out;                   /* unacknowledged on a connection, 0: no limit */
+	size_t out_queue_bytes;                               /* a client that does not read is closed above this */
+};
+
+struct cloud_switches {
+	int strict_securemode;
+	int keepalive_clamp; /* above 1200: 0 refuse, 1 treat as 1200 */
+	int topo_move;       /* 0: 6619 instead of moving a relation */
+	int kick_logout_reply; /* kicks on combine/logout_reply instead of /ext/error */
+	int allow_reregister;  /* a device that was online once may register again */
+	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
+};
+
+struct cloud_conf {
+	struct cloud_limits limits;
+	struct cloud_switches switches;
+	unsigned keep_messages;
+	size_t keep_bytes;
+};
+
+struct cloud_log;
+struct cloud_faults;
+
+struct cloud_stats {
+	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
+		dropped_session, registrations, replies, replies_failed, pushed, stored, undeliverable, logins, logins_refused,
+		malformed, slow_closed, keepalive_closed, faults_applied;
+};
+
+struct cw_cloud {
+	struct cw_worker *worker;
+	struct cloud_conf conf;
+	struct cw_map products, devices, deleted; /* deleted: ids of devices that were, for 521 */
+	struct cw_list device_list;
+	struct cw_list links;
+	struct cloud_log *log;
+	struct cloud_faults *faults;
+	struct cw_list delayed; /* replies a fault holds back; delay.c */
+	struct cw_list calls; /* down calls waiting for the device; call.c */
+	struct cloud_stats stats;
+	uint64_t next_id; /* of messages the platform starts */
+	unsigned next_serial;
+	int64_t started_ms;
+	uint64_t login_second;
+	unsigned login_count;
+};
+
+void cw_cloud_conf_default(struct cloud_conf *conf);
+/* The core on `worker`'s loop; `conf` is copied. 0 or CW_ENOMEM. */
+int cw_cloud_new(struct cw_worker *worker, const struct cloud_conf *conf, struct cw_cloud **ret_cloud);
+/* All links must be down. */
+void cw_cloud_free(struct cw_cloud *c);
+/* Next message id of the platform, decimal, into out[24]. */
+void cw_cloud_next_id(struct cw_cloud *c, char out[24]);
+
+/* ---- stock.c ---- */
+const char *cw_cloud_node_name(enum cloud_node type);
+int cw_cloud_node_parse(const char *name, enum cloud_node *ret_type);
+/* Secret NULL: made up. 0; CW_EEXIST; CW_EINVAL with a sentence; CW_ENOMEM. */
+int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret, enum cloud_node type,
+                         struct cloud_product **ret_product, struct cw_msg *msg);
+struct cloud_product *cw_cloud_product_find(struct cw_cloud *c, const char *key, size_t len);
+/* Declare (or change) a topic class, such as user/update or user/#. */
+int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish, int subscribe, struct cw_msg *msg);
+/* Whether `rest` (a topic's levels behind pk and dn) may be published to. */
+int cw_cloud_class_publishable(const struct cloud_product *p, const char *rest, size_t len);
+int cw_cloud_device_add(struct cw_cloud *c, struct cloud_product *p, const char *dn, const char *secret,
+                        struct cloud_device **ret_device, struct cw_msg *msg);
+struct cloud_device *cw_cloud_device_find(struct cw_cloud *c, const char *pk, size_t pk_len, const char *dn, size_t dn_len);
+/* Ends its sessions and relations, tells its gateway, forgets it. */
+void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d);
+/* Bar it from messages: told, then logged off. */
+void cw_cloud_device_disable(struct cw_cloud *c, struct cloud_device *d);
+void cw_cloud_device_enable(struct cw_cloud *c, struct cloud_device *d);
+int cw_cloud_was_deleted(struct cw_cloud *c, const char *pk, const char *dn);
+/* One of the device's documents, made at its first use. NULL: out of memory (jansson's setters accept that). */
+json_t *cw_cloud_doc(struct cloud_device *d, enum cloud_doc which);
+const char *cw_cloud_device_status(const struct cloud_device *d);
+void cw_cloud_device_refused(struct cloud_device *d, int code, const char *reason);
+
+/* ---- session.c ---- */
+/* What a login of any channel asked for, already authenticated. */
+struct cloud_login {
+	const char *client_id;
+	size_t client_id_len;
+	int clean, ss, ext;
+};
+/* A front begins and ends a connection. */
+void cw_cloud_link_init(struct cw_cloud *c, struct cloud_link *l, const struct cloud_link_ops *ops, int tls);
+/* The connection is gone or going: every device on it goes offline. Harmless when repeated. */
+void cw_cloud_link_down(struct cw_cloud *c, struct cloud_link *l, const char *reason);
+void cw_cloud_link_fini(struct cloud_link *l);
+/* Log `d` in on its own connection; closes an older one. Returns 1 when state of an earlier session exists. */
+int cw_cloud_link_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login);
+/* After the front's acceptance is on its way: what was stored for the device. */
+void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d);
+/* Attach or detach a sub-device. `code` 0: silently; otherwise its gateway is told (427, 521, 522, 6401). */
+void cw_cloud_member_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login);
+void cw_cloud_member_down(struct cw_cloud *c, struct cloud_device *d, int code);
+/* Whatever way it is online: end its session. */
+void cw_cloud_device_kick(struct cw_cloud *c, struct cloud_device *d, int code, const char *reason);
+/* 1 when one more attempt is within `limit` a minute; notes it. */
+int cw_cloud_rate_ok(struct cw_cloud *c, struct cloud_rate *r, unsigned limit);
+/* SUBSCRIBE and UNSUBSCRIBE of one filter: granted QoS or 0x80. */
+uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len, uint8_t qos);
+void cw_cloud_unsubscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len);
+/* Keep a QoS 1 message, behind those kept already, for a device whose state outlives its session; `sent`: repeat with DUP. */
+void cw_cloud_store(struct cw_cloud *c, struct cloud_device *d, struct cloud_msg *msg, int sent);
+
+/* ---- registration.c ---- */
+/* What a device asks with; texts are lent. The sign is over deviceName, productKey and random, by the product's secret. */
+struct cloud_registration {
+	struct cloud_text pk, dn, random, method, sign;
+};
+/* 200 and the device, or the platform's code of the refusal. A device that was online once is refused (allowReregister). */
+int cw_cloud_register(struct cw_cloud *c, const struct cloud_registration *r, struct cloud_device **ret_device);
+
+/* ---- send.c ---- */
+enum cloud_outcome { CLOUD_DELIVERED, CLOUD_STORED, CLOUD_OFFLINE, CLOUD_UNSUBSCRIBED, CLOUD_LIMITED, CLOUD_NOMEM };
+const char *cw_cloud_outcome_name(enum cloud_outcome o);
+#define CLOUD_ALWAYS 1u /* delivered without a subscription */
+enum cloud_outcome cw_cloud_send(struct cw_cloud *c, struct cloud_device *to, const char *topic, const void *payload,
+                                 size_t len, uint8_t qos, unsigned flags);
+/* The same for JSON; `body` is consumed. */
+enum cloud_outcome cw_cloud_send_json(struct cw_cloud *c, struct cloud_device *to, const char *topic, json_t *body,
+                                      uint8_t qos, unsigned flags);
+/* A request of the platform: {id, version, method, params}; `params` is consumed. */
+enum cloud_outcome cw_cloud_request(struct cw_cloud *c, struct cloud_device *to, const char *path, const char *method,
+                                    json_t *params);
+/* /ext/error to the gateway of a link about `about`; id NULL: "0". */
+void cw_cloud_send_error(struct cw_cloud *c, struct cloud_device *gateway, const struct cloud_device *about, int code,
+                         const char *id);
+const char *cw_cloud_code_text(int code);
+int cw_cloud_device_subscribed(struct cw_cloud *c, const struct cloud_device *d, const char *topic, size_t len);
+void cw_cloud_msg_unref(struct cloud_msg *msg);
+static inline const char *cw_cloud_msg_payload(const struct cloud_msg *msg)
+{
+	return msg->topic + msg->topic_len + 1;
+}
+
+/* ---- publish.c ---- */
+enum cloud_verdict {
+	CLOUD_TAKEN,
+	CLOUD_DROP_TOPIC,   /* foreign or undeclared */
+	CLOUD_DROP_SESSION, /* sub-device without session here */
+	CLOUD_DROP_LIMIT,   /* over its rate */
+};
+/* One message from a client; texts are lent. */
+enum cloud_verdict cw_cloud_publish(struct cw_cloud *c, struct cloud_link *l, const char *topic, size_t topic_len,
+                                    const void *payload, size_t len, uint8_t qos);
+
+#endif

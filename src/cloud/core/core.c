@@ -1,0 +1,74 @@
+/* core.c - making and unmaking the emulator's core; see cloud.h. */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cloud/core/call.h"
+#include "cloud/core/cloud.h"
+#include "cloud/core/delay.h"
+#include "cloud/core/fault.h"
+#include "cloud/core/msglog.h"
+#include "cloud/core/stock.h"
+
+void cw_cloud_conf_default(struct cloud_conf *conf)
+{
+	*conf = (struct cloud_conf){
+		.limits = { .documented = 1, .connect_per_minute = 5, .login_per_minute = 5, .login_per_second = 200,
+		            .publish_qos0 = 30, .publish_qos1 = 10, .down_per_second = 50, .inflight_in = 100,
+		            .inflight_out = 100, .out_queue_bytes = 4u << 20 },
+		.switches = { .strict_securemode = 1, .topo_move = 1 },
+		.keep_messages = 10000,
+		.keep_bytes = 64u << 20,
+	};
+}
+
+int cw_cloud_new(struct cw_worker *worker, const struct cloud_conf *conf, struct cw_cloud **ret_cloud)
+{
+	struct cw_cloud *c = cw_zalloc(sizeof(*c));
+	int rc;
+
+	if (c == NULL)
+		return CW_ENOMEM;
+	c->worker = worker;
+	c->conf = *conf;
+	cw_map_init(&c->products);
+	cw_map_init(&c->devices);
+	cw_map_init(&c->deleted);
+	cw_list_init(&c->device_list);
+	cw_list_init(&c->links);
+	cw_list_init(&c->calls);
+	cw_list_init(&c->delayed);
+	c->started_ms = cw_clock_wall_ms();
+	c->next_id = (uint64_t)c->started_ms % 1000000000u;
+	rc = cw_cloud_log_new(conf->keep_messages, conf->keep_bytes, &c->log);
+	if (rc < 0)
+		goto err_cloud;
+	rc = cw_cloud_faults_new(&c->faults);
+	if (rc < 0)
+		goto err_log;
+	*ret_cloud = c;
+	return 0;
+err_log:
+	cw_cloud_log_free(c->log);
+err_cloud:
+	cw_free(c);
+	return rc;
+}
+
+void cw_cloud_free(struct cw_cloud *c)
+{
+	if (c == NULL)
+		return;
+	cw_invariant(cw_list_empty(&c->links));
+	cw_cloud_calls_abandon(c, NULL);
+	cw_cloud_delay_drop(c);
+	cw_cloud_stock_free(c);
+	cw_cloud_faults_free(c->faults);
+	cw_cloud_log_free(c->log);
+	cw_free(c);
+}
+
+void cw_cloud_next_id(struct cw_cloud *c, char out[24])
+{
+	(void)snprintf(out, 24, "%llu", (unsigned long long)++c->next_id);
+}

@@ -1,0 +1,197 @@
+/* send.c - from the platform to a device: subscriptions, outcomes, the log; see cloud.h. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cloud/core/cloud.h"
+#include "cloud/core/fault.h"
+#include "cloud/core/msglog.h"
+
+static const struct {
+	int code;
+	const char *text;
+} code_texts[] = {
+	{ 200, "success" },
+	{ 400, "request error" },
+	{ 401, "request auth error" },
+	{ 427, "device connect in elsewhere" },
+	{ 428, "too many subdevices under gateway" },
+	{ 429, "rate limit, too many subDeviceOnline msg in one minute" },
+	{ 460, "request parameter error" },
+	{ 500, "server error" },
+	{ 520, "device session error" },
+	{ 521, "device deleted" },
+	{ 522, "device forbidden" },
+	{ 6100, "device not found" },
+	{ 6104, "too many desired properties" },
+	{ 6106, "too many properties" },
+	{ 6203, "topic cannot be parsed" },
+	{ 6204, "device disabled" },
+	{ 6207, "payload is not JSON" },
+	{ 6250, "product not found" },
+	{ 6287, "invalid sign" },
+	{ 6288, "dynamic registration is off" },
+	{ 6289, "device is active already" },
+	{ 6292, "sign method not supported" },
+	{ 6300, "method is wrong" },
+	{ 6356, "too many events" },
+	{ 6357, "too many subdevices in a pack" },
+	{ 6400, "too many topology relations" },
+	{ 6401, "topo relation not exist" },
+	{ 6402, "gateway and subdevice are the same" },
+	{ 6600, "invalid product sign" },
+	{ 6619, "device is bound to another gateway" },
+	{ 6710, "no configuration" },
+};
+
+const char *cw_cloud_code_text(int code)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(code_texts) / sizeof(code_texts[0]); i++) {
+		if (code_texts[i].code == code)
+			return code_texts[i].text;
+	}
+	return "refused";
+}
+
+const char *cw_cloud_outcome_name(enum cloud_outcome o)
+{
+	static const char *const names[] = { "delivered", "stored", "offline", "unsubscribed", "limited", "nomem" };
+
+	return names[o];
+}
+
+static struct cloud_msg *msg_new(const char *topic, size_t topic_len, const void *payload, size_t len, uint8_t qos)
+{
+	struct cloud_msg *m = cw_alloc(sizeof(*m) + topic_len + 1 + len + 1);
+
+	if (m == NULL)
+		return NULL;
+	m->refs = 1;
+	m->qos = qos;
+	m->topic_len = topic_len;
+	m->len = len;
+	memcpy(m->topic, topic, topic_len);
+	m->topic[topic_len] = '\0';
+	if (len != 0)
+		memcpy(m->topic + topic_len + 1, payload, len);
+	m->topic[topic_len + 1 + len] = '\0';
+	return m;
+}
+
+void cw_cloud_msg_unref(struct cloud_msg *msg)
+{
+	if (msg != NULL && --msg->refs == 0)
+		cw_free(msg);
+}
+
+/* The call to all online devices of a product reaches each of them without a subscription. */
+static int is_broadcast(const char *topic)
+{
+	return strncmp(topic, "/sys/", 5) == 0 && strstr(topic, "/broadcast/request/") != NULL;
+}
+
+static int wants(struct cw_cloud *c, const struct cloud_device *to, const char *topic, size_t len, unsigned flags)
+{
+	struct cloud_topic t;
+
+	if ((flags & CLOUD_ALWAYS) != 0)
+		return 1;
+	if (to->ss) {
+		cw_cloud_topic_parse(topic, len, &t);
+		if (cw_cloud_topic_is_system(&t))
+			return 1;
+	}
+	return is_broadcast(topic) || cw_cloud_device_subscribed(c, to, topic, len);
+}
+
+/* Is the device offline for this message, and if so, is it kept? Or over its rate? */
+static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, const char *topic, size_t topic_len,
+                                uint8_t qos, unsigned flags)
+{
+	uint64_t second = cw_worker_now(c->worker) / 1000;
+	int wanted = wants(c, to, topic, topic_len, flags);
+
+	if (to->link == NULL)
+		return qos != 0 && to->persistent && wanted && !to->disabled ? CLOUD_STORED : CLOUD_OFFLINE;
+	if (!wanted)
+		return CLOUD_UNSUBSCRIBED;
+	if (second != to->window_s) {
+		to->window_s = second;
+		to->window_qos[0] = to->window_qos[1] = to->window_down = 0;
+	}
+	/* Replies (QoS 0) answer what was admitted by the uplink's limit. */
+	if (c->conf.limits.documented && qos != 0 && to->window_down++ >= c->conf.limits.down_per_second)
+		return CLOUD_LIMITED;
+	return CLOUD_DELIVERED;
+}
+
+enum cloud_outcome cw_cloud_send(struct cw_cloud *c, struct cloud_device *to, const char *topic, const void *payload,
+                                 size_t len, uint8_t qos, unsigned flags)
+{
+	size_t topic_len = strlen(topic);
+	enum cloud_outcome outcome = judge(c, to, topic, topic_len, qos, flags);
+	struct cloud_msg *msg;
+
+	if (outcome == CLOUD_DELIVERED || outcome == CLOUD_STORED) {
+		msg = msg_new(topic, topic_len, payload, len, qos);
+		if (msg == NULL)
+			outcome = CLOUD_NOMEM;
+		else if (outcome == CLOUD_STORED)
+			cw_cloud_store(c, to, msg, 0);
+		else
+			to->link->ops->push(to->link, to, msg, 0);
+		cw_cloud_msg_unref(msg);
+	}
+	if (outcome == CLOUD_DELIVERED) {
+		c->stats.pushed++;
+		to->down++;
+	} else if (outcome != CLOUD_STORED) {
+		c->stats.undeliverable++;
+	}
+	cw_cloud_log_add(c->log, &(struct cloud_log_note){ .down = 1, .device = to->id, .topic = topic,
+	                 .topic_len = topic_len, .payload = payload, .len = len, .qos = qos,
+	                 .outcome = cw_cloud_outcome_name(outcome) });
+	return outcome;
+}
+
+enum cloud_outcome cw_cloud_send_json(struct cw_cloud *c, struct cloud_device *to, const char *topic, json_t *body,
+                                      uint8_t qos, unsigned flags)
+{
+	char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+	enum cloud_outcome outcome = CLOUD_NOMEM;
+
+	if (text != NULL)
+		outcome = cw_cloud_send(c, to, topic, text, strlen(text), qos, flags);
+	free(text);
+	json_decref(body);
+	return outcome;
+}
+
+enum cloud_outcome cw_cloud_request(struct cw_cloud *c, struct cloud_device *to, const char *path, const char *method,
+                                    json_t *params)
+{
+	char topic[256], id[24];
+
+	cw_cloud_next_id(c, id);
+	(void)snprintf(topic, sizeof(topic), "/sys/%s/%s", to->id, path);
+	return cw_cloud_send_json(c, to, topic, json_pack("{s:s, s:s, s:s, s:o}", "id", id, "version", "1.0", "method",
+	                          method, "params", params), 1, 0);
+}
+
+void cw_cloud_send_error(struct cw_cloud *c, struct cloud_device *gateway, const struct cloud_device *about, int code,
+                         const char *id)
+{
+	char topic[256];
+
+	if (c->conf.switches.kick_logout_reply && code != 520)
+		(void)snprintf(topic, sizeof(topic), "/ext/session/%s/combine/logout_reply", gateway->id);
+	else
+		(void)snprintf(topic, sizeof(topic), "/ext/error/%s", gateway->id);
+	cw_cloud_send_json(c, gateway, topic, json_pack("{s:s, s:i, s:s, s:{s:s, s:s}}", "id", id != NULL ? id : "0", "code",
+	                   code, "message", cw_cloud_code_text(code), "data", "productKey", about->product->key,
+	                   "deviceName", about->dn), 0, CLOUD_ALWAYS);
+}

@@ -1,0 +1,305 @@
+/* session.c - who is online through which link, subscriptions, and what is kept for those away; see cloud.h. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cloud/core/cloud.h"
+#include "cloud/core/msglog.h"
+#include "cloud/core/stock.h"
+
+#define STORE_MS (7LL * 24 * 3600 * 1000)
+
+void cw_cloud_link_init(struct cw_cloud *c, struct cloud_link *l, const struct cloud_link_ops *ops, int tls)
+{
+	memset(l, 0, sizeof(*l));
+	l->ops = ops;
+	l->tls = tls;
+	cw_list_init(&l->members);
+	cw_list_push_back(&c->links, &l->all);
+}
+
+void cw_cloud_link_fini(struct cloud_link *l)
+{
+	cw_invariant(l->owner == NULL);
+	cw_list_remove(&l->all);
+}
+
+static void drop_subs(struct cloud_device *d)
+{
+	while (d->sub_count > 0)
+		cw_free(d->subs[--d->sub_count].filter);
+}
+
+static void drop_stored(struct cloud_device *d)
+{
+	struct cw_list *e;
+
+	while ((e = cw_list_pop(&d->stored)) != NULL) {
+		struct cloud_stored *s = cw_container_of(e, struct cloud_stored, link);
+
+		cw_cloud_msg_unref(s->msg);
+		cw_free(s);
+	}
+	d->stored_count = 0;
+}
+
+/* Common to both ways of being online. Returns 1 when state of an earlier session exists. */
+static int begin(struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login)
+{
+	int present = d->persistent && !login->clean;
+
+	if (!present) {
+		drop_subs(d);
+		drop_stored(d);
+	}
+	d->persistent = !login->clean;
+	d->ss = login->ss;
+	d->ext = login->ext;
+	cw_free(d->client_id);
+	d->client_id = cw_strndup(login->client_id, login->client_id_len);
+	d->link = l;
+	d->online_ms = cw_clock_wall_ms();
+	if (d->active_ms == 0)
+		d->active_ms = d->online_ms;
+	cw_log(cloud_device, "online", CW_LS("device", d->id), CW_LS("channel", l->ops->channel));
+	return present;
+}
+
+static void end(struct cw_cloud *c, struct cloud_device *d, const char *reason)
+{
+	d->link = NULL;
+	d->offline_ms = cw_clock_wall_ms();
+	if (!d->persistent) {
+		drop_subs(d);
+		drop_stored(d);
+	}
+	cw_log(cloud_device, "offline", CW_LS("device", d->id), CW_LS("reason", reason));
+}
+
+int cw_cloud_link_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login)
+{
+	int present;
+
+	if (d->link != NULL) {
+		c->stats.kicks++;
+		cw_cloud_device_kick(c, d, 427, "the same identity connected again");
+	}
+	present = begin(l, d, login);
+	l->owner = d;
+	l->last = d;
+	l->since_ms = d->online_ms;
+	c->stats.connects++;
+	return present;
+}
+
+void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
+{
+	int64_t now = cw_clock_wall_ms();
+	struct cw_list *e;
+
+	while (d->link != NULL && (e = cw_list_pop(&d->stored)) != NULL) {
+		struct cloud_stored *s = cw_container_of(e, struct cloud_stored, link);
+
+		d->stored_count--;
+		if (s->until_ms > now) {
+			d->link->ops->push(d->link, d, s->msg, s->sent);
+			c->stats.pushed++;
+		}
+		cw_cloud_msg_unref(s->msg);
+		cw_free(s);
+	}
+}
+
+void cw_cloud_link_down(struct cw_cloud *c, struct cloud_link *l, const char *reason)
+{
+	struct cloud_device *owner = l->owner;
+	struct cw_list *e;
+
+	if (owner == NULL)
+		return;
+	while ((e = cw_list_first(&l->members)) != NULL)
+		cw_cloud_member_down(c, cw_container_of(e, struct cloud_device, member), 0);
+	l->ops->forget(l, owner, owner->persistent);
+	l->owner = NULL;
+	l->last = NULL;
+	end(c, owner, reason);
+}
+
+void cw_cloud_member_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login)
+{
+	(void)begin(l, d, login);
+	cw_list_push_back(&l->members, &d->member);
+	l->member_count++;
+}
+
+void cw_cloud_member_down(struct cw_cloud *c, struct cloud_device *d, int code)
+{
+	struct cloud_link *l = d->link;
+
+	if (l == NULL || l->owner == d)
+		return;
+	l->ops->forget(l, d, d->persistent);
+	cw_list_remove(&d->member);
+	l->member_count--;
+	end(c, d, code == 0 ? "logged out" : cw_cloud_code_text(code));
+	if (code != 0) {
+		c->stats.kicks++;
+		cw_cloud_send_error(c, l->owner, d, code, NULL);
+	}
+}
+
+void cw_cloud_device_kick(struct cw_cloud *c, struct cloud_device *d, int code, const char *reason)
+{
+	struct cloud_link *l = d->link;
+
+	if (l == NULL)
+		return;
+	if (l->owner != d) {
+		cw_cloud_member_down(c, d, code);
+		return;
+	}
+	cw_cloud_link_down(c, l, reason);
+	l->ops->close(l, reason);
+}
+
+/* ---- limits ---- */
+
+int cw_cloud_rate_ok(struct cw_cloud *c, struct cloud_rate *r, unsigned limit)
+{
+	uint64_t now = cw_worker_now(c->worker), oldest;
+
+	if (!c->conf.limits.documented || limit == 0)
+		return 1;
+	if (limit > CLOUD_RATE_SLOTS)
+		limit = CLOUD_RATE_SLOTS;
+	/* The attempt `limit` attempts ago must be more than a minute old; 0: there was none. */
+	oldest = r->at_ms[(r->next + CLOUD_RATE_SLOTS - limit) % CLOUD_RATE_SLOTS];
+	if (oldest != 0 && now - oldest < 60000)
+		return 0;
+	r->at_ms[r->next] = now != 0 ? now : 1;
+	r->next = (r->next + 1) % CLOUD_RATE_SLOTS;
+	return 1;
+}
+
+/* ---- subscriptions ---- */
+
+/* Whose filter is it? NULL when it belongs to nobody on this link. */
+static struct cloud_device *filter_owner(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len)
+{
+	struct cloud_topic t;
+	struct cloud_device *d;
+
+	cw_cloud_topic_parse(filter, len, &t);
+	if (t.kind == CLOUD_TOPIC_BAD || l->owner == NULL)
+		return NULL;
+	if (t.kind == CLOUD_TOPIC_BROADCAST) {
+		const char *key = l->owner->product->key;
+
+		return t.pk.len == strlen(key) && memcmp(t.pk.s, key, t.pk.len) == 0 ? l->owner : NULL;
+	}
+	if (t.kind == CLOUD_TOPIC_CUSTOM &&
+	    (!cw_cloud_custom_valid(t.rest.s, t.rest.len, 1) || !cw_cloud_custom_fits(filter, len)))
+		return NULL;
+	d = cw_cloud_device_find(c, t.pk.s, t.pk.len, t.dn.s, t.dn.len);
+	return d != NULL && d->link == l ? d : NULL;
+}
+
+static unsigned find_sub(const struct cloud_device *d, const char *filter, size_t len)
+{
+	unsigned i;
+
+	for (i = 0; i < d->sub_count; i++) {
+		if (strlen(d->subs[i].filter) == len && memcmp(d->subs[i].filter, filter, len) == 0)
+			break;
+	}
+	return i;
+}
+
+/* 0, CW_ELIMIT, CW_ENOMEM. */
+static int add_sub(struct cw_cloud *c, struct cloud_device *d, const char *filter, size_t len)
+{
+	struct cloud_sub *s;
+
+	if (d->sub_count == CLOUD_SUBS_MAX)
+		return CW_ELIMIT;
+	if (d->sub_count == d->sub_room) {
+		unsigned room = d->sub_room != 0 ? 2 * d->sub_room : 4;
+
+		s = cw_realloc(d->subs, room * sizeof(*s));
+		if (s == NULL)
+			return CW_ENOMEM;
+		d->subs = s;
+		d->sub_room = room;
+	}
+	s = &d->subs[d->sub_count];
+	s->filter = cw_strndup(filter, len);
+	if (s->filter == NULL)
+		return CW_ENOMEM;
+	s->from_ms = cw_worker_now(c->worker) + c->conf.switches.subscribe_delay_ms;
+	d->sub_count++;
+	return 0;
+}
+
+uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len, uint8_t qos)
+{
+	struct cloud_device *d = cw_cloud_filter_valid(filter, len) ? filter_owner(c, l, filter, len) : NULL;
+	uint8_t granted = qos > 1 ? 1 : qos;
+
+	if (d == NULL)
+		return 0x80;
+	if (find_sub(d, filter, len) < d->sub_count)
+		return granted;
+	return add_sub(c, d, filter, len) == 0 ? granted : 0x80;
+}
+
+void cw_cloud_unsubscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len)
+{
+	struct cloud_device *d = filter_owner(c, l, filter, len);
+	unsigned i;
+
+	if (d == NULL)
+		return;
+	i = find_sub(d, filter, len);
+	if (i == d->sub_count)
+		return;
+	cw_free(d->subs[i].filter);
+	d->subs[i] = d->subs[--d->sub_count];
+}
+
+int cw_cloud_device_subscribed(struct cw_cloud *c, const struct cloud_device *d, const char *topic, size_t len)
+{
+	unsigned i;
+
+	for (i = 0; i < d->sub_count; i++) {
+		const struct cloud_sub *s = &d->subs[i];
+
+		if (s->from_ms <= cw_worker_now(c->worker) && cw_cloud_topic_matches(s->filter, strlen(s->filter), topic, len))
+			return 1;
+	}
+	return 0;
+}
+
+/* ---- kept messages ---- */
+
+void cw_cloud_store(struct cw_cloud *c, struct cloud_device *d, struct cloud_msg *msg, int sent)
+{
+	struct cloud_stored *s;
+
+	if (d->stored_count >= CLOUD_STORED_MAX) {
+		c->stats.undeliverable++;
+		return;
+	}
+	s = cw_zalloc(sizeof(*s));
+	if (s == NULL) {
+		c->stats.undeliverable++;
+		return;
+	}
+	s->msg = msg;
+	msg->refs++;
+	s->sent = sent;
+	s->until_ms = cw_clock_wall_ms() + STORE_MS;
+	cw_list_push_back(&d->stored, &s->link);
+	d->stored_count++;
+	c->stats.stored++;
+}
