@@ -210,3 +210,26 @@ void cw_timer_stop(struct cw_timers *ts, struct cw_timer *t)
 	ts->armed--;
 	/* The uv timer is left to run out: one idle wake-up is cheaper than a search here. */
 }
+
+void cw_timers_skip(struct cw_timers *ts, uint64_t ms)
+{
+	uint64_t now = uv_now(ts->uv.loop);
+	struct cw_list all, *e;
+	unsigned l, s;
+
+	cw_list_init(&all);
+	for (l = 0; l < LEVELS; l++) {
+		for (s = 0; s < SLOTS; s++) {
+			while ((e = cw_list_pop(&ts->wheel[l][s])) != NULL)
+				cw_list_push_back(&all, e);
+		}
+	}
+	while ((e = cw_list_pop(&all)) != NULL) {
+		struct cw_timer *t = cw_container_of(e, struct cw_timer, link);
+
+		t->due_ms = t->due_ms > now + ms ? t->due_ms - ms : now;
+		t->due_ms = (t->due_ms + TICK_MS - 1) / TICK_MS * TICK_MS;
+		place(ts, t);
+	}
+	rearm(ts);
+}

@@ -27,6 +27,8 @@ void cw_timers_close(struct cw_timers *ts);
 
 void cw_timer_set(struct cw_timers *ts, struct cw_timer *t, uint64_t delay_ms, void (*fire)(struct cw_timer *t));
 void cw_timer_stop(struct cw_timers *ts, struct cw_timer *t);
+/* Every armed deadline comes `ms` earlier, at the soonest now: what a clock that was put forward does to them. */
+void cw_timers_skip(struct cw_timers *ts, uint64_t ms);
 
 static inline int cw_timer_armed(const struct cw_timer *t)
 {

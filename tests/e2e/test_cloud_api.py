@@ -304,7 +304,7 @@ def test_every_documented_path_exists_and_every_path_is_documented(cloud):
                 seen.add((method, re.sub(r"\{\w+\}", "{}", template)))
                 codes = operations[method.lower()]["responses"]
                 assert str(status) in codes, f"{method} {template} answered {status}, documented are {list(codes)}"
-    source = (ROOT / "src" / "cloud" / "api.c").read_text()
+    source = (ROOT / "src" / "cloud" / "api" / "api.c").read_text()
     routes = {(m, re.sub(r"\{\w+\}", "{}", p.replace("{pk}/{dn}", "{x}/{y}"))[len("/api/v1"):])
               for m, p in re.findall(r'\{ "(\w+)", "(/api/v1[^"]*)"', source)}
     assert seen == routes

@@ -151,13 +151,13 @@ static void on_device_add(struct api_call *a)
 static void on_enable(struct api_call *a)
 {
 	cw_cloud_device_enable(a->cloud, a->device);
-	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "status", cw_cloud_device_status(a->device)));
+	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "status", cw_cloud_device_status(a->cloud, a->device)));
 }
 
 static void on_disable(struct api_call *a)
 {
 	cw_cloud_device_disable(a->cloud, a->device);
-	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "status", cw_cloud_device_status(a->device)));
+	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "status", cw_cloud_device_status(a->cloud, a->device)));
 }
 
 /* As if it had never been online: it may register again. The secret stays. */
@@ -165,7 +165,7 @@ static void on_device_reset(struct api_call *a)
 {
 	cw_cloud_device_kick(a->cloud, a->device, 521, "reset");
 	a->device->active_ms = 0;
-	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "status", cw_cloud_device_status(a->device)));
+	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "status", cw_cloud_device_status(a->cloud, a->device)));
 }
 
 static void on_delete(struct api_call *a)

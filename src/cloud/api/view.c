@@ -11,12 +11,12 @@
 
 /* ---- devices ---- */
 
-static json_t *summary(const struct cloud_device *d)
+static json_t *summary(const struct cw_cloud *c, const struct cloud_device *d)
 {
 	const struct cloud_link *l = d->link;
 	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "productKey", d->product->key,
 	                      "deviceName", d->dn, "nodeType", cw_cloud_node_name(d->product->type), "status",
-	                      cw_cloud_device_status(d), "created", (json_int_t)d->created_ms, "active",
+	                      cw_cloud_device_status(c, d), "created", (json_int_t)d->created_ms, "active",
 	                      (json_int_t)d->active_ms, "lastOnline", (json_int_t)d->online_ms, "lastOffline",
 	                      (json_int_t)d->offline_ms, "up", (json_int_t)d->up, "down", (json_int_t)d->down, "dropped",
 	                      (json_int_t)d->dropped);
@@ -27,7 +27,7 @@ static json_t *summary(const struct cloud_device *d)
 		json_object_set_new(j, "session", json_pack("{s:s, s:s, s:b, s:s?, s:s?, s:I}", "channel", l->ops->channel,
 		                    "address", l->peer, "tls", l->tls, "clientId", d->client_id, "gateway",
 		                    l->owner != d ? l->owner->id : NULL, "duration",
-		                    (json_int_t)(cw_clock_wall_ms() - d->online_ms)));
+		                    (json_int_t)(cw_cloud_wall_ms(c) - d->online_ms)));
 	return j;
 }
 
@@ -37,7 +37,7 @@ void cw_cloud_api_devices(struct api_call *a)
 	struct cw_list *e;
 
 	cw_list_each(e, &a->cloud->device_list)
-		json_array_append_new(list, summary(cw_container_of(e, struct cloud_device, all)));
+		json_array_append_new(list, summary(a->cloud, cw_container_of(e, struct cloud_device, all)));
 	cw_cloud_api_json(a->req, 200, json_pack("{s:o}", "devices", list));
 }
 
@@ -62,7 +62,7 @@ static const char *const doc_names[] = {
 void cw_cloud_api_device(struct api_call *a)
 {
 	struct cloud_device *d = a->device;
-	json_t *j = summary(d), *children = json_array(), *subs = json_array();
+	json_t *j = summary(a->cloud, d), *children = json_array(), *subs = json_array();
 	struct cw_list *e;
 	unsigned i;
 
@@ -262,6 +262,6 @@ void cw_cloud_api_stats(struct api_call *a)
 	json_object_set_new(j, "products", json_integer((json_int_t)a->cloud->products.count));
 	json_object_set_new(j, "devices", json_integer((json_int_t)a->cloud->devices.count));
 	json_object_set_new(j, "limits", json_string(a->cloud->conf.limits.documented ? "documented" : "off"));
-	json_object_set_new(j, "uptime", json_integer((json_int_t)(cw_clock_wall_ms() - a->cloud->started_ms)));
+	json_object_set_new(j, "uptime", json_integer((json_int_t)(cw_cloud_wall_ms(a->cloud) - a->cloud->started_ms)));
 	cw_cloud_api_json(a->req, 200, j);
 }

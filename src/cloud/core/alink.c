@@ -123,7 +123,8 @@ static int judge(struct alink_request *r, const struct alink_rule *rule, const c
                  const char *method, int id_rc)
 {
 	const json_t *sent = json_object_get(r->body, "method");
-	int code = 200;
+	struct cloud_strike at = { .channel = r->link->ops->channel, .device = r->device->id, .topic = topic,
+		                   .topic_len = topic_len };
 
 	if (r->body == NULL)
 		return 6207;
@@ -135,8 +136,8 @@ static int judge(struct alink_request *r, const struct alink_rule *rule, const c
 	r->params = json_object_get(r->body, "params");
 	if (r->params == NULL)
 		return 460;
-	if (cw_cloud_fault(r->cloud, CLOUD_FAULT_REFUSE, r->device->id, topic, topic_len, &code))
-		return code;
+	if (cw_cloud_fault(r->cloud, CLOUD_FAULT_REFUSE, &at))
+		return at.code;
 	if (rule->gateway && r->device->product->type != CLOUD_NODE_GATEWAY)
 		return 460;
 	return rule->handle != NULL ? rule->handle(r) : 200;
@@ -146,23 +147,24 @@ static void reply(struct alink_request *r, const char *topic, size_t topic_len, 
 {
 	struct cw_cloud *c = r->cloud;
 	char out[512];
+	struct cloud_strike at = { .channel = r->link->ops->channel, .device = r->device->id, .topic = topic,
+		                   .topic_len = topic_len };
 	json_t *body;
-	int ms = 0;
 
 	c->stats.replies++;
 	if (code != 200)
 		c->stats.replies_failed++;
-	if (cw_cloud_fault(c, CLOUD_FAULT_REPLY, r->device->id, topic, topic_len, NULL))
+	if (cw_cloud_fault(c, CLOUD_FAULT_REPLY, &at))
 		return;
 	if (topic_len + 7 > sizeof(out))
 		return;
 	(void)snprintf(out, sizeof(out), "%.*s_reply", (int)topic_len, topic);
 	body = json_pack("{s:s, s:i, s:O, s:s, s:s, s:s}", "id", id, "code", code, "data", r->data, "message",
 	                 cw_cloud_code_text(code), "method", method, "version", "1.0");
-	if (cw_cloud_fault(c, CLOUD_FAULT_DELAY, r->device->id, topic, topic_len, &ms))
-		cw_cloud_delay(c, r->device, out, body, (unsigned)ms);
+	if (cw_cloud_fault(c, CLOUD_FAULT_DELAY, &at))
+		cw_cloud_delay(c, r->device, out, body, (unsigned)at.ms);
 	else
-		cw_cloud_send_json(c, r->device, out, body, 0, 0);
+		cw_cloud_send_json(c, r->device, out, body, 0, CLOUD_REPLY);
 }
 
 static void handle_request(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct alink_rule *rule,

@@ -13,7 +13,13 @@
  * link and calls its push(). When the connection ends the front calls cw_cloud_link_down(), which takes
  * every member offline.
  *
- * One thread, one loop. All pointers are owned by the core unless a comment says otherwise.
+ * Channels without a standing connection (HTTPS, CoAP) have a link with `uplink_only` for the time of one request:
+ * the platform's reply to it comes back through push() before cw_cloud_publish() returns, and nothing else does;
+ * cw_cloud_visit() says how long the device counts as online for it.
+ *
+ * One thread, one loop. All pointers are owned by the core unless a comment says otherwise. Time is the
+ * platform's: cw_cloud_wall_ms() and cw_cloud_now_ms(), which the API can put forward. Whoever changes what must survive a
+ * restart says so with cw_cloud_changed() or cw_cloud_product_changed().
  */
 #ifndef CW_CLOUD_CLOUD_H
 #define CW_CLOUD_CLOUD_H
@@ -49,10 +55,13 @@ struct cloud_product {
 	char *key, *secret, *name;
 	enum cloud_node type;
 	int raw;              /* payloads are bytes, not Alink JSON */
+	int x509;             /* devices log in with certificates, not with secrets */
 	int registration;     /* sub-devices and devices may fetch their secret */
 	struct cw_list classes;
 	unsigned class_count;
 	json_t *tsl; /* or NULL */
+	int64_t created_ms;
+	struct cw_list changed; /* in cw_cloud.changed_products while its state is newer than the file's */
 };
 
 /* Times of the last attempts, for limits per minute. */
@@ -92,6 +101,8 @@ struct cloud_device {
 	char *secret;
 	unsigned serial; /* tells a device from its namesake created after its deletion */
 	int disabled;
+	struct cw_list changed; /* in cw_cloud.changed_devices while its state is newer than the file's */
+	char *nickname;         /* or NULL */
 	int64_t created_ms, active_ms, online_ms, offline_ms; /* wall clock, 0: never */
 
 	/* topology */
@@ -106,6 +117,8 @@ struct cloud_device {
 	int ss;                   /* system topics need no SUBSCRIBE */
 	int ext;                  /* bit 0: custom RRPC */
 	int persistent;           /* clean session 0: state below outlives the session */
+	int64_t visit_until_ms;   /* online till then by a channel without connections; wall clock */
+	const char *visit_channel;
 	struct cloud_sub *subs;
 	unsigned sub_count, sub_room;
 	struct cw_list stored; /* struct cloud_stored */
@@ -166,6 +179,8 @@ struct cloud_link {
 	struct cloud_device *last; /* most recently resolved owner of a topic; a cache */
 	int64_t since_ms;
 	int tls;
+	int uplink_only; /* lives for one request; push() sees the platform's reply to it and nothing else */
+	unsigned members_max; /* online through it, counted by who calls cw_cloud_member_up() */
 	char peer[64];
 };
 
@@ -213,6 +228,9 @@ struct cw_cloud {
 	struct cw_list delayed; /* replies a fault holds back; delay.c */
 	struct cw_list calls; /* down calls waiting for the device; call.c */
 	struct cloud_stats stats;
+	int64_t skipped_ms;           /* by which the platform's clock is ahead of the machine's */
+	struct cloud_link *answering; /* uplink_only link whose publish is being carried out */
+	struct cw_list changed_devices, changed_products; /* state.c */
 	uint64_t next_id; /* of messages the platform starts */
 	unsigned next_serial;
 	int64_t started_ms;
@@ -225,6 +243,11 @@ void cw_cloud_conf_default(struct cloud_conf *conf);
 int cw_cloud_new(struct cw_worker *worker, const struct cloud_conf *conf, struct cw_cloud **ret_cloud);
 /* All links must be down. */
 void cw_cloud_free(struct cw_cloud *c);
+/* The platform's clocks: UTC since 1970, and one that never goes back. Milliseconds. */
+int64_t cw_cloud_wall_ms(const struct cw_cloud *c);
+uint64_t cw_cloud_now_ms(const struct cw_cloud *c);
+/* Put both forward; deadlines that are passed by it come now. */
+void cw_cloud_skip(struct cw_cloud *c, uint64_t ms);
 /* Next message id of the platform, decimal, into out[24]. */
 void cw_cloud_next_id(struct cw_cloud *c, char out[24]);
 
@@ -250,8 +273,12 @@ void cw_cloud_device_enable(struct cw_cloud *c, struct cloud_device *d);
 int cw_cloud_was_deleted(struct cw_cloud *c, const char *pk, const char *dn);
 /* One of the device's documents, made at its first use. NULL: out of memory (jansson's setters accept that). */
 json_t *cw_cloud_doc(struct cloud_device *d, enum cloud_doc which);
-const char *cw_cloud_device_status(const struct cloud_device *d);
-void cw_cloud_device_refused(struct cloud_device *d, int code, const char *reason);
+/* ONLINE, OFFLINE, UNACTIVE or DISABLED. */
+const char *cw_cloud_device_status(const struct cw_cloud *c, const struct cloud_device *d);
+/* What must survive a restart is different from now on. */
+void cw_cloud_changed(struct cw_cloud *c, struct cloud_device *d);
+void cw_cloud_product_changed(struct cw_cloud *c, struct cloud_product *p);
+void cw_cloud_device_refused(struct cw_cloud *c, struct cloud_device *d, int code, const char *reason);
 
 /* ---- session.c ---- */
 /* What a login of any channel asked for, already authenticated. */
@@ -269,6 +296,9 @@ void cw_cloud_link_fini(struct cloud_link *l);
 int cw_cloud_link_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login);
 /* After the front's acceptance is on its way: what was stored for the device. */
 void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d);
+/* A request by a channel without connections: the device counts as online for so long. `channel` is static. */
+void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *channel, const struct cloud_text *client_id,
+                    uint64_t for_ms);
 /* Attach or detach a sub-device. `code` 0: silently; otherwise its gateway is told (427, 521, 522, 6401). */
 void cw_cloud_member_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login);
 void cw_cloud_member_down(struct cw_cloud *c, struct cloud_device *d, int code);
@@ -294,6 +324,7 @@ int cw_cloud_register(struct cw_cloud *c, const struct cloud_registration *r, st
 enum cloud_outcome { CLOUD_DELIVERED, CLOUD_STORED, CLOUD_OFFLINE, CLOUD_UNSUBSCRIBED, CLOUD_LIMITED, CLOUD_NOMEM };
 const char *cw_cloud_outcome_name(enum cloud_outcome o);
 #define CLOUD_ALWAYS 1u /* delivered without a subscription */
+#define CLOUD_REPLY  2u /* answers the publish under way: an uplink_only link gets it without a subscription too */
 enum cloud_outcome cw_cloud_send(struct cw_cloud *c, struct cloud_device *to, const char *topic, const void *payload,
                                  size_t len, uint8_t qos, unsigned flags);
 /* The same for JSON; `body` is consumed. */

@@ -197,8 +197,7 @@ int cw_cloud_faults_remove(struct cw_cloud *c, uint64_t id)
 	return found ? 0 : CW_ENOENT;
 }
 
-static struct fault *find(const struct cloud_faults *f, enum cloud_fault_kind kind, const char *device, const char *topic,
-                          size_t topic_len)
+static struct fault *find(const struct cloud_faults *f, enum cloud_fault_kind kind, const struct cloud_strike *at)
 {
 	struct cw_list *e;
 
@@ -207,32 +206,31 @@ static struct fault *find(const struct cloud_faults *f, enum cloud_fault_kind ki
 	cw_list_each(e, &f->list) {
 		struct fault *x = cw_container_of(e, struct fault, link);
 
-		if (x->kind != kind || (x->device != NULL && strcmp(x->device, device) != 0))
+		if (x->kind != kind || (x->device != NULL && (at->device == NULL || strcmp(x->device, at->device) != 0)))
 			continue;
 		if (x->topic == NULL ||
-		    (topic != NULL && cw_cloud_topic_matches(x->topic, strlen(x->topic), topic, topic_len)))
+		    (at->topic != NULL && cw_cloud_topic_matches(x->topic, strlen(x->topic), at->topic, at->topic_len)))
 			return x;
 	}
 	return NULL;
 }
 
-int cw_cloud_fault(struct cw_cloud *c, enum cloud_fault_kind kind, const char *device, const char *topic, size_t topic_len,
-                   int *ret_code)
+int cw_cloud_fault(struct cw_cloud *c, enum cloud_fault_kind kind, struct cloud_strike *at)
 {
-	struct fault *x = find(c->faults, kind, device, topic, topic_len);
+	struct fault *x = find(c->faults, kind, at);
 
 	if (x == NULL)
 		return 0;
 	x->hits++;
 	c->stats.faults_applied++;
-	if (ret_code != NULL)
-		*ret_code = kind == CLOUD_FAULT_DELAY ? x->ms : x->code;
+	at->code = x->code;
+	at->ms = x->ms;
 	if (x->left > 0 && --x->left == 0)
 		fault_free(c->faults, x);
 	return 1;
 }
 
-int cw_cloud_fault_active(const struct cw_cloud *c, enum cloud_fault_kind kind, const char *device)
+int cw_cloud_fault_active(const struct cw_cloud *c, enum cloud_fault_kind kind, const char *channel, const char *device)
 {
-	return find(c->faults, kind, device, NULL, 0) != NULL;
+	return find(c->faults, kind, &(struct cloud_strike){ .channel = channel, .device = device }) != NULL;
 }

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "cloud/core/alink.h"
 
 #define PROPERTIES_MAX 200u
@@ -12,18 +11,18 @@
 #define HISTORY_MAX    200u
 
 /* {"value": v, "time": ms} or the bare value; the result is new. */
-static json_t *reading(const json_t *sent)
+static json_t *reading(struct cw_cloud *c, const json_t *sent)
 {
 	json_t *value = json_object_get(sent, "value");
 	const json_t *time = json_object_get(sent, "time");
-	json_int_t ms = json_is_integer(time) ? json_integer_value(time) : (json_int_t)cw_clock_wall_ms();
+	json_int_t ms = json_is_integer(time) ? json_integer_value(time) : (json_int_t)cw_cloud_wall_ms(c);
 
 	if (value == NULL || (json_object_size(sent) == 2 && time == NULL) || json_object_size(sent) > 2)
 		value = (json_t *)(uintptr_t)sent;
 	return json_pack("{s:O, s:I}", "value", value, "time", ms);
 }
 
-static void report_properties(struct cloud_device *d, const json_t *properties)
+static void report_properties(struct cw_cloud *c, struct cloud_device *d, const json_t *properties)
 {
 	const char *key;
 	json_t *value;
@@ -32,11 +31,11 @@ static void report_properties(struct cloud_device *d, const json_t *properties)
 		/* batch post: a list of readings; the last one stands */
 		if (json_is_array(value) && json_object_get(json_array_get(value, 0), "value") != NULL)
 			value = json_array_get(value, json_array_size(value) - 1);
-		json_object_set_new(cw_cloud_doc(d, CLOUD_DOC_REPORTED), key, reading(value));
+		json_object_set_new(cw_cloud_doc(d, CLOUD_DOC_REPORTED), key, reading(c, value));
 	}
 }
 
-static void report_events(struct cloud_device *d, const json_t *events)
+static void report_events(struct cw_cloud *c, struct cloud_device *d, const json_t *events)
 {
 	const char *key;
 	json_t *value;
@@ -44,7 +43,7 @@ static void report_events(struct cloud_device *d, const json_t *events)
 	json_object_foreach((json_t *)(uintptr_t)events, key, value) {
 		if (json_is_array(value))
 			value = json_array_get(value, json_array_size(value) - 1);
-		json_object_set_new(cw_cloud_doc(d, CLOUD_DOC_EVENTS), key, reading(value));
+		json_object_set_new(cw_cloud_doc(d, CLOUD_DOC_EVENTS), key, reading(c, value));
 	}
 }
 
@@ -54,7 +53,7 @@ int cw_cloud_property_post(struct alink_request *r)
 		return 460;
 	if (json_object_size(r->params) > PROPERTIES_MAX)
 		return 6106;
-	report_properties(r->device, r->params);
+	report_properties(r->cloud, r->device, r->params);
 	return 200;
 }
 
@@ -67,7 +66,7 @@ int cw_cloud_event_post(struct alink_request *r)
 		return 460;
 	/* thing/event/{name}/post */
 	(void)snprintf(name, sizeof(name), "%.*s", (int)(rest->len - 17), rest->s + 12);
-	json_object_set_new(cw_cloud_doc(r->device, CLOUD_DOC_EVENTS), name, reading(r->params));
+	json_object_set_new(cw_cloud_doc(r->device, CLOUD_DOC_EVENTS), name, reading(r->cloud, r->params));
 	return 200;
 }
 
@@ -104,10 +103,10 @@ static int identity_of(struct alink_request *r, const json_t *entry, struct clou
 	return d == r->device || d->gateway == r->device ? 0 : 6401;
 }
 
-static void report_member(struct cloud_device *d, const json_t *m)
+static void report_member(struct cw_cloud *c, struct cloud_device *d, const json_t *m)
 {
-	report_properties(d, json_object_get(m, "properties"));
-	report_events(d, json_object_get(m, "events"));
+	report_properties(c, d, json_object_get(m, "properties"));
+	report_events(c, d, json_object_get(m, "events"));
 }
 
 /* All is checked first: one failure fails the pack. */
@@ -132,10 +131,10 @@ int cw_cloud_pack_post(struct alink_request *r)
 	}
 	if (code != 0)
 		return code;
-	report_member(r->device, r->params);
+	report_member(r->cloud, r->device, r->params);
 	for (i = 0; i < n; i++) {
 		if (identity_of(r, json_array_get(subs, i), &d) == 0)
-			report_member(d, json_array_get(subs, i));
+			report_member(r->cloud, d, json_array_get(subs, i));
 	}
 	return 200;
 }
@@ -159,9 +158,9 @@ int cw_cloud_history_post(struct alink_request *r)
 
 		(void)identity_of(r, m, &d);
 		json_array_foreach(json_object_get(m, "properties"), k, one)
-			report_properties(d, one);
+			report_properties(r->cloud, d, one);
 		json_array_foreach(json_object_get(m, "events"), k, one)
-			report_events(d, one);
+			report_events(r->cloud, d, one);
 	}
 	return 200;
 }
@@ -171,7 +170,7 @@ int cw_cloud_batch_post(struct alink_request *r)
 	int code = json_is_object(r->params) ? member_check(r->params) : 460;
 
 	if (code == 0)
-		report_member(r->device, r->params);
+		report_member(r->cloud, r->device, r->params);
 	return code != 0 ? code : 200;
 }
 
@@ -305,13 +304,13 @@ static json_t *time_like(const json_t *model, int64_t ms)
 void cw_cloud_ntp(struct cw_cloud *c, struct cloud_device *d, const struct cloud_topic *t, const char *payload, size_t len)
 {
 	json_t *body = json_loadb(payload, len, 0, NULL), *sent = json_object_get(body, "deviceSendTime");
-	int64_t now = cw_clock_wall_ms();
+	int64_t now = cw_cloud_wall_ms(c);
 	char topic[256];
 
 	if (sent != NULL) {
 		(void)snprintf(topic, sizeof(topic), "/ext/ntp/%s/response", d->id);
 		cw_cloud_send_json(c, d, topic, json_pack("{s:O, s:o, s:o}", "deviceSendTime", sent, "serverRecvTime",
-		                   time_like(sent, now), "serverSendTime", time_like(sent, cw_clock_wall_ms())), 0, 0);
+		                   time_like(sent, now), "serverSendTime", time_like(sent, cw_cloud_wall_ms(c))), 0, CLOUD_REPLY);
 	}
 	json_decref(body);
 }

@@ -32,7 +32,7 @@ static struct cloud_device *resolve(struct cw_cloud *c, struct cloud_link *l, co
 
 static int within_rate(struct cw_cloud *c, struct cloud_device *d, const struct cloud_topic *t, uint8_t qos)
 {
-	uint64_t second = cw_worker_now(c->worker) / 1000;
+	uint64_t second = cw_cloud_now_ms(c) / 1000;
 	unsigned limit = qos == 0 ? c->conf.limits.publish_qos0 : c->conf.limits.publish_qos1;
 
 	/* Logins have limits of their own, and those are answered. */
@@ -48,7 +48,7 @@ static int within_rate(struct cw_cloud *c, struct cloud_device *d, const struct 
 /* Tell the gateway, at most once a sub-device and second; the id is copied if the payload has one. */
 static void report_520(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const void *payload, size_t len)
 {
-	uint64_t second = cw_worker_now(c->worker) / 1000 + 1;
+	uint64_t second = cw_cloud_now_ms(c) / 1000 + 1;
 	json_t *body, *id;
 	char number[24];
 
@@ -86,7 +86,7 @@ static struct passage examine(struct cw_cloud *c, struct cloud_link *l, const st
 	d = resolve(c, l, t);
 	if (d == NULL)
 		return refuse(CLOUD_DROP_TOPIC, "topic of an unknown device", l->owner);
-	if (d->link != l) {
+	if (l->uplink_only ? l->owner != d : d->link != l) {
 		if (l->owner->product->type == CLOUD_NODE_GATEWAY)
 			return refuse(CLOUD_DROP_SESSION, "sub-device has no session here", d);
 		return refuse(CLOUD_DROP_TOPIC, "topic of another device", l->owner);
@@ -142,7 +142,10 @@ enum cloud_verdict cw_cloud_publish(struct cw_cloud *c, struct cloud_link *l, co
 		return p.verdict;
 	}
 	p.device->up++;
-	if (p.rule != NULL)
+	if (p.rule != NULL) {
+		c->answering = l->uplink_only ? l : NULL;
 		cw_cloud_alink_handle(c, l, p.device, p.rule, &t, topic, topic_len, payload, len);
+		c->answering = NULL;
+	}
 	return CLOUD_TAKEN;
 }

@@ -108,14 +108,23 @@ static int wants(struct cw_cloud *c, const struct cloud_device *to, const char *
 	return is_broadcast(topic) || cw_cloud_device_subscribed(c, to, topic, len);
 }
 
+/* The link that takes a message: a reply goes where its request came from. */
+static struct cloud_link *way_to(const struct cw_cloud *c, const struct cloud_device *to, unsigned flags)
+{
+	struct cloud_link *l = c->answering;
+
+	return (flags & CLOUD_REPLY) != 0 && l != NULL && l->owner == to ? l : to->link;
+}
+
 /* Is the device offline for this message, and if so, is it kept? Or over its rate? */
 static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, const char *topic, size_t topic_len,
                                 uint8_t qos, unsigned flags)
 {
-	uint64_t second = cw_worker_now(c->worker) / 1000;
-	int wanted = wants(c, to, topic, topic_len, flags);
+	uint64_t second = cw_cloud_now_ms(c) / 1000;
+	const struct cloud_link *l = way_to(c, to, flags);
+	int wanted = (l != NULL && l->uplink_only) || wants(c, to, topic, topic_len, flags);
 
-	if (to->link == NULL)
+	if (l == NULL)
 		return qos != 0 && to->persistent && wanted && !to->disabled ? CLOUD_STORED : CLOUD_OFFLINE;
 	if (!wanted)
 		return CLOUD_UNSUBSCRIBED;
@@ -143,7 +152,7 @@ enum cloud_outcome cw_cloud_send(struct cw_cloud *c, struct cloud_device *to, co
 		else if (outcome == CLOUD_STORED)
 			cw_cloud_store(c, to, msg, 0);
 		else
-			to->link->ops->push(to->link, to, msg, 0);
+			way_to(c, to, flags)->ops->push(way_to(c, to, flags), to, msg, 0);
 		cw_cloud_msg_unref(msg);
 	}
 	if (outcome == CLOUD_DELIVERED) {

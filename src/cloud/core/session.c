@@ -15,6 +15,7 @@ void cw_cloud_link_init(struct cw_cloud *c, struct cloud_link *l, const struct c
 	memset(l, 0, sizeof(*l));
 	l->ops = ops;
 	l->tls = tls;
+	l->members_max = CLOUD_MEMBERS_MAX;
 	cw_list_init(&l->members);
 	cw_list_push_back(&c->links, &l->all);
 }
@@ -45,7 +46,7 @@ static void drop_stored(struct cloud_device *d)
 }
 
 /* Common to both ways of being online. Returns 1 when state of an earlier session exists. */
-static int begin(struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login)
+static int begin(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login)
 {
 	int present = d->persistent && !login->clean;
 
@@ -59,7 +60,7 @@ static int begin(struct cloud_link *l, struct cloud_device *d, const struct clou
 	cw_free(d->client_id);
 	d->client_id = cw_strndup(login->client_id, login->client_id_len);
 	d->link = l;
-	d->online_ms = cw_clock_wall_ms();
+	d->online_ms = cw_cloud_wall_ms(c);
 	if (d->active_ms == 0)
 		d->active_ms = d->online_ms;
 	cw_log(cloud_device, "online", CW_LS("device", d->id), CW_LS("channel", l->ops->channel));
@@ -69,7 +70,7 @@ static int begin(struct cloud_link *l, struct cloud_device *d, const struct clou
 static void end(struct cw_cloud *c, struct cloud_device *d, const char *reason)
 {
 	d->link = NULL;
-	d->offline_ms = cw_clock_wall_ms();
+	d->offline_ms = cw_cloud_wall_ms(c);
 	if (!d->persistent) {
 		drop_subs(d);
 		drop_stored(d);
@@ -85,7 +86,7 @@ int cw_cloud_link_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_devi
 		c->stats.kicks++;
 		cw_cloud_device_kick(c, d, 427, "the same identity connected again");
 	}
-	present = begin(l, d, login);
+	present = begin(c, l, d, login);
 	l->owner = d;
 	l->last = d;
 	l->since_ms = d->online_ms;
@@ -95,7 +96,7 @@ int cw_cloud_link_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_devi
 
 void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
 {
-	int64_t now = cw_clock_wall_ms();
+	int64_t now = cw_cloud_wall_ms(c);
 	struct cw_list *e;
 
 	while (d->link != NULL && (e = cw_list_pop(&d->stored)) != NULL) {
@@ -109,6 +110,26 @@ void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
 		cw_cloud_msg_unref(s->msg);
 		cw_free(s);
 	}
+}
+
+void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *channel, const struct cloud_text *client_id,
+                    uint64_t for_ms)
+{
+	int64_t now = cw_cloud_wall_ms(c);
+
+	if (d->link == NULL && d->visit_until_ms <= now) {
+		d->online_ms = now;
+		cw_log(cloud_device, "online", CW_LS("device", d->id), CW_LS("channel", channel));
+	}
+	if (d->active_ms == 0)
+		d->active_ms = now;
+	if (d->link == NULL) {
+		cw_free(d->client_id);
+		d->client_id = cw_strndup(client_id->s, client_id->len);
+	}
+	d->visit_channel = channel;
+	d->visit_until_ms = now + (int64_t)for_ms;
+	cw_cloud_changed(c, d);
 }
 
 void cw_cloud_link_down(struct cw_cloud *c, struct cloud_link *l, const char *reason)
@@ -128,7 +149,7 @@ void cw_cloud_link_down(struct cw_cloud *c, struct cloud_link *l, const char *re
 
 void cw_cloud_member_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login)
 {
-	(void)begin(l, d, login);
+	(void)begin(c, l, d, login);
 	cw_list_push_back(&l->members, &d->member);
 	l->member_count++;
 }
@@ -167,7 +188,7 @@ void cw_cloud_device_kick(struct cw_cloud *c, struct cloud_device *d, int code, 
 
 int cw_cloud_rate_ok(struct cw_cloud *c, struct cloud_rate *r, unsigned limit)
 {
-	uint64_t now = cw_worker_now(c->worker), oldest;
+	uint64_t now = cw_cloud_now_ms(c), oldest;
 
 	if (!c->conf.limits.documented || limit == 0)
 		return 1;
@@ -236,7 +257,7 @@ static int add_sub(struct cw_cloud *c, struct cloud_device *d, const char *filte
 	s->filter = cw_strndup(filter, len);
 	if (s->filter == NULL)
 		return CW_ENOMEM;
-	s->from_ms = cw_worker_now(c->worker) + c->conf.switches.subscribe_delay_ms;
+	s->from_ms = cw_cloud_now_ms(c) + c->conf.switches.subscribe_delay_ms;
 	d->sub_count++;
 	return 0;
 }
@@ -274,7 +295,7 @@ int cw_cloud_device_subscribed(struct cw_cloud *c, const struct cloud_device *d,
 	for (i = 0; i < d->sub_count; i++) {
 		const struct cloud_sub *s = &d->subs[i];
 
-		if (s->from_ms <= cw_worker_now(c->worker) && cw_cloud_topic_matches(s->filter, strlen(s->filter), topic, len))
+		if (s->from_ms <= cw_cloud_now_ms(c) && cw_cloud_topic_matches(s->filter, strlen(s->filter), topic, len))
 			return 1;
 	}
 	return 0;
@@ -298,7 +319,7 @@ void cw_cloud_store(struct cw_cloud *c, struct cloud_device *d, struct cloud_msg
 	s->msg = msg;
 	msg->refs++;
 	s->sent = sent;
-	s->until_ms = cw_clock_wall_ms() + STORE_MS;
+	s->until_ms = cw_cloud_wall_ms(c) + STORE_MS;
 	cw_list_push_back(&d->stored, &s->link);
 	d->stored_count++;
 	c->stats.stored++;

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "cloud/core/call.h"
 
@@ -81,6 +80,7 @@ static void product_free(struct cloud_product *p)
 		return;
 	while ((e = cw_list_pop(&p->classes)) != NULL)
 		cw_free(cw_container_of(e, struct cloud_class, link));
+	cw_list_remove(&p->changed);
 	json_decref(p->tsl);
 	cw_free(p->key);
 	cw_free(p->secret);
@@ -123,6 +123,7 @@ int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret
 	cw_list_init(&p->classes);
 	p->type = type;
 	p->registration = 1;
+	p->created_ms = cw_cloud_wall_ms(c);
 	p->key = cw_strdup(key);
 	p->secret = cw_strdup(secret != NULL ? secret : made);
 	rc = p->key == NULL || p->secret == NULL ? cw_fail(msg, CW_ENOMEM, "out of memory") : add_default_classes(p, msg);
@@ -228,11 +229,13 @@ static void device_free(struct cloud_device *d)
 	drop_docs(d);
 	cw_free(d->id);
 	cw_free(d->secret);
+	cw_list_remove(&d->changed);
 	cw_free(d->client_id);
+	cw_free(d->nickname);
 	cw_free(d);
 }
 
-static struct cloud_device *device_new(struct cloud_product *p, const char *dn, const char *secret)
+static struct cloud_device *device_new(struct cw_cloud *c, struct cloud_product *p, const char *dn, const char *secret)
 {
 	struct cloud_device *d = cw_zalloc(sizeof(*d));
 	size_t pk_len = strlen(p->key), dn_len = strlen(dn);
@@ -250,7 +253,7 @@ static struct cloud_device *device_new(struct cloud_product *p, const char *dn, 
 	}
 	(void)snprintf(d->id, pk_len + dn_len + 2, "%s/%s", p->key, dn);
 	d->dn = d->id + pk_len + 1;
-	d->created_ms = cw_clock_wall_ms();
+	d->created_ms = cw_cloud_wall_ms(c);
 	return d;
 }
 
@@ -266,7 +269,7 @@ int cw_cloud_device_add(struct cw_cloud *c, struct cloud_product *p, const char 
 		return cw_fail(msg, CW_EEXIST, "device \"%s/%s\" exists already", p->key, dn);
 	if (make_secret(made, 32) < 0)
 		return cw_fail(msg, CW_EINTERNAL, "no random numbers");
-	d = device_new(p, dn, secret != NULL ? secret : made);
+	d = device_new(c, p, dn, secret != NULL ? secret : made);
 	if (d == NULL || cw_map_add(&c->devices, &d->node, d->id, strlen(d->id)) < 0) {
 		device_free(d);
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
@@ -383,20 +386,20 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d)
 	device_free(d);
 }
 
-const char *cw_cloud_device_status(const struct cloud_device *d)
+const char *cw_cloud_device_status(const struct cw_cloud *c, const struct cloud_device *d)
 {
 	if (d->disabled)
 		return "DISABLED";
-	if (d->link != NULL)
+	if (d->link != NULL || d->visit_until_ms > cw_cloud_wall_ms(c))
 		return "ONLINE";
 	return d->active_ms != 0 ? "OFFLINE" : "UNACTIVE";
 }
 
-void cw_cloud_device_refused(struct cloud_device *d, int code, const char *reason)
+void cw_cloud_device_refused(struct cw_cloud *c, struct cloud_device *d, int code, const char *reason)
 {
 	unsigned at = d->refusal_count++ % CLOUD_REFUSALS;
 
-	d->refusal[at].ms = cw_clock_wall_ms();
+	d->refusal[at].ms = cw_cloud_wall_ms(c);
 	d->refusal[at].code = code;
 	d->refusal[at].reason = reason;
 }

@@ -238,7 +238,7 @@ int cw_cloud_sub_register(struct alink_request *r)
 
 static int login_rate(struct cw_cloud *c, struct cloud_device *d)
 {
-	uint64_t second = cw_worker_now(c->worker) / 1000;
+	uint64_t second = cw_cloud_now_ms(c) / 1000;
 
 	if (second != c->login_second) {
 		c->login_second = second;
@@ -268,7 +268,7 @@ static int login_check(struct alink_request *r, const json_t *entry, const json_
 		return 522;
 	if (d->gateway != r->device)
 		return 6401;
-	if (d->link != r->link && r->link->member_count + others >= CLOUD_MEMBERS_MAX)
+	if (d->link != r->link && r->link->member_count + others >= r->link->members_max)
 		return 428;
 	return d->link == r->link ? 0 : login_rate(r->cloud, d);
 }
@@ -306,7 +306,7 @@ static void login_refused(struct alink_request *r, struct cloud_device *d, int c
 {
 	r->cloud->stats.logins_refused++;
 	if (d != NULL)
-		cw_cloud_device_refused(d, code, cw_cloud_code_text(code));
+		cw_cloud_device_refused(r->cloud, d, code, cw_cloud_code_text(code));
 	cw_log(cloud_refused, cw_cloud_code_text(code), CW_LS("gateway", r->device->id), CW_LS("device", d != NULL ? d->id : ""),
 	       CW_LI("code", code));
 }

@@ -182,10 +182,10 @@ static uint8_t check_device(struct attempt *a)
 
 static uint8_t check_fault(struct attempt *a)
 {
-	int code = 0;
+	struct cloud_strike at = { .channel = "mqtt", .device = a->verdict->device->id };
 
-	if (cw_cloud_fault(a->cloud, CLOUD_FAULT_CONNACK, a->verdict->device->id, NULL, 0, &code))
-		return no(a, (uint8_t)code, "fault");
+	if (cw_cloud_fault(a->cloud, CLOUD_FAULT_CONNACK, &at))
+		return no(a, (uint8_t)at.code, "fault");
 	return 0;
 }
 

@@ -155,7 +155,7 @@ int cw_cloud_mqtt_may_read(const struct mqtt_conn *m)
 {
 	const struct cloud_limits *limits = &m->front->cloud->conf.limits;
 
-	if (m->link.owner != NULL && cw_cloud_fault_active(m->front->cloud, CLOUD_FAULT_STALL, m->link.owner->id))
+	if (m->link.owner != NULL && cw_cloud_fault_active(m->front->cloud, CLOUD_FAULT_STALL, "mqtt", m->link.owner->id))
 		return 0;
 	return !limits->documented || limits->inflight_in == 0 || m->withheld < limits->inflight_in;
 }
@@ -219,7 +219,7 @@ static void refuse_login(struct mqtt_conn *m, const struct cloud_mqtt_verdict *v
 
 	m->front->cloud->stats.connects_refused++;
 	if (v->device != NULL)
-		cw_cloud_device_refused(v->device, v->code, v->reason);
+		cw_cloud_device_refused(m->front->cloud, v->device, v->code, v->reason);
 	cw_log(cloud_refused, v->reason, CW_LS("peer", m->link.peer), CW_LB("user", p->user.s, p->user.len),
 	       CW_LB("client_id", p->client_id.s, p->client_id.len), CW_LU("code", v->code));
 	refuse(m, out, cw_cloud_mqtt_connack(out, 0, v->code), "refused");
@@ -307,6 +307,7 @@ static void take_publish(struct mqtt_conn *m, const struct cloud_mqtt_publish *p
 {
 	struct cw_cloud *c = m->front->cloud;
 	struct cloud_device *owner = m->link.owner;
+	struct cloud_strike at = { .channel = "mqtt", .device = owner->id, .topic = p->topic.s, .topic_len = p->topic.len };
 	uint8_t out[4];
 
 	if (p->qos == 2) {
@@ -318,7 +319,7 @@ static void take_publish(struct mqtt_conn *m, const struct cloud_mqtt_publish *p
 		cw_log(cloud_dropped, "the retain bit is ignored: the platform keeps none", CW_LS("device", owner->id));
 	/* Acknowledged whatever becomes of it; the acknowledgement goes before the platform's reply. */
 	if (p->qos == 1) {
-		if (cw_cloud_fault(c, CLOUD_FAULT_PUBACK, owner->id, p->topic.s, p->topic.len, NULL)) {
+		if (cw_cloud_fault(c, CLOUD_FAULT_PUBACK, &at)) {
 			m->withheld++;
 			cw_cloud_mqtt_read_again(m);
 		} else {

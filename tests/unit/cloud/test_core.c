@@ -139,9 +139,9 @@ static void members_go_with_their_link(void **state)
 {
 	up(&fix->link, 1);
 	bring_sub_online();
-	assert_string_equal(cw_cloud_device_status(fix->sub), "ONLINE");
+	assert_string_equal(cw_cloud_device_status(fix->cloud, fix->sub), "ONLINE");
 	cw_cloud_link_down(fix->cloud, &fix->link, "gone");
-	assert_string_equal(cw_cloud_device_status(fix->sub), "OFFLINE");
+	assert_string_equal(cw_cloud_device_status(fix->cloud, fix->sub), "OFFLINE");
 	assert_int_equal(fix->link.member_count, 0);
 	assert_int_equal(fix->forgotten, 2);
 	assert_int_equal(fix->stored_back, 0); /* both were clean */
