@@ -1,8 +1,8 @@
 /*
- * main.c - causeway-cloud: one loop with the core, its MQTT front and its API.
+ * main.c - causeway-cloud: one loop with the core and a front per channel.
  *
- * Starts from the bottom up and stops from the top down: calls that wait are ended first, then fronts
- * and API close their handles, and the loop ends when the last one is gone.
+ * Starts from the bottom up and stops from the top down: calls that wait are ended first, then the fronts
+ * close their handles, and the loop ends when the last one is gone.
  */
 #include <errno.h>
 #include <limits.h>
@@ -25,11 +25,25 @@ struct program {
 	struct cw_worker *worker;
 	struct cw_cloud *cloud;
 	struct cloud_tls *tls;
-	struct cloud_mqtt *mqtt;
-	struct cloud_api *api;
+	struct cloud_routes *routes;
+	void *fronts[CLOUD_LISTENER_COUNT];
 	uv_signal_t sigint, sigterm;
 	unsigned open; /* fronts not yet closed */
-	int stopping;
+	int started, stopping;
+};
+
+/* In the order of opening. */
+static const struct cloud_front *const fronts[CLOUD_LISTENER_COUNT] = {
+	[CLOUD_LISTENER_mqtt] = &cw_cloud_mqtt_front,
+	[CLOUD_LISTENER_api] = &cw_cloud_api_front,
+};
+
+static const struct {
+	const char *name, *url, *what;
+} listeners[CLOUD_LISTENER_COUNT] = {
+#define LISTENER_NAME(name, address, url, what) { #name, url, what },
+	CLOUD_LISTENERS(LISTENER_NAME)
+#undef LISTENER_NAME
 };
 
 static void on_part_closed(void *arg)
@@ -42,23 +56,23 @@ static void on_part_closed(void *arg)
 
 static void stop(struct program *p)
 {
+	size_t i;
+
 	if (p->stopping)
 		return;
 	p->stopping = 1;
-	if (p->api != NULL) /* started */
+	if (p->started)
 		cw_log(daemon_stopping, "closing");
 	uv_close((uv_handle_t *)&p->sigint, NULL);
 	uv_close((uv_handle_t *)&p->sigterm, NULL);
 	p->open = 1; /* ours, until both were asked */
 	if (p->cloud != NULL)
 		cw_cloud_calls_abandon(p->cloud, NULL);
-	if (p->mqtt != NULL) {
+	for (i = 0; i < CLOUD_LISTENER_COUNT; i++) {
+		if (p->fronts[i] == NULL)
+			continue;
 		p->open++;
-		cw_cloud_mqtt_close(p->mqtt, on_part_closed, p);
-	}
-	if (p->api != NULL) {
-		p->open++;
-		cw_cloud_api_close(p->api, on_part_closed, p);
+		fronts[i]->close(p->fronts[i], on_part_closed, p);
 	}
 	on_part_closed(p);
 }
@@ -79,27 +93,67 @@ static int write_ready(const struct program *p, struct cw_msg *msg)
 	const char *path = p->options.ready_file;
 	char tmp[PATH_MAX];
 	json_t *j;
+	size_t i;
 	int bad;
 
 	if (path == NULL)
 		return 0;
-	j = json_pack("{s:i, s:s, s:s, s:s?}", "pid", (int)getpid(), "mqtt", cw_cloud_mqtt_address(p->mqtt), "api",
-	              cw_cloud_api_address(p->api), "ca", cw_cloud_tls_ca(p->tls));
+	j = json_pack("{s:i, s:s?}", "pid", (int)getpid(), "ca", cw_cloud_tls_ca(p->tls));
+	for (i = 0; i < CLOUD_LISTENER_COUNT; i++) {
+		if (p->fronts[i] != NULL)
+			json_object_set_new(j, listeners[i].name, json_string(fronts[i]->address(p->fronts[i])));
+	}
 	(void)snprintf(tmp, sizeof(tmp), "%s.%d", path, (int)getpid());
 	bad = json_dump_file(j, tmp, JSON_COMPACT) < 0 || rename(tmp, path) < 0;
 	json_decref(j);
 	return bad ? cw_fail(msg, CW_EIO, "cannot write '%s': %s", path, strerror(errno)) : 0;
 }
 
+/* `url` with the address in place of its %s. */
+static void print_url(char *out, size_t size, const char *url, const char *address)
+{
+	const char *at = strstr(url, "%s");
+
+	(void)snprintf(out, size, "%.*s%s%s", (int)(at - url), url, address, at + 2);
+}
+
 static void print_ready(const struct program *p)
 {
-	(void)printf("mqtt        %s (TCP and TLS)\n", cw_cloud_mqtt_address(p->mqtt));
-	(void)printf("api         http://%s/api/v1/devices\n", cw_cloud_api_address(p->api));
+	char text[128];
+	size_t i;
+
+	for (i = 0; i < CLOUD_LISTENER_COUNT; i++) {
+		if (p->fronts[i] == NULL)
+			continue;
+		print_url(text, sizeof(text), listeners[i].url, fronts[i]->address(p->fronts[i]));
+		(void)printf("%-11s %-40s %s\n", listeners[i].name, text, listeners[i].what);
+	}
 	if (cw_cloud_tls_ca(p->tls) != NULL)
 		(void)printf("ca          %s\n", cw_cloud_tls_ca(p->tls));
 	(void)printf("limits      %s\n", p->cloud->conf.limits.documented ? "documented" : "off");
 	(void)puts("ready");
 	(void)fflush(stdout);
+}
+
+static int open_fronts(struct program *p, struct cw_msg *msg)
+{
+	size_t i;
+	int rc;
+
+	for (i = 0; i < CLOUD_LISTENER_COUNT; i++) {
+		struct cloud_front_conf conf = { .cloud = p->cloud, .tls = p->tls, .routes = p->routes,
+			                         .address = p->options.listeners[i] };
+
+		if (strcmp(conf.address, "off") == 0)
+			continue;
+		rc = fronts[i]->open(&conf, &p->fronts[i], msg);
+		if (rc < 0) {
+			p->fronts[i] = NULL;
+			cw_msg_wrap(msg, "listeners.%s", listeners[i].name);
+			return rc;
+		}
+	}
+	return 0;
 }
 
 static int start(struct program *p, struct cw_msg *msg)
@@ -118,16 +172,13 @@ static int start(struct program *p, struct cw_msg *msg)
 	if (rc < 0)
 		return rc;
 	cw_cloud_tls_set_psk(p->tls, on_psk, p->cloud);
-	rc = cw_cloud_mqtt_open(p->cloud, p->tls, o->mqtt, &p->mqtt, msg);
-	if (rc < 0) {
-		cw_msg_wrap(msg, "listeners.mqtt");
+	rc = cw_cloud_routes_new(&p->routes);
+	if (rc < 0)
+		return cw_fail(msg, rc, "out of memory");
+	rc = open_fronts(p, msg);
+	if (rc < 0)
 		return rc;
-	}
-	rc = cw_cloud_api_open(p->cloud, o->api, &p->api, msg);
-	if (rc < 0) {
-		cw_msg_wrap(msg, "listeners.api");
-		return rc;
-	}
+	p->started = 1;
 	return write_ready(p, msg);
 }
 
@@ -178,6 +229,7 @@ int main(int argc, char **argv)
 	cw_worker_run(p.worker);
 	if (p.options.ready_file != NULL && rc == 0)
 		(void)unlink(p.options.ready_file);
+	cw_cloud_routes_free(p.routes);
 	cw_cloud_free(p.cloud);
 	cw_cloud_tls_free(p.tls);
 	cw_worker_free(p.worker);

@@ -11,18 +11,21 @@
 #include "conf/schema.h"
 
 static const char usage[] =
-	"Usage: causeway-cloud [--config FILE] [--mqtt ADDRESS] [--api ADDRESS] [--state DIR] [--ready-file FILE]\n"
+	"Usage: causeway-cloud [--config FILE] [--LISTENER ADDRESS ...] [--state DIR] [--ready-file FILE]\n"
 	"\n"
 	"A local emulator of the IoT Platform. Without a file it listens on free ports and has a\n"
 	"demonstration stock, both of which it prints.\n"
 	"\n"
 	"  -c, --config FILE      read products, devices, listeners and limits from FILE\n"
-	"      --mqtt ADDRESS     host:port of MQTT, before that of FILE\n"
-	"      --api ADDRESS      host:port of the emulator's own API, before that of FILE\n"
 	"      --state DIR        keep what is made at the start (certificates) in DIR, for the next time\n"
 	"      --ready-file FILE  write the bound addresses to FILE as JSON when everything listens\n"
 	"  -h, --help             show this and exit\n"
 	"  -V, --version          show the version and exit\n"
+	"\n"
+	"Listeners; ADDRESS is host:port with a numeric host (port 0: any free one), or off. Before those of FILE:\n"
+#define LISTENER_USAGE(name, address, url, what) "      --" #name " ADDRESS\t" what " (" address ")\n"
+	CLOUD_LISTENERS(LISTENER_USAGE)
+#undef LISTENER_USAGE
 	"\n"
 	"The API, with curl; POST takes JSON, PK/DN is productKey/deviceName:\n"
 	"  GET  /api/v1/devices, /devices/PK/DN     who is there; one with what it reported\n"
@@ -34,13 +37,14 @@ static const char usage[] =
 	"                                           K: connack, puback, reply, delay, refuse, stall, kick, cut\n"
 	"All of it is in src/cloud/api/openapi.json.\n";
 
-enum { OPT_READY = 256, OPT_STATE, OPT_MQTT, OPT_API };
+enum { OPT_READY = 256, OPT_STATE, OPT_LISTENER };
 
 static const struct option long_options[] = {
 	{ "config", required_argument, NULL, 'c' },
 	{ "ready-file", required_argument, NULL, OPT_READY },
-	{ "mqtt", required_argument, NULL, OPT_MQTT },
-	{ "api", required_argument, NULL, OPT_API },
+#define LISTENER_OPTION(name, address, url, what) { #name, required_argument, NULL, OPT_LISTENER + CLOUD_LISTENER_##name },
+	CLOUD_LISTENERS(LISTENER_OPTION)
+#undef LISTENER_OPTION
 	{ "state", required_argument, NULL, OPT_STATE },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
@@ -74,12 +78,13 @@ struct fault_conf {
 
 struct file_conf {
 	struct cw_conf_list products, devices, faults;
-	const char *mqtt, *api, *certificate, *key, *ca, *state;
-	int profile, keepalive, kick_topic, log_format, log_level;
-	bool strict_securemode, topo_move, allow_reregister;
-	unsigned connect_per_minute, login_per_minute, login_per_second, publish_qos0, publish_qos1, down_per_second;
-	unsigned inflight_in, inflight_out, keep;
-	uint64_t out_queue, keep_bytes, subscribe_delay;
+	const char *listeners[CLOUD_LISTENER_COUNT];
+	const char *certificate, *key, *ca, *state;
+	struct cloud_limits limits;
+	struct cloud_switches switches;
+	int log_format, log_level;
+	unsigned keep;
+	uint64_t keep_bytes;
 };
 
 static const char *const permissions[] = { "publish", "subscribe", "both", NULL };
@@ -144,47 +149,48 @@ static const struct cw_conf_setting file_settings[] = {
 	CW_CONF_TABLES(struct file_conf, products, LIST, "products", &product_table, "The products."),
 	CW_CONF_TABLES(struct file_conf, devices, LIST, "devices", &device_table, "The devices."),
 	CW_CONF_TABLES(struct file_conf, faults, LIST, "faults", &fault_table, "Faults in force from the start."),
-	CW_CONF(struct file_conf, mqtt, STRING, "listeners.mqtt", "127.0.0.1:1883", NULL, NULL,
-	        "Where MQTT listens, TCP and TLS alike; port 0: any free one."),
-	CW_CONF(struct file_conf, api, STRING, "listeners.api", "127.0.0.1:8090", NULL, NULL,
-	        "Where the emulator's own API listens."),
+#define LISTENER_SETTING(name, address, url, what)                                                                 \
+	CW_CONF(struct file_conf, listeners[CLOUD_LISTENER_##name], STRING, "listeners." #name, address, NULL, NULL, \
+	        "Where it listens, a numeric host and a port (0: any free one), or off: " what "."),
+	CLOUD_LISTENERS(LISTENER_SETTING)
+#undef LISTENER_SETTING
 	CW_CONF(struct file_conf, certificate, STRING, "tls.certificate", NULL, NULL, NULL,
 	        "Server certificate with its chain, PEM; left out: one is made at the start."),
 	CW_CONF(struct file_conf, key, STRING, "tls.key", NULL, NULL, NULL, "Its private key, PEM."),
 	CW_CONF(struct file_conf, ca, STRING, "tls.ca", NULL, NULL, NULL, "What clients should trust; only printed."),
 	CW_CONF(struct file_conf, state, STRING, "state", NULL, NULL, NULL,
 	        "Directory for what is made at the start (certificates), so that it is the same next time."),
-	CW_CONF_CHOICE(struct file_conf, profile, "limits.profile", profiles, "documented",
+	CW_CONF_CHOICE(struct file_conf, limits.documented, "limits.profile", profiles, "documented",
 	               "documented: the rates below are enforced; off: none of them, for load tests."),
-	CW_CONF(struct file_conf, connect_per_minute, INT, "limits.connectPerMinute", "5", "1", "16",
+	CW_CONF(struct file_conf, limits.connect_per_minute, INT, "limits.connectPerMinute", "5", "1", "16",
 	        "CONNECTs of one device."),
-	CW_CONF(struct file_conf, login_per_minute, INT, "limits.loginPerMinute", "5", "1", "16",
+	CW_CONF(struct file_conf, limits.login_per_minute, INT, "limits.loginPerMinute", "5", "1", "16",
 	        "Logins of one sub-device."),
-	CW_CONF(struct file_conf, login_per_second, INT, "limits.loginPerSecond", "200", "1", "1000000",
+	CW_CONF(struct file_conf, limits.login_per_second, INT, "limits.loginPerSecond", "200", "1", "1000000",
 	        "Logins of all sub-devices."),
-	CW_CONF(struct file_conf, publish_qos0, INT, "limits.publishQos0", "30", "1", "1000000",
+	CW_CONF(struct file_conf, limits.publish_qos0, INT, "limits.publishQos0", "30", "1", "1000000",
 	        "QoS 0 publishes a device and second."),
-	CW_CONF(struct file_conf, publish_qos1, INT, "limits.publishQos1", "10", "1", "1000000",
+	CW_CONF(struct file_conf, limits.publish_qos1, INT, "limits.publishQos1", "10", "1", "1000000",
 	        "QoS 1 publishes a device and second."),
-	CW_CONF(struct file_conf, down_per_second, INT, "limits.downPerSecond", "50", "1", "1000000",
+	CW_CONF(struct file_conf, limits.down_per_second, INT, "limits.downPerSecond", "50", "1", "1000000",
 	        "Downlinks a device and second."),
-	CW_CONF(struct file_conf, inflight_in, INT, "limits.inflightIn", "100", "0", "65535",
+	CW_CONF(struct file_conf, limits.inflight_in, INT, "limits.inflightIn", "100", "0", "65535",
 	        "Unacknowledged publishes of a client before it is no longer read; 0: no limit."),
-	CW_CONF(struct file_conf, inflight_out, INT, "limits.inflightOut", "100", "0", "32768",
+	CW_CONF(struct file_conf, limits.inflight_out, INT, "limits.inflightOut", "100", "0", "32768",
 	        "Unacknowledged publishes to a client before more of them wait; 0: the most there is."),
-	CW_CONF(struct file_conf, out_queue, BYTES, "limits.outQueue", "4MiB", "64KiB", "1GiB",
+	CW_CONF(struct file_conf, limits.out_queue_bytes, BYTES, "limits.outQueue", "4MiB", "64KiB", "1GiB",
 	        "Bytes waiting for a client that does not read before it is closed; profile off does not lift it."),
-	CW_CONF(struct file_conf, strict_securemode, BOOL, "switches.strictSecuremode", "true", NULL, NULL,
+	CW_CONF(struct file_conf, switches.strict_securemode, BOOL, "switches.strictSecuremode", "true", NULL, NULL,
 	        "securemode must fit the channel."),
-	CW_CONF_CHOICE(struct file_conf, keepalive, "switches.keepAliveAbove1200", keepalive_values, "refuse",
+	CW_CONF_CHOICE(struct file_conf, switches.keepalive_clamp, "switches.keepAliveAbove1200", keepalive_values, "refuse",
 	               "What becomes of a keep-alive above 1200 s: refused, or treated as 1200."),
-	CW_CONF(struct file_conf, topo_move, BOOL, "switches.topoMove", "true", NULL, NULL,
+	CW_CONF(struct file_conf, switches.topo_move, BOOL, "switches.topoMove", "true", NULL, NULL,
 	        "A topo add of another gateway's sub-device moves it; false: 6619."),
-	CW_CONF_CHOICE(struct file_conf, kick_topic, "switches.kickTopic", kick_topics, "error",
+	CW_CONF_CHOICE(struct file_conf, switches.kick_logout_reply, "switches.kickTopic", kick_topics, "error",
 	               "Where a gateway is told of kicks: /ext/error or combine/logout_reply."),
-	CW_CONF(struct file_conf, allow_reregister, BOOL, "switches.allowReregister", "false", NULL, NULL,
+	CW_CONF(struct file_conf, switches.allow_reregister, BOOL, "switches.allowReregister", "false", NULL, NULL,
 	        "Whether a device that was online once may register again."),
-	CW_CONF(struct file_conf, subscribe_delay, DURATION, "switches.subscribeDelay", "0s", "0s", "10s",
+	CW_CONF(struct file_conf, switches.subscribe_delay_ms, DURATION, "switches.subscribeDelay", "0s", "0s", "10s",
 	        "How long a subscription takes to take effect; the platform promises 10 s."),
 	CW_CONF(struct file_conf, keep, INT, "messages.keep", "10000", "1", "10000000", "Messages the API can show."),
 	CW_CONF(struct file_conf, keep_bytes, BYTES, "messages.keepBytes", "64MiB", "64KiB", "16GiB",
@@ -208,11 +214,15 @@ int cw_cloud_options_parse(int argc, char **argv, struct cloud_options *o)
 		case 'c': o->config = optarg; break;
 		case OPT_READY: o->ready_file = optarg; break;
 		case OPT_STATE: o->state = optarg; break;
-		case OPT_MQTT: o->mqtt = optarg; break;
-		case OPT_API: o->api = optarg; break;
 		case 'h': (void)fputs(usage, stdout); return 0;
 		case 'V': (void)puts("causeway-cloud " CW_VERSION); return 0;
-		default: (void)fputs(usage, stderr); return 2;
+		default:
+			if (opt >= OPT_LISTENER && opt < OPT_LISTENER + CLOUD_LISTENER_COUNT) {
+				o->listeners[opt - OPT_LISTENER] = optarg;
+				break;
+			}
+			(void)fputs(usage, stderr);
+			return 2;
 		}
 	}
 	if (optind < argc) {
@@ -224,17 +234,16 @@ int cw_cloud_options_parse(int argc, char **argv, struct cloud_options *o)
 
 static void take_file(struct cloud_options *o, const struct file_conf *f)
 {
-	o->mqtt = o->mqtt != NULL ? o->mqtt : f->mqtt;
-	o->api = o->api != NULL ? o->api : f->api;
+	size_t i;
+
+	for (i = 0; i < CLOUD_LISTENER_COUNT; i++) {
+		if (o->listeners[i] == NULL)
+			o->listeners[i] = f->listeners[i];
+	}
 	o->tls = (struct cloud_tls_conf){ .certificate = f->certificate, .key = f->key, .ca = f->ca,
-		.dir = o->state != NULL ? o->state : f->state };
-	o->conf.limits = (struct cloud_limits){ .documented = f->profile, .connect_per_minute = f->connect_per_minute,
-		.login_per_minute = f->login_per_minute, .login_per_second = f->login_per_second,
-		.publish_qos0 = f->publish_qos0, .publish_qos1 = f->publish_qos1, .down_per_second = f->down_per_second,
-		.inflight_in = f->inflight_in, .inflight_out = f->inflight_out, .out_queue_bytes = f->out_queue };
-	o->conf.switches = (struct cloud_switches){ .strict_securemode = f->strict_securemode, .keepalive_clamp = f->keepalive,
-		.topo_move = f->topo_move, .kick_logout_reply = f->kick_topic,
-		.allow_reregister = f->allow_reregister, .subscribe_delay_ms = f->subscribe_delay };
+		                          .dir = o->state != NULL ? o->state : f->state };
+	o->conf.limits = f->limits;
+	o->conf.switches = f->switches;
 	o->conf.keep_messages = f->keep;
 	o->conf.keep_bytes = f->keep_bytes;
 	cw_log_setup((enum cw_log_level)f->log_level, f->log_format, 2);
@@ -244,12 +253,13 @@ int cw_cloud_options_load(struct cloud_options *o, struct cw_msg *msg)
 {
 	struct cw_conf_report report = { .kept = 0 };
 	struct cw_conf_tree *tree = NULL;
+	size_t i;
 	int rc;
 
 	o->tls.dir = o->state;
 	if (o->config == NULL) {
-		o->mqtt = o->mqtt != NULL ? o->mqtt : "127.0.0.1:0";
-		o->api = o->api != NULL ? o->api : "127.0.0.1:0";
+		for (i = 0; i < CLOUD_LISTENER_COUNT; i++)
+			o->listeners[i] = o->listeners[i] != NULL ? o->listeners[i] : "127.0.0.1:0";
 		return 0;
 	}
 	rc = cw_conf_parse_file(o->config, NULL, &tree, msg);

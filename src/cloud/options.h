@@ -7,12 +7,12 @@
 #ifndef CW_CLOUD_OPTIONS_H
 #define CW_CLOUD_OPTIONS_H
 
-#include "cloud/core/cloud.h"
+#include "cloud/front.h"
 #include "cloud/wire/tls.h"
 
 struct cloud_options {
 	const char *config, *ready_file, *state; /* lent from argv, or NULL */
-	const char *mqtt, *api; /* addresses */
+	const char *listeners[CLOUD_LISTENER_COUNT]; /* addresses, or "off" */
 	struct cloud_tls_conf tls;
 	struct cloud_conf conf;
 	void *file; /* the bound file, or NULL */

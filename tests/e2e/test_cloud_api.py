@@ -464,7 +464,7 @@ def test_a_subscription_may_take_its_time(start_cloud):
 def test_what_it_prints_can_be_used(start_cloud):
     cloud = start_cloud()
     out = cloud.process.stdout()
-    assert f"mqtt        {cloud.process.ready['mqtt']} (TCP and TLS)" in out
-    assert f"api         http://{cloud.process.ready['api']}/api/v1/devices" in out
+    assert f"mqtt        {cloud.process.ready['mqtt']} " in out
+    assert f"api         http://{cloud.process.ready['api']}/api/v1/devices " in out
     assert f"ca          {cloud.ca}" in out and "limits      documented" in out
     assert re.search(r"device      gateway a1EmuGw0001 gw-0001 [0-9a-f]{32}", out)

@@ -367,26 +367,28 @@ static void on_http(void *arg, struct cw_http_req *req)
 	cw_cloud_api_error(req, known ? 405 : 404, known ? "method not allowed here" : "no such path; causeway-cloud --help lists them, /api/v1/devices is one");
 }
 
-int cw_cloud_api_open(struct cw_cloud *c, const char *address, struct cloud_api **ret_api, struct cw_msg *msg)
+static int front_open(const struct cloud_front_conf *front, void **ret_front, struct cw_msg *msg)
 {
 	struct cloud_api *a = cw_zalloc(sizeof(*a));
-	struct cw_http_conf conf = { .address = address, .max_body = BODY_MAX, .handle = on_http, .arg = a };
+	struct cw_http_conf conf = { .address = front->address, .max_body = BODY_MAX, .handle = on_http, .arg = a };
 	int rc;
 
 	if (a == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
-	a->cloud = c;
-	rc = cw_http_open(c->worker, &conf, &a->http, msg);
+	a->cloud = front->cloud;
+	rc = cw_http_open(a->cloud->worker, &conf, &a->http, msg);
 	if (rc < 0) {
 		cw_free(a);
 		return rc;
 	}
-	*ret_api = a;
+	*ret_front = a;
 	return 0;
 }
 
-const char *cw_cloud_api_address(const struct cloud_api *a)
+static const char *front_address(const void *front)
 {
+	const struct cloud_api *a = front;
+
 	return cw_http_address(a->http);
 }
 
@@ -401,9 +403,13 @@ static void on_http_closed(void *arg)
 		closed(closed_arg);
 }
 
-void cw_cloud_api_close(struct cloud_api *a, void (*closed)(void *arg), void *arg)
+static void front_close(void *front, void (*closed)(void *arg), void *arg)
 {
+	struct cloud_api *a = front;
+
 	a->closed = closed;
 	a->closed_arg = arg;
 	cw_http_close(a->http, on_http_closed, a);
 }
+
+const struct cloud_front cw_cloud_api_front = { front_open, front_address, front_close };

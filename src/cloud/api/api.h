@@ -5,15 +5,11 @@
 #ifndef CW_CLOUD_API_H
 #define CW_CLOUD_API_H
 
-#include "cloud/core/cloud.h"
+#include "cloud/front.h"
 #include "http/http.h"
 
-struct cloud_api;
-
-int cw_cloud_api_open(struct cw_cloud *c, const char *address, struct cloud_api **ret_api, struct cw_msg *msg);
-const char *cw_cloud_api_address(const struct cloud_api *a);
-/* Calls that wait must have been abandoned before. */
-void cw_cloud_api_close(struct cloud_api *a, void (*closed)(void *arg), void *arg);
+/* Calls that wait must have been abandoned before it is closed. */
+extern const struct cloud_front cw_cloud_api_front;
 
 /* ---- between the api files ---- */
 

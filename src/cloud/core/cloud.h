@@ -25,6 +25,7 @@
 #define CW_CLOUD_CLOUD_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -193,11 +194,11 @@ struct cloud_limits {
 };
 
 struct cloud_switches {
-	int strict_securemode;
+	bool strict_securemode;
 	int keepalive_clamp; /* above 1200: 0 refuse, 1 treat as 1200 */
-	int topo_move;       /* 0: 6619 instead of moving a relation */
+	bool topo_move;      /* false: 6619 instead of moving a relation */
 	int kick_logout_reply; /* kicks on combine/logout_reply instead of /ext/error */
-	int allow_reregister;  /* a device that was online once may register again */
+	bool allow_reregister; /* a device that was online once may register again */
 	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
 };
 
@@ -233,6 +234,7 @@ struct cw_cloud {
 	struct cw_list changed_devices, changed_products; /* state.c */
 	uint64_t next_id; /* of messages the platform starts */
 	unsigned next_serial;
+	char download_url[80]; /* "https://host:port", without a slash: where links to files point */
 	int64_t started_ms;
 	uint64_t login_second;
 	unsigned login_count;

@@ -1,12 +1,12 @@
-/* mqtt_session.c - what MQTT packets mean to the platform; see mqtt_front.h. */
+/* session.c - what MQTT packets mean to the platform; see front.h. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "cloud/core/fault.h"
+#include "cloud/core/msglog.h"
 #include "cloud/mqtt/conn.h"
 #include "cloud/mqtt/login.h"
-#include "cloud/core/msglog.h"
 
 #define CONNECT_MS      10000u /* from accept to CONNECT */
 #define REGISTERED_MS   15000u /* from registration to the end of the connection */
@@ -27,7 +27,7 @@ struct mqtt_push {
 
 static struct cw_timers *timers_of(struct mqtt_conn *m)
 {
-	return cw_worker_timers(m->front->cloud->worker);
+	return cw_worker_timers(m->cloud->worker);
 }
 
 /* ---- to the client ---- */
@@ -38,13 +38,10 @@ static void put_publish(struct mqtt_conn *m, const struct cloud_msg *msg, int du
 
 	if (m->state == MQTT_CLOSING)
 		return;
-	at = cw_cloud_bytes_want(&m->out, MQTT_PUBLISH_HEAD(msg->topic_len) + msg->len);
-	if (at == NULL) {
-		m->doomed = "out of memory";
-		cw_cloud_mqtt_dirty(m);
+	at = cw_cloud_stream_want(&m->stream, MQTT_PUBLISH_HEAD(msg->topic_len) + msg->len);
+	if (at == NULL)
 		return;
-	}
-	m->out.len += cw_cloud_mqtt_publish_head(at, msg->topic, msg->topic_len, msg->len, msg->qos, dup, id);
+	m->stream.out.len += cw_cloud_mqtt_publish_head(at, msg->topic, msg->topic_len, msg->len, msg->qos, dup, id);
 	cw_cloud_mqtt_put(m, cw_cloud_msg_payload(msg), msg->len);
 }
 
@@ -66,7 +63,7 @@ static void push_free(struct mqtt_push *p)
 
 static int window_open(const struct mqtt_conn *m)
 {
-	unsigned limit = m->front->cloud->conf.limits.inflight_out;
+	unsigned limit = m->cloud->conf.limits.inflight_out;
 
 	/* 65,535 ids; a window of half of them never meets its own tail. */
 	return m->inflight_count < (limit != 0 ? limit : 32768);
@@ -85,7 +82,7 @@ static void on_push(struct cloud_link *l, struct cloud_device *to, struct cloud_
 	}
 	p = m->waiting_count < WAITING_MAX ? cw_zalloc(sizeof(*p)) : NULL;
 	if (p == NULL) {
-		m->front->cloud->stats.undeliverable++;
+		m->cloud->stats.undeliverable++;
 		return;
 	}
 	p->to = to;
@@ -133,7 +130,7 @@ static void forget_in(struct mqtt_conn *m, struct cw_list *list, unsigned *count
 		cw_list_remove(e);
 		(*count)--;
 		if (store)
-			cw_cloud_store(m->front->cloud, d, p->msg, p->id != 0 || p->dup);
+			cw_cloud_store(m->cloud, d, p->msg, p->id != 0 || p->dup);
 		push_free(p);
 	}
 }
@@ -153,16 +150,16 @@ static void on_close(struct cloud_link *l, const char *reason)
 
 int cw_cloud_mqtt_may_read(const struct mqtt_conn *m)
 {
-	const struct cloud_limits *limits = &m->front->cloud->conf.limits;
+	const struct cloud_limits *limits = &m->cloud->conf.limits;
 
-	if (m->link.owner != NULL && cw_cloud_fault_active(m->front->cloud, CLOUD_FAULT_STALL, "mqtt", m->link.owner->id))
+	if (m->link.owner != NULL && cw_cloud_fault_active(m->cloud, CLOUD_FAULT_STALL, "mqtt", m->link.owner->id))
 		return 0;
 	return !limits->documented || limits->inflight_in == 0 || m->withheld < limits->inflight_in;
 }
 
 static void on_recheck(struct cloud_link *l)
 {
-	cw_cloud_mqtt_read_again(cw_container_of(l, struct mqtt_conn, link));
+	cw_cloud_stream_recheck(&cw_container_of(l, struct mqtt_conn, link)->stream);
 }
 
 const struct cloud_link_ops cw_cloud_mqtt_ops = {
@@ -185,12 +182,12 @@ static void on_goodbye(struct cw_timer *t)
 static void on_keep_alive(struct cw_timer *t)
 {
 	struct mqtt_conn *m = cw_container_of(t, struct mqtt_conn, deadline);
-	uint64_t now = cw_worker_now(m->front->cloud->worker), due = m->heard_ms + m->keep_alive_s * 1500u;
+	uint64_t now = cw_worker_now(m->cloud->worker), due = m->heard_ms + m->keep_alive_s * 1500u;
 
-	if (!m->reading) /* it is us who do not listen */
+	if (!m->stream.reading) /* it is us who do not listen */
 		due = now + m->keep_alive_s * 1500u;
 	if (now >= due) {
-		m->front->cloud->stats.keepalive_closed++;
+		m->cloud->stats.keepalive_closed++;
 		cw_cloud_mqtt_drop(m, "nothing heard for 1.5 times the keep-alive");
 		return;
 	}
@@ -199,7 +196,7 @@ static void on_keep_alive(struct cw_timer *t)
 
 void cw_cloud_mqtt_begin(struct mqtt_conn *m)
 {
-	m->heard_ms = cw_worker_now(m->front->cloud->worker);
+	m->heard_ms = cw_worker_now(m->cloud->worker);
 	cw_timer_set(timers_of(m), &m->deadline, CONNECT_MS, on_connect_deadline);
 }
 
@@ -209,7 +206,7 @@ void cw_cloud_mqtt_begin(struct mqtt_conn *m)
 static void refuse(struct mqtt_conn *m, const void *packet, size_t len, const char *reason)
 {
 	cw_cloud_mqtt_put(m, packet, len);
-	m->doomed = reason;
+	cw_cloud_stream_doom(&m->stream, reason);
 	cw_timer_set(timers_of(m), &m->deadline, GOODBYE_MS, on_goodbye);
 }
 
@@ -217,9 +214,9 @@ static void refuse_login(struct mqtt_conn *m, const struct cloud_mqtt_verdict *v
 {
 	uint8_t out[4];
 
-	m->front->cloud->stats.connects_refused++;
+	m->cloud->stats.connects_refused++;
 	if (v->device != NULL)
-		cw_cloud_device_refused(m->front->cloud, v->device, v->code, v->reason);
+		cw_cloud_device_refused(m->cloud, v->device, v->code, v->reason);
 	cw_log(cloud_refused, v->reason, CW_LS("peer", m->link.peer), CW_LB("user", p->user.s, p->user.len),
 	       CW_LB("client_id", p->client_id.s, p->client_id.len), CW_LU("code", v->code));
 	refuse(m, out, cw_cloud_mqtt_connack(out, 0, v->code), "refused");
@@ -229,7 +226,7 @@ static void refuse_level(struct mqtt_conn *m, unsigned level)
 {
 	uint8_t out[5];
 
-	m->front->cloud->stats.connects_refused++;
+	m->cloud->stats.connects_refused++;
 	cw_log(cloud_refused, "protocol level is not supported", CW_LS("peer", m->link.peer), CW_LU("level", level));
 	if (level == 5)
 		refuse(m, out, cw_cloud_mqtt_connack5(out, CONNACK5_LEVEL), "protocol level");
@@ -259,7 +256,7 @@ static void register_device(struct mqtt_conn *m, struct cloud_device *d)
 		cw_cloud_mqtt_put(m, text, len);
 	}
 	free(text);
-	cw_cloud_log_add(m->front->cloud->log, &(struct cloud_log_note){ .down = 1, .device = d->id, .topic = topic,
+	cw_cloud_log_add(m->cloud->log, &(struct cloud_log_note){ .down = 1, .device = d->id, .topic = topic,
 	                 .topic_len = sizeof(topic) - 1, .payload = hidden, .len = sizeof(hidden) - 1, .outcome = "delivered" });
 	cw_log(cloud_connect, "registered", CW_LS("device", d->id), CW_LS("peer", m->link.peer));
 	m->state = MQTT_REGISTERED;
@@ -268,7 +265,7 @@ static void register_device(struct mqtt_conn *m, struct cloud_device *d)
 
 static void take_connect(struct mqtt_conn *m, const struct cloud_mqtt_connect *p)
 {
-	struct cw_cloud *c = m->front->cloud;
+	struct cw_cloud *c = m->cloud;
 	struct cloud_mqtt_verdict v;
 	uint8_t out[4];
 	int present;
@@ -300,12 +297,12 @@ static void take_connect(struct mqtt_conn *m, const struct cloud_mqtt_connect *p
 	cw_cloud_mqtt_put(m, out, cw_cloud_mqtt_connack(out, present && p->level == 4, 0));
 	cw_timer_set(timers_of(m), &m->deadline, m->keep_alive_s * 1500u, on_keep_alive);
 	cw_cloud_link_ready(c, v.device);
-	cw_cloud_mqtt_read_again(m);
+	cw_cloud_stream_recheck(&m->stream);
 }
 
 static void take_publish(struct mqtt_conn *m, const struct cloud_mqtt_publish *p)
 {
-	struct cw_cloud *c = m->front->cloud;
+	struct cw_cloud *c = m->cloud;
 	struct cloud_device *owner = m->link.owner;
 	struct cloud_strike at = { .channel = "mqtt", .device = owner->id, .topic = p->topic.s, .topic_len = p->topic.len };
 	uint8_t out[4];
@@ -321,7 +318,7 @@ static void take_publish(struct mqtt_conn *m, const struct cloud_mqtt_publish *p
 	if (p->qos == 1) {
 		if (cw_cloud_fault(c, CLOUD_FAULT_PUBACK, &at)) {
 			m->withheld++;
-			cw_cloud_mqtt_read_again(m);
+			cw_cloud_stream_recheck(&m->stream);
 		} else {
 			cw_cloud_mqtt_put(m, out, cw_cloud_mqtt_ack(out, MQTT_PUBACK, p->id));
 		}
@@ -331,7 +328,7 @@ static void take_publish(struct mqtt_conn *m, const struct cloud_mqtt_publish *p
 
 static void take_subscribe(struct mqtt_conn *m, struct cloud_mqtt_packet *p)
 {
-	struct cw_cloud *c = m->front->cloud;
+	struct cw_cloud *c = m->cloud;
 	struct cloud_text filter;
 	uint8_t codes[TOPICS_MAX], out[16], qos;
 	size_t n = 0;
@@ -362,7 +359,7 @@ static void take_packet(struct mqtt_conn *m, struct cloud_mqtt_packet *p)
 	uint8_t out[2];
 
 	if ((p->type == MQTT_CONNECT) != (m->state == MQTT_LOGIN)) {
-		m->front->cloud->stats.malformed++;
+		m->cloud->stats.malformed++;
 		cw_cloud_mqtt_drop(m, p->type == MQTT_CONNECT ? "a second CONNECT" : "a packet before CONNECT");
 		return;
 	}
@@ -387,14 +384,14 @@ size_t cw_cloud_mqtt_packets(struct mqtt_conn *m, const uint8_t *data, size_t le
 	struct cloud_mqtt_packet p;
 	size_t used = 0;
 
-	m->heard_ms = cw_worker_now(m->front->cloud->worker);
-	while (used < len && m->state != MQTT_CLOSING && m->doomed == NULL) {
+	m->heard_ms = cw_worker_now(m->cloud->worker);
+	while (used < len && m->state != MQTT_CLOSING && m->stream.doomed == NULL) {
 		int rc = cw_cloud_mqtt_decode(data + used, len - used, m->level, &p);
 
 		if (rc == CW_EBUSY)
 			return used;
 		if (rc < 0) {
-			m->front->cloud->stats.malformed++;
+			m->cloud->stats.malformed++;
 			cw_cloud_mqtt_drop(m, rc == CW_ELIMIT ? "payload above 256 KB" : "malformed packet");
 			break;
 		}
