@@ -179,7 +179,7 @@ struct cloud_link {
 	unsigned member_count;
 	struct cloud_device *last; /* most recently resolved owner of a topic; a cache */
 	int64_t since_ms;
-	int tls;
+	int tls, websocket; /* what it is wrapped in */
 	int uplink_only; /* lives for one request; push() sees the platform's reply to it and nothing else */
 	unsigned members_max; /* online through it, counted by who calls cw_cloud_member_up() */
 	char peer[64];

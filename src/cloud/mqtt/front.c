@@ -24,6 +24,7 @@ static void on_opened(struct cloud_stream *s)
 static size_t on_data(struct cloud_stream *s, const uint8_t *data, size_t len)
 {
 	conn_of(s)->link.tls = s->tls != NULL;
+	conn_of(s)->link.websocket = s->ws != NULL;
 	return cw_cloud_mqtt_packets(conn_of(s), data, len);
 }
 
@@ -60,7 +61,7 @@ static const struct cloud_port_ops port_ops = {
 
 static int front_open(const struct cloud_front_conf *conf, void **ret_front, struct cw_msg *msg)
 {
-	struct cloud_port_conf port = { .worker = conf->cloud->worker, .tls = conf->tls, .mode = CLOUD_PORT_BOTH,
+	struct cloud_port_conf port = { .worker = conf->cloud->worker, .tls = conf->tls, .mode = CLOUD_PORT_BOTH, .websocket = "mqtt mqttv3.1",
 		                        .address = conf->address, .out_queue_bytes = conf->cloud->conf.limits.out_queue_bytes,
 		                        .ops = &port_ops, .arg = conf->cloud };
 	struct cloud_port *p = NULL;
