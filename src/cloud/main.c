@@ -16,6 +16,7 @@
 #include "base/stat.h"
 #include "cloud/api/api.h"
 #include "cloud/core/call.h"
+#include "cloud/core/x509.h"
 #include "cloud/mqtt/front.h"
 #include "cloud/mqtt/login.h"
 #include "cloud/options.h"
@@ -169,6 +170,8 @@ static int start(struct program *p, struct cw_msg *msg)
 	rc = cw_cloud_options_stock(o, p->cloud, msg);
 	if (rc == 0)
 		rc = cw_cloud_tls_new(&o->tls, &p->tls, msg);
+	if (rc == 0)
+		rc = cw_cloud_x509_open(p->cloud, o->tls.dir, msg);
 	if (rc < 0)
 		return rc;
 	cw_cloud_tls_set_psk(p->tls, on_psk, p->cloud);

@@ -35,7 +35,6 @@
 #include "loop/worker.h"
 
 #define CLOUD_SUBS_MAX     100u  /* subscriptions of one identity */
-#define CLOUD_MEMBERS_MAX  1500u /* sub-devices of one gateway, related or online */
 #define CLOUD_BATCH_MAX    5u    /* sub-devices in one batch login */
 #define CLOUD_TOPO_MAX     30u   /* sub-devices in one topology request */
 #define CLOUD_STORED_MAX   1000u /* QoS 1 messages kept for one absent device */
@@ -61,6 +60,7 @@ struct cloud_product {
 	struct cw_list classes;
 	unsigned class_count;
 	json_t *tsl; /* or NULL */
+	unsigned device_count;
 	int64_t created_ms;
 	struct cw_list changed; /* in cw_cloud.changed_products while its state is newer than the file's */
 };
@@ -73,6 +73,8 @@ struct cloud_rate {
 
 struct cloud_msg;
 struct cloud_link;
+struct cloud_cert;    /* x509.h */
+struct cloud_clients; /* clients.h */
 
 /* What is kept of a device's reports, as the API names it. */
 #define CLOUD_DOCS(X)                                                                                         \
@@ -100,11 +102,17 @@ struct cloud_device {
 	char *id;       /* "pk/dn" */
 	const char *dn; /* behind the slash of id */
 	char *secret;
+	struct cw_map_node iot_node; /* by iot_id */
+	char iot_id[32];             /* 30 letters and digits, made with the device: names it everywhere */
 	unsigned serial; /* tells a device from its namesake created after its deletion */
 	int disabled;
 	struct cw_list changed; /* in cw_cloud.changed_devices while its state is newer than the file's */
 	char *nickname;         /* or NULL */
 	int64_t created_ms, active_ms, online_ms, offline_ms; /* wall clock, 0: never */
+
+	struct cloud_cert *cert;       /* of an X.509 product, once it was needed */
+	struct cloud_clients *clients; /* registered without pre-registration, or NULL */
+	struct cloud_device *name_of;  /* this is a further client's session of that device; NULL: a device. See clients.h */
 
 	/* topology */
 	struct cloud_device *gateway;
@@ -191,6 +199,10 @@ struct cloud_limits {
 	unsigned publish_qos0, publish_qos1, down_per_second; /* per device and second */
 	unsigned inflight_in, inflight_out;                   /* unacknowledged on a connection, 0: no limit */
 	size_t out_queue_bytes;                               /* a client that does not read is closed above this */
+	unsigned members;                      /* sub-devices of one gateway, related or online */
+	unsigned members_small, members_large; /* the same of the two kinds of bridges */
+	unsigned devices_per_product;
+	uint64_t batch_ms; /* from the order of a batch to its end */
 };
 
 struct cloud_switches {
@@ -200,6 +212,7 @@ struct cloud_switches {
 	int kick_logout_reply; /* kicks on combine/logout_reply instead of /ext/error */
 	bool allow_reregister; /* a device that was online once may register again */
 	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
+	const char *instance_id;     /* what a registration's instanceId must be when it sends one; NULL: anything. Lent */
 };
 
 struct cloud_conf {
@@ -211,6 +224,7 @@ struct cloud_conf {
 
 struct cloud_log;
 struct cloud_faults;
+struct cloud_x509;
 
 struct cloud_stats {
 	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
@@ -222,6 +236,11 @@ struct cw_cloud {
 	struct cw_worker *worker;
 	struct cloud_conf conf;
 	struct cw_map products, devices, deleted; /* deleted: ids of devices that were, for 521 */
+	struct cw_map iot_ids;                    /* the devices again */
+	struct cw_list client_names;              /* struct cloud_clients */
+	struct cw_list batches;                   /* struct cloud_batch, oldest first */
+	uint64_t next_batch;
+	struct cloud_x509 *x509; /* NULL until the first certificate */
 	struct cw_list device_list;
 	struct cw_list links;
 	struct cloud_log *log;
@@ -230,7 +249,7 @@ struct cw_cloud {
 	struct cw_list calls; /* down calls waiting for the device; call.c */
 	struct cloud_stats stats;
 	int64_t skipped_ms;           /* by which the platform's clock is ahead of the machine's */
-	struct cloud_link *answering; /* uplink_only link whose publish is being carried out */
+	struct cloud_link *answering; /* link whose publish is being carried out */
 	struct cw_list changed_devices, changed_products; /* state.c */
 	uint64_t next_id; /* of messages the platform starts */
 	unsigned next_serial;
@@ -264,9 +283,13 @@ struct cloud_product *cw_cloud_product_find(struct cw_cloud *c, const char *key,
 int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish, int subscribe, struct cw_msg *msg);
 /* Whether `rest` (a topic's levels behind pk and dn) may be published to. */
 int cw_cloud_class_publishable(const struct cloud_product *p, const char *rest, size_t len);
+/* CW_EINVAL, CW_EEXIST, CW_ELIMIT (the product is full), CW_ENOMEM. Secret NULL: made up. */
 int cw_cloud_device_add(struct cw_cloud *c, struct cloud_product *p, const char *dn, const char *secret,
                         struct cloud_device **ret_device, struct cw_msg *msg);
 struct cloud_device *cw_cloud_device_find(struct cw_cloud *c, const char *pk, size_t pk_len, const char *dn, size_t dn_len);
+/* Another iotId than the one made up, such as that of before a restart. CW_EINVAL: too long, or another device's. */
+int cw_cloud_device_set_iot_id(struct cw_cloud *c, struct cloud_device *d, const char *iot_id);
+struct cloud_device *cw_cloud_device_by_iot_id(struct cw_cloud *c, const char *iot_id, size_t len);
 /* Ends its sessions and relations, tells its gateway, forgets it. */
 void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d);
 /* Bar it from messages: told, then logged off. */
@@ -275,6 +298,8 @@ void cw_cloud_device_enable(struct cw_cloud *c, struct cloud_device *d);
 int cw_cloud_was_deleted(struct cw_cloud *c, const char *pk, const char *dn);
 /* One of the device's documents, made at its first use. NULL: out of memory (jansson's setters accept that). */
 json_t *cw_cloud_doc(struct cloud_device *d, enum cloud_doc which);
+/* By any session, or by a visit that is not over. */
+int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *d);
 /* ONLINE, OFFLINE, UNACTIVE or DISABLED. */
 const char *cw_cloud_device_status(const struct cw_cloud *c, const struct cloud_device *d);
 /* What must survive a restart is different from now on. */
@@ -304,7 +329,7 @@ void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *chan
 /* Attach or detach a sub-device. `code` 0: silently; otherwise its gateway is told (427, 521, 522, 6401). */
 void cw_cloud_member_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login);
 void cw_cloud_member_down(struct cw_cloud *c, struct cloud_device *d, int code);
-/* Whatever way it is online: end its session. */
+/* Whatever way it is online: end its session, and those of further clients under its name. */
 void cw_cloud_device_kick(struct cw_cloud *c, struct cloud_device *d, int code, const char *reason);
 /* 1 when one more attempt is within `limit` a minute; notes it. */
 int cw_cloud_rate_ok(struct cw_cloud *c, struct cloud_rate *r, unsigned limit);
@@ -321,6 +346,10 @@ struct cloud_registration {
 };
 /* 200 and the device, or the platform's code of the refusal. A device that was online once is refused (allowReregister). */
 int cw_cloud_register(struct cw_cloud *c, const struct cloud_registration *r, struct cloud_device **ret_device);
+/* The part that every kind of registration shares: fields, product, sign, switch. 200 and the product. */
+int cw_cloud_registration_check(struct cw_cloud *c, const struct cloud_registration *r, struct cloud_product **ret_product);
+/* cw_cloud_code_text() in words that fit a registration. */
+const char *cw_cloud_registration_text(int code);
 
 /* ---- send.c ---- */
 enum cloud_outcome { CLOUD_DELIVERED, CLOUD_STORED, CLOUD_OFFLINE, CLOUD_UNSUBSCRIBED, CLOUD_LIMITED, CLOUD_NOMEM };

@@ -4,7 +4,7 @@
 
 #include "base/log.h"
 #include "cloud/core/alink.h"
-#include "cloud/core/cloud.h"
+#include "cloud/core/clients.h"
 #include "cloud/core/msglog.h"
 
 static int is_device(const struct cloud_device *d, const struct cloud_topic *t)
@@ -78,7 +78,7 @@ static struct passage refuse(enum cloud_verdict verdict, const char *reason, str
 static struct passage examine(struct cw_cloud *c, struct cloud_link *l, const struct cloud_topic *t, const char *topic,
                               size_t topic_len, uint8_t qos)
 {
-	struct cloud_device *d;
+	struct cloud_device *d, *session;
 	const struct alink_rule *rule = NULL;
 
 	if (t->kind == CLOUD_TOPIC_BAD)
@@ -86,12 +86,13 @@ static struct passage examine(struct cw_cloud *c, struct cloud_link *l, const st
 	d = resolve(c, l, t);
 	if (d == NULL)
 		return refuse(CLOUD_DROP_TOPIC, "topic of an unknown device", l->owner);
-	if (l->uplink_only ? l->owner != d : d->link != l) {
+	session = cw_cloud_session_on(l, d);
+	if (session == NULL) {
 		if (l->owner->product->type == CLOUD_NODE_GATEWAY)
 			return refuse(CLOUD_DROP_SESSION, "sub-device has no session here", d);
 		return refuse(CLOUD_DROP_TOPIC, "topic of another device", l->owner);
 	}
-	if (!within_rate(c, d, t, qos))
+	if (!within_rate(c, session, t, qos))
 		return refuse(CLOUD_DROP_LIMIT, "over the device's publish rate", d);
 	if (t->kind == CLOUD_TOPIC_CUSTOM) {
 		if (!cw_cloud_custom_fits(topic, topic_len))
@@ -143,7 +144,7 @@ enum cloud_verdict cw_cloud_publish(struct cw_cloud *c, struct cloud_link *l, co
 	}
 	p.device->up++;
 	if (p.rule != NULL) {
-		c->answering = l->uplink_only ? l : NULL;
+		c->answering = l;
 		cw_cloud_alink_handle(c, l, p.device, p.rule, &t, topic, topic_len, payload, len);
 		c->answering = NULL;
 	}

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "cloud/core/cloud.h"
+#include "cloud/core/clients.h"
 #include "cloud/core/msglog.h"
 #include "cloud/core/stock.h"
 
@@ -15,7 +15,7 @@ void cw_cloud_link_init(struct cw_cloud *c, struct cloud_link *l, const struct c
 	memset(l, 0, sizeof(*l));
 	l->ops = ops;
 	l->tls = tls;
-	l->members_max = CLOUD_MEMBERS_MAX;
+	l->members_max = c->conf.limits.members;
 	cw_list_init(&l->members);
 	cw_list_push_back(&c->links, &l->all);
 }
@@ -49,6 +49,7 @@ static void drop_stored(struct cloud_device *d)
 static int begin(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login)
 {
 	int present = d->persistent && !login->clean;
+	struct cloud_device *name = cw_cloud_name_of(d);
 
 	if (!present) {
 		drop_subs(d);
@@ -61,8 +62,10 @@ static int begin(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *
 	d->client_id = cw_strndup(login->client_id, login->client_id_len);
 	d->link = l;
 	d->online_ms = cw_cloud_wall_ms(c);
-	if (d->active_ms == 0)
-		d->active_ms = d->online_ms;
+	name->online_ms = d->online_ms;
+	if (name->active_ms == 0)
+		name->active_ms = d->online_ms;
+	cw_cloud_changed(c, d);
 	cw_log(cloud_device, "online", CW_LS("device", d->id), CW_LS("channel", l->ops->channel));
 	return present;
 }
@@ -71,6 +74,8 @@ static void end(struct cw_cloud *c, struct cloud_device *d, const char *reason)
 {
 	d->link = NULL;
 	d->offline_ms = cw_cloud_wall_ms(c);
+	cw_cloud_name_of(d)->offline_ms = d->offline_ms;
+	cw_cloud_changed(c, d);
 	if (!d->persistent) {
 		drop_subs(d);
 		drop_stored(d);
@@ -84,11 +89,11 @@ int cw_cloud_link_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_devi
 
 	if (d->link != NULL) {
 		c->stats.kicks++;
-		cw_cloud_device_kick(c, d, 427, "the same identity connected again");
+		cw_cloud_session_kick(c, d, 427, "the same identity connected again");
 	}
 	present = begin(c, l, d, login);
 	l->owner = d;
-	l->last = d;
+	l->last = cw_cloud_name_of(d);
 	l->since_ms = d->online_ms;
 	c->stats.connects++;
 	return present;
@@ -170,7 +175,7 @@ void cw_cloud_member_down(struct cw_cloud *c, struct cloud_device *d, int code)
 	}
 }
 
-void cw_cloud_device_kick(struct cw_cloud *c, struct cloud_device *d, int code, const char *reason)
+void cw_cloud_session_kick(struct cw_cloud *c, struct cloud_device *d, int code, const char *reason)
 {
 	struct cloud_link *l = d->link;
 
@@ -182,6 +187,16 @@ void cw_cloud_device_kick(struct cw_cloud *c, struct cloud_device *d, int code, 
 	}
 	cw_cloud_link_down(c, l, reason);
 	l->ops->close(l, reason);
+}
+
+void cw_cloud_device_kick(struct cw_cloud *c, struct cloud_device *d, int code, const char *reason)
+{
+	struct cloud_device *s;
+	unsigned at = 0;
+
+	cw_cloud_session_kick(c, d, code, reason);
+	while ((s = cw_cloud_next_session(d, &at)) != NULL)
+		cw_cloud_session_kick(c, s, code, reason);
 }
 
 /* ---- limits ---- */
@@ -223,7 +238,7 @@ static struct cloud_device *filter_owner(struct cw_cloud *c, struct cloud_link *
 	    (!cw_cloud_custom_valid(t.rest.s, t.rest.len, 1) || !cw_cloud_custom_fits(filter, len)))
 		return NULL;
 	d = cw_cloud_device_find(c, t.pk.s, t.pk.len, t.dn.s, t.dn.len);
-	return d != NULL && d->link == l ? d : NULL;
+	return d != NULL ? cw_cloud_session_on(l, d) : NULL;
 }
 
 static unsigned find_sub(const struct cloud_device *d, const char *filter, size_t len)
