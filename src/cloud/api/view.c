@@ -244,7 +244,8 @@ void cw_cloud_api_stats(struct api_call *a)
 		{ "replies", s->replies }, { "repliesFailed", s->replies_failed }, { "pushed", s->pushed },
 		{ "stored", s->stored }, { "undeliverable", s->undeliverable }, { "malformed", s->malformed },
 		{ "slowClosed", s->slow_closed }, { "keepAliveClosed", s->keepalive_closed },
-		{ "faultsApplied", s->faults_applied },
+		{ "faultsApplied", s->faults_applied }, { "subscribesRefused", s->subscribes_refused },
+		{ "throttled", s->throttled },
 	};
 	json_t *j = json_object();
 	unsigned online = 0, links = 0;

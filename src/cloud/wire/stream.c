@@ -279,7 +279,7 @@ static void feed_tls(struct cloud_stream *s, const uint8_t *data, size_t len)
 		return;
 	if (n == CW_EPROTO) { /* send the alert, then go */
 		flush(s);
-		cw_cloud_stream_drop(s, "TLS failed");
+		cw_cloud_stream_drop(s, cw_cloud_tls_why(s->tls));
 	} else if (n == CW_ECLOSED) {
 		cw_cloud_stream_drop(s, "closed by the client");
 	} else {
@@ -290,10 +290,15 @@ static void feed_tls(struct cloud_stream *s, const uint8_t *data, size_t len)
 /* A TLS record begins with 0x16; no protocol here begins like that. */
 static int sniff(struct cloud_stream *s, uint8_t first)
 {
+	int rc;
+
 	s->sniffed = 1;
-	if (first == 0x16 && s->port->conf.tls != NULL)
-		return cw_cloud_tls_conn_new(s->port->conf.tls, &s->tls);
-	return s->port->conf.mode == CLOUD_PORT_TLS_ONLY ? CW_EPROTO : 0;
+	if (first != 0x16 || s->port->conf.tls == NULL)
+		return s->port->conf.mode == CLOUD_PORT_TLS_ONLY ? CW_EPROTO : 0;
+	rc = cw_cloud_tls_conn_new(s->port->conf.tls, &s->tls);
+	if (rc == 0 && s->port->conf.ask_certificate)
+		cw_cloud_tls_ask(s->tls);
+	return rc;
 }
 
 static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)

@@ -61,6 +61,7 @@ struct cloud_port_conf {
 	struct cw_worker *worker;
 	struct cloud_tls *tls;
 	enum cloud_port_tls mode;
+	int ask_certificate;    /* over TLS; see cw_cloud_tls_fingerprint() */
 	const char *websocket;  /* sub-protocols of WebSockets on this port; NULL: there are none */
 	const char *address;    /* "host:port", numeric host; port 0: any free one */
 	size_t out_queue_bytes; /* a stream with more waiting is closed */
