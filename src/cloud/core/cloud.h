@@ -287,6 +287,8 @@ int cw_cloud_class_publishable(const struct cloud_product *p, const char *rest, 
 int cw_cloud_device_add(struct cw_cloud *c, struct cloud_product *p, const char *dn, const char *secret,
                         struct cloud_device **ret_device, struct cw_msg *msg);
 struct cloud_device *cw_cloud_device_find(struct cw_cloud *c, const char *pk, size_t pk_len, const char *dn, size_t dn_len);
+/* NULL or empty: none. CW_EINVAL with a sentence; CW_ENOMEM. */
+int cw_cloud_device_set_nickname(struct cw_cloud *c, struct cloud_device *d, const char *nickname, struct cw_msg *msg);
 /* Another iotId than the one made up, such as that of before a restart. CW_EINVAL: too long, or another device's. */
 int cw_cloud_device_set_iot_id(struct cw_cloud *c, struct cloud_device *d, const char *iot_id);
 struct cloud_device *cw_cloud_device_by_iot_id(struct cw_cloud *c, const char *iot_id, size_t len);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cloud/core/batch.h"
 #include "cloud/core/call.h"
 #include "cloud/core/cloud.h"
 #include "cloud/core/delay.h"
@@ -69,6 +70,7 @@ void cw_cloud_free(struct cw_cloud *c)
 	cw_invariant(cw_list_empty(&c->links));
 	cw_cloud_calls_abandon(c, NULL);
 	cw_cloud_delay_drop(c);
+	cw_cloud_batches_forget(c, NULL);
 	cw_cloud_stock_free(c);
 	cw_cloud_x509_close(c);
 	cw_cloud_faults_free(c->faults);

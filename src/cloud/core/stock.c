@@ -1,7 +1,6 @@
 /* stock.c - products, devices, topic classes; see cloud.h. */
 #include "cloud/core/stock.h"
 
-#include <ctype.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "base/mem.h"
 #include "cloud/core/call.h"
 #include "cloud/core/clients.h"
+#include "cloud/core/naming.h"
 #include "cloud/core/x509.h"
 
 /* An id of a device that was deleted: a login of it is told 521, not 6100. */
@@ -53,28 +53,6 @@ int cw_cloud_make_text(char *out, size_t digits)
 	return 0;
 }
 
-static int product_key_valid(const char *key)
-{
-	size_t i;
-
-	for (i = 0; key[i] != '\0'; i++) {
-		if (!isalnum((unsigned char)key[i]))
-			return 0;
-	}
-	return i >= 1 && i <= 20;
-}
-
-static int device_name_valid(const char *dn)
-{
-	size_t i;
-
-	for (i = 0; dn[i] != '\0'; i++) {
-		if (!isalnum((unsigned char)dn[i]) && strchr("-_@.:", dn[i]) == NULL)
-			return 0;
-	}
-	return i >= 4 && i <= 32;
-}
-
 static void product_free(struct cloud_product *p)
 {
 	struct cw_list *e;
@@ -113,8 +91,9 @@ int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret
 	char made[33];
 	int rc;
 
-	if (!product_key_valid(key))
-		return cw_fail(msg, CW_EINVAL, "productKey \"%s\": up to 20 letters and digits are accepted", key);
+	rc = cw_cloud_check_product_key(key, msg);
+	if (rc < 0)
+		return rc;
 	if (cw_cloud_product_find(c, key, strlen(key)) != NULL)
 		return cw_fail(msg, CW_EEXIST, "productKey \"%s\" exists already", key);
 	rc = cw_cloud_make_text(made, 16);
@@ -283,8 +262,8 @@ int cw_cloud_device_add(struct cw_cloud *c, struct cloud_product *p, const char 
 	struct cloud_device *d;
 	char made[33], iot_id[sizeof(d->iot_id)];
 
-	if (!device_name_valid(dn))
-		return cw_fail(msg, CW_EINVAL, "deviceName \"%s\": 4 to 32 of letters, digits and - _ @ . : are accepted", dn);
+	if (cw_cloud_check_device_name(dn, msg) < 0)
+		return CW_EINVAL;
 	if (cw_cloud_device_find(c, p->key, strlen(p->key), dn, strlen(dn)) != NULL)
 		return cw_fail(msg, CW_EEXIST, "device \"%s/%s\" exists already", p->key, dn);
 	if (p->device_count >= c->conf.limits.devices_per_product)
@@ -308,6 +287,25 @@ int cw_cloud_device_add(struct cw_cloud *c, struct cloud_product *p, const char 
 	cw_list_push_back(&c->device_list, &d->all);
 	cw_cloud_changed(c, d);
 	*ret_device = d;
+	return 0;
+}
+
+int cw_cloud_device_set_nickname(struct cw_cloud *c, struct cloud_device *d, const char *nickname, struct cw_msg *msg)
+{
+	char *copy = NULL;
+
+	if (nickname != NULL && nickname[0] != '\0') {
+		int rc = cw_cloud_check_nickname(nickname, msg);
+
+		if (rc < 0)
+			return rc;
+		copy = cw_strdup(nickname);
+		if (copy == NULL)
+			return cw_fail(msg, CW_ENOMEM, "out of memory");
+	}
+	cw_free(d->nickname);
+	d->nickname = copy;
+	cw_cloud_changed(c, d);
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -140,6 +141,7 @@ static int save(const struct cloud_x509 *x, struct cw_msg *msg)
 	FILE *f = NULL;
 	int fd, ok;
 
+	(void)mkdir(x->dir, 0700); /* if nobody has needed it before; open() tells what is wrong */
 	file_path(x, path);
 	(void)snprintf(beside, sizeof(beside), "%s.new", path);
 	fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
