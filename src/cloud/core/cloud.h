@@ -18,8 +18,8 @@
  * cw_cloud_visit() says how long the device counts as online for it.
  *
  * One thread, one loop. All pointers are owned by the core unless a comment says otherwise. Time is the
- * platform's: cw_cloud_wall_ms() and cw_cloud_now_ms(), which the API can put forward. Whoever changes what must
- * survive a restart says so with cw_cloud_changed() or cw_cloud_product_changed().
+ * platform's: cw_cloud_wall_ms() and cw_cloud_now_ms(), which the API can put forward. Whoever changes what must survive a
+ * restart says so with cw_cloud_changed() or cw_cloud_product_changed().
  */
 #ifndef CW_CLOUD_CLOUD_H
 #define CW_CLOUD_CLOUD_H
@@ -34,13 +34,13 @@
 #include "cloud/core/topic.h"
 #include "loop/worker.h"
 
-#define CLOUD_SUBS_MAX 100u     /* subscriptions of one identity */
-#define CLOUD_MEMBERS_MAX 1500u /* sub-devices of one gateway, related or online */
-#define CLOUD_BATCH_MAX 5u      /* sub-devices in one batch login */
-#define CLOUD_TOPO_MAX 30u      /* sub-devices in one topology request */
-#define CLOUD_STORED_MAX 1000u  /* QoS 1 messages kept for one absent device */
-#define CLOUD_RATE_SLOTS 16u    /* largest value of a per-minute limit */
-#define CLOUD_REFUSALS 16u      /* refused attempts remembered for one device */
+#define CLOUD_SUBS_MAX     100u  /* subscriptions of one identity */
+#define CLOUD_MEMBERS_MAX  1500u /* sub-devices of one gateway, related or online */
+#define CLOUD_BATCH_MAX    5u    /* sub-devices in one batch login */
+#define CLOUD_TOPO_MAX     30u   /* sub-devices in one topology request */
+#define CLOUD_STORED_MAX   1000u /* QoS 1 messages kept for one absent device */
+#define CLOUD_RATE_SLOTS   16u   /* largest value of a per-minute limit */
+#define CLOUD_REFUSALS     16u   /* refused attempts remembered for one device */
 
 enum cloud_node { CLOUD_NODE_DEVICE, CLOUD_NODE_GATEWAY, CLOUD_NODE_SUBDEVICE };
 
@@ -53,11 +53,12 @@ struct cloud_class {
 
 struct cloud_product {
 	struct cw_map_node node; /* by key */
+	struct cw_cloud *cloud;
 	char *key, *secret, *name;
 	enum cloud_node type;
-	int raw;          /* payloads are bytes, not Alink JSON */
-	int x509;         /* devices log in with certificates, not with secrets */
-	int registration; /* sub-devices and devices may fetch their secret */
+	int raw;              /* payloads are bytes, not Alink JSON */
+	int x509;             /* devices log in with certificates, not with secrets */
+	int registration;     /* sub-devices and devices may fetch their secret */
 	struct cw_list classes;
 	unsigned class_count;
 	json_t *tsl; /* or NULL */
@@ -75,17 +76,17 @@ struct cloud_msg;
 struct cloud_link;
 
 /* What is kept of a device's reports, as the API names it. */
-#define CLOUD_DOCS(X)                                                                                                  \
-	X(REPORTED, reported) /* identifier to {value, time} */                                                        \
-	X(DESIRED, desired)   /* identifier to {value, version} */                                                     \
-	X(EVENTS, events)     /* identifier to the last one, {value, time} */                                          \
-	X(TAGS, tags)         /* key to value */                                                                       \
+#define CLOUD_DOCS(X)                                                                                         \
+	X(REPORTED, reported) /* identifier to {value, time} */                                               \
+	X(DESIRED, desired)   /* identifier to {value, version} */                                            \
+	X(EVENTS, events)     /* identifier to the last one, {value, time} */                                 \
+	X(TAGS, tags)         /* key to value */                                                              \
 	X(MODULES, modules)   /* firmware module to version */
 enum cloud_doc {
 #define CLOUD_DOC_ENUM(sym, name) CLOUD_DOC_##sym,
 	CLOUD_DOCS(CLOUD_DOC_ENUM)
 #undef CLOUD_DOC_ENUM
-		CLOUD_DOC_COUNT
+	CLOUD_DOC_COUNT
 };
 
 struct cloud_sub {
@@ -112,17 +113,18 @@ struct cloud_device {
 	unsigned child_count;
 
 	/* session */
-	struct cloud_link *link; /* the way to it now, NULL: offline */
-	struct cw_list member;   /* in link->members when it is a gateway's sub-device */
-	char *client_id;         /* of the present or last session */
-	int ss;                  /* system topics need no SUBSCRIBE */
-	int ext;                 /* bit 0: custom RRPC */
-	int persistent;          /* clean session 0: state below outlives the session */
-	int64_t visit_until_ms;  /* online till then by a channel without connections; wall clock */
+	struct cloud_link *link;  /* the way to it now, NULL: offline */
+	struct cw_list member;    /* in link->members when it is a gateway's sub-device */
+	char *client_id;          /* of the present or last session */
+	int ss;                   /* system topics need no SUBSCRIBE */
+	int ext;                  /* bit 0: custom RRPC */
+	int persistent;           /* clean session 0: state below outlives the session */
+	int64_t visit_until_ms;   /* online till then by a channel without connections; wall clock */
 	const char *visit_channel;
 	struct cloud_sub *subs;
 	unsigned sub_count, sub_room;
 	struct cw_list stored; /* struct cloud_stored */
+	int stored_gone;       /* the state file still has messages that were sent or dropped */
 	unsigned stored_count;
 
 	/* limits */
@@ -156,6 +158,7 @@ struct cloud_stored {
 	struct cloud_msg *msg;
 	int64_t until_ms; /* wall clock: seven days */
 	int sent;         /* was under way when the session ended: repeat with DUP */
+	int saved;        /* in the state file */
 };
 
 struct cloud_link_ops {
@@ -180,7 +183,7 @@ struct cloud_link {
 	struct cloud_device *last; /* most recently resolved owner of a topic; a cache */
 	int64_t since_ms;
 	int tls;
-	int uplink_only;      /* lives for one request; push() sees the platform's reply to it and nothing else */
+	int uplink_only; /* lives for one request; push() sees the platform's reply to it and nothing else */
 	unsigned members_max; /* online through it, counted by who calls cw_cloud_member_up() */
 	char peer[64];
 };
@@ -195,10 +198,10 @@ struct cloud_limits {
 
 struct cloud_switches {
 	bool strict_securemode;
-	int keepalive_clamp;         /* above 1200: 0 refuse, 1 treat as 1200 */
-	bool topo_move;              /* false: 6619 instead of moving a relation */
-	int kick_logout_reply;       /* kicks on combine/logout_reply instead of /ext/error */
-	bool allow_reregister;       /* a device that was online once may register again */
+	int keepalive_clamp; /* above 1200: 0 refuse, 1 treat as 1200 */
+	bool topo_move;      /* false: 6619 instead of moving a relation */
+	int kick_logout_reply; /* kicks on combine/logout_reply instead of /ext/error */
+	bool allow_reregister; /* a device that was online once may register again */
 	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
 };
 
@@ -215,8 +218,8 @@ struct cloud_files;
 
 struct cloud_stats {
 	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
-		dropped_session, registrations, replies, replies_failed, pushed, stored, undeliverable, logins,
-		logins_refused, malformed, slow_closed, keepalive_closed, faults_applied;
+		dropped_session, registrations, replies, replies_failed, pushed, stored, undeliverable, logins, logins_refused,
+		malformed, slow_closed, keepalive_closed, faults_applied;
 };
 
 struct cw_cloud {
@@ -228,13 +231,16 @@ struct cw_cloud {
 	struct cloud_log *log;
 	struct cloud_faults *faults;
 	struct cloud_files *files; /* links to what can be fetched */
-	struct cw_list delayed;    /* replies a fault holds back; delay.c */
-	struct cw_list calls;      /* down calls waiting for the device; call.c */
+	struct cw_list delayed; /* replies a fault holds back; delay.c */
+	struct cw_list calls; /* down calls waiting for the device; call.c */
 	struct cloud_stats stats;
-	int64_t skipped_ms;                               /* by which the platform's clock is ahead of the machine's */
-	struct cloud_link *answering;                     /* uplink_only link whose publish is being carried out */
-	struct cw_list changed_devices, changed_products; /* state.c */
-	uint64_t next_id;                                 /* of messages the platform starts */
+	int64_t skipped_ms;           /* by which the platform's clock is ahead of the machine's */
+	struct cloud_link *answering; /* uplink_only link whose publish is being carried out */
+	struct cw_list changed_devices, changed_products; /* to be saved; save.h */
+	struct cw_list chapters;                          /* struct cloud_chapter */
+	int chapters_changed;
+	struct cloud_saver *saver; /* NULL: nothing is kept */
+	uint64_t next_id; /* of messages the platform starts */
 	unsigned next_serial;
 	char download_url[80]; /* "https://host:port", without a slash: where links to files point */
 	int64_t started_ms;
@@ -260,21 +266,21 @@ const char *cw_cloud_node_name(enum cloud_node type);
 int cw_cloud_node_parse(const char *name, enum cloud_node *ret_type);
 /* Secret NULL: made up. 0; CW_EEXIST; CW_EINVAL with a sentence; CW_ENOMEM. */
 int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret, enum cloud_node type,
-			 struct cloud_product **ret_product, struct cw_msg *msg);
+                         struct cloud_product **ret_product, struct cw_msg *msg);
 struct cloud_product *cw_cloud_product_find(struct cw_cloud *c, const char *key, size_t len);
 /* Declare (or change) a topic class, such as user/update or user/#. */
 int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish, int subscribe, struct cw_msg *msg);
 /* Whether `rest` (a topic's levels behind pk and dn) may be published to. */
 int cw_cloud_class_publishable(const struct cloud_product *p, const char *rest, size_t len);
 int cw_cloud_device_add(struct cw_cloud *c, struct cloud_product *p, const char *dn, const char *secret,
-			struct cloud_device **ret_device, struct cw_msg *msg);
-struct cloud_device *cw_cloud_device_find(struct cw_cloud *c, const char *pk, size_t pk_len, const char *dn,
-					  size_t dn_len);
+                        struct cloud_device **ret_device, struct cw_msg *msg);
+struct cloud_device *cw_cloud_device_find(struct cw_cloud *c, const char *pk, size_t pk_len, const char *dn, size_t dn_len);
 /* Ends its sessions and relations, tells its gateway, forgets it. */
 void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d);
 /* Bar it from messages: told, then logged off. */
 void cw_cloud_device_disable(struct cw_cloud *c, struct cloud_device *d);
 void cw_cloud_device_enable(struct cw_cloud *c, struct cloud_device *d);
+/* A device, or with dn NULL a product, that was deleted. */
 int cw_cloud_was_deleted(struct cw_cloud *c, const char *pk, const char *dn);
 /* One of the device's documents, made at its first use. NULL: out of memory (jansson's setters accept that). */
 json_t *cw_cloud_doc(struct cloud_device *d, enum cloud_doc which);
@@ -303,10 +309,9 @@ int cw_cloud_link_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_devi
 void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d);
 /* A request by a channel without connections: the device counts as online for so long. `channel` is static. */
 void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *channel, const struct cloud_text *client_id,
-		    uint64_t for_ms);
+                    uint64_t for_ms);
 /* Attach or detach a sub-device. `code` 0: silently; otherwise its gateway is told (427, 521, 522, 6401). */
-void cw_cloud_member_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d,
-			const struct cloud_login *login);
+void cw_cloud_member_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login);
 void cw_cloud_member_down(struct cw_cloud *c, struct cloud_device *d, int code);
 /* Whatever way it is online: end its session. */
 void cw_cloud_device_kick(struct cw_cloud *c, struct cloud_device *d, int code, const char *reason);
@@ -315,38 +320,42 @@ int cw_cloud_rate_ok(struct cw_cloud *c, struct cloud_rate *r, unsigned limit);
 /* SUBSCRIBE and UNSUBSCRIBE of one filter: granted QoS or 0x80. */
 uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len, uint8_t qos);
 void cw_cloud_unsubscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len);
-/* Keep a QoS 1 message, behind those kept already, for a device whose state outlives its session; `sent`: repeat with
- * DUP. */
+/* Subscribe without asking whether it may be: 0, CW_ELIMIT, CW_ENOMEM. */
+int cw_cloud_sub_add(struct cw_cloud *c, struct cloud_device *d, const char *filter, size_t len);
+/* What the state file kept for it. */
+void cw_cloud_stored_load(struct cw_cloud *c, struct cloud_device *d, const char *topic, const void *payload, size_t len,
+                          uint8_t qos, int64_t until_ms, int sent);
+/* Keep a QoS 1 message, behind those kept already, for a device whose state outlives its session; `sent`: repeat with DUP. */
 void cw_cloud_store(struct cw_cloud *c, struct cloud_device *d, struct cloud_msg *msg, int sent);
 
 /* ---- registration.c ---- */
-/* What a device asks with; texts are lent. The sign is over deviceName, productKey and random, by the product's secret.
- */
+/* What a device asks with; texts are lent. The sign is over deviceName, productKey and random, by the product's secret. */
 struct cloud_registration {
 	struct cloud_text pk, dn, random, method, sign;
 };
-/* 200 and the device, or the platform's code of the refusal. A device that was online once is refused
- * (allowReregister). */
+/* 200 and the device, or the platform's code of the refusal. A device that was online once is refused (allowReregister). */
 int cw_cloud_register(struct cw_cloud *c, const struct cloud_registration *r, struct cloud_device **ret_device);
 
 /* ---- send.c ---- */
 enum cloud_outcome { CLOUD_DELIVERED, CLOUD_STORED, CLOUD_OFFLINE, CLOUD_UNSUBSCRIBED, CLOUD_LIMITED, CLOUD_NOMEM };
 const char *cw_cloud_outcome_name(enum cloud_outcome o);
 #define CLOUD_ALWAYS 1u /* delivered without a subscription */
-#define CLOUD_REPLY 2u  /* answers the publish under way: an uplink_only link gets it without a subscription too */
+#define CLOUD_REPLY  2u /* answers the publish under way: an uplink_only link gets it without a subscription too */
 enum cloud_outcome cw_cloud_send(struct cw_cloud *c, struct cloud_device *to, const char *topic, const void *payload,
-				 size_t len, uint8_t qos, unsigned flags);
+                                 size_t len, uint8_t qos, unsigned flags);
 /* The same for JSON; `body` is consumed. */
 enum cloud_outcome cw_cloud_send_json(struct cw_cloud *c, struct cloud_device *to, const char *topic, json_t *body,
-				      uint8_t qos, unsigned flags);
+                                      uint8_t qos, unsigned flags);
 /* A request of the platform: {id, version, method, params}; `params` is consumed. */
 enum cloud_outcome cw_cloud_request(struct cw_cloud *c, struct cloud_device *to, const char *path, const char *method,
-				    json_t *params);
+                                    json_t *params);
 /* /ext/error to the gateway of a link about `about`; id NULL: "0". */
 void cw_cloud_send_error(struct cw_cloud *c, struct cloud_device *gateway, const struct cloud_device *about, int code,
-			 const char *id);
+                         const char *id);
 const char *cw_cloud_code_text(int code);
 int cw_cloud_device_subscribed(struct cw_cloud *c, const struct cloud_device *d, const char *topic, size_t len);
+/* One reference, yours; NULL: out of memory. */
+struct cloud_msg *cw_cloud_msg_new(const char *topic, size_t topic_len, const void *payload, size_t len, uint8_t qos);
 void cw_cloud_msg_unref(struct cloud_msg *msg);
 static inline const char *cw_cloud_msg_payload(const struct cloud_msg *msg)
 {
@@ -362,6 +371,6 @@ enum cloud_verdict {
 };
 /* One message from a client; texts are lent. */
 enum cloud_verdict cw_cloud_publish(struct cw_cloud *c, struct cloud_link *l, const char *topic, size_t topic_len,
-				    const void *payload, size_t len, uint8_t qos);
+                                    const void *payload, size_t len, uint8_t qos);
 
 #endif

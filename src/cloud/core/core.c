@@ -14,16 +14,9 @@
 void cw_cloud_conf_default(struct cloud_conf *conf)
 {
 	*conf = (struct cloud_conf){
-		.limits = { .documented = 1,
-			    .connect_per_minute = 5,
-			    .login_per_minute = 5,
-			    .login_per_second = 200,
-			    .publish_qos0 = 30,
-			    .publish_qos1 = 10,
-			    .down_per_second = 50,
-			    .inflight_in = 100,
-			    .inflight_out = 100,
-			    .out_queue_bytes = 4u << 20 },
+		.limits = { .documented = 1, .connect_per_minute = 5, .login_per_minute = 5, .login_per_second = 200,
+		            .publish_qos0 = 30, .publish_qos1 = 10, .down_per_second = 50, .inflight_in = 100,
+		            .inflight_out = 100, .out_queue_bytes = 4u << 20 },
 		.switches = { .strict_securemode = 1, .topo_move = 1 },
 		.keep_messages = 10000,
 		.keep_bytes = 64u << 20,
@@ -48,6 +41,7 @@ int cw_cloud_new(struct cw_worker *worker, const struct cloud_conf *conf, struct
 	cw_list_init(&c->delayed);
 	cw_list_init(&c->changed_devices);
 	cw_list_init(&c->changed_products);
+	cw_list_init(&c->chapters);
 	c->started_ms = cw_clock_wall_ms();
 	c->next_id = (uint64_t)c->started_ms % 1000000000u;
 	rc = cw_cloud_log_new(conf->keep_messages, conf->keep_bytes, &c->log);
@@ -98,18 +92,6 @@ void cw_cloud_skip(struct cw_cloud *c, uint64_t ms)
 {
 	c->skipped_ms += (int64_t)ms;
 	cw_timers_skip(cw_worker_timers(c->worker), ms);
-}
-
-void cw_cloud_changed(struct cw_cloud *c, struct cloud_device *d)
-{
-	if (d->changed.next == NULL || cw_list_empty(&d->changed))
-		cw_list_push_back(&c->changed_devices, &d->changed);
-}
-
-void cw_cloud_product_changed(struct cw_cloud *c, struct cloud_product *p)
-{
-	if (p->changed.next == NULL || cw_list_empty(&p->changed))
-		cw_list_push_back(&c->changed_products, &p->changed);
 }
 
 void cw_cloud_next_id(struct cw_cloud *c, char out[24])
