@@ -8,7 +8,7 @@
 #ifndef CW_CLOUD_BATCH_H
 #define CW_CLOUD_BATCH_H
 
-#include "cloud/core/cloud.h"
+#include "cloud/core/files.h"
 
 #define CLOUD_BATCH_DEVICES 1000u      /* devices of one batch, lines of one file */
 #define CLOUD_BATCH_FILE    (2u << 20) /* bytes of one file */
@@ -43,7 +43,7 @@ struct cloud_batch {
 	struct cw_timer timer;
 	unsigned count, certified; /* certified: members whose certificate was made or tried */
 	struct cloud_batch_member *member;
-	char url[256];       /* of the package of certificates; empty: not made yet */
+	char url[CLOUD_URL_MAX]; /* of the package of certificates; empty: not made yet */
 	int64_t url_until_ms;
 };
 

@@ -6,7 +6,6 @@
 #include "base/mem.h"
 #include "cloud/core/batch.h"
 #include "cloud/core/csv.h"
-#include "cloud/core/files.h"
 #include "cloud/core/naming.h"
 #include "cloud/core/stock.h"
 #include "cloud/core/tar.h"
@@ -195,7 +194,7 @@ static int need_package(struct cw_cloud *c, struct cloud_batch *b, struct cw_msg
 	if (rc == 0)
 		blob = cw_cloud_blob_new(name, "application/x-tar", t.data, t.len);
 	cw_free(t.data);
-	rc = blob != NULL ? cw_cloud_link_file(c, blob, PACKAGE_MS, b->url, sizeof(b->url)) : CW_ENOMEM;
+	rc = blob != NULL ? cw_cloud_link_file(c, blob, PACKAGE_MS, b->url) : CW_ENOMEM;
 	cw_cloud_blob_unref(blob);
 	if (rc < 0) {
 		b->url[0] = '\0';
