@@ -7,6 +7,8 @@
 #ifndef CW_CLOUD_OPTIONS_H
 #define CW_CLOUD_OPTIONS_H
 
+#include <limits.h>
+
 #include "cloud/front.h"
 #include "cloud/wire/tls.h"
 
@@ -15,6 +17,7 @@ struct cloud_options {
 	const char *listeners[CLOUD_LISTENER_COUNT]; /* addresses, or "off" */
 	struct cloud_tls_conf tls;
 	struct cloud_conf conf;
+	char tls_dir[PATH_MAX];
 	void *file; /* the bound file, or NULL */
 };
 

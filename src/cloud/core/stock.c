@@ -1,7 +1,7 @@
 /* stock.c - products, devices, topic classes; see cloud.h. */
+#include "cloud/core/save.h"
 #include "cloud/core/stock.h"
 
-#include <ctype.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "cloud/core/call.h"
 #include "cloud/core/clients.h"
+#include "cloud/core/naming.h"
 #include "cloud/core/x509.h"
 
 /* An id of a device that was deleted: a login of it is told 521, not 6100. */
@@ -53,28 +54,6 @@ int cw_cloud_make_text(char *out, size_t digits)
 	return 0;
 }
 
-static int product_key_valid(const char *key)
-{
-	size_t i;
-
-	for (i = 0; key[i] != '\0'; i++) {
-		if (!isalnum((unsigned char)key[i]))
-			return 0;
-	}
-	return i >= 1 && i <= 20;
-}
-
-static int device_name_valid(const char *dn)
-{
-	size_t i;
-
-	for (i = 0; dn[i] != '\0'; i++) {
-		if (!isalnum((unsigned char)dn[i]) && strchr("-_@.:", dn[i]) == NULL)
-			return 0;
-	}
-	return i >= 4 && i <= 32;
-}
-
 static void product_free(struct cloud_product *p)
 {
 	struct cw_list *e;
@@ -114,8 +93,9 @@ int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret
 	char made[33];
 	int rc;
 
-	if (!product_key_valid(key))
-		return cw_fail(msg, CW_EINVAL, "productKey \"%s\": up to 20 letters and digits are accepted", key);
+	rc = cw_cloud_check_product_key(key, msg);
+	if (rc < 0)
+		return rc;
 	if (cw_cloud_product_find(c, key, strlen(key)) != NULL)
 		return cw_fail(msg, CW_EEXIST, "productKey \"%s\" exists already", key);
 	rc = cw_cloud_make_text(made, 16);
@@ -125,6 +105,7 @@ int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret
 	if (p == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	cw_list_init(&p->classes);
+	p->cloud = c;
 	p->type = type;
 	p->registration = 1;
 	p->created_ms = cw_cloud_wall_ms(c);
@@ -138,6 +119,7 @@ int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret
 		return rc;
 	}
 	p->class_limit = c->conf.limits.classes;
+	cw_cloud_product_changed(c, p);
 	*ret_product = p;
 	return 0;
 }
@@ -165,6 +147,7 @@ int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish
 		if (strcmp(k->pattern, pattern) == 0) {
 			k->publish = publish;
 			k->subscribe = subscribe;
+			cw_cloud_product_changed(p->cloud, p);
 			return 0;
 		}
 	}
@@ -179,6 +162,7 @@ int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish
 	memcpy(k->pattern, pattern, len + 1);
 	cw_list_push_back(&p->classes, &k->link);
 	p->class_count++;
+	cw_cloud_product_changed(p->cloud, p);
 	return 0;
 }
 
@@ -286,8 +270,8 @@ int cw_cloud_device_add(struct cw_cloud *c, struct cloud_product *p, const char 
 	struct cloud_device *d;
 	char made[33], iot_id[sizeof(d->iot_id)];
 
-	if (!device_name_valid(dn))
-		return cw_fail(msg, CW_EINVAL, "deviceName \"%s\": 4 to 32 of letters, digits and - _ @ . : are accepted", dn);
+	if (cw_cloud_check_device_name(dn, msg) < 0)
+		return CW_EINVAL;
 	if (cw_cloud_device_find(c, p->key, strlen(p->key), dn, strlen(dn)) != NULL)
 		return cw_fail(msg, CW_EEXIST, "device \"%s/%s\" exists already", p->key, dn);
 	if (p->device_count >= c->conf.limits.devices_per_product)
@@ -311,6 +295,25 @@ int cw_cloud_device_add(struct cw_cloud *c, struct cloud_product *p, const char 
 	cw_list_push_back(&c->device_list, &d->all);
 	cw_cloud_changed(c, d);
 	*ret_device = d;
+	return 0;
+}
+
+int cw_cloud_device_set_nickname(struct cw_cloud *c, struct cloud_device *d, const char *nickname, struct cw_msg *msg)
+{
+	char *copy = NULL;
+
+	if (nickname != NULL && nickname[0] != '\0') {
+		int rc = cw_cloud_check_nickname(nickname, msg);
+
+		if (rc < 0)
+			return rc;
+		copy = cw_strdup(nickname);
+		if (copy == NULL)
+			return cw_fail(msg, CW_ENOMEM, "out of memory");
+	}
+	cw_free(d->nickname);
+	d->nickname = copy;
+	cw_cloud_changed(c, d);
 	return 0;
 }
 
@@ -353,12 +356,12 @@ struct cloud_device *cw_cloud_device_find(struct cw_cloud *c, const char *pk, si
 int cw_cloud_was_deleted(struct cw_cloud *c, const char *pk, const char *dn)
 {
 	char id[128];
-	int n = snprintf(id, sizeof(id), "%s/%s", pk, dn);
+	int n = snprintf(id, sizeof(id), "%s%s%s", pk, dn != NULL ? "/" : "", dn != NULL ? dn : "");
 
 	return n > 0 && (size_t)n < sizeof(id) && cw_map_find(&c->deleted, id, (size_t)n) != NULL;
 }
 
-static void bury(struct cw_cloud *c, const char *id)
+void cw_cloud_bury(struct cw_cloud *c, const char *id)
 {
 	size_t len = strlen(id);
 	struct tombstone *t;
@@ -379,6 +382,7 @@ void cw_cloud_relate(struct cloud_device *gateway, struct cloud_device *child)
 	child->gateway = gateway;
 	cw_list_push_back(&gateway->children, &child->sibling);
 	gateway->child_count++;
+	cw_cloud_changed(child->product->cloud, child);
 }
 
 void cw_cloud_unrelate(struct cloud_device *child)
@@ -388,6 +392,7 @@ void cw_cloud_unrelate(struct cloud_device *child)
 	cw_list_remove(&child->sibling);
 	child->gateway->child_count--;
 	child->gateway = NULL;
+	cw_cloud_changed(child->product->cloud, child);
 }
 
 void cw_cloud_topo_changed(struct cw_cloud *c, struct cloud_device *gateway, const struct cloud_device *d, int status)
@@ -447,7 +452,9 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d)
 	cw_cloud_calls_abandon(c, d);
 	cw_cloud_clients_forget(c, d);
 	cw_cloud_x509_drop(c, d);
-	bury(c, d->id);
+	cw_cloud_bury(c, d->id);
+	if (c->saver != NULL)
+		c->saver->device_gone(c->saver, d->id);
 	cw_map_remove(&c->devices, &d->node);
 	cw_map_remove(&c->iot_ids, &d->iot_node);
 	d->product->device_count--;

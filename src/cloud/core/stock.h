@@ -13,8 +13,14 @@ struct cloud_device *cw_cloud_session_new(struct cloud_device *d);
 void cw_cloud_session_free(struct cloud_device *session);
 /* End this session alone; see cw_cloud_device_kick(). */
 void cw_cloud_session_kick(struct cw_cloud *c, struct cloud_device *session, int code, const char *reason);
+/* Order devices with these names, which fit. */
+struct cloud_batch;
+int cw_cloud_batch_order(struct cw_cloud *c, struct cloud_product *p, const char *const *names, const char *const *nicknames,
+                         size_t n, struct cloud_batch **ret_batch, struct cw_msg *msg);
 /* Forget reported state, counters and refused attempts of every device. */
 void cw_cloud_stock_reset(struct cw_cloud *c);
+/* Remember that there was a device, or a product, of this name. */
+void cw_cloud_bury(struct cw_cloud *c, const char *id);
 /* Make or end a relation; no notices. */
 void cw_cloud_relate(struct cloud_device *gateway, struct cloud_device *child);
 void cw_cloud_unrelate(struct cloud_device *child);
