@@ -34,7 +34,6 @@ products = [ { productKey = a1EmuGw0001, nodeType = gateway }, { productKey = a1
 devices = [ { productKey = a1EmuGw0001, deviceName = gw-0001, deviceSecret = 0123456789abcdef0123456789abcd01 }
             { productKey = a1EmuPk0001, deviceName = dev-0001, deviceSecret = 0123456789abcdef0123456789abcdef }
             { productKey = a1EmuSub001, deviceName = sub-0001, deviceSecret = 0123456789abcdef0123456789abcd11 } ]
-listeners { mqtt = "127.0.0.1:0", api = "127.0.0.1:0" }
 limits { profile = off }
 """
 
