@@ -126,7 +126,7 @@ static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, con
 	int wanted = (l != NULL && l->uplink_only) || wants(c, to, topic, topic_len, flags);
 
 	if (l == NULL)
-		return qos != 0 && to->persistent && wanted && !to->disabled ? CLOUD_STORED : CLOUD_OFFLINE;
+		return qos != 0 && to->persistent && wanted && !cw_cloud_name_of(to)->disabled ? CLOUD_STORED : CLOUD_OFFLINE;
 	if (!wanted)
 		return CLOUD_UNSUBSCRIBED;
 	if (second != to->window_s) {
