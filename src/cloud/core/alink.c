@@ -36,6 +36,8 @@ static const struct alink_rule rules[] = {
 	GATEWAY("thing/topo/get", cw_cloud_topo_get),
 	GATEWAY("thing/list/found", NULL),
 	GATEWAY("thing/sub/register", cw_cloud_sub_register),
+	GATEWAY("thing/sub/unregister", cw_cloud_sub_unregister),
+	GATEWAY("thing/proxy/provisioning/product_register", cw_cloud_product_register),
 	ANSWER("thing/topo/add/notify_reply"),
 	ANSWER("thing/topo/change_reply"),
 	ANSWER("thing/gateway/permit_reply"),

@@ -48,6 +48,8 @@ int cw_cloud_topo_add(struct alink_request *r);
 int cw_cloud_topo_delete(struct alink_request *r);
 int cw_cloud_topo_get(struct alink_request *r);
 int cw_cloud_sub_register(struct alink_request *r);
+int cw_cloud_product_register(struct alink_request *r);
+int cw_cloud_sub_unregister(struct alink_request *r);
 int cw_cloud_login(struct alink_request *r);
 int cw_cloud_batch_login(struct alink_request *r);
 int cw_cloud_logout(struct alink_request *r);
