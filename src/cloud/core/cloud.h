@@ -389,6 +389,7 @@ enum cloud_outcome { CLOUD_DELIVERED, CLOUD_STORED, CLOUD_OFFLINE, CLOUD_UNSUBSC
 const char *cw_cloud_outcome_name(enum cloud_outcome o);
 #define CLOUD_ALWAYS 1u /* delivered without a subscription */
 #define CLOUD_REPLY  2u /* answers the publish under way: an uplink_only link gets it without a subscription too */
+#define CLOUD_SECRET 4u /* holds a secret: the log of messages does not show it */
 enum cloud_outcome cw_cloud_send(struct cw_cloud *c, struct cloud_device *to, const char *topic, const void *payload,
                                  size_t len, uint8_t qos, unsigned flags);
 /* The same for JSON; `body` is consumed. */

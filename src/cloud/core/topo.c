@@ -249,6 +249,7 @@ int cw_cloud_sub_register(struct alink_request *r)
 		if (code != 0)
 			return code;
 	}
+	r->secret = 1;
 	r->data = json_array();
 	for (i = 0; i < n; i++) {
 		(void)find_named(r->cloud, json_array_get(r->params, i), &d);
@@ -298,6 +299,7 @@ int cw_cloud_product_register(struct alink_request *r)
 
 	if (n == 0 || n > CLOUD_TOPO_MAX)
 		return 460;
+	r->secret = 1;
 	good = json_array();
 	bad = json_array();
 	for (i = 0; i < n; i++) {
