@@ -58,7 +58,7 @@ struct cloud_product {
 	int x509;             /* devices log in with certificates, not with secrets */
 	int registration;     /* sub-devices and devices may fetch their secret */
 	struct cw_list classes;
-	unsigned class_count, class_limit; /* beside those every product has */
+	unsigned class_count; /* beside those every product has */
 	json_t *tsl; /* or NULL */
 	unsigned device_count;
 	int64_t created_ms;
@@ -294,18 +294,33 @@ void cw_cloud_skip(struct cw_cloud *c, uint64_t ms);
 /* Next message id of the platform, decimal, into out[24]. */
 void cw_cloud_next_id(struct cw_cloud *c, char out[24]);
 
-/* ---- stock.c ---- */
+/* ---- product.c ---- */
 const char *cw_cloud_node_name(enum cloud_node type);
 int cw_cloud_node_parse(const char *name, enum cloud_node *ret_type);
 /* Secret NULL: made up. 0; CW_EEXIST; CW_EINVAL with a sentence; CW_ENOMEM. */
 int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret, enum cloud_node type,
                          struct cloud_product **ret_product, struct cw_msg *msg);
+/* The same with all that the platform's rules say; key NULL: made up, of 11 letters and digits. Key, format (raw), type and
+   authentication (x509) stay as they are from then on. */
+struct cloud_product_spec {
+	const char *key, *secret, *name; /* NULL: made up, made up, none; a name is 4 to 30 characters and unique */
+	enum cloud_node type;
+	int raw, x509, registration;
+};
+int cw_cloud_product_create(struct cw_cloud *c, const struct cloud_product_spec *spec, struct cloud_product **ret_product,
+                            struct cw_msg *msg);
+int cw_cloud_product_set_name(struct cw_cloud *c, struct cloud_product *p, const char *name, struct cw_msg *msg);
+void cw_cloud_product_set_registration(struct cw_cloud *c, struct cloud_product *p, int on);
+/* CW_EREFUSED while it has devices. */
+int cw_cloud_product_delete(struct cw_cloud *c, struct cloud_product *p, struct cw_msg *msg);
 struct cloud_product *cw_cloud_product_find(struct cw_cloud *c, const char *key, size_t len);
 /* Declare (or change) a topic class, such as user/update or user/#. */
 int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish, int subscribe, struct cw_msg *msg);
 /* Whether `rest` (a topic's levels behind pk and dn) may be published to. */
 int cw_cloud_class_publishable(const struct cloud_product *p, const char *rest, size_t len);
-/* CW_EINVAL, CW_EEXIST, CW_ELIMIT (the product is full), CW_ENOMEM. Secret NULL: made up. */
+
+/* ---- stock.c ---- */
+/* Name or secret NULL: made up. CW_EINVAL, CW_EEXIST, CW_ELIMIT (the product is full), CW_ENOMEM. */
 int cw_cloud_device_add(struct cw_cloud *c, struct cloud_product *p, const char *dn, const char *secret,
                         struct cloud_device **ret_device, struct cw_msg *msg);
 struct cloud_device *cw_cloud_device_find(struct cw_cloud *c, const char *pk, size_t pk_len, const char *dn, size_t dn_len);
@@ -325,6 +340,8 @@ int cw_cloud_was_deleted(struct cw_cloud *c, const char *pk, const char *dn);
 json_t *cw_cloud_doc(struct cloud_device *d, enum cloud_doc which);
 /* By any session, or by a visit that is not over. */
 int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *d);
+/* As if it had never been online: it may register again, with the secret it has; clients of its name are forgotten. */
+void cw_cloud_device_reset(struct cw_cloud *c, struct cloud_device *d);
 /* ONLINE, OFFLINE, UNACTIVE or DISABLED. */
 const char *cw_cloud_device_status(const struct cw_cloud *c, const struct cloud_device *d);
 /* What must survive a restart is different from now on. */
@@ -390,6 +407,7 @@ enum cloud_outcome { CLOUD_DELIVERED, CLOUD_STORED, CLOUD_OFFLINE, CLOUD_UNSUBSC
 const char *cw_cloud_outcome_name(enum cloud_outcome o);
 #define CLOUD_ALWAYS 1u /* delivered without a subscription */
 #define CLOUD_REPLY  2u /* answers the publish under way: an uplink_only link gets it without a subscription too */
+#define CLOUD_SECRET 4u /* holds a secret: the log of messages does not show it */
 enum cloud_outcome cw_cloud_send(struct cw_cloud *c, struct cloud_device *to, const char *topic, const void *payload,
                                  size_t len, uint8_t qos, unsigned flags);
 /* The same for JSON; `body` is consumed. */
