@@ -34,7 +34,7 @@ static const struct alink_rule rules[] = {
 	GATEWAY("thing/topo/add", cw_cloud_topo_add),
 	GATEWAY("thing/topo/delete", cw_cloud_topo_delete),
 	GATEWAY("thing/topo/get", cw_cloud_topo_get),
-	GATEWAY("thing/list/found", NULL),
+	GATEWAY("thing/list/found", cw_cloud_list_found),
 	GATEWAY("thing/sub/register", cw_cloud_sub_register),
 	ANSWER("thing/topo/add/notify_reply"),
 	ANSWER("thing/topo/change_reply"),

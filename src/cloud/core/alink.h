@@ -59,6 +59,7 @@ int cw_cloud_event_post(struct alink_request *r);
 int cw_cloud_pack_post(struct alink_request *r);
 int cw_cloud_history_post(struct alink_request *r);
 int cw_cloud_batch_post(struct alink_request *r);
+int cw_cloud_list_found(struct alink_request *r);
 int cw_cloud_desired_get(struct alink_request *r);
 int cw_cloud_desired_delete(struct alink_request *r);
 int cw_cloud_tags_update(struct alink_request *r);

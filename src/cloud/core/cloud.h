@@ -60,7 +60,8 @@ struct cloud_product {
 	int registration;     /* sub-devices and devices may fetch their secret */
 	struct cw_list classes;
 	unsigned class_count;
-	json_t *tsl; /* or NULL */
+	json_t *tsl; /* or NULL; cw_cloud_tsl_set() */
+	uint64_t broadcast_next_ms, broadcast_all_next_ms; /* no earlier; cw_cloud_now_ms() */
 	int64_t created_ms;
 	struct cw_list changed; /* in cw_cloud.changed_products while its state is newer than the file's */
 };
@@ -77,10 +78,13 @@ struct cloud_link;
 /* What is kept of a device's reports, as the API names it. */
 #define CLOUD_DOCS(X)                                                                                         \
 	X(REPORTED, reported) /* identifier to {value, time} */                                               \
-	X(DESIRED, desired)   /* identifier to {value, version} */                                            \
+	X(DESIRED, desired)   /* identifier to {value, version, time} */                                      \
 	X(EVENTS, events)     /* identifier to the last one, {value, time} */                                 \
 	X(TAGS, tags)         /* key to value */                                                              \
-	X(MODULES, modules)   /* firmware module to version */
+	X(MODULES, modules)   /* firmware module to version */                                                \
+	X(CALLS, calls)       /* a list: the last orders with their answers, newest last; down.c */           \
+	X(EVENT_LOG, eventLog) /* a list: the last events, newest last */                                     \
+	X(FOUND, found)       /* a gateway's discoveries: "pk/dn" to {time} */
 enum cloud_doc {
 #define CLOUD_DOC_ENUM(sym, name) CLOUD_DOC_##sym,
 	CLOUD_DOCS(CLOUD_DOC_ENUM)
@@ -115,6 +119,7 @@ struct cloud_device {
 	struct cloud_link *link;  /* the way to it now, NULL: offline */
 	struct cw_list member;    /* in link->members when it is a gateway's sub-device */
 	char *client_id;          /* of the present or last session */
+	uint64_t half_until_ms;   /* cut without a goodbye: till then it counts as half connected; cw_cloud_now_ms() */
 	int ss;                   /* system topics need no SUBSCRIBE */
 	int ext;                  /* bit 0: custom RRPC */
 	int persistent;           /* clean session 0: state below outlives the session */
@@ -181,6 +186,8 @@ struct cloud_link {
 	int64_t since_ms;
 	int tls;
 	int uplink_only; /* lives for one request; push() sees the platform's reply to it and nothing else */
+	uint64_t keep_alive_ms; /* of the client, 0: none; set by the front after link_init */
+	int goodbye;            /* it takes its leave (DISCONNECT), or we end it: not cut */
 	unsigned members_max; /* online through it, counted by who calls cw_cloud_member_up() */
 	char peer[64];
 };
@@ -190,6 +197,7 @@ struct cloud_limits {
 	unsigned connect_per_minute, login_per_minute, login_per_second;
 	unsigned publish_qos0, publish_qos1, down_per_second; /* per device and second */
 	unsigned inflight_in, inflight_out;                   /* unacknowledged on a connection, 0: no limit */
+	uint64_t broadcast_ms, broadcast_all_ms; /* between two broadcasts of a product: to subscribers, to all online */
 	size_t out_queue_bytes;                               /* a client that does not read is closed above this */
 };
 

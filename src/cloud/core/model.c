@@ -3,11 +3,11 @@
 #include <string.h>
 
 #include "cloud/core/alink.h"
+#include "cloud/core/down.h"
 
 #define PROPERTIES_MAX 200u
 #define EVENTS_MAX     20u
 #define PACK_MAX       20u
-#define TAGS_MAX       100u
 #define HISTORY_MAX    200u
 
 /* {"value": v, "time": ms} or the bare value; the result is new. */
@@ -174,100 +174,6 @@ int cw_cloud_batch_post(struct alink_request *r)
 	return code != 0 ? code : 200;
 }
 
-/* ---- desired values ---- */
-
-int cw_cloud_desired_get(struct alink_request *r)
-{
-	json_t *desired = cw_cloud_doc(r->device, CLOUD_DOC_DESIRED), *name;
-	size_t i;
-
-	if (!json_is_array(r->params))
-		return 460;
-	if (json_array_size(r->params) > PROPERTIES_MAX)
-		return 6104;
-	r->data = json_object();
-	json_array_foreach(r->params, i, name) {
-		json_t *d = json_is_string(name) ? json_object_get(desired, json_string_value(name)) : NULL;
-
-		if (json_object_get(d, "value") != NULL)
-			json_object_set(r->data, json_string_value(name), d);
-	}
-	return 200;
-}
-
-/* With a version only if it is the current one; the version itself goes on counting. */
-int cw_cloud_desired_delete(struct alink_request *r)
-{
-	json_t *desired = cw_cloud_doc(r->device, CLOUD_DOC_DESIRED), *want;
-	const char *name;
-
-	if (!json_is_object(r->params))
-		return 460;
-	if (json_object_size(r->params) > PROPERTIES_MAX)
-		return 6104;
-	json_object_foreach(r->params, name, want) {
-		json_t *d = json_object_get(desired, name), *version = json_object_get(want, "version");
-
-		if (d != NULL && (version == NULL || json_equal(version, json_object_get(d, "version"))))
-			json_object_del(d, "value");
-	}
-	return 200;
-}
-
-/* ---- tags ---- */
-
-static int tag_key_valid(const char *key)
-{
-	size_t n = key != NULL ? strlen(key) : 0, i;
-
-	if (n == 0 || n > 64 || (key[0] >= '0' && key[0] <= '9'))
-		return 0;
-	for (i = 0; i < n; i++) {
-		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", key[i]) == NULL)
-			return 0;
-	}
-	return 1;
-}
-
-int cw_cloud_tags_update(struct alink_request *r)
-{
-	json_t *tags = cw_cloud_doc(r->device, CLOUD_DOC_TAGS), *tag;
-	size_t i, fresh = 0;
-
-	if (json_array_size(r->params) == 0 || json_array_size(r->params) > PROPERTIES_MAX)
-		return 460;
-	json_array_foreach(r->params, i, tag) {
-		const char *key = json_string_value(json_object_get(tag, "attrKey"));
-
-		if (!tag_key_valid(key) || !json_is_string(json_object_get(tag, "attrValue")))
-			return 460;
-		if (json_object_get(tags, key) == NULL)
-			fresh++;
-	}
-	if (json_object_size(tags) + fresh > TAGS_MAX)
-		return 460;
-	json_array_foreach(r->params, i, tag)
-		json_object_set(tags, json_string_value(json_object_get(tag, "attrKey")), json_object_get(tag, "attrValue"));
-	return 200;
-}
-
-int cw_cloud_tags_delete(struct alink_request *r)
-{
-	size_t i;
-	json_t *tag;
-
-	if (json_array_size(r->params) == 0)
-		return 460;
-	json_array_foreach(r->params, i, tag) {
-		const char *key = json_string_value(json_object_get(tag, "attrKey"));
-
-		if (key == NULL)
-			return 460;
-		json_object_del(cw_cloud_doc(r->device, CLOUD_DOC_TAGS), key);
-	}
-	return 200;
-}
-
 /* ---- model and configuration: none is loaded ---- */
 
 int cw_cloud_tsl_get(struct alink_request *r)
@@ -286,6 +192,52 @@ int cw_cloud_log_config_get(struct alink_request *r)
 {
 	r->data = json_pack("{s:s, s:{s:i}}", "getType", "content", "content", "mode", 0);
 	return 200;
+}
+
+/* ---- discovery: the application decides, and asks the gateway to add what it found ---- */
+
+#define FOUND_MAX   1500u
+#define FOUND_BATCH 30u
+
+static int name_legal(const char *dn)
+{
+	size_t n = strspn(dn, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_@.:");
+
+	return n >= 4 && n <= 32 && dn[n] == '\0';
+}
+
+int cw_cloud_list_found(struct alink_request *r)
+{
+	json_t *found = cw_cloud_doc(r->device, CLOUD_DOC_FOUND), *entry;
+	char id[64];
+	size_t i;
+
+	if (json_array_size(r->params) == 0 || json_array_size(r->params) > FOUND_BATCH)
+		return 460;
+	json_array_foreach(r->params, i, entry) {
+		const char *pk = json_string_value(json_object_get(entry, "productKey"));
+		const char *dn = json_string_value(json_object_get(entry, "deviceName"));
+
+		if (pk == NULL || dn == NULL)
+			return 460;
+		if (cw_cloud_product_find(r->cloud, pk, strlen(pk)) == NULL)
+			return 6250;
+		if (!name_legal(dn))
+			return 6280;
+	}
+	json_array_foreach(r->params, i, entry) {
+		(void)snprintf(id, sizeof(id), "%s/%s", json_string_value(json_object_get(entry, "productKey")),
+		               json_string_value(json_object_get(entry, "deviceName")));
+		if (json_object_size(found) < FOUND_MAX || json_object_get(found, id) != NULL)
+			json_object_set_new(found, id, json_pack("{s:I}", "time", (json_int_t)cw_cloud_wall_ms(r->cloud)));
+	}
+	cw_cloud_changed(r->cloud, r->device);
+	return 200;
+}
+
+enum cloud_outcome cw_cloud_notify_found(struct cw_cloud *c, struct cloud_device *gateway, json_t *list)
+{
+	return cw_cloud_request(c, gateway, "thing/topo/add/notify", "thing.topo.add.notify", list);
 }
 
 /* ---- time and versions ---- */

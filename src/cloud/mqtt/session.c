@@ -291,6 +291,7 @@ static void take_connect(struct mqtt_conn *m, const struct cloud_mqtt_connect *p
 	m->state = MQTT_UP;
 	m->level = p->level;
 	m->keep_alive_s = v.keep_alive_s;
+	m->link.keep_alive_ms = v.keep_alive_s * 1000u;
 	cw_log(cloud_connect, "accepted", CW_LS("device", v.device->id), CW_LS("peer", m->link.peer),
 	       CW_LB("client_id", p->client_id.s, p->client_id.len), CW_LU("keep_alive_s", v.keep_alive_s));
 	/* MQTT 3.1 has no session present flag: that byte is reserved. */
@@ -375,7 +376,10 @@ static void take_packet(struct mqtt_conn *m, struct cloud_mqtt_packet *p)
 	case MQTT_SUBSCRIBE:
 	case MQTT_UNSUBSCRIBE: take_subscribe(m, p); break;
 	case MQTT_PINGREQ: cw_cloud_mqtt_put(m, out, cw_cloud_mqtt_pingresp(out)); break;
-	default: cw_cloud_mqtt_drop(m, "DISCONNECT"); break;
+	default:
+		m->link.goodbye = 1;
+		cw_cloud_mqtt_drop(m, "DISCONNECT");
+		break;
 	}
 }
 
