@@ -4,6 +4,7 @@
 
 #include "cloud/core/alink.h"
 #include "cloud/core/down.h"
+#include "cloud/core/tsl.h"
 
 #define PROPERTIES_MAX 200u
 #define DESIRED_MAX    2000u /* identifiers of one device, ever */
@@ -74,6 +75,12 @@ static int desired_check(struct cloud_device *d, const json_t *items, const json
 		if (want != NULL && (!json_is_integer(want) || json_integer_value(want) != version_of(desired, name)))
 			return cw_fail(msg, 460, "property \"%s\": the desired value's version is %lld", name,
 			               (long long)version_of(desired, name));
+		if (!json_is_null(value) && d->product->model != NULL) {
+			int code = cw_cloud_model_set(d->product->model, name, value);
+
+			if (code != 0)
+				return cw_fail(msg, code, "property \"%s\": %s", name, cw_cloud_code_text(code));
+		}
 		fresh += json_object_get(desired, name) == NULL;
 	}
 	if (json_object_size(desired) + fresh > DESIRED_MAX)

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "cloud/core/call.h"
+#include "cloud/core/tsl.h"
 
 #define SYNC_MS        8000u
 #define PROPERTIES_MAX 200u
@@ -76,6 +77,8 @@ static void close_record(struct cloud_order *o, const struct cloud_result *r)
 	if (r->end == CLOUD_DOWN_ANSWERED) {
 		json_object_set_new(o->record, "replyTime", json_integer((json_int_t)cw_cloud_wall_ms(o->cloud)));
 		json_object_set_new(o->record, "code", json_integer(r->code));
+		if (r->model_code != 0)
+			json_object_set_new(o->record, "modelCode", json_integer(r->model_code));
 		if (r->data != NULL)
 			json_object_set_new(o->record, "output", clipped(r->data));
 	}
@@ -144,6 +147,8 @@ static void finish_answered(struct cloud_order *o, const char *payload, size_t l
 	struct cloud_result r = { .end = CLOUD_DOWN_ANSWERED, .message_id = o->id, .code = code_of(reply), .reply = reply,
 		                  .data = json_object_get(reply, "data"), .payload = payload, .len = len };
 
+	if (o->service != NULL && r.code == 200 && o->ask.device->product->model != NULL)
+		r.model_code = cw_cloud_model_output(o->ask.device->product->model, o->service, r.data);
 	r.message = text != NULL ? text : o->kind == ORDER_BYTES || r.code == 200 ? "success" : "the device gave no reason";
 	finish(o, &r);
 	json_decref(reply);
@@ -266,9 +271,25 @@ static struct cloud_order *order_request(struct cloud_order *o, const char *what
 	return left;
 }
 
+static const struct cloud_model *model_of(const struct cloud_device *d)
+{
+	return d->product->model;
+}
+
+static struct cloud_order *refuse_value(struct cloud_order *o, int code, const char *name)
+{
+	char text[256];
+
+	(void)snprintf(text, sizeof(text), "\"%.128s\": %s", name, cw_cloud_code_text(code));
+	return refuse(o, code, text);
+}
+
 struct cloud_order *cw_cloud_set_properties(struct cw_cloud *c, const struct cloud_ask *ask, const json_t *items)
 {
 	struct cloud_order *o = order_new(c, ask, ORDER_ALINK);
+	const char *name;
+	json_t *value;
+	int code;
 
 	if (o == NULL)
 		return NULL;
@@ -276,6 +297,11 @@ struct cloud_order *cw_cloud_set_properties(struct cw_cloud *c, const struct clo
 		return refuse(o, 460, "an object of properties is expected");
 	if (json_object_size(items) > PROPERTIES_MAX)
 		return refuse(o, 6106, cw_cloud_code_text(6106));
+	json_object_foreach((json_t *)(uintptr_t)items, name, value) {
+		code = model_of(ask->device) != NULL ? cw_cloud_model_set(model_of(ask->device), name, value) : 0;
+		if (code != 0)
+			return refuse_value(o, code, name);
+	}
 	return order_request(o, "property/set", "thing/service/property/set", "thing.service.property.set", items, 0);
 }
 
@@ -314,7 +340,9 @@ static int identifier_valid(const char *identifier)
 
 enum cloud_service_mode cw_cloud_service_mode(const struct cloud_device *d, const char *identifier)
 {
-	return CLOUD_SERVICE_BY_MODEL;
+	int sync = d->product->model != NULL ? cw_cloud_model_sync(d->product->model, identifier) : -1;
+
+	return sync < 0 ? CLOUD_SERVICE_BY_MODEL : sync ? CLOUD_SERVICE_SYNC : CLOUD_SERVICE_ASYNC;
 }
 
 struct cloud_order *cw_cloud_invoke_service(struct cw_cloud *c, const struct cloud_ask *ask, const char *identifier,
@@ -329,6 +357,12 @@ struct cloud_order *cw_cloud_invoke_service(struct cw_cloud *c, const struct clo
 		return refuse(o, 6321, "a service's identifier is of up to 100 letters, digits and _");
 	if (!json_is_object(args))
 		return refuse(o, 460, "an object of parameters is expected");
+	if (model_of(ask->device) != NULL ) {
+		int code = cw_cloud_model_input(model_of(ask->device), identifier, args);
+
+		if (code != 0)
+			return refuse_value(o, code, identifier);
+	}
 	o->service = cw_strdup(identifier);
 	if (o->service == NULL)
 		return finish_as(o, CLOUD_DOWN_NOMEM);
