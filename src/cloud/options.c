@@ -20,6 +20,7 @@ static const char usage[] =
 	"  -c, --config FILE      read products, devices, listeners and limits from FILE\n"
 	"      --state FILE       keep stock, topology, kept messages, shadows in FILE (SQLite) over restarts\n"
 	"      --tls-dir DIR      keep the certificates made at the start in DIR (default: FILE.tls beside --state)\n"
+	"      --free-ports       with a FILE too, listeners that it does not name take free ports\n"
 	"      --ready-file FILE  write the bound addresses to FILE as JSON when everything listens\n"
 	"  -h, --help             show this and exit\n"
 	"  -V, --version          show the version and exit\n"
@@ -39,7 +40,7 @@ static const char usage[] =
 	"                                           K: connack, puback, reply, delay, refuse, stall, kick, cut\n"
 	"All of it is in src/cloud/api/openapi.json.\n";
 
-enum { OPT_READY = 256, OPT_STATE, OPT_TLS_DIR, OPT_LISTENER };
+enum { OPT_READY = 256, OPT_STATE, OPT_TLS_DIR, OPT_FREE_PORTS, OPT_LISTENER };
 
 static const struct option long_options[] = {
 	{ "config", required_argument, NULL, 'c' },
@@ -49,6 +50,7 @@ static const struct option long_options[] = {
 #undef LISTENER_OPTION
 	{ "state", required_argument, NULL, OPT_STATE },
 	{ "tls-dir", required_argument, NULL, OPT_TLS_DIR },
+	{ "free-ports", no_argument, NULL, OPT_FREE_PORTS },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 },
@@ -153,8 +155,8 @@ static const struct cw_conf_setting file_settings[] = {
 	CW_CONF_TABLES(struct file_conf, devices, LIST, "devices", &device_table, "The devices."),
 	CW_CONF_TABLES(struct file_conf, faults, LIST, "faults", &fault_table, "Faults in force from the start."),
 #define LISTENER_SETTING(name, address, url, what)                                                                 \
-	CW_CONF(struct file_conf, listeners[CLOUD_LISTENER_##name], STRING, "listeners." #name, address, NULL, NULL, \
-	        "Where it listens, a numeric host and a port (0: any free one), or off: " what "."),
+	CW_CONF(struct file_conf, listeners[CLOUD_LISTENER_##name], STRING, "listeners." #name, NULL, NULL, NULL,  \
+	        "Where it listens, a numeric host and a port (0: any free one), or off; " address " by default: " what "."),
 	CLOUD_LISTENERS(LISTENER_SETTING)
 #undef LISTENER_SETTING
 	CW_CONF(struct file_conf, certificate, STRING, "tls.certificate", NULL, NULL, NULL,
@@ -220,6 +222,7 @@ int cw_cloud_options_parse(int argc, char **argv, struct cloud_options *o)
 		case OPT_READY: o->ready_file = optarg; break;
 		case OPT_STATE: o->state = optarg; break;
 		case OPT_TLS_DIR: o->tls.dir = optarg; break;
+		case OPT_FREE_PORTS: o->free_ports = 1; break;
 		case 'h': (void)fputs(usage, stdout); return 0;
 		case 'V': (void)puts("causeway-cloud " CW_VERSION); return 0;
 		default:
@@ -276,6 +279,11 @@ static int load_file(struct cloud_options *o, struct cw_msg *msg)
 
 int cw_cloud_options_load(struct cloud_options *o, struct cw_msg *msg)
 {
+	static const char *const usual[CLOUD_LISTENER_COUNT] = {
+#define LISTENER_USUAL(name, address, url, what) address,
+		CLOUD_LISTENERS(LISTENER_USUAL)
+#undef LISTENER_USUAL
+	};
 	size_t i;
 	int rc;
 
@@ -284,8 +292,10 @@ int cw_cloud_options_load(struct cloud_options *o, struct cw_msg *msg)
 		if (rc < 0)
 			return rc;
 	}
-	for (i = 0; i < CLOUD_LISTENER_COUNT; i++)
-		o->listeners[i] = o->listeners[i] != NULL ? o->listeners[i] : "127.0.0.1:0";
+	for (i = 0; i < CLOUD_LISTENER_COUNT; i++) {
+		if (o->listeners[i] == NULL)
+			o->listeners[i] = o->config == NULL || o->free_ports ? "127.0.0.1:0" : usual[i];
+	}
 	if (o->tls.dir == NULL && o->state != NULL) {
 		(void)snprintf(o->tls_dir, sizeof(o->tls_dir), "%s.tls", o->state);
 		o->tls.dir = o->tls_dir;

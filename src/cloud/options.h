@@ -15,6 +15,7 @@
 struct cloud_options {
 	const char *config, *ready_file, *state; /* lent from argv, or NULL */
 	const char *listeners[CLOUD_LISTENER_COUNT]; /* addresses, or "off" */
+	int free_ports;
 	struct cloud_tls_conf tls;
 	struct cloud_conf conf;
 	char tls_dir[PATH_MAX];

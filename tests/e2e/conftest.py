@@ -295,7 +295,7 @@ def start_cloud(spawn, tmp_path, cloud_state):
     state: a file that outlives it."""
 
     def start(conf=None, name="causeway-cloud", tls_dir=cloud_state, state=None, program="causeway-cloud", **options):
-        args = [] if tls_dir is None else ["--tls-dir", tls_dir]
+        args = ["--free-ports"] + ([] if tls_dir is None else ["--tls-dir", tls_dir])
         args += [] if state is None else ["--state", state]
         if conf is not None:
             path = tmp_path / f"{name}.conf"

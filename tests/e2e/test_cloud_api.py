@@ -381,7 +381,6 @@ def test_certificates_from_files(start_cloud, cloud_state, tmp_path):
 CONF = """
 products = [ { productKey = a1EmuPk0001 } ]
 devices = [ { productKey = a1EmuPk0001, deviceName = dev-0001, deviceSecret = 0123456789abcdef0123456789abcdef } ]
-listeners { mqtt = "127.0.0.1:0", api = "127.0.0.1:0" }
 """
 
 
