@@ -8,6 +8,7 @@
 #include "cloud/core/call.h"
 #include "cloud/core/delay.h"
 #include "cloud/core/fault.h"
+#include "cloud/core/ota.h"
 
 #define REQUEST(pattern, handler)  { CLOUD_TOPIC_SYS, pattern, ALINK_REQUEST, handler, NULL, 0 }
 #define GATEWAY(pattern, handler)  { CLOUD_TOPIC_SYS, pattern, ALINK_REQUEST, handler, NULL, 1 }
@@ -55,12 +56,13 @@ static const struct alink_rule rules[] = {
 	REQUEST("thing/config/log/get", cw_cloud_log_config_get),
 	REQUEST("thing/log/post", NULL),
 	REQUEST("thing/reset", NULL),
-	REQUEST("thing/ota/firmware/get", NULL),
+	REQUEST("thing/ota/firmware/get", cw_cloud_ota_get),
+	{ CLOUD_TOPIC_SYS, "thing/file/download", ALINK_SPECIAL, NULL, cw_cloud_ota_download, 0 },
 	{ CLOUD_TOPIC_SYS, "_thing/diag/post", ALINK_SESSION, NULL, NULL, 0 },
 	{ CLOUD_TOPIC_NTP, "request", ALINK_SPECIAL, NULL, cw_cloud_ntp, 0 },
 	{ CLOUD_TOPIC_OTA, "inform", ALINK_SPECIAL, NULL, cw_cloud_ota_inform, 0 },
-	RECORD(CLOUD_TOPIC_OTA, "progress"),
-	RECORD(CLOUD_TOPIC_OTA, "request"),
+	{ CLOUD_TOPIC_OTA, "progress", ALINK_SPECIAL, NULL, cw_cloud_ota_progress, 0 },
+	{ CLOUD_TOPIC_OTA, "request", ALINK_SPECIAL, NULL, cw_cloud_ota_request, 0 },
 	RECORD(CLOUD_TOPIC_SHADOW, "update"),
 };
 

@@ -134,6 +134,10 @@ struct cloud_device {
 	unsigned window_down;
 	uint64_t error520_s; /* last second a 520 was sent about it */
 
+	struct cw_list ota_tasks; /* struct cloud_task, newest first */
+	struct cw_list ota_due;   /* in cloud_ota.due while a push is due at ota_due_ms */
+	uint64_t ota_due_ms;
+
 	/* what it reported */
 	json_t *doc[CLOUD_DOC_COUNT]; /* NULL until first used: cw_cloud_doc() */
 	struct {
@@ -194,6 +198,7 @@ struct cloud_limits {
 	unsigned publish_qos0, publish_qos1, down_per_second; /* per device and second */
 	unsigned inflight_in, inflight_out;                   /* unacknowledged on a connection, 0: no limit */
 	size_t out_queue_bytes;                               /* a client that does not read is closed above this */
+	size_t package_bytes;                                 /* of all firmware packages together, and the largest upload */
 };
 
 struct cloud_switches {
@@ -203,6 +208,7 @@ struct cloud_switches {
 	int kick_logout_reply; /* kicks on combine/logout_reply instead of /ext/error */
 	bool allow_reregister; /* a device that was online once may register again */
 	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
+	int ota_later; /* pushes of upgrades as in later documents: id a number, signMethod MD5 */
 };
 
 struct cloud_conf {
@@ -215,6 +221,7 @@ struct cloud_conf {
 struct cloud_log;
 struct cloud_faults;
 struct cloud_files;
+struct cloud_ota;
 
 struct cloud_stats {
 	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
@@ -231,6 +238,7 @@ struct cw_cloud {
 	struct cloud_log *log;
 	struct cloud_faults *faults;
 	struct cloud_files *files; /* links to what can be fetched */
+	struct cloud_ota *ota;     /* packages, batches, tasks */
 	struct cw_list delayed; /* replies a fault holds back; delay.c */
 	struct cw_list calls; /* down calls waiting for the device; call.c */
 	struct cloud_stats stats;
@@ -305,7 +313,7 @@ void cw_cloud_link_down(struct cw_cloud *c, struct cloud_link *l, const char *re
 void cw_cloud_link_fini(struct cloud_link *l);
 /* Log `d` in on its own connection; closes an older one. Returns 1 when state of an earlier session exists. */
 int cw_cloud_link_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login);
-/* After the front's acceptance is on its way: what was stored for the device. */
+/* After the front's acceptance is on its way: what was stored for the device, then upgrades that wait for it. */
 void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d);
 /* A request by a channel without connections: the device counts as online for so long. `channel` is static. */
 void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *channel, const struct cloud_text *client_id,

@@ -9,6 +9,7 @@
 #include "cloud/core/fault.h"
 #include "cloud/core/files.h"
 #include "cloud/core/msglog.h"
+#include "cloud/core/ota.h"
 #include "cloud/core/stock.h"
 
 void cw_cloud_conf_default(struct cloud_conf *conf)
@@ -16,7 +17,7 @@ void cw_cloud_conf_default(struct cloud_conf *conf)
 	*conf = (struct cloud_conf){
 		.limits = { .documented = 1, .connect_per_minute = 5, .login_per_minute = 5, .login_per_second = 200,
 		            .publish_qos0 = 30, .publish_qos1 = 10, .down_per_second = 50, .inflight_in = 100,
-		            .inflight_out = 100, .out_queue_bytes = 4u << 20 },
+		            .inflight_out = 100, .out_queue_bytes = 4u << 20, .package_bytes = 256u << 20 },
 		.switches = { .strict_securemode = 1, .topo_move = 1 },
 		.keep_messages = 10000,
 		.keep_bytes = 64u << 20,
@@ -53,8 +54,13 @@ int cw_cloud_new(struct cw_worker *worker, const struct cloud_conf *conf, struct
 	rc = cw_cloud_files_new(&c->files);
 	if (rc < 0)
 		goto err_faults;
+	rc = cw_cloud_ota_new(c, &c->ota);
+	if (rc < 0)
+		goto err_files;
 	*ret_cloud = c;
 	return 0;
+err_files:
+	cw_cloud_files_free(c->files);
 err_faults:
 	cw_cloud_faults_free(c->faults);
 err_log:
@@ -71,6 +77,7 @@ void cw_cloud_free(struct cw_cloud *c)
 	cw_invariant(cw_list_empty(&c->links));
 	cw_cloud_calls_abandon(c, NULL);
 	cw_cloud_delay_drop(c);
+	cw_cloud_ota_free(c->ota);
 	cw_cloud_stock_free(c);
 	cw_cloud_files_free(c->files);
 	cw_cloud_faults_free(c->faults);

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cloud/core/cloud.h"
 #include "cloud/core/msglog.h"
+#include "cloud/core/ota.h"
 #include "cloud/core/stock.h"
 
 #define STORE_MS (7LL * 24 * 3600 * 1000)
@@ -117,6 +118,8 @@ void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
 		cw_cloud_msg_unref(s->msg);
 		cw_free(s);
 	}
+	if (d->link != NULL)
+		cw_cloud_ota_online(c, d);
 }
 
 void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *channel, const struct cloud_text *client_id,
@@ -281,6 +284,7 @@ uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char 
 		return 0x80;
 	if (d->persistent)
 		cw_cloud_changed(c, d);
+	cw_cloud_ota_subscribed(c, d);
 	return granted;
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "cloud/core/call.h"
+#include "cloud/core/ota.h"
 
 /* An id of a device that was deleted: a login of it is told 521, not 6100. */
 struct tombstone {
@@ -249,6 +250,7 @@ static struct cloud_device *device_new(struct cw_cloud *c, struct cloud_product 
 		return NULL;
 	cw_list_init(&d->children);
 	cw_list_init(&d->stored);
+	cw_list_init(&d->ota_tasks);
 	d->product = p;
 	d->id = cw_alloc(pk_len + dn_len + 2);
 	d->secret = cw_strdup(secret);
@@ -388,6 +390,7 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d)
 	cw_list_each_safe(e, n, &d->children)
 		cw_cloud_unrelate(cw_container_of(e, struct cloud_device, sibling));
 	cw_cloud_calls_abandon(c, d);
+	cw_cloud_ota_device_gone(d);
 	cw_cloud_bury(c, d->id);
 	if (c->saver != NULL)
 		c->saver->device_gone(c->saver, d->id);
