@@ -51,6 +51,8 @@ struct cloud_class {
 	char pattern[];
 };
 
+struct cloud_remote_config;
+
 struct cloud_product {
 	struct cw_map_node node; /* by key */
 	struct cw_cloud *cloud;
@@ -62,6 +64,7 @@ struct cloud_product {
 	struct cw_list classes;
 	unsigned class_count;
 	json_t *tsl; /* or NULL */
+	struct cloud_remote_config *config; /* or NULL; remote_config.h */
 	int64_t created_ms;
 	struct cw_list changed; /* in cw_cloud.changed_products while its state is newer than the file's */
 };
@@ -74,6 +77,7 @@ struct cloud_rate {
 
 struct cloud_msg;
 struct cloud_link;
+struct cloud_device_log;
 
 /* What is kept of a device's reports, as the API names it. */
 #define CLOUD_DOCS(X)                                                                                         \
@@ -81,7 +85,9 @@ struct cloud_link;
 	X(DESIRED, desired)   /* identifier to {value, version} */                                            \
 	X(EVENTS, events)     /* identifier to the last one, {value, time} */                                 \
 	X(TAGS, tags)         /* key to value */                                                              \
-	X(MODULES, modules)   /* firmware module to version */
+	X(MODULES, modules)   /* firmware module to version */                                                \
+	X(SHADOW, shadow)     /* {state, metadata, version, timestamp}: shadow.h */                           \
+	X(JOBS, jobs)         /* id to {status, jobDocument, ..}: job.h */
 enum cloud_doc {
 #define CLOUD_DOC_ENUM(sym, name) CLOUD_DOC_##sym,
 	CLOUD_DOCS(CLOUD_DOC_ENUM)
@@ -140,6 +146,10 @@ struct cloud_device {
 
 	/* what it reported */
 	json_t *doc[CLOUD_DOC_COUNT]; /* NULL until first used: cw_cloud_doc() */
+	struct cloud_device_log *local_log; /* its own log, or NULL; device_log.h */
+	int log_report;                     /* it shall post its log */
+	uint64_t shadow_second;             /* that the count below belongs to */
+	unsigned shadow_count;
 	struct {
 		int64_t ms;
 		int code;

@@ -1,4 +1,4 @@
-/* model.c - what devices report: properties, events, packs, desired values, tags, versions, time; see alink.h. */
+/* model.c - what devices report: properties, events, packs, desired values, tags, time; see alink.h. */
 #include <stdio.h>
 #include <string.h>
 
@@ -268,23 +268,12 @@ int cw_cloud_tags_delete(struct alink_request *r)
 	return 200;
 }
 
-/* ---- model and configuration: none is loaded ---- */
+/* ---- the model ---- */
 
 int cw_cloud_tsl_get(struct alink_request *r)
 {
 	if (r->device->product->tsl != NULL)
 		r->data = json_incref(r->device->product->tsl);
-	return 200;
-}
-
-int cw_cloud_config_get(struct alink_request *r)
-{
-	return 6710;
-}
-
-int cw_cloud_log_config_get(struct alink_request *r)
-{
-	r->data = json_pack("{s:s, s:{s:i}}", "getType", "content", "content", "mode", 0);
 	return 200;
 }
 

@@ -44,6 +44,9 @@ static const struct {
 	{ 6600, "invalid product sign" },
 	{ 6619, "device is bound to another gateway" },
 	{ 6710, "no configuration" },
+	{ 6713, "configuration service is off" },
+	{ 6717, "getType is wrong" },
+	{ 6718, "configScope is wrong" },
 };
 
 const char *cw_cloud_code_text(int code)

@@ -9,7 +9,9 @@
 
 #include "base/mem.h"
 #include "cloud/core/call.h"
+#include "cloud/core/device_log.h"
 #include "cloud/core/ota.h"
+#include "cloud/core/remote_config.h"
 
 /* An id of a device that was deleted: a login of it is told 521, not 6100. */
 struct tombstone {
@@ -84,6 +86,7 @@ static void product_free(struct cloud_product *p)
 		cw_free(cw_container_of(e, struct cloud_class, link));
 	cw_list_remove(&p->changed);
 	json_decref(p->tsl);
+	cw_cloud_config_free(p);
 	cw_free(p->key);
 	cw_free(p->secret);
 	cw_free(p->name);
@@ -233,6 +236,7 @@ static void device_free(struct cloud_device *d)
 		cw_free(s);
 	}
 	drop_docs(d);
+	cw_cloud_device_log_free(d);
 	cw_free(d->id);
 	cw_free(d->secret);
 	cw_list_remove(&d->changed);
@@ -427,6 +431,8 @@ void cw_cloud_stock_reset(struct cw_cloud *c)
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 
 		drop_docs(d);
+		cw_cloud_device_log_free(d);
+		d->log_report = 0;
 		d->refusal_count = 0;
 		d->up = d->down = d->dropped = 0;
 		memset(&d->connects, 0, sizeof(d->connects));
