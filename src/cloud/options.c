@@ -100,6 +100,7 @@ static const char *const profiles[] = { "off", "documented", NULL };
 static const char *const keepalive_values[] = { "refuse", "clamp", NULL };
 static const char *const kick_topics[] = { "error", "logout_reply", NULL };
 static const char *const regnwl_topics[] = { "regnwl", "register", "both", NULL };
+static const char *const ota_pushes[] = { "2020", "later", NULL };
 static const char *const log_formats[] = { "text", "json", NULL };
 static const char *const log_levels[] = { "debug", "info", "note", "warn", "error", NULL };
 
@@ -226,6 +227,8 @@ static const struct cw_conf_setting file_settings[] = {
 	        "Devices of one product; a registration beyond them is refused."),
 	CW_CONF(struct file_conf, limits.batch_ms, DURATION, "limits.batchDelay", "100ms", "0s", "1h",
 	        "From the order of a batch of devices to its end."),
+	CW_CONF(struct file_conf, limits.package_bytes, BYTES, "limits.packages", "256MiB", "64KiB", "1000MiB",
+	        "Bytes of all firmware packages together, and the largest upload; profile off does not lift it."),
 	CW_CONF(struct file_conf, switches.strict_securemode, BOOL, "switches.strictSecuremode", "true", NULL, NULL,
 	        "securemode must fit the channel."),
 	CW_CONF_CHOICE(struct file_conf, switches.keepalive_clamp, "switches.keepAliveAbove1200", keepalive_values, "refuse",
@@ -244,6 +247,8 @@ static const struct cw_conf_setting file_settings[] = {
 	               "Where a device registered without pre-registration is told its token: /ext/regnwl, /ext/register, or both."),
 	CW_CONF(struct file_conf, switches.instance_id, STRING, "switches.instanceId", NULL, NULL, NULL,
 	        "What the instanceId of a registration must be when it has one; left out: anything."),
+	CW_CONF_CHOICE(struct file_conf, switches.ota_later, "switches.otaPush", ota_pushes, "2020",
+	               "Pushes of upgrades: 2020 (id a text, signMethod Md5) or later (id a number, signMethod MD5)."),
 	CW_CONF(struct file_conf, keep, INT, "messages.keep", "10000", "1", "10000000", "Messages the API can show."),
 	CW_CONF(struct file_conf, keep_bytes, BYTES, "messages.keepBytes", "64MiB", "64KiB", "16GiB",
 	        "Bytes of them all."),

@@ -50,6 +50,7 @@ struct cloud_class {
 };
 
 struct cloud_model;
+struct cloud_remote_config;
 
 struct cloud_product {
 	struct cw_map_node node; /* by key */
@@ -65,6 +66,7 @@ struct cloud_product {
 	json_t *tsl; /* or NULL; cw_cloud_tsl_set() */
 	struct cloud_model *model; /* the same compiled, or NULL */
 	uint64_t broadcast_next_ms, broadcast_all_next_ms; /* no earlier; cw_cloud_now_ms() */
+	struct cloud_remote_config *config; /* or NULL; remote_config.h */
 	int64_t created_ms;
 	struct cw_list changed; /* in cw_cloud.changed_products while its state is newer than the file's */
 };
@@ -85,6 +87,7 @@ struct cloud_msg;
 struct cloud_link;
 struct cloud_cert;    /* x509.h */
 struct cloud_clients; /* clients.h */
+struct cloud_device_log;
 
 /* What is kept of a device's reports, as the API names it. */
 #define CLOUD_DOCS(X)                                                                                         \
@@ -95,7 +98,9 @@ struct cloud_clients; /* clients.h */
 	X(MODULES, modules)   /* firmware module to version */                                                \
 	X(CALLS, calls)       /* a list: the last orders with their answers, newest last; down.c */           \
 	X(EVENT_LOG, eventLog) /* a list: the last events, newest last */                                     \
-	X(FOUND, found)       /* a gateway's discoveries: "pk/dn" to {time} */
+	X(FOUND, found)       /* a gateway's discoveries: "pk/dn" to {time} */                            \
+	X(SHADOW, shadow)     /* {state, metadata, version, timestamp}: shadow.h */                           \
+	X(JOBS, jobs)         /* id to {status, jobDocument, ..}: job.h */
 enum cloud_doc {
 #define CLOUD_DOC_ENUM(sym, name) CLOUD_DOC_##sym,
 	CLOUD_DOCS(CLOUD_DOC_ENUM)
@@ -155,8 +160,16 @@ struct cloud_device {
 	unsigned window_down;
 	uint64_t error520_s; /* last second a 520 was sent about it */
 
+	struct cw_list ota_tasks; /* struct cloud_task, newest first */
+	struct cw_list ota_due;   /* in cloud_ota.due while a push is due at ota_due_ms */
+	uint64_t ota_due_ms;
+
 	/* what it reported */
 	json_t *doc[CLOUD_DOC_COUNT]; /* NULL until first used: cw_cloud_doc() */
+	struct cloud_device_log *local_log; /* its own log, or NULL; device_log.h */
+	int log_report;                     /* it shall post its log */
+	uint64_t shadow_second;             /* that the count below belongs to */
+	unsigned shadow_count;
 	struct {
 		int64_t ms;
 		int code;
@@ -229,6 +242,7 @@ struct cloud_limits {
 	unsigned members_small, members_large; /* the same of the two kinds of bridges */
 	unsigned devices_per_product;
 	uint64_t batch_ms; /* from the order of a batch to its end */
+	size_t package_bytes;                                 /* of all firmware packages together, and the largest upload */
 };
 
 struct cloud_switches {
@@ -241,6 +255,7 @@ struct cloud_switches {
 	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
 	int regnwl_topic; /* 0: /ext/regnwl, 1: /ext/register, 2: both */
 	const char *instance_id;     /* what a registration's instanceId must be when it sends one; NULL: anything. Lent */
+	int ota_later; /* pushes of upgrades as in later documents: id a number, signMethod MD5 */
 };
 
 struct cloud_conf {
@@ -254,6 +269,7 @@ struct cloud_log;
 struct cloud_faults;
 struct cloud_x509;
 struct cloud_files;
+struct cloud_ota;
 
 struct cloud_stats {
 	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
@@ -275,6 +291,7 @@ struct cw_cloud {
 	struct cloud_log *log;
 	struct cloud_faults *faults;
 	struct cloud_files *files; /* links to what can be fetched */
+	struct cloud_ota *ota;     /* packages, batches, tasks */
 	struct cw_list delayed; /* replies a fault holds back; delay.c */
 	struct cw_list calls; /* down calls waiting for the device; call.c */
 	struct cloud_stats stats;
@@ -375,7 +392,7 @@ void cw_cloud_link_down(struct cw_cloud *c, struct cloud_link *l, const char *re
 void cw_cloud_link_fini(struct cloud_link *l);
 /* Log `d` in on its own connection; closes an older one. Returns 1 when state of an earlier session exists. */
 int cw_cloud_link_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login);
-/* After the front's acceptance is on its way: what was stored for the device. */
+/* After the front's acceptance is on its way: what was stored for the device, then upgrades that wait for it. */
 void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d);
 /* A request by a channel without connections: the device counts as online for so long. `channel` is static. */
 void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *channel, const struct cloud_text *client_id,

@@ -10,6 +10,8 @@
 #include "cloud/core/call.h"
 #include "cloud/core/clients.h"
 #include "cloud/core/naming.h"
+#include "cloud/core/device_log.h"
+#include "cloud/core/ota.h"
 #include "cloud/core/x509.h"
 
 /* An id of a device that was deleted: a login of it is told 521, not 6100. */
@@ -68,6 +70,7 @@ static void device_free(struct cloud_device *d)
 		cw_free(s);
 	}
 	drop_docs(d);
+	cw_cloud_device_log_free(d);
 	cw_free(d->id);
 	cw_free(d->secret);
 	cw_list_remove(&d->changed);
@@ -85,6 +88,7 @@ static struct cloud_device *device_new(struct cloud_product *p, const char *dn, 
 		return NULL;
 	cw_list_init(&d->children);
 	cw_list_init(&d->stored);
+	cw_list_init(&d->ota_tasks);
 	d->product = p;
 	d->id = cw_alloc(pk_len + dn_len + 2);
 	d->secret = cw_strdup(secret);
@@ -305,6 +309,7 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d)
 	cw_cloud_calls_abandon(c, d);
 	cw_cloud_clients_forget(c, d);
 	cw_cloud_x509_drop(c, d);
+	cw_cloud_ota_device_gone(d);
 	cw_cloud_bury(c, d->id);
 	if (c->saver != NULL)
 		c->saver->device_gone(c->saver, d->id);
@@ -355,6 +360,8 @@ void cw_cloud_stock_reset(struct cw_cloud *c)
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 
 		drop_docs(d);
+		cw_cloud_device_log_free(d);
+		d->log_report = 0;
 		d->refusal_count = 0;
 		d->up = d->down = d->dropped = 0;
 		memset(&d->connects, 0, sizeof(d->connects));
