@@ -176,6 +176,8 @@ static void handle_request(struct cw_cloud *c, struct cloud_link *l, struct clou
 
 	method_of(t, method);
 	code = judge(&r, rule, topic, topic_len, method, id_rc);
+	if (code == 200)
+		cw_cloud_changed(c, d);
 	if (r.data == NULL)
 		r.data = json_object();
 	if (wants_reply(r.body))

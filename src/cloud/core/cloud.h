@@ -53,6 +53,7 @@ struct cloud_class {
 
 struct cloud_product {
 	struct cw_map_node node; /* by key */
+	struct cw_cloud *cloud;
 	char *key, *secret, *name;
 	enum cloud_node type;
 	int raw;              /* payloads are bytes, not Alink JSON */
@@ -123,6 +124,7 @@ struct cloud_device {
 	struct cloud_sub *subs;
 	unsigned sub_count, sub_room;
 	struct cw_list stored; /* struct cloud_stored */
+	int stored_gone;       /* the state file still has messages that were sent or dropped */
 	unsigned stored_count;
 
 	/* limits */
@@ -156,6 +158,7 @@ struct cloud_stored {
 	struct cloud_msg *msg;
 	int64_t until_ms; /* wall clock: seven days */
 	int sent;         /* was under way when the session ended: repeat with DUP */
+	int saved;        /* in the state file */
 };
 
 struct cloud_link_ops {
@@ -231,7 +234,10 @@ struct cw_cloud {
 	struct cloud_stats stats;
 	int64_t skipped_ms;           /* by which the platform's clock is ahead of the machine's */
 	struct cloud_link *answering; /* uplink_only link whose publish is being carried out */
-	struct cw_list changed_devices, changed_products; /* state.c */
+	struct cw_list changed_devices, changed_products; /* to be saved; save.h */
+	struct cw_list chapters;                          /* struct cloud_chapter */
+	int chapters_changed;
+	struct cloud_saver *saver; /* NULL: nothing is kept */
 	uint64_t next_id; /* of messages the platform starts */
 	unsigned next_serial;
 	char download_url[80]; /* "https://host:port", without a slash: where links to files point */
@@ -272,6 +278,7 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d);
 /* Bar it from messages: told, then logged off. */
 void cw_cloud_device_disable(struct cw_cloud *c, struct cloud_device *d);
 void cw_cloud_device_enable(struct cw_cloud *c, struct cloud_device *d);
+/* A device, or with dn NULL a product, that was deleted. */
 int cw_cloud_was_deleted(struct cw_cloud *c, const char *pk, const char *dn);
 /* One of the device's documents, made at its first use. NULL: out of memory (jansson's setters accept that). */
 json_t *cw_cloud_doc(struct cloud_device *d, enum cloud_doc which);
@@ -311,6 +318,11 @@ int cw_cloud_rate_ok(struct cw_cloud *c, struct cloud_rate *r, unsigned limit);
 /* SUBSCRIBE and UNSUBSCRIBE of one filter: granted QoS or 0x80. */
 uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len, uint8_t qos);
 void cw_cloud_unsubscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len);
+/* Subscribe without asking whether it may be: 0, CW_ELIMIT, CW_ENOMEM. */
+int cw_cloud_sub_add(struct cw_cloud *c, struct cloud_device *d, const char *filter, size_t len);
+/* What the state file kept for it. */
+void cw_cloud_stored_load(struct cw_cloud *c, struct cloud_device *d, const char *topic, const void *payload, size_t len,
+                          uint8_t qos, int64_t until_ms, int sent);
 /* Keep a QoS 1 message, behind those kept already, for a device whose state outlives its session; `sent`: repeat with DUP. */
 void cw_cloud_store(struct cw_cloud *c, struct cloud_device *d, struct cloud_msg *msg, int sent);
 
@@ -340,6 +352,8 @@ void cw_cloud_send_error(struct cw_cloud *c, struct cloud_device *gateway, const
                          const char *id);
 const char *cw_cloud_code_text(int code);
 int cw_cloud_device_subscribed(struct cw_cloud *c, const struct cloud_device *d, const char *topic, size_t len);
+/* One reference, yours; NULL: out of memory. */
+struct cloud_msg *cw_cloud_msg_new(const char *topic, size_t topic_len, const void *payload, size_t len, uint8_t qos);
 void cw_cloud_msg_unref(struct cloud_msg *msg);
 static inline const char *cw_cloud_msg_payload(const struct cloud_msg *msg)
 {

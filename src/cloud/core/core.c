@@ -40,6 +40,7 @@ int cw_cloud_new(struct cw_worker *worker, const struct cloud_conf *conf, struct
 	cw_list_init(&c->delayed);
 	cw_list_init(&c->changed_devices);
 	cw_list_init(&c->changed_products);
+	cw_list_init(&c->chapters);
 	c->started_ms = cw_clock_wall_ms();
 	c->next_id = (uint64_t)c->started_ms % 1000000000u;
 	rc = cw_cloud_log_new(conf->keep_messages, conf->keep_bytes, &c->log);
@@ -84,18 +85,6 @@ void cw_cloud_skip(struct cw_cloud *c, uint64_t ms)
 {
 	c->skipped_ms += (int64_t)ms;
 	cw_timers_skip(cw_worker_timers(c->worker), ms);
-}
-
-void cw_cloud_changed(struct cw_cloud *c, struct cloud_device *d)
-{
-	if (d->changed.next == NULL || cw_list_empty(&d->changed))
-		cw_list_push_back(&c->changed_devices, &d->changed);
-}
-
-void cw_cloud_product_changed(struct cw_cloud *c, struct cloud_product *p)
-{
-	if (p->changed.next == NULL || cw_list_empty(&p->changed))
-		cw_list_push_back(&c->changed_products, &p->changed);
 }
 
 void cw_cloud_next_id(struct cw_cloud *c, char out[24])

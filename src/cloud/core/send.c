@@ -64,7 +64,7 @@ const char *cw_cloud_outcome_name(enum cloud_outcome o)
 	return names[o];
 }
 
-static struct cloud_msg *msg_new(const char *topic, size_t topic_len, const void *payload, size_t len, uint8_t qos)
+struct cloud_msg *cw_cloud_msg_new(const char *topic, size_t topic_len, const void *payload, size_t len, uint8_t qos)
 {
 	struct cloud_msg *m = cw_alloc(sizeof(*m) + topic_len + 1 + len + 1);
 
@@ -146,7 +146,7 @@ enum cloud_outcome cw_cloud_send(struct cw_cloud *c, struct cloud_device *to, co
 	struct cloud_msg *msg;
 
 	if (outcome == CLOUD_DELIVERED || outcome == CLOUD_STORED) {
-		msg = msg_new(topic, topic_len, payload, len, qos);
+		msg = cw_cloud_msg_new(topic, topic_len, payload, len, qos);
 		if (msg == NULL)
 			outcome = CLOUD_NOMEM;
 		else if (outcome == CLOUD_STORED)

@@ -1,4 +1,5 @@
 /* stock.c - products, devices, topic classes; see cloud.h. */
+#include "cloud/core/save.h"
 #include "cloud/core/stock.h"
 
 #include <ctype.h>
@@ -121,6 +122,7 @@ int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret
 	if (p == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	cw_list_init(&p->classes);
+	p->cloud = c;
 	p->type = type;
 	p->registration = 1;
 	p->created_ms = cw_cloud_wall_ms(c);
@@ -133,6 +135,7 @@ int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret
 		product_free(p);
 		return rc;
 	}
+	cw_cloud_product_changed(c, p);
 	*ret_product = p;
 	return 0;
 }
@@ -160,6 +163,7 @@ int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish
 		if (strcmp(k->pattern, pattern) == 0) {
 			k->publish = publish;
 			k->subscribe = subscribe;
+			cw_cloud_product_changed(p->cloud, p);
 			return 0;
 		}
 	}
@@ -173,6 +177,7 @@ int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish
 	memcpy(k->pattern, pattern, len + 1);
 	cw_list_push_back(&p->classes, &k->link);
 	p->class_count++;
+	cw_cloud_product_changed(p->cloud, p);
 	return 0;
 }
 
@@ -276,6 +281,7 @@ int cw_cloud_device_add(struct cw_cloud *c, struct cloud_product *p, const char 
 	}
 	d->serial = ++c->next_serial;
 	cw_list_push_back(&c->device_list, &d->all);
+	cw_cloud_changed(c, d);
 	*ret_device = d;
 	return 0;
 }
@@ -297,12 +303,12 @@ struct cloud_device *cw_cloud_device_find(struct cw_cloud *c, const char *pk, si
 int cw_cloud_was_deleted(struct cw_cloud *c, const char *pk, const char *dn)
 {
 	char id[128];
-	int n = snprintf(id, sizeof(id), "%s/%s", pk, dn);
+	int n = snprintf(id, sizeof(id), "%s%s%s", pk, dn != NULL ? "/" : "", dn != NULL ? dn : "");
 
 	return n > 0 && (size_t)n < sizeof(id) && cw_map_find(&c->deleted, id, (size_t)n) != NULL;
 }
 
-static void bury(struct cw_cloud *c, const char *id)
+void cw_cloud_bury(struct cw_cloud *c, const char *id)
 {
 	size_t len = strlen(id);
 	struct tombstone *t;
@@ -323,6 +329,7 @@ void cw_cloud_relate(struct cloud_device *gateway, struct cloud_device *child)
 	child->gateway = gateway;
 	cw_list_push_back(&gateway->children, &child->sibling);
 	gateway->child_count++;
+	cw_cloud_changed(child->product->cloud, child);
 }
 
 void cw_cloud_unrelate(struct cloud_device *child)
@@ -332,6 +339,7 @@ void cw_cloud_unrelate(struct cloud_device *child)
 	cw_list_remove(&child->sibling);
 	child->gateway->child_count--;
 	child->gateway = NULL;
+	cw_cloud_changed(child->product->cloud, child);
 }
 
 void cw_cloud_topo_changed(struct cw_cloud *c, struct cloud_device *gateway, const struct cloud_device *d, int status)
@@ -350,6 +358,7 @@ void cw_cloud_device_disable(struct cw_cloud *c, struct cloud_device *d)
 	if (d->link != NULL && d->link->owner != d)
 		cw_cloud_request(c, d, "thing/disable", "thing.disable", json_object());
 	d->disabled = 1;
+	cw_cloud_changed(c, d);
 	cw_cloud_device_kick(c, d, 522, "disabled");
 	if (d->gateway != NULL)
 		cw_cloud_topo_changed(c, d->gateway, d, 8);
@@ -360,6 +369,7 @@ void cw_cloud_device_enable(struct cw_cloud *c, struct cloud_device *d)
 	if (!d->disabled)
 		return;
 	d->disabled = 0;
+	cw_cloud_changed(c, d);
 	if (d->gateway != NULL)
 		cw_cloud_topo_changed(c, d->gateway, d, 2);
 }
@@ -378,7 +388,9 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d)
 	cw_list_each_safe(e, n, &d->children)
 		cw_cloud_unrelate(cw_container_of(e, struct cloud_device, sibling));
 	cw_cloud_calls_abandon(c, d);
-	bury(c, d->id);
+	cw_cloud_bury(c, d->id);
+	if (c->saver != NULL)
+		c->saver->device_gone(c->saver, d->id);
 	cw_map_remove(&c->devices, &d->node);
 	cw_list_remove(&d->all);
 	for (e = c->links.next; e != &c->links; e = e->next)

@@ -8,6 +8,8 @@
 void cw_cloud_stock_free(struct cw_cloud *c);
 /* Forget reported state, counters and refused attempts of every device. */
 void cw_cloud_stock_reset(struct cw_cloud *c);
+/* Remember that there was a device, or a product, of this name. */
+void cw_cloud_bury(struct cw_cloud *c, const char *id);
 /* Make or end a relation; no notices. */
 void cw_cloud_relate(struct cloud_device *gateway, struct cloud_device *child);
 void cw_cloud_unrelate(struct cloud_device *child);
