@@ -214,6 +214,7 @@ struct cloud_conf {
 
 struct cloud_log;
 struct cloud_faults;
+struct cloud_files;
 
 struct cloud_stats {
 	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
@@ -229,6 +230,7 @@ struct cw_cloud {
 	struct cw_list links;
 	struct cloud_log *log;
 	struct cloud_faults *faults;
+	struct cloud_files *files; /* links to what can be fetched */
 	struct cw_list delayed; /* replies a fault holds back; delay.c */
 	struct cw_list calls; /* down calls waiting for the device; call.c */
 	struct cloud_stats stats;

@@ -7,6 +7,7 @@
 #include "cloud/core/cloud.h"
 #include "cloud/core/delay.h"
 #include "cloud/core/fault.h"
+#include "cloud/core/files.h"
 #include "cloud/core/msglog.h"
 #include "cloud/core/stock.h"
 
@@ -49,8 +50,13 @@ int cw_cloud_new(struct cw_worker *worker, const struct cloud_conf *conf, struct
 	rc = cw_cloud_faults_new(&c->faults);
 	if (rc < 0)
 		goto err_log;
+	rc = cw_cloud_files_new(&c->files);
+	if (rc < 0)
+		goto err_faults;
 	*ret_cloud = c;
 	return 0;
+err_faults:
+	cw_cloud_faults_free(c->faults);
 err_log:
 	cw_cloud_log_free(c->log);
 err_cloud:
@@ -66,6 +72,7 @@ void cw_cloud_free(struct cw_cloud *c)
 	cw_cloud_calls_abandon(c, NULL);
 	cw_cloud_delay_drop(c);
 	cw_cloud_stock_free(c);
+	cw_cloud_files_free(c->files);
 	cw_cloud_faults_free(c->faults);
 	cw_cloud_log_free(c->log);
 	cw_free(c);
