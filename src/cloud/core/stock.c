@@ -2,19 +2,23 @@
 #include "cloud/core/save.h"
 #include "cloud/core/stock.h"
 
-#include <ctype.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "cloud/core/call.h"
+#include "cloud/core/clients.h"
+#include "cloud/core/naming.h"
+#include "cloud/core/x509.h"
 
 /* An id of a device that was deleted: a login of it is told 521, not 6100. */
 struct tombstone {
 	struct cw_map_node node;
 	char id[];
 };
+
+#define IOT_ID_LEN 30u
 
 static const char *const node_names[] = { "device", "gateway", "subdevice" };
 
@@ -36,8 +40,7 @@ int cw_cloud_node_parse(const char *name, enum cloud_node *ret_type)
 	return CW_EINVAL;
 }
 
-/* `digits` letters and digits at random. */
-static int make_secret(char *out, size_t digits)
+int cw_cloud_make_text(char *out, size_t digits)
 {
 	static const char alphabet[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 	unsigned char random[64];
@@ -49,28 +52,6 @@ static int make_secret(char *out, size_t digits)
 		out[i] = alphabet[random[i] % (sizeof(alphabet) - 1)];
 	out[digits] = '\0';
 	return 0;
-}
-
-static int product_key_valid(const char *key)
-{
-	size_t i;
-
-	for (i = 0; key[i] != '\0'; i++) {
-		if (!isalnum((unsigned char)key[i]))
-			return 0;
-	}
-	return i >= 1 && i <= 20;
-}
-
-static int device_name_valid(const char *dn)
-{
-	size_t i;
-
-	for (i = 0; dn[i] != '\0'; i++) {
-		if (!isalnum((unsigned char)dn[i]) && strchr("-_@.:", dn[i]) == NULL)
-			return 0;
-	}
-	return i >= 4 && i <= 32;
 }
 
 static void product_free(struct cloud_product *p)
@@ -101,6 +82,7 @@ static int add_default_classes(struct cloud_product *p, struct cw_msg *msg)
 		if (rc < 0)
 			return rc;
 	}
+	p->class_count = 0;
 	return 0;
 }
 
@@ -111,11 +93,12 @@ int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret
 	char made[33];
 	int rc;
 
-	if (!product_key_valid(key))
-		return cw_fail(msg, CW_EINVAL, "productKey \"%s\": up to 20 letters and digits are accepted", key);
+	rc = cw_cloud_check_product_key(key, msg);
+	if (rc < 0)
+		return rc;
 	if (cw_cloud_product_find(c, key, strlen(key)) != NULL)
 		return cw_fail(msg, CW_EEXIST, "productKey \"%s\" exists already", key);
-	rc = make_secret(made, 16);
+	rc = cw_cloud_make_text(made, 16);
 	if (rc < 0)
 		return cw_fail(msg, rc, "no random numbers");
 	p = cw_zalloc(sizeof(*p));
@@ -135,6 +118,7 @@ int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret
 		product_free(p);
 		return rc;
 	}
+	p->class_limit = c->conf.limits.classes;
 	cw_cloud_product_changed(c, p);
 	*ret_product = p;
 	return 0;
@@ -167,8 +151,9 @@ int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish
 			return 0;
 		}
 	}
-	if (p->class_count >= 50)
-		return cw_fail(msg, CW_ELIMIT, "product \"%s\" has 50 topic classes already", p->key);
+	if (p->class_limit != 0 && p->class_count >= p->class_limit)
+		return cw_fail(msg, CW_ELIMIT, "product \"%s\" has %u topic classes already (limits.topicClasses)", p->key,
+		               p->class_limit);
 	k = cw_alloc(sizeof(*k) + len + 1);
 	if (k == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
@@ -240,7 +225,7 @@ static void device_free(struct cloud_device *d)
 	cw_free(d);
 }
 
-static struct cloud_device *device_new(struct cw_cloud *c, struct cloud_product *p, const char *dn, const char *secret)
+static struct cloud_device *device_new(struct cloud_product *p, const char *dn, const char *secret)
 {
 	struct cloud_device *d = cw_zalloc(sizeof(*d));
 	size_t pk_len = strlen(p->key), dn_len = strlen(dn);
@@ -258,32 +243,100 @@ static struct cloud_device *device_new(struct cw_cloud *c, struct cloud_product 
 	}
 	(void)snprintf(d->id, pk_len + dn_len + 2, "%s/%s", p->key, dn);
 	d->dn = d->id + pk_len + 1;
-	d->created_ms = cw_cloud_wall_ms(c);
 	return d;
+}
+
+struct cloud_device *cw_cloud_session_new(struct cloud_device *d)
+{
+	struct cloud_device *s = device_new(d->product, d->dn, d->secret);
+
+	if (s == NULL)
+		return NULL;
+	s->name_of = d;
+	s->serial = d->serial;
+	s->disabled = d->disabled;
+	return s;
+}
+
+void cw_cloud_session_free(struct cloud_device *session)
+{
+	cw_invariant(session->link == NULL && session->name_of != NULL);
+	device_free(session);
 }
 
 int cw_cloud_device_add(struct cw_cloud *c, struct cloud_product *p, const char *dn, const char *secret,
                         struct cloud_device **ret_device, struct cw_msg *msg)
 {
 	struct cloud_device *d;
-	char made[33];
+	char made[33], iot_id[sizeof(d->iot_id)];
 
-	if (!device_name_valid(dn))
-		return cw_fail(msg, CW_EINVAL, "deviceName \"%s\": 4 to 32 of letters, digits and - _ @ . : are accepted", dn);
+	if (cw_cloud_check_device_name(dn, msg) < 0)
+		return CW_EINVAL;
 	if (cw_cloud_device_find(c, p->key, strlen(p->key), dn, strlen(dn)) != NULL)
 		return cw_fail(msg, CW_EEXIST, "device \"%s/%s\" exists already", p->key, dn);
-	if (make_secret(made, 32) < 0)
+	if (p->device_count >= c->conf.limits.devices_per_product)
+		return cw_fail(msg, CW_ELIMIT, "product \"%s\" has %u devices already (limits.devicesPerProduct)", p->key,
+		               p->device_count);
+	if (cw_cloud_make_text(iot_id, IOT_ID_LEN) < 0 || (secret == NULL && cw_cloud_make_text(made, 32) < 0))
 		return cw_fail(msg, CW_EINTERNAL, "no random numbers");
-	d = device_new(c, p, dn, secret != NULL ? secret : made);
+	d = device_new(p, dn, secret != NULL ? secret : made);
 	if (d == NULL || cw_map_add(&c->devices, &d->node, d->id, strlen(d->id)) < 0) {
 		device_free(d);
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	}
+	if (cw_cloud_device_set_iot_id(c, d, iot_id) < 0) {
+		cw_map_remove(&c->devices, &d->node);
+		device_free(d);
+		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	}
+	d->created_ms = cw_cloud_wall_ms(c);
 	d->serial = ++c->next_serial;
+	p->device_count++;
 	cw_list_push_back(&c->device_list, &d->all);
 	cw_cloud_changed(c, d);
 	*ret_device = d;
 	return 0;
+}
+
+int cw_cloud_device_set_nickname(struct cw_cloud *c, struct cloud_device *d, const char *nickname, struct cw_msg *msg)
+{
+	char *copy = NULL;
+
+	if (nickname != NULL && nickname[0] != '\0') {
+		int rc = cw_cloud_check_nickname(nickname, msg);
+
+		if (rc < 0)
+			return rc;
+		copy = cw_strdup(nickname);
+		if (copy == NULL)
+			return cw_fail(msg, CW_ENOMEM, "out of memory");
+	}
+	cw_free(d->nickname);
+	d->nickname = copy;
+	cw_cloud_changed(c, d);
+	return 0;
+}
+
+int cw_cloud_device_set_iot_id(struct cw_cloud *c, struct cloud_device *d, const char *iot_id)
+{
+	size_t len = strlen(iot_id);
+
+	if (len == 0 || len >= sizeof(d->iot_id) || cw_map_find(&c->iot_ids, iot_id, len) != NULL)
+		return CW_EINVAL;
+	if (d->iot_id[0] != '\0')
+		cw_map_remove(&c->iot_ids, &d->iot_node);
+	memcpy(d->iot_id, iot_id, len + 1);
+	if (cw_map_add(&c->iot_ids, &d->iot_node, d->iot_id, len) == 0)
+		return 0;
+	d->iot_id[0] = '\0';
+	return CW_ENOMEM;
+}
+
+struct cloud_device *cw_cloud_device_by_iot_id(struct cw_cloud *c, const char *iot_id, size_t len)
+{
+	struct cw_map_node *n = cw_map_find(&c->iot_ids, iot_id, len);
+
+	return n != NULL ? cw_container_of(n, struct cloud_device, iot_node) : NULL;
 }
 
 struct cloud_device *cw_cloud_device_find(struct cw_cloud *c, const char *pk, size_t pk_len, const char *dn, size_t dn_len)
@@ -350,6 +403,17 @@ void cw_cloud_topo_changed(struct cw_cloud *c, struct cloud_device *gateway, con
 	cw_cloud_request(c, gateway, "thing/topo/change", "thing.topo.change", params);
 }
 
+static void set_disabled(struct cw_cloud *c, struct cloud_device *d, int disabled)
+{
+	struct cloud_device *s;
+	unsigned at = 0;
+
+	d->disabled = disabled;
+	while ((s = cw_cloud_next_session(d, &at)) != NULL)
+		s->disabled = disabled;
+	cw_cloud_changed(c, d);
+}
+
 void cw_cloud_device_disable(struct cw_cloud *c, struct cloud_device *d)
 {
 	if (d->disabled)
@@ -357,8 +421,7 @@ void cw_cloud_device_disable(struct cw_cloud *c, struct cloud_device *d)
 	/* The message first, then the end of the session. */
 	if (d->link != NULL && d->link->owner != d)
 		cw_cloud_request(c, d, "thing/disable", "thing.disable", json_object());
-	d->disabled = 1;
-	cw_cloud_changed(c, d);
+	set_disabled(c, d, 1);
 	cw_cloud_device_kick(c, d, 522, "disabled");
 	if (d->gateway != NULL)
 		cw_cloud_topo_changed(c, d->gateway, d, 8);
@@ -368,8 +431,7 @@ void cw_cloud_device_enable(struct cw_cloud *c, struct cloud_device *d)
 {
 	if (!d->disabled)
 		return;
-	d->disabled = 0;
-	cw_cloud_changed(c, d);
+	set_disabled(c, d, 0);
 	if (d->gateway != NULL)
 		cw_cloud_topo_changed(c, d->gateway, d, 2);
 }
@@ -388,21 +450,37 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d)
 	cw_list_each_safe(e, n, &d->children)
 		cw_cloud_unrelate(cw_container_of(e, struct cloud_device, sibling));
 	cw_cloud_calls_abandon(c, d);
+	cw_cloud_clients_forget(c, d);
+	cw_cloud_x509_drop(c, d);
 	cw_cloud_bury(c, d->id);
 	if (c->saver != NULL)
 		c->saver->device_gone(c->saver, d->id);
 	cw_map_remove(&c->devices, &d->node);
+	cw_map_remove(&c->iot_ids, &d->iot_node);
+	d->product->device_count--;
 	cw_list_remove(&d->all);
 	for (e = c->links.next; e != &c->links; e = e->next)
 		cw_container_of(e, struct cloud_link, all)->last = NULL;
 	device_free(d);
 }
 
+int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *d)
+{
+	const struct cloud_device *s;
+	unsigned at = 0;
+
+	while ((s = cw_cloud_next_session(d, &at)) != NULL) {
+		if (s->link != NULL)
+			return 1;
+	}
+	return d->link != NULL || d->visit_until_ms > cw_cloud_wall_ms(c);
+}
+
 const char *cw_cloud_device_status(const struct cw_cloud *c, const struct cloud_device *d)
 {
 	if (d->disabled)
 		return "DISABLED";
-	if (d->link != NULL || d->visit_until_ms > cw_cloud_wall_ms(c))
+	if (cw_cloud_device_online(c, d))
 		return "ONLINE";
 	return d->active_ms != 0 ? "OFFLINE" : "UNACTIVE";
 }
@@ -435,8 +513,14 @@ void cw_cloud_stock_free(struct cw_cloud *c)
 {
 	struct cw_map_node *n, *next;
 
-	cw_map_each_safe(n, next, &c->devices)
-		device_free(cw_container_of(n, struct cloud_device, node));
+	cw_map_fini(&c->iot_ids);
+	cw_map_each_safe(n, next, &c->devices) {
+		struct cloud_device *d = cw_container_of(n, struct cloud_device, node);
+
+		cw_cloud_clients_forget(c, d);
+		cw_cloud_x509_drop(c, d);
+		device_free(d);
+	}
 	cw_map_fini(&c->devices);
 	cw_map_each_safe(n, next, &c->products)
 		product_free(cw_container_of(n, struct cloud_product, node));

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cloud/core/alink.h"
+#include "cloud/core/clients.h"
 #include "cloud/core/sign.h"
 #include "cloud/core/stock.h"
 
@@ -120,7 +121,7 @@ static int add_check(struct alink_request *r, const json_t *entry, unsigned othe
 		return 6204;
 	if (d->gateway != NULL && d->gateway != gw && !r->cloud->conf.switches.topo_move)
 		return 6619;
-	if (d->gateway != gw && gw->child_count + others >= CLOUD_MEMBERS_MAX)
+	if (d->gateway != gw && gw->child_count + others >= r->link->members_max)
 		return 6400;
 	return 0;
 }
@@ -133,7 +134,7 @@ static void add_one(struct cw_cloud *c, struct cloud_device *gw, struct cloud_de
 	if (old == gw)
 		return;
 	if (old != NULL) {
-		if (d->link != NULL && d->link->owner == old)
+		if (d->link != NULL && cw_cloud_name_of(d->link->owner) == old)
 			cw_cloud_member_down(c, d, 6401);
 		cw_cloud_unrelate(d);
 		cw_cloud_topo_changed(c, old, d, 1);
@@ -227,7 +228,7 @@ int cw_cloud_sub_register(struct alink_request *r)
 	data = json_array();
 	for (i = 0; i < n; i++) {
 		(void)find_named(r->cloud, json_array_get(r->params, i), &d);
-		json_array_append_new(data, json_pack("{s:s, s:s, s:s, s:s}", "iotId", d->id, "productKey", d->product->key,
+		json_array_append_new(data, json_pack("{s:s, s:s, s:s, s:s}", "iotId", d->iot_id, "productKey", d->product->key,
 		                                      "deviceName", d->dn, "deviceSecret", d->secret));
 	}
 	r->data = data;
