@@ -268,6 +268,9 @@ void cw_cloud_api_stats(struct api_call *a)
 		{ "slowClosed", s->slow_closed }, { "keepAliveClosed", s->keepalive_closed },
 		{ "faultsApplied", s->faults_applied }, { "subscribesRefused", s->subscribes_refused },
 		{ "throttled", s->throttled },
+		{ "auths", s->auths },
+		{ "authsRefused", s->auths_refused },
+		{ "downloads", s->downloads },
 	};
 	json_t *j = json_object();
 	unsigned online = 0, links = 0;
