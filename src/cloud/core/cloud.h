@@ -153,6 +153,9 @@ struct cloud_device {
 	int stored_gone;       /* the state file still has messages that were sent or dropped */
 	unsigned stored_count;
 
+	struct cw_list tokens; /* struct cloud_token, tokens.h */
+	unsigned token_count;
+
 	/* limits */
 	struct cloud_rate connects, logins;
 	uint64_t window_s; /* second that the counts below belong to */
@@ -241,8 +244,10 @@ struct cloud_limits {
 	unsigned members;                      /* sub-devices of one gateway, related or online */
 	unsigned members_small, members_large; /* the same of the two kinds of bridges */
 	unsigned devices_per_product;
-	uint64_t batch_ms; /* from the order of a batch to its end */
 	size_t package_bytes;                                 /* of all firmware packages together, and the largest upload */
+	uint64_t https_body;     /* of one publish over HTTPS */
+	uint64_t https_token_ms; /* how long a token of /auth is good */
+	uint64_t batch_ms;       /* from the order of a batch to its end */
 };
 
 struct cloud_switches {
@@ -252,6 +257,8 @@ struct cloud_switches {
 	bool topo_move;      /* false: 6619 instead of moving a relation */
 	int kick_logout_reply; /* kicks on combine/logout_reply instead of /ext/error */
 	bool allow_reregister; /* a device that was online once may register again */
+	int downloads; /* links to files: 0 by https, 1 by plain http at the API's address */
+	const char *downloads_url; /* where they point instead, such as a name only clients know; NULL: those addresses. Lent */
 	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
 	int regnwl_topic; /* 0: /ext/regnwl, 1: /ext/register, 2: both */
 	const char *instance_id;     /* what a registration's instanceId must be when it sends one; NULL: anything. Lent */
@@ -271,10 +278,39 @@ struct cloud_x509;
 struct cloud_files;
 struct cloud_ota;
 
+/* Counters, and their names in GET /api/v1/stats. */
+#define CLOUD_STATS(X) \
+	X(connects, "connects") \
+	X(connects_refused, "connectsRefused") \
+	X(kicks, "kicks") \
+	X(registrations, "registrations") \
+	X(logins, "logins") \
+	X(logins_refused, "loginsRefused") \
+	X(published, "published") \
+	X(published_bytes, "publishedBytes") \
+	X(dropped_limit, "droppedLimit") \
+	X(dropped_permission, "droppedPermission") \
+	X(dropped_session, "droppedSession") \
+	X(replies, "replies") \
+	X(replies_failed, "repliesFailed") \
+	X(pushed, "pushed") \
+	X(stored, "stored") \
+	X(undeliverable, "undeliverable") \
+	X(malformed, "malformed") \
+	X(slow_closed, "slowClosed") \
+	X(keepalive_closed, "keepAliveClosed") \
+	X(faults_applied, "faultsApplied") \
+	X(subscribes_refused, "subscribesRefused") \
+	X(throttled, "throttled") \
+	X(model_dropped, "modelDropped") \
+	X(auths, "auths") \
+	X(auths_refused, "authsRefused") \
+	X(downloads, "downloads")
+
 struct cloud_stats {
-	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
-		dropped_session, registrations, replies, replies_failed, pushed, stored, undeliverable, logins, logins_refused,
-		malformed, slow_closed, keepalive_closed, faults_applied, subscribes_refused, throttled, model_dropped;
+#define CLOUD_STAT_FIELD(field, name) uint64_t field;
+	CLOUD_STATS(CLOUD_STAT_FIELD)
+#undef CLOUD_STAT_FIELD
 };
 
 struct cw_cloud {
@@ -282,6 +318,7 @@ struct cw_cloud {
 	struct cloud_conf conf;
 	struct cw_map products, devices, deleted; /* deleted: ids of devices that were, for 521 */
 	struct cw_map iot_ids;                    /* the devices again */
+	struct cw_map tokens;                     /* tokens.h */
 	struct cw_list client_names;              /* struct cloud_clients */
 	struct cw_list batches;                   /* struct cloud_batch, oldest first */
 	uint64_t next_batch;
@@ -304,6 +341,7 @@ struct cw_cloud {
 	uint64_t next_id; /* of messages the platform starts */
 	unsigned next_serial;
 	char download_url[80]; /* "https://host:port", without a slash: where links to files point */
+	char mqtt_address[80]; /* "host:port" of the MQTT listener, for who asks where it is; empty: there is none */
 	int64_t started_ms;
 	uint64_t login_second;
 	unsigned login_count;
