@@ -124,6 +124,8 @@ struct cloud_device {
 	struct cloud_device *gateway;
 	struct cw_list children, sibling;
 	unsigned child_count;
+	int bridge_mode; /* subDeviceConnectMode it asked for as a bridge, CLOUD_BRIDGE_LARGE or another; 0: none */
+	int bridged;     /* online through its gateway, a large bridge: so it stays over a restart */
 
 	/* session */
 	struct cloud_link *link;  /* the way to it now, NULL: offline */
@@ -184,7 +186,11 @@ struct cloud_link_ops {
 	void (*recheck)(struct cloud_link *l);
 	/* A member leaves: QoS 1 messages under way for it are forgotten, or given to cw_cloud_store() first. */
 	void (*forget)(struct cloud_link *l, struct cloud_device *member, int store);
+	/* The gateway is told that something is wrong with a device (a kick, 520) in the channel's own way; NULL: /ext/error. */
+	void (*tell)(struct cloud_link *l, const struct cloud_device *about, int code);
 };
+
+#define CLOUD_BRIDGE_LARGE 3 /* subDeviceConnectMode: the devices stay online while the bridge is away */
 
 /* Embedded in a front's connection. */
 struct cloud_link {
@@ -196,6 +202,8 @@ struct cloud_link {
 	struct cloud_device *last; /* most recently resolved owner of a topic; a cache */
 	int64_t since_ms;
 	int tls, websocket; /* what it is wrapped in */
+	int bridge;  /* carries everything for its devices without their subscribing; lives as long as the identity is known */
+	int resting; /* a bridge none of whose connections is up: the owner is offline, members need not be */
 	int uplink_only; /* lives for one request; push() sees the platform's reply to it and nothing else */
 	unsigned members_max; /* online through it, counted by who calls cw_cloud_member_up() */
 	char peer[64];
@@ -216,6 +224,7 @@ struct cloud_limits {
 	unsigned classes;                           /* custom topic classes of a product */
 	unsigned members;                      /* sub-devices of one gateway, related or online */
 	unsigned members_small, members_large; /* the same of the two kinds of bridges */
+	unsigned bridge_logins; /* of devices of one bridge a second, 0: no limit */
 	unsigned devices_per_product;
 	uint64_t batch_ms; /* from the order of a batch to its end */
 };
@@ -226,6 +235,8 @@ struct cloud_switches {
 	bool topo_move;      /* false: 6619 instead of moving a relation */
 	int kick_logout_reply; /* kicks on combine/logout_reply instead of /ext/error */
 	bool allow_reregister; /* a device that was online once may register again */
+	bool bridge_kicks;   /* a bridge is told by a push when one of its devices is taken from it */
+	bool bridge_promise; /* pushes by PUSH_PROMISE on a client's request, instead of streams of the platform's own */
 	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
 	int regnwl_topic; /* 0: /ext/regnwl, 1: /ext/register, 2: both */
 	const char *instance_id;     /* what a registration's instanceId must be when it sends one; NULL: anything. Lent */
@@ -246,7 +257,7 @@ struct cloud_files;
 struct cloud_stats {
 	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
 		dropped_session, registrations, replies, replies_failed, pushed, stored, undeliverable, logins, logins_refused,
-		malformed, slow_closed, keepalive_closed, faults_applied, subscribes_refused, throttled;
+		malformed, slow_closed, keepalive_closed, faults_applied, subscribes_refused, throttled, push_acks, push_repeats;
 };
 
 struct cw_cloud {
@@ -344,6 +355,18 @@ void cw_cloud_link_init(struct cw_cloud *c, struct cloud_link *l, const struct c
 /* The connection is gone or going: every device on it goes offline. Harmless when repeated. */
 void cw_cloud_link_down(struct cw_cloud *c, struct cloud_link *l, const char *reason);
 void cw_cloud_link_fini(struct cloud_link *l);
+/*
+ * A bridge: its identity is known, be it connected or not. `d` has this link from now on (an older one is closed) and is
+ * offline; then awake with the first connection, and at rest again with the last one. Members are the front's business.
+ */
+void cw_cloud_link_adopt(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d);
+void cw_cloud_link_wake(struct cw_cloud *c, struct cloud_link *l, const struct cloud_login *login);
+void cw_cloud_link_rest(struct cw_cloud *c, struct cloud_link *l, const char *reason);
+/* Has the device a way of its own or its gateway's? Not so a bridge at rest. */
+static inline int cw_cloud_is_online(const struct cloud_device *d)
+{
+	return d->link != NULL && !(d->link->resting && d->link->owner == d);
+}
 /* Log `d` in on its own connection; closes an older one. Returns 1 when state of an earlier session exists. */
 int cw_cloud_link_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login);
 /* After the front's acceptance is on its way: what was stored for the device. */
