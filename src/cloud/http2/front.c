@@ -62,7 +62,7 @@ static void on_opened(struct cloud_stream *s)
 		cw_cloud_stream_drop(s, "out of memory");
 		return;
 	}
-	cw_cloud_h2_drain(x); /* leaves when TLS is up */
+	/* Our SETTINGS leave with the answer to the client's first bytes: then TLS is up. */
 	cw_timer_set(cw_cloud_h2_timers(x->cloud), &x->deadline, LOGIN_MS, on_login_deadline);
 }
 
