@@ -269,6 +269,9 @@ void cw_cloud_api_stats(struct api_call *a)
 		{ "faultsApplied", s->faults_applied }, { "subscribesRefused", s->subscribes_refused },
 		{ "throttled", s->throttled },
 		{ "pushAcks", s->push_acks }, { "pushRepeats", s->push_repeats },
+		{ "auths", s->auths },
+		{ "authsRefused", s->auths_refused },
+		{ "downloads", s->downloads },
 	};
 	json_t *j = json_object();
 	unsigned online = 0, links = 0;

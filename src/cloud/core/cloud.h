@@ -142,6 +142,9 @@ struct cloud_device {
 	int stored_gone;       /* the state file still has messages that were sent or dropped */
 	unsigned stored_count;
 
+	struct cw_list tokens; /* struct cloud_token, tokens.h */
+	unsigned token_count;
+
 	/* limits */
 	struct cloud_rate connects, logins;
 	uint64_t window_s; /* second that the counts below belong to */
@@ -226,7 +229,9 @@ struct cloud_limits {
 	unsigned members_small, members_large; /* the same of the two kinds of bridges */
 	unsigned bridge_logins; /* of devices of one bridge a second, 0: no limit */
 	unsigned devices_per_product;
-	uint64_t batch_ms; /* from the order of a batch to its end */
+	uint64_t https_body;     /* of one publish over HTTPS */
+	uint64_t https_token_ms; /* how long a token of /auth is good */
+	uint64_t batch_ms;       /* from the order of a batch to its end */
 };
 
 struct cloud_switches {
@@ -237,6 +242,8 @@ struct cloud_switches {
 	bool allow_reregister; /* a device that was online once may register again */
 	bool bridge_kicks;   /* a bridge is told by a push when one of its devices is taken from it */
 	bool bridge_promise; /* pushes by PUSH_PROMISE on a client's request, instead of streams of the platform's own */
+	int downloads; /* links to files: 0 by https, 1 by plain http at the API's address */
+	const char *downloads_url; /* where they point instead, such as a name only clients know; NULL: those addresses. Lent */
 	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
 	int regnwl_topic; /* 0: /ext/regnwl, 1: /ext/register, 2: both */
 	const char *instance_id;     /* what a registration's instanceId must be when it sends one; NULL: anything. Lent */
@@ -257,7 +264,8 @@ struct cloud_files;
 struct cloud_stats {
 	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
 		dropped_session, registrations, replies, replies_failed, pushed, stored, undeliverable, logins, logins_refused,
-		malformed, slow_closed, keepalive_closed, faults_applied, subscribes_refused, throttled, push_acks, push_repeats;
+		malformed, slow_closed, keepalive_closed, faults_applied, subscribes_refused, throttled, auths, auths_refused,
+		downloads, push_acks, push_repeats;
 };
 
 struct cw_cloud {
@@ -265,6 +273,7 @@ struct cw_cloud {
 	struct cloud_conf conf;
 	struct cw_map products, devices, deleted; /* deleted: ids of devices that were, for 521 */
 	struct cw_map iot_ids;                    /* the devices again */
+	struct cw_map tokens;                     /* tokens.h */
 	struct cw_list client_names;              /* struct cloud_clients */
 	struct cw_list batches;                   /* struct cloud_batch, oldest first */
 	uint64_t next_batch;
@@ -286,6 +295,7 @@ struct cw_cloud {
 	uint64_t next_id; /* of messages the platform starts */
 	unsigned next_serial;
 	char download_url[80]; /* "https://host:port", without a slash: where links to files point */
+	char mqtt_address[80]; /* "host:port" of the MQTT listener, for who asks where it is; empty: there is none */
 	int64_t started_ms;
 	uint64_t login_second;
 	unsigned login_count;

@@ -10,6 +10,7 @@
 #include "cloud/core/call.h"
 #include "cloud/core/clients.h"
 #include "cloud/core/naming.h"
+#include "cloud/core/tokens.h"
 #include "cloud/core/x509.h"
 
 /* An id of a device that was deleted: a login of it is told 521, not 6100. */
@@ -234,6 +235,7 @@ static struct cloud_device *device_new(struct cloud_product *p, const char *dn, 
 		return NULL;
 	cw_list_init(&d->children);
 	cw_list_init(&d->stored);
+	cw_list_init(&d->tokens);
 	d->product = p;
 	d->id = cw_alloc(pk_len + dn_len + 2);
 	d->secret = cw_strdup(secret);
@@ -454,6 +456,7 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d)
 	cw_list_each_safe(e, n, &d->children)
 		cw_cloud_unrelate(cw_container_of(e, struct cloud_device, sibling));
 	cw_cloud_calls_abandon(c, d);
+	cw_cloud_tokens_drop(c, d);
 	cw_cloud_clients_forget(c, d);
 	cw_cloud_x509_drop(c, d);
 	cw_cloud_bury(c, d->id);
@@ -523,8 +526,10 @@ void cw_cloud_stock_free(struct cw_cloud *c)
 
 		cw_cloud_clients_forget(c, d);
 		cw_cloud_x509_drop(c, d);
+		cw_cloud_tokens_drop(c, d);
 		device_free(d);
 	}
+	cw_map_fini(&c->tokens);
 	cw_map_fini(&c->devices);
 	cw_map_each_safe(n, next, &c->products)
 		product_free(cw_container_of(n, struct cloud_product, node));
