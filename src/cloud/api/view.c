@@ -23,7 +23,7 @@ static json_t *summary(const struct cw_cloud *c, const struct cloud_device *d)
 
 	if (d->gateway != NULL)
 		json_object_set_new(j, "gateway", json_string(d->gateway->id));
-	if (l != NULL)
+	if (cw_cloud_is_online(d))
 		json_object_set_new(j, "session", json_pack("{s:s, s:s, s:b, s:b, s:s?, s:s?, s:I}", "channel", l->ops->channel,
 		                    "address", l->peer, "tls", l->tls, "websocket", l->websocket, "clientId", d->client_id, "gateway",
 		                    l->owner != d ? l->owner->id : NULL, "duration",
@@ -271,7 +271,7 @@ void cw_cloud_api_stats(struct api_call *a)
 	for (i = 0; i < sizeof(list) / sizeof(list[0]); i++)
 		json_object_set_new(j, list[i].name, json_integer((json_int_t)list[i].value));
 	cw_list_each(e, &a->cloud->device_list)
-		online += cw_container_of(e, struct cloud_device, all)->link != NULL;
+		online += (unsigned)cw_cloud_is_online(cw_container_of(e, struct cloud_device, all));
 	cw_list_each(e, &a->cloud->links)
 		links++;
 	json_object_set_new(j, "online", json_integer(online));
