@@ -55,8 +55,8 @@ static int add_default_classes(struct cloud_product *p, struct cw_msg *msg)
 		rc = cw_cloud_class_add(p, patterns[i], 1, 1, msg);
 		if (rc < 0)
 			return rc;
+		p->class_count = 0; /* these are not counted */
 	}
-	p->class_count = 0;
 	return 0;
 }
 
