@@ -56,6 +56,7 @@ static int add_default_classes(struct cloud_product *p, struct cw_msg *msg)
 		if (rc < 0)
 			return rc;
 	}
+	p->class_count = 0;
 	return 0;
 }
 
@@ -217,8 +218,9 @@ int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish
 			return 0;
 		}
 	}
-	if (p->class_count >= 50)
-		return cw_fail(msg, CW_ELIMIT, "product \"%s\" has 50 topic classes already", p->key);
+	if (p->class_count >= p->cloud->conf.limits.classes)
+		return cw_fail(msg, CW_ELIMIT, "product \"%s\" has %u topic classes already (limits.topicClasses)", p->key,
+		               p->class_count);
 	k = cw_alloc(sizeof(*k) + len + 1);
 	if (k == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
