@@ -40,7 +40,7 @@ def cloud(start_cloud):
 def identity(cloud, tmp_path):
     """identity(device) -> a TLS context with the device's certificate, and the paths of the pair."""
     def make(device):
-        got = cloud.post(f"/devices/{device[0]}/{device[1]}/certificate")
+        got = cloud.get(f"/devices/{device[0]}/{device[1]}/certificate")
         paths = []
         for kind in ("certificate", "privateKey"):
             paths.append(tmp_path / f"{device[1]}.{kind}")
@@ -123,7 +123,6 @@ def test_what_a_certificate_does_not_open(cloud, identity):
     assert any("client certificate" in r for r in reasons) and "device is disabled" in reasons
     # A device with a secret is not disturbed by a certificate it happens to show.
     assert attempt(cloud, context, *credentials(DEV, securemode="2"))[0] == 0
-    assert cloud.request("POST", f"/devices/{PK}/{DEV[1]}/certificate")[0] == 400
 
 
 def test_a_deleted_device_takes_its_certificate_with_it(cloud, identity):
@@ -275,6 +274,27 @@ def test_clients_of_one_name_are_online_together_and_each_only_once(cloud):
             again.send(b"\xc0\0")
             assert again.packet()[0] == 0xd0
     cloud.wait_status(PK, "free-0001", "OFFLINE")
+
+
+def test_switching_and_clearing_close_the_others_and_refuse_them_with_5(cloud):
+    """covers: E03"""
+    kept, other = (register(cloud, "free-0001")[1][0][1] for _ in range(2))
+    path = f"/devices/{PK}/free-0001/clients"
+    (a, _), (b, _) = token_login(cloud, kept), token_login(cloud, other)
+    with a, b:
+        cloud.post(path, {"keep": kept["clientId"]})
+        assert b.at_end()
+        a.send(b"\xc0\0")
+        assert a.packet()[0] == 0xd0
+        late, code = token_login(cloud, other)
+        with late:
+            assert code == 5 and late.at_end()
+        cloud.delete(path)
+        assert a.at_end()
+    late, code = token_login(cloud, kept)
+    with late:
+        assert code == 5 and late.at_end()
+    assert register(cloud, "free-0001")[0] == 0  # two of five are used up
 
 
 def test_a_token_opens_nothing_else(cloud):

@@ -10,7 +10,6 @@
 #include "cloud/core/fault.h"
 #include "cloud/core/msglog.h"
 #include "cloud/core/stock.h"
-#include "cloud/core/x509.h"
 
 #define BODY_MAX (5u << 19) /* a file of names has up to 2 MB */
 
@@ -130,20 +129,6 @@ static void on_topo(struct api_call *a)
 	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "action", action));
 }
 
-/* Certificate and key of a device of an X.509 product, made at the first call. */
-static void on_certificate(struct api_call *a)
-{
-	const struct cloud_cert *cert = NULL;
-	struct cw_msg msg = { "" };
-	int rc = cw_cloud_x509_issue(a->cloud, a->device, &cert, &msg);
-
-	if (rc < 0)
-		cw_cloud_api_error(a->req, status_of(rc), msg.text);
-	else
-		cw_cloud_api_json(a->req, 200, json_pack("{s:s, s:s, s:s}", "certificate", cert->cert_pem, "privateKey",
-		                                         cert->key_pem, "serial", cert->serial));
-}
-
 /* ---- faults and the rest ---- */
 
 static void on_faults(struct api_call *a)
@@ -212,7 +197,6 @@ static const struct route routes[] = {
 	{ "POST", "/api/v1/devices/{pk}/{dn}/raw", cw_cloud_api_raw },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/rrpc", cw_cloud_api_rrpc },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/topo", on_topo },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/certificate", on_certificate },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/enable", on_enable },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/disable", on_disable },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/reset", cw_cloud_api_device_reset },
