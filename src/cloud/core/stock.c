@@ -215,6 +215,7 @@ struct cloud_device *cw_cloud_device_find(struct cw_cloud *c, const char *pk, si
 void cw_cloud_device_reset(struct cw_cloud *c, struct cloud_device *d)
 {
 	cw_cloud_device_kick(c, d, 521, "reset");
+	cw_cloud_tokens_drop(c, d);
 	cw_cloud_clients_forget(c, d);
 	d->active_ms = 0;
 	d->visit_until_ms = 0;
