@@ -326,7 +326,7 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d)
 	device_free(d);
 }
 
-int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *d)
+int cw_cloud_device_linked(const struct cloud_device *d)
 {
 	const struct cloud_device *s;
 	unsigned at = 0;
@@ -335,7 +335,12 @@ int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *
 		if (s->link != NULL)
 			return 1;
 	}
-	return d->link != NULL || d->visit_until_ms > cw_cloud_wall_ms(c);
+	return d->link != NULL;
+}
+
+int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *d)
+{
+	return cw_cloud_device_linked(d) || d->visit_until_ms > cw_cloud_wall_ms(c);
 }
 
 const char *cw_cloud_device_status(const struct cw_cloud *c, const struct cloud_device *d)
