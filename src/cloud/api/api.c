@@ -50,9 +50,12 @@ void cw_cloud_api_error(struct cw_http_req *req, unsigned status, const char *te
 unsigned cw_cloud_api_status(int rc)
 {
 	switch (rc) {
-	case CW_EEXIST: return 409;
+	case CW_EEXIST:
+	case CW_EREFUSED:
+	case CW_EBUSY: return 409;
 	case CW_ENOENT: return 404;
-	case CW_ENOMEM: return 503;
+	case CW_ENOMEM:
+	case CW_EINTERNAL: return 503;
 	default: return 400;
 	}
 }
@@ -240,7 +243,7 @@ static void dispatch(struct api_call *a, const struct route *r, const struct lev
 
 	/* Raw bytes may come as such; everything else is JSON. */
 	if (r->handle != cw_cloud_api_raw && r->handle != cw_cloud_api_rrpc && r->handle != cw_cloud_api_names &&
-	    read_body(a) < 0) {
+	    r->handle != cw_cloud_api_broadcast && read_body(a) < 0) {
 		cw_cloud_api_error(a->req, 400, "the body is not JSON");
 		return;
 	}
