@@ -266,7 +266,7 @@ void cw_cloud_api_stats(struct api_call *a)
 		{ "replies", s->replies }, { "repliesFailed", s->replies_failed }, { "pushed", s->pushed },
 		{ "stored", s->stored }, { "undeliverable", s->undeliverable }, { "malformed", s->malformed },
 		{ "slowClosed", s->slow_closed }, { "keepAliveClosed", s->keepalive_closed },
-		{ "faultsApplied", s->faults_applied }, { "modelDropped", s->model_dropped },
+		{ "faultsApplied", s->faults_applied }, { "modelDropped", s->model_dropped }, { "scriptErrors", s->script_errors },
 	};
 	json_t *j = json_object();
 	unsigned online = 0, links = 0;

@@ -52,6 +52,7 @@ struct cloud_class {
 };
 
 struct cloud_model;
+struct cloud_script;
 
 struct cloud_product {
 	struct cw_map_node node; /* by key */
@@ -65,6 +66,7 @@ struct cloud_product {
 	unsigned class_count;
 	json_t *tsl; /* or NULL; cw_cloud_tsl_set() */
 	struct cloud_model *model; /* the same compiled, or NULL */
+	struct cloud_script *script; /* or NULL; cw_cloud_script_set() */
 	uint64_t broadcast_next_ms, broadcast_all_next_ms; /* no earlier; cw_cloud_now_ms() */
 	int64_t created_ms;
 	struct cw_list changed; /* in cw_cloud.changed_products while its state is newer than the file's */
@@ -204,6 +206,7 @@ struct cloud_limits {
 	unsigned publish_qos0, publish_qos1, down_per_second; /* per device and second */
 	unsigned inflight_in, inflight_out;                   /* unacknowledged on a connection, 0: no limit */
 	uint64_t broadcast_ms, broadcast_all_ms; /* between two broadcasts of a product: to subscribers, to all online */
+	uint64_t script_ms;                      /* one call of a product's script */
 	size_t out_queue_bytes;                               /* a client that does not read is closed above this */
 };
 
@@ -230,7 +233,7 @@ struct cloud_faults;
 struct cloud_stats {
 	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
 		dropped_session, registrations, replies, replies_failed, pushed, stored, undeliverable, logins, logins_refused,
-		malformed, slow_closed, keepalive_closed, faults_applied, model_dropped;
+		malformed, slow_closed, keepalive_closed, faults_applied, model_dropped, script_errors;
 };
 
 struct cw_cloud {
@@ -242,6 +245,8 @@ struct cw_cloud {
 	struct cloud_log *log;
 	struct cloud_faults *faults;
 	struct cw_list delayed; /* replies a fault holds back; delay.c */
+	struct cw_timer scripts_timer; /* script.c */
+	int scripts_stopped;
 	struct cw_list calls; /* down calls waiting for the device; call.c */
 	struct cloud_stats stats;
 	int64_t skipped_ms;           /* by which the platform's clock is ahead of the machine's */

@@ -14,7 +14,7 @@ void cw_cloud_conf_default(struct cloud_conf *conf)
 {
 	*conf = (struct cloud_conf){
 		.limits = { .documented = 1, .connect_per_minute = 5, .login_per_minute = 5, .login_per_second = 200,
-		            .publish_qos0 = 30, .publish_qos1 = 10, .down_per_second = 50, .broadcast_ms = 1000, .broadcast_all_ms = 60000, .inflight_in = 100,
+		            .publish_qos0 = 30, .publish_qos1 = 10, .down_per_second = 50, .broadcast_ms = 1000, .broadcast_all_ms = 60000, .script_ms = 1000, .inflight_in = 100,
 		            .inflight_out = 100, .out_queue_bytes = 4u << 20 },
 		.switches = { .strict_securemode = 1, .topo_move = 1 },
 		.keep_messages = 10000,

@@ -6,6 +6,7 @@
 #include "cloud/core/alink.h"
 #include "cloud/core/cloud.h"
 #include "cloud/core/msglog.h"
+#include "cloud/core/script.h"
 
 static int is_device(const struct cloud_device *d, const struct cloud_topic *t)
 {
@@ -146,6 +147,8 @@ enum cloud_verdict cw_cloud_publish(struct cw_cloud *c, struct cloud_link *l, co
 		c->answering = l->uplink_only ? l : NULL;
 		cw_cloud_alink_handle(c, l, p.device, p.rule, &t, topic, topic_len, payload, len);
 		c->answering = NULL;
+	} else if (p.device->product->script != NULL) {
+		cw_cloud_raw_custom(c, p.device, topic, topic_len, payload, len);
 	}
 	return CLOUD_TAKEN;
 }

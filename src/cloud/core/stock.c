@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "cloud/core/call.h"
+#include "cloud/core/script.h"
 #include "cloud/core/tsl.h"
 
 /* An id of a device that was deleted: a login of it is told 521, not 6100. */
@@ -85,6 +86,7 @@ static void product_free(struct cloud_product *p)
 	cw_list_remove(&p->changed);
 	json_decref(p->tsl);
 	cw_cloud_model_free(p->model);
+	cw_cloud_script_free(p);
 	cw_free(p->key);
 	cw_free(p->secret);
 	cw_free(p->name);
