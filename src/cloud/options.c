@@ -70,7 +70,7 @@ struct topic_conf {
 
 struct product_conf {
 	const char *key, *secret, *name, *tsl, *script;
-	int type, format;
+	int type, format, authentication;
 	bool registration;
 	struct cw_conf_list topics;
 };
@@ -100,9 +100,13 @@ struct file_conf {
 static const char *const permissions[] = { "publish", "subscribe", "both", NULL };
 static const char *const node_types[] = { "device", "gateway", "subdevice", NULL };
 static const char *const formats[] = { "alink", "raw", NULL };
+static const char *const authentications[] = { "secret", "x509", NULL };
 static const char *const profiles[] = { "off", "documented", NULL };
 static const char *const keepalive_values[] = { "refuse", "clamp", NULL };
 static const char *const kick_topics[] = { "error", "logout_reply", NULL };
+static const char *const regnwl_topics[] = { "regnwl", "register", "both", NULL };
+static const char *const ota_pushes[] = { "2020", "later", NULL };
+static const char *const downloads_values[] = { "https", "http", NULL };
 static const char *const log_formats[] = { "text", "json", NULL };
 static const char *const log_levels[] = { "debug", "info", "note", "warn", "error", NULL };
 
@@ -119,10 +123,13 @@ static const struct cw_conf_setting product_settings[] = {
 	CW_CONF_MUST(struct product_conf, key, STRING, "productKey", NULL, NULL,
 	             "Letters and digits, 11 on the real platform."),
 	CW_CONF(struct product_conf, secret, SECRET, "productSecret", NULL, NULL, NULL, "Made up when left out."),
-	CW_CONF(struct product_conf, name, STRING, "name", NULL, NULL, NULL, "A name for people."),
+	CW_CONF(struct product_conf, name, STRING, "name", NULL, NULL, NULL,
+	        "A name for people: 4 to 30 characters, unique."),
 	CW_CONF_CHOICE(struct product_conf, type, "nodeType", node_types, "device",
 	               "A gateway has sub-devices; a subdevice never connects itself."),
 	CW_CONF_CHOICE(struct product_conf, format, "format", formats, "alink", "Alink JSON, or raw bytes."),
+	CW_CONF_CHOICE(struct product_conf, authentication, "authentication", authentications, "secret",
+	               "One secret per device, or a certificate that the platform issues."),
 	CW_CONF(struct product_conf, tsl, STRING, "tsl", NULL, NULL, NULL, "File with its thing model, the platform's TSL JSON."),
 	CW_CONF(struct product_conf, script, STRING, "script", NULL, NULL, NULL,
 	        "File with its script: rawDataToProtocol and protocolToRawData, transformPayload."),
@@ -189,6 +196,26 @@ static const struct cw_conf_setting file_settings[] = {
 	        "QoS 1 publishes a device and second."),
 	CW_CONF(struct file_conf, limits.down_per_second, INT, "limits.downPerSecond", "50", "1", "1000000",
 	        "Downlinks a device and second."),
+	CW_CONF(struct file_conf, limits.account_connects, INT, "limits.accountConnects", "500", "1", "1000000",
+	        "CONNECTs of all devices a second."),
+	CW_CONF(struct file_conf, limits.account_up, INT, "limits.accountUp", "10000", "1", "100000000",
+	        "Publishes of all devices a second; what exceeds it is dropped."),
+	CW_CONF(struct file_conf, limits.account_down, INT, "limits.accountDown", "2000", "1", "100000000",
+	        "Downlinks to all devices a second."),
+	CW_CONF(struct file_conf, limits.throughput, BYTES, "limits.throughput", "1MiB", "1KiB", "1GiB",
+	        "Bytes a second that are read from one MQTT connection; the rest waits at the client."),
+	CW_CONF(struct file_conf, limits.payload_bytes, BYTES, "limits.payload", "256KiB", "1KiB", "256KiB",
+	        "Payload of one MQTT publish, whatever the profile; a larger one closes the connection."),
+	CW_CONF(struct file_conf, limits.topic_bytes, INT, "limits.topicBytes", "128", "16", "65535",
+	        "Bytes of a custom topic, whatever the profile."),
+	CW_CONF(struct file_conf, limits.topic_slashes, INT, "limits.topicSlashes", "7", "3", "65535",
+	        "Slashes of a custom topic, whatever the profile."),
+	CW_CONF(struct file_conf, limits.topics_per_subscribe, INT, "limits.topicsPerSubscribe", "8", "1", "100",
+	        "Topics in one SUBSCRIBE, whatever the profile; more close the connection."),
+	CW_CONF(struct file_conf, limits.subscriptions, INT, "limits.subscriptions", "100", "1", "10000",
+	        "Subscriptions of one device, whatever the profile; more are refused in SUBACK."),
+	CW_CONF(struct file_conf, limits.classes, INT, "limits.topicClasses", "50", "1", "10000",
+	        "Topic classes of a product beside those every product has."),
 	CW_CONF(struct file_conf, limits.broadcast_ms, DURATION, "limits.broadcastEvery", "1s", "0s", "1h",
 	        "Between two broadcasts to subscribers of a product."),
 	CW_CONF(struct file_conf, limits.broadcast_all_ms, DURATION, "limits.broadcastAllEvery", "1m", "0s", "1h",
@@ -201,6 +228,22 @@ static const struct cw_conf_setting file_settings[] = {
 	        "Unacknowledged publishes to a client before more of them wait; 0: the most there is."),
 	CW_CONF(struct file_conf, limits.out_queue_bytes, BYTES, "limits.outQueue", "4MiB", "64KiB", "1GiB",
 	        "Bytes waiting for a client that does not read before it is closed; profile off does not lift it."),
+	CW_CONF(struct file_conf, limits.members, INT, "limits.members", "1500", "1", "1000000",
+	        "Sub-devices of one gateway, related or online."),
+	CW_CONF(struct file_conf, limits.members_small, INT, "limits.membersSmallBridge", "15000", "1", "1000000",
+	        "The same of a bridge of the small kind."),
+	CW_CONF(struct file_conf, limits.members_large, INT, "limits.membersLargeBridge", "200000", "1", "1000000",
+	        "The same of a bridge of the large kind."),
+	CW_CONF(struct file_conf, limits.devices_per_product, INT, "limits.devicesPerProduct", "500000", "1", "100000000",
+	        "Devices of one product; a registration beyond them is refused."),
+	CW_CONF(struct file_conf, limits.https_body, BYTES, "limits.httpsBody", "128KiB", "1", "1MiB",
+	        "Body of one publish over HTTPS, whatever the profile."),
+	CW_CONF(struct file_conf, limits.https_token_ms, DURATION, "limits.httpsToken", "7d", "1s", "3650d",
+	        "How long a token of /auth is good."),
+	CW_CONF(struct file_conf, limits.batch_ms, DURATION, "limits.batchDelay", "100ms", "0s", "1h",
+	        "From the order of a batch of devices to its end."),
+	CW_CONF(struct file_conf, limits.package_bytes, BYTES, "limits.packages", "256MiB", "64KiB", "1000MiB",
+	        "Bytes of all firmware packages together, and the largest upload; profile off does not lift it."),
 	CW_CONF(struct file_conf, switches.strict_securemode, BOOL, "switches.strictSecuremode", "true", NULL, NULL,
 	        "securemode must fit the channel."),
 	CW_CONF_CHOICE(struct file_conf, switches.keepalive_clamp, "switches.keepAliveAbove1200", keepalive_values, "refuse",
@@ -215,6 +258,16 @@ static const struct cw_conf_setting file_settings[] = {
 	        "Whether a device that was online once may register again."),
 	CW_CONF(struct file_conf, switches.subscribe_delay_ms, DURATION, "switches.subscribeDelay", "0s", "0s", "10s",
 	        "How long a subscription takes to take effect; the platform promises 10 s."),
+	CW_CONF_CHOICE(struct file_conf, switches.downloads, "downloads", downloads_values, "https",
+	               "Where links to firmware and the like point: the HTTPS listener, or the API's by plain HTTP."),
+	CW_CONF(struct file_conf, switches.downloads_url, STRING, "downloadsUrl", NULL, NULL, NULL,
+	        "What such links begin with instead, scheme://host:port, where clients know these listeners by another name."),
+	CW_CONF_CHOICE(struct file_conf, switches.regnwl_topic, "switches.regnwlTopic", regnwl_topics, "regnwl",
+	               "Where a device registered without pre-registration is told its token: /ext/regnwl, /ext/register, or both."),
+	CW_CONF(struct file_conf, switches.instance_id, STRING, "switches.instanceId", NULL, NULL, NULL,
+	        "What the instanceId of a registration must be when it has one; left out: anything."),
+	CW_CONF_CHOICE(struct file_conf, switches.ota_later, "switches.otaPush", ota_pushes, "2020",
+	               "Pushes of upgrades: 2020 (id a text, signMethod Md5) or later (id a number, signMethod MD5)."),
 	CW_CONF(struct file_conf, keep, INT, "messages.keep", "10000", "1", "10000000", "Messages the API can show."),
 	CW_CONF(struct file_conf, keep_bytes, BYTES, "messages.keepBytes", "64MiB", "64KiB", "16GiB",
 	        "Bytes of them all."),
@@ -386,20 +439,17 @@ static int load_script(struct cw_cloud *c, struct cloud_product *p, const char *
 
 static int add_product(struct cw_cloud *c, const struct product_conf *conf, struct cw_msg *msg)
 {
+	const struct cloud_product_spec spec = { .key = conf->key, .secret = conf->secret, .name = conf->name,
+		                                 .type = (enum cloud_node)conf->type, .raw = conf->format,
+		                                 .x509 = conf->authentication, .registration = conf->registration };
 	struct cloud_product *p = NULL;
 	size_t i;
 	int rc;
 
 	if (known(c, conf->key, NULL))
 		return 0;
-	rc = cw_cloud_product_add(c, conf->key, conf->secret, (enum cloud_node)conf->type, &p, msg);
-	if (rc < 0)
-		return rc;
-	p->raw = conf->format;
-	p->registration = conf->registration;
-	if (conf->name != NULL && (p->name = cw_strdup(conf->name)) == NULL)
-		return cw_fail(msg, CW_ENOMEM, "out of memory");
-	if (conf->tsl != NULL)
+	rc = cw_cloud_product_create(c, &spec, &p, msg);
+	if (rc == 0 && conf->tsl != NULL)
 		rc = load_model(c, p, conf->tsl, msg);
 	if (rc == 0 && conf->script != NULL)
 		rc = load_script(c, p, conf->script, msg);

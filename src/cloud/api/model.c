@@ -37,16 +37,13 @@ void cw_cloud_api_tsl(struct api_call *a)
 	                  (json_int_t)size.events, "services", (json_int_t)size.services));
 }
 
+/* An empty object: it has none, just as an empty one takes it away. */
 void cw_cloud_api_tsl_get(struct api_call *a)
 {
 	struct cloud_product *p = product_of(a);
 
-	if (p == NULL)
-		return;
-	if (p->tsl == NULL)
-		cw_cloud_api_error(a->req, 404, "the product has no model");
-	else
-		cw_cloud_api_json(a->req, 200, json_incref(p->tsl));
+	if (p != NULL)
+		cw_cloud_api_json(a->req, 200, p->tsl != NULL ? json_incref(p->tsl) : json_object());
 }
 
 void cw_cloud_api_script(struct api_call *a)

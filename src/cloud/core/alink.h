@@ -19,6 +19,7 @@ struct alink_request {
 	json_t *data;          /* of the reply; a handler may set it, NULL: {} */
 	struct cloud_device *fresh[CLOUD_BATCH_MAX]; /* logged in by this request: after the reply, what was kept for them */
 	unsigned fresh_count;
+	int secret; /* a handler says that the reply holds one */
 };
 
 /* Carries a request out and returns the code of the reply. */
@@ -57,6 +58,8 @@ int cw_cloud_topo_add(struct alink_request *r);
 int cw_cloud_topo_delete(struct alink_request *r);
 int cw_cloud_topo_get(struct alink_request *r);
 int cw_cloud_sub_register(struct alink_request *r);
+int cw_cloud_product_register(struct alink_request *r);
+int cw_cloud_sub_unregister(struct alink_request *r);
 int cw_cloud_login(struct alink_request *r);
 int cw_cloud_batch_login(struct alink_request *r);
 int cw_cloud_logout(struct alink_request *r);
@@ -79,10 +82,6 @@ int cw_cloud_tags_delete(struct alink_request *r);
 int cw_cloud_tsl_get(struct alink_request *r);
 int cw_cloud_tsl_get_short(struct alink_request *r);
 int cw_cloud_list_found(struct alink_request *r);
-int cw_cloud_config_get(struct alink_request *r);
-int cw_cloud_log_config_get(struct alink_request *r);
 void cw_cloud_ntp(struct cw_cloud *c, struct cloud_device *d, const struct cloud_topic *t, const char *payload, size_t len);
-void cw_cloud_ota_inform(struct cw_cloud *c, struct cloud_device *d, const struct cloud_topic *t, const char *payload,
-                         size_t len);
 
 #endif

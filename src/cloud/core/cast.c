@@ -30,10 +30,10 @@ int cw_cloud_pub(struct cw_cloud *c, struct cloud_product *p, const struct cloud
 		return cw_fail(msg, CW_EINVAL, "topic \"%s\": %s", what->topic, problem);
 	if (!what->any_topic && t.kind != CLOUD_TOPIC_CUSTOM)
 		return cw_fail(msg, CW_EACCESS, "topic \"%s\": only custom topics can be published to, not the platform's own", what->topic);
-	if (!what->any_topic && (!cw_cloud_custom_fits(what->topic, strlen(what->topic)) ||
+	if (!what->any_topic && (!cw_cloud_topic_fits(what->topic, strlen(what->topic), c->conf.limits.topic_bytes, c->conf.limits.topic_slashes) ||
 	                         !cw_cloud_custom_valid(t.rest.s, t.rest.len, 0)))
-		return cw_fail(msg, CW_EINVAL, "topic \"%s\": levels are of letters, digits and _, none empty, 128 bytes and 7 "
-		               "slashes in all", what->topic);
+		return cw_fail(msg, CW_EINVAL, "topic \"%s\": levels are of letters, digits and _, none empty, %u bytes and %u "
+		               "slashes in all", what->topic, c->conf.limits.topic_bytes, c->conf.limits.topic_slashes);
 	d = cw_cloud_device_find(c, t.pk.s, t.pk.len, t.dn.s, t.dn.len);
 	if (d == NULL)
 		return cw_fail(msg, CW_ENOENT, "topic \"%s\": there is no such device", what->topic);

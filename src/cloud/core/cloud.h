@@ -34,8 +34,6 @@
 #include "cloud/core/topic.h"
 #include "loop/worker.h"
 
-#define CLOUD_SUBS_MAX     100u  /* subscriptions of one identity */
-#define CLOUD_MEMBERS_MAX  1500u /* sub-devices of one gateway, related or online */
 #define CLOUD_BATCH_MAX    5u    /* sub-devices in one batch login */
 #define CLOUD_TOPO_MAX     30u   /* sub-devices in one topology request */
 #define CLOUD_STORED_MAX   1000u /* QoS 1 messages kept for one absent device */
@@ -52,6 +50,7 @@ struct cloud_class {
 };
 
 struct cloud_model;
+struct cloud_remote_config;
 struct cloud_script;
 
 struct cloud_product {
@@ -63,11 +62,13 @@ struct cloud_product {
 	int x509;             /* devices log in with certificates, not with secrets */
 	int registration;     /* sub-devices and devices may fetch their secret */
 	struct cw_list classes;
-	unsigned class_count;
+	unsigned class_count; /* beside those every product has */
+	unsigned device_count;
 	json_t *tsl; /* or NULL; cw_cloud_tsl_set() */
 	struct cloud_model *model; /* the same compiled, or NULL */
 	struct cloud_script *script; /* or NULL; cw_cloud_script_set() */
 	uint64_t broadcast_next_ms, broadcast_all_next_ms; /* no earlier; cw_cloud_now_ms() */
+	struct cloud_remote_config *config; /* or NULL; remote_config.h */
 	int64_t created_ms;
 	struct cw_list changed; /* in cw_cloud.changed_products while its state is newer than the file's */
 };
@@ -78,8 +79,17 @@ struct cloud_rate {
 	unsigned next;
 };
 
+/* What happened in one second, for limits of the whole account. */
+struct cloud_window {
+	uint64_t second;
+	unsigned count;
+};
+
 struct cloud_msg;
 struct cloud_link;
+struct cloud_cert;    /* x509.h */
+struct cloud_clients; /* clients.h */
+struct cloud_device_log;
 
 /* What is kept of a device's reports, as the API names it. */
 #define CLOUD_DOCS(X)                                                                                         \
@@ -90,7 +100,9 @@ struct cloud_link;
 	X(MODULES, modules)   /* firmware module to version */                                                \
 	X(CALLS, calls)       /* a list: the last orders with their answers, newest last; down.c */           \
 	X(EVENT_LOG, eventLog) /* a list: the last events, newest last */                                     \
-	X(FOUND, found)       /* a gateway's discoveries: "pk/dn" to {time} */
+	X(FOUND, found)       /* a gateway's discoveries: "pk/dn" to {time} */                            \
+	X(SHADOW, shadow)     /* {state, metadata, version, timestamp}: shadow.h */                           \
+	X(JOBS, jobs)         /* id to {status, jobDocument, ..}: job.h */
 enum cloud_doc {
 #define CLOUD_DOC_ENUM(sym, name) CLOUD_DOC_##sym,
 	CLOUD_DOCS(CLOUD_DOC_ENUM)
@@ -110,11 +122,17 @@ struct cloud_device {
 	char *id;       /* "pk/dn" */
 	const char *dn; /* behind the slash of id */
 	char *secret;
+	struct cw_map_node iot_node; /* by iot_id */
+	char iot_id[32];             /* 30 letters and digits, made with the device: names it everywhere */
 	unsigned serial; /* tells a device from its namesake created after its deletion */
 	int disabled;
 	struct cw_list changed; /* in cw_cloud.changed_devices while its state is newer than the file's */
 	char *nickname;         /* or NULL */
 	int64_t created_ms, active_ms, online_ms, offline_ms; /* wall clock, 0: never */
+
+	struct cloud_cert *cert;       /* of an X.509 product, once it was needed */
+	struct cloud_clients *clients; /* registered without pre-registration, or NULL */
+	struct cloud_device *name_of;  /* this is a further client's session of that device; NULL: a device. See clients.h */
 
 	/* topology */
 	struct cloud_device *gateway;
@@ -137,6 +155,9 @@ struct cloud_device {
 	int stored_gone;       /* the state file still has messages that were sent or dropped */
 	unsigned stored_count;
 
+	struct cw_list tokens; /* struct cloud_token, tokens.h */
+	unsigned token_count;
+
 	/* limits */
 	struct cloud_rate connects, logins;
 	uint64_t window_s; /* second that the counts below belong to */
@@ -144,8 +165,16 @@ struct cloud_device {
 	unsigned window_down;
 	uint64_t error520_s; /* last second a 520 was sent about it */
 
+	struct cw_list ota_tasks; /* struct cloud_task, newest first */
+	struct cw_list ota_due;   /* in cloud_ota.due while a push is due at ota_due_ms */
+	uint64_t ota_due_ms;
+
 	/* what it reported */
 	json_t *doc[CLOUD_DOC_COUNT]; /* NULL until first used: cw_cloud_doc() */
+	struct cloud_device_log *local_log; /* its own log, or NULL; device_log.h */
+	int log_report;                     /* it shall post its log */
+	uint64_t shadow_second;             /* that the count below belongs to */
+	unsigned shadow_count;
 	struct {
 		int64_t ms;
 		int code;
@@ -192,7 +221,7 @@ struct cloud_link {
 	unsigned member_count;
 	struct cloud_device *last; /* most recently resolved owner of a topic; a cache */
 	int64_t since_ms;
-	int tls;
+	int tls, websocket; /* what it is wrapped in */
 	int uplink_only; /* lives for one request; push() sees the platform's reply to it and nothing else */
 	uint64_t keep_alive_ms; /* of the client, 0: none; set by the front after link_init */
 	int goodbye;            /* it takes its leave (DISCONNECT), or we end it: not cut */
@@ -204,10 +233,24 @@ struct cloud_limits {
 	int documented; /* 0: profile off, none of the rates below is looked at */
 	unsigned connect_per_minute, login_per_minute, login_per_second;
 	unsigned publish_qos0, publish_qos1, down_per_second; /* per device and second */
+	unsigned account_connects, account_up, account_down;  /* of all devices, per second */
+	uint64_t throughput;                                  /* bytes a second that are read from one connection */
 	unsigned inflight_in, inflight_out;                   /* unacknowledged on a connection, 0: no limit */
 	uint64_t broadcast_ms, broadcast_all_ms; /* between two broadcasts of a product: to subscribers, to all online */
 	uint64_t script_ms;                      /* one call of a product's script */
 	size_t out_queue_bytes;                               /* a client that does not read is closed above this */
+	/* Of the messages themselves; profile off does not lift these. */
+	uint64_t payload_bytes;                     /* of one MQTT publish */
+	unsigned topic_bytes, topic_slashes;        /* of custom topics; the platform's own are longer and deeper */
+	unsigned topics_per_subscribe, subscriptions; /* in one packet; of one device */
+	unsigned classes;                           /* custom topic classes of a product */
+	unsigned members;                      /* sub-devices of one gateway, related or online */
+	unsigned members_small, members_large; /* the same of the two kinds of bridges */
+	unsigned devices_per_product;
+	size_t package_bytes;                                 /* of all firmware packages together, and the largest upload */
+	uint64_t https_body;     /* of one publish over HTTPS */
+	uint64_t https_token_ms; /* how long a token of /auth is good */
+	uint64_t batch_ms;       /* from the order of a batch to its end */
 };
 
 struct cloud_switches {
@@ -217,7 +260,12 @@ struct cloud_switches {
 	bool topo_move;      /* false: 6619 instead of moving a relation */
 	int kick_logout_reply; /* kicks on combine/logout_reply instead of /ext/error */
 	bool allow_reregister; /* a device that was online once may register again */
+	int downloads; /* links to files: 0 by https, 1 by plain http at the API's address */
+	const char *downloads_url; /* where they point instead, such as a name only clients know; NULL: those addresses. Lent */
 	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
+	int regnwl_topic; /* 0: /ext/regnwl, 1: /ext/register, 2: both */
+	const char *instance_id;     /* what a registration's instanceId must be when it sends one; NULL: anything. Lent */
+	int ota_later; /* pushes of upgrades as in later documents: id a number, signMethod MD5 */
 };
 
 struct cloud_conf {
@@ -229,28 +277,69 @@ struct cloud_conf {
 
 struct cloud_log;
 struct cloud_faults;
+struct cloud_x509;
+struct cloud_files;
+struct cloud_ota;
+
+/* Counters, and their names in GET /api/v1/stats. */
+#define CLOUD_STATS(X) \
+	X(connects, "connects") \
+	X(connects_refused, "connectsRefused") \
+	X(kicks, "kicks") \
+	X(registrations, "registrations") \
+	X(logins, "logins") \
+	X(logins_refused, "loginsRefused") \
+	X(published, "published") \
+	X(published_bytes, "publishedBytes") \
+	X(dropped_limit, "droppedLimit") \
+	X(dropped_permission, "droppedPermission") \
+	X(dropped_session, "droppedSession") \
+	X(replies, "replies") \
+	X(replies_failed, "repliesFailed") \
+	X(pushed, "pushed") \
+	X(stored, "stored") \
+	X(undeliverable, "undeliverable") \
+	X(malformed, "malformed") \
+	X(slow_closed, "slowClosed") \
+	X(keepalive_closed, "keepAliveClosed") \
+	X(faults_applied, "faultsApplied") \
+	X(subscribes_refused, "subscribesRefused") \
+	X(throttled, "throttled") \
+	X(model_dropped, "modelDropped") \
+	X(script_errors, "scriptErrors") \
+	X(auths, "auths") \
+	X(auths_refused, "authsRefused") \
+	X(downloads, "downloads")
 
 struct cloud_stats {
-	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
-		dropped_session, registrations, replies, replies_failed, pushed, stored, undeliverable, logins, logins_refused,
-		malformed, slow_closed, keepalive_closed, faults_applied, model_dropped, script_errors;
+#define CLOUD_STAT_FIELD(field, name) uint64_t field;
+	CLOUD_STATS(CLOUD_STAT_FIELD)
+#undef CLOUD_STAT_FIELD
 };
 
 struct cw_cloud {
 	struct cw_worker *worker;
 	struct cloud_conf conf;
 	struct cw_map products, devices, deleted; /* deleted: ids of devices that were, for 521 */
+	struct cw_map iot_ids;                    /* the devices again */
+	struct cw_map tokens;                     /* tokens.h */
+	struct cw_list client_names;              /* struct cloud_clients */
+	struct cw_list batches;                   /* struct cloud_batch, oldest first */
+	uint64_t next_batch;
+	struct cloud_x509 *x509; /* NULL until the first certificate */
 	struct cw_list device_list;
 	struct cw_list links;
 	struct cloud_log *log;
 	struct cloud_faults *faults;
+	struct cloud_files *files; /* links to what can be fetched */
+	struct cloud_ota *ota;     /* packages, batches, tasks */
 	struct cw_list delayed; /* replies a fault holds back; delay.c */
 	struct cw_timer scripts_timer; /* script.c */
 	int scripts_stopped;
 	struct cw_list calls; /* down calls waiting for the device; call.c */
 	struct cloud_stats stats;
 	int64_t skipped_ms;           /* by which the platform's clock is ahead of the machine's */
-	struct cloud_link *answering; /* uplink_only link whose publish is being carried out */
+	struct cloud_link *answering; /* link whose publish is being carried out */
 	struct cw_list changed_devices, changed_products; /* to be saved; save.h */
 	struct cw_list chapters;                          /* struct cloud_chapter */
 	int chapters_changed;
@@ -258,9 +347,11 @@ struct cw_cloud {
 	uint64_t next_id; /* of messages the platform starts */
 	unsigned next_serial;
 	char download_url[80]; /* "https://host:port", without a slash: where links to files point */
+	char mqtt_address[80]; /* "host:port" of the MQTT listener, for who asks where it is; empty: there is none */
 	int64_t started_ms;
 	uint64_t login_second;
 	unsigned login_count;
+	struct cloud_window account_connects, account_up, account_down;
 };
 
 void cw_cloud_conf_default(struct cloud_conf *conf);
@@ -276,20 +367,41 @@ void cw_cloud_skip(struct cw_cloud *c, uint64_t ms);
 /* Next message id of the platform, decimal, into out[24]. */
 void cw_cloud_next_id(struct cw_cloud *c, char out[24]);
 
-/* ---- stock.c ---- */
+/* ---- product.c ---- */
 const char *cw_cloud_node_name(enum cloud_node type);
 int cw_cloud_node_parse(const char *name, enum cloud_node *ret_type);
 /* Secret NULL: made up. 0; CW_EEXIST; CW_EINVAL with a sentence; CW_ENOMEM. */
 int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret, enum cloud_node type,
                          struct cloud_product **ret_product, struct cw_msg *msg);
+/* The same with all that the platform's rules say; key NULL: made up, of 11 letters and digits. Key, format (raw), type and
+   authentication (x509) stay as they are from then on. */
+struct cloud_product_spec {
+	const char *key, *secret, *name; /* NULL: made up, made up, none; a name is 4 to 30 characters and unique */
+	enum cloud_node type;
+	int raw, x509, registration;
+};
+int cw_cloud_product_create(struct cw_cloud *c, const struct cloud_product_spec *spec, struct cloud_product **ret_product,
+                            struct cw_msg *msg);
+int cw_cloud_product_set_name(struct cw_cloud *c, struct cloud_product *p, const char *name, struct cw_msg *msg);
+void cw_cloud_product_set_registration(struct cw_cloud *c, struct cloud_product *p, int on);
+/* CW_EREFUSED while it has devices. */
+int cw_cloud_product_delete(struct cw_cloud *c, struct cloud_product *p, struct cw_msg *msg);
 struct cloud_product *cw_cloud_product_find(struct cw_cloud *c, const char *key, size_t len);
 /* Declare (or change) a topic class, such as user/update or user/#. */
 int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish, int subscribe, struct cw_msg *msg);
 /* Whether `rest` (a topic's levels behind pk and dn) may be published to. */
 int cw_cloud_class_publishable(const struct cloud_product *p, const char *rest, size_t len);
+
+/* ---- stock.c ---- */
+/* Name or secret NULL: made up. CW_EINVAL, CW_EEXIST, CW_ELIMIT (the product is full), CW_ENOMEM. */
 int cw_cloud_device_add(struct cw_cloud *c, struct cloud_product *p, const char *dn, const char *secret,
                         struct cloud_device **ret_device, struct cw_msg *msg);
 struct cloud_device *cw_cloud_device_find(struct cw_cloud *c, const char *pk, size_t pk_len, const char *dn, size_t dn_len);
+/* NULL or empty: none. CW_EINVAL with a sentence; CW_ENOMEM. */
+int cw_cloud_device_set_nickname(struct cw_cloud *c, struct cloud_device *d, const char *nickname, struct cw_msg *msg);
+/* Another iotId than the one made up, such as that of before a restart. CW_EINVAL: too long, or another device's. */
+int cw_cloud_device_set_iot_id(struct cw_cloud *c, struct cloud_device *d, const char *iot_id);
+struct cloud_device *cw_cloud_device_by_iot_id(struct cw_cloud *c, const char *iot_id, size_t len);
 /* Ends its sessions and relations, tells its gateway, forgets it. */
 void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d);
 /* Bar it from messages: told, then logged off. */
@@ -299,6 +411,10 @@ void cw_cloud_device_enable(struct cw_cloud *c, struct cloud_device *d);
 int cw_cloud_was_deleted(struct cw_cloud *c, const char *pk, const char *dn);
 /* One of the device's documents, made at its first use. NULL: out of memory (jansson's setters accept that). */
 json_t *cw_cloud_doc(struct cloud_device *d, enum cloud_doc which);
+/* By any session, or by a visit that is not over. */
+int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *d);
+/* As if it had never been online: it may register again, with the secret it has; clients of its name are forgotten. */
+void cw_cloud_device_reset(struct cw_cloud *c, struct cloud_device *d);
 /* ONLINE, OFFLINE, UNACTIVE or DISABLED. */
 const char *cw_cloud_device_status(const struct cw_cloud *c, const struct cloud_device *d);
 /* What must survive a restart is different from now on. */
@@ -320,7 +436,7 @@ void cw_cloud_link_down(struct cw_cloud *c, struct cloud_link *l, const char *re
 void cw_cloud_link_fini(struct cloud_link *l);
 /* Log `d` in on its own connection; closes an older one. Returns 1 when state of an earlier session exists. */
 int cw_cloud_link_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login);
-/* After the front's acceptance is on its way: what was stored for the device. */
+/* After the front's acceptance is on its way: what was stored for the device, then upgrades that wait for it. */
 void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d);
 /* A request by a channel without connections: the device counts as online for so long. `channel` is static. */
 void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *channel, const struct cloud_text *client_id,
@@ -328,10 +444,14 @@ void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *chan
 /* Attach or detach a sub-device. `code` 0: silently; otherwise its gateway is told (427, 521, 522, 6401). */
 void cw_cloud_member_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login);
 void cw_cloud_member_down(struct cw_cloud *c, struct cloud_device *d, int code);
-/* Whatever way it is online: end its session. */
+/* Whatever way it is online: end its session, and those of further clients under its name. */
 void cw_cloud_device_kick(struct cw_cloud *c, struct cloud_device *d, int code, const char *reason);
 /* 1 when one more attempt is within `limit` a minute; notes it. */
 int cw_cloud_rate_ok(struct cw_cloud *c, struct cloud_rate *r, unsigned limit);
+/* NULL when one more CONNECT of this session is within the limits, which it then counts in; otherwise why not. */
+const char *cw_cloud_connect_limit(struct cw_cloud *c, struct cloud_device *session);
+/* 1 when one more is within `limit` a second of the account; counts it. */
+int cw_cloud_window_ok(struct cw_cloud *c, struct cloud_window *w, unsigned limit);
 /* SUBSCRIBE and UNSUBSCRIBE of one filter: granted QoS or 0x80. */
 uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len, uint8_t qos);
 void cw_cloud_unsubscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len);
@@ -350,12 +470,17 @@ struct cloud_registration {
 };
 /* 200 and the device, or the platform's code of the refusal. A device that was online once is refused (allowReregister). */
 int cw_cloud_register(struct cw_cloud *c, const struct cloud_registration *r, struct cloud_device **ret_device);
+/* The part that every kind of registration shares: fields, product, sign, switch. 200 and the product. */
+int cw_cloud_registration_check(struct cw_cloud *c, const struct cloud_registration *r, struct cloud_product **ret_product);
+/* cw_cloud_code_text() in words that fit a registration. */
+const char *cw_cloud_registration_text(int code);
 
 /* ---- send.c ---- */
 enum cloud_outcome { CLOUD_DELIVERED, CLOUD_STORED, CLOUD_OFFLINE, CLOUD_UNSUBSCRIBED, CLOUD_LIMITED, CLOUD_NOMEM };
 const char *cw_cloud_outcome_name(enum cloud_outcome o);
 #define CLOUD_ALWAYS 1u /* delivered without a subscription */
 #define CLOUD_REPLY  2u /* answers the publish under way: an uplink_only link gets it without a subscription too */
+#define CLOUD_SECRET 4u /* holds a secret: the log of messages does not show it */
 enum cloud_outcome cw_cloud_send(struct cw_cloud *c, struct cloud_device *to, const char *topic, const void *payload,
                                  size_t len, uint8_t qos, unsigned flags);
 /* The same for JSON; `body` is consumed. */
@@ -385,6 +510,9 @@ enum cloud_verdict {
 	CLOUD_DROP_LIMIT,   /* over its rate */
 };
 /* One message from a client; texts are lent. */
+/* Note a message that its channel does not let through at all; `reason` is static. */
+void cw_cloud_publish_refused(struct cw_cloud *c, struct cloud_link *l, const char *topic, size_t topic_len, uint8_t qos,
+                              const char *reason);
 enum cloud_verdict cw_cloud_publish(struct cw_cloud *c, struct cloud_link *l, const char *topic, size_t topic_len,
                                     const void *payload, size_t len, uint8_t qos);
 

@@ -4,7 +4,12 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cloud/core/clients.h"
+#include "cloud/core/device_log.h"
+#include "cloud/core/remote_config.h"
 #include "cloud/core/stock.h"
+#include "cloud/core/tsl.h"
+#include "cloud/core/x509.h"
 
 /* ---- parts ---- */
 
@@ -45,7 +50,7 @@ static int load_docs(struct cw_cloud *c, struct cloud_device *d, const json_t *j
 
 		if (one == NULL)
 			continue;
-		if (!json_is_object(one))
+		if (!json_is_object(one) && !json_is_array(one))
 			return CW_EINVAL;
 		json_decref(d->doc[docs[i].doc]);
 		d->doc[docs[i].doc] = json_incref(one);
@@ -85,14 +90,17 @@ static int load_session(struct cw_cloud *c, struct cloud_device *d, const json_t
 static const struct cloud_part parts[] = {
 	{ "docs", save_docs, load_docs },
 	{ "session", save_session, load_session },
+	{ "clients", cw_cloud_clients_save, cw_cloud_clients_load },
+	{ "certificate", cw_cloud_x509_save, cw_cloud_x509_load },
+	{ "log", cw_cloud_device_log_save, cw_cloud_device_log_load },
 };
 
 /* ---- devices ---- */
 
 json_t *cw_cloud_device_save(struct cw_cloud *c, const struct cloud_device *d)
 {
-	json_t *j = json_pack("{s:s, s:s, s:s, s:b, s:s*, s:s*, s:s*, s:I, s:I, s:I, s:I}", "productKey", d->product->key,
-	                      "deviceName", d->dn, "secret", d->secret, "disabled", d->disabled, "nickname", d->nickname,
+	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:b, s:s*, s:s*, s:s*, s:I, s:I, s:I, s:I}", "productKey", d->product->key,
+	                      "deviceName", d->dn, "secret", d->secret, "iotId", d->iot_id, "disabled", d->disabled, "nickname", d->nickname,
 	                      "gateway", d->gateway != NULL ? d->gateway->id : NULL, "clientId", d->client_id, "created",
 	                      (json_int_t)d->created_ms, "active", (json_int_t)d->active_ms, "online", (json_int_t)d->online_ms,
 	                      "offline", (json_int_t)d->offline_ms);
@@ -124,6 +132,7 @@ int cw_cloud_device_load(struct cw_cloud *c, const json_t *j, struct cw_msg *msg
 	const char *pk = json_string_value(json_object_get(j, "productKey"));
 	const char *dn = json_string_value(json_object_get(j, "deviceName"));
 	const char *secret = json_string_value(json_object_get(j, "secret"));
+	const char *iot_id = json_string_value(json_object_get(j, "iotId"));
 	struct cloud_product *p = pk != NULL ? cw_cloud_product_find(c, pk, strlen(pk)) : NULL;
 	struct cloud_device *d = NULL;
 	size_t i;
@@ -134,6 +143,8 @@ int cw_cloud_device_load(struct cw_cloud *c, const json_t *j, struct cw_msg *msg
 	rc = cw_cloud_device_add(c, p, dn, secret, &d, msg);
 	if (rc < 0)
 		return rc;
+	if (iot_id != NULL && cw_cloud_device_set_iot_id(c, d, iot_id) < 0)
+		return cw_fail(msg, CW_EINVAL, "device \"%s\": iotId \"%s\" is another's", d->id, iot_id);
 	d->disabled = json_is_true(json_object_get(j, "disabled"));
 	d->nickname = copy_of(j, "nickname");
 	d->client_id = copy_of(j, "clientId");
@@ -179,9 +190,10 @@ json_t *cw_cloud_product_save(const struct cloud_product *p)
 		json_array_append_new(classes, json_pack("{s:s, s:b, s:b}", "topic", k->pattern, "publish", k->publish,
 		                      "subscribe", k->subscribe));
 	}
-	return json_pack("{s:s, s:s, s:s*, s:s, s:b, s:b, s:b, s:o, s:O*, s:I}", "productKey", p->key, "secret", p->secret,
+	return json_pack("{s:s, s:s, s:s*, s:s, s:b, s:b, s:b, s:o, s:O*, s:I, s:o*}", "productKey", p->key, "secret", p->secret,
 	                 "name", p->name, "nodeType", cw_cloud_node_name(p->type), "raw", p->raw, "x509", p->x509, "registration",
-	                 p->registration, "topics", classes, "tsl", p->tsl, "created", (json_int_t)p->created_ms);
+	                 p->registration, "topics", classes, "tsl", p->tsl, "created", (json_int_t)p->created_ms,
+	                 "config", cw_cloud_config_save(p));
 }
 
 int cw_cloud_product_load(struct cw_cloud *c, const json_t *j, struct cw_msg *msg)
@@ -204,7 +216,9 @@ int cw_cloud_product_load(struct cw_cloud *c, const json_t *j, struct cw_msg *ms
 	p->x509 = json_is_true(json_object_get(j, "x509"));
 	p->registration = json_is_true(json_object_get(j, "registration"));
 	p->created_ms = number_of(j, "created");
-	p->tsl = json_incref(json_object_get(j, "tsl"));
+	one = json_object_get(j, "tsl");
+	if (one != NULL)
+		rc = cw_cloud_tsl_set(c, p, (json_t *)(uintptr_t)one, msg);
 	json_array_foreach(json_object_get(j, "topics"), i, one) {
 		const char *pattern = json_string_value(json_object_get(one, "topic"));
 
@@ -212,6 +226,9 @@ int cw_cloud_product_load(struct cw_cloud *c, const json_t *j, struct cw_msg *ms
 			rc = cw_cloud_class_add(p, pattern, json_is_true(json_object_get(one, "publish")),
 			                        json_is_true(json_object_get(one, "subscribe")), msg);
 	}
+	one = json_object_get(j, "config");
+	if (rc == 0 && one != NULL)
+		rc = cw_cloud_config_load(c, p, one);
 	return rc;
 }
 
@@ -219,6 +236,8 @@ int cw_cloud_product_load(struct cw_cloud *c, const json_t *j, struct cw_msg *ms
 
 void cw_cloud_changed(struct cw_cloud *c, struct cloud_device *d)
 {
+	if (d->name_of != NULL) /* a session of it: what lasts is the device's */
+		d = d->name_of;
 	if (c->saver != NULL && (d->changed.next == NULL || cw_list_empty(&d->changed)))
 		cw_list_push_back(&c->changed_devices, &d->changed);
 }
