@@ -332,3 +332,20 @@ def test_a_connection_that_was_cut_is_half_connected(cloud):
         pass
     cloud.wait_status(*DEV[:2], "OFFLINE")
     assert cloud.request("POST", path(DEV, "/rrpc"), b"x")[1]["result"] == "offline"
+
+
+def test_models_scripts_and_what_was_set_survive_a_restart(start_cloud, tmp_path):
+    cloud = start_cloud(state=tmp_path / "state.db")
+    cloud.post(f"/products/{DEV[0]}/tsl", TSL)
+    cloud.request("POST", f"/products/{DEV[0]}/script", b"function transformPayload() {}")
+    cloud.post(path(DEV, "/properties"), {"On": 1}, desired=1)
+    cloud.post(path(DEV, "/tags"), {"floor": "2"})
+    with Client(cloud, DEV, extra="_ss=1") as device:
+        assert ask(device, DEV, "thing/event/Alarm/post", {"value": {"level": 5}, "time": 11})["code"] == 200
+    cloud.request("POST", path(DEV, "/services/Reset"), {"delay": 1})
+    cloud.restart()
+    assert cloud.get(f"/products/{DEV[0]}/tsl") == TSL
+    assert cloud.get(f"/products/{DEV[0]}/script")["script"] == "function transformPayload() {}"
+    shown = cloud.device(*DEV[:2])
+    assert shown["desired"]["On"]["version"] == 1 and shown["tags"] == {"floor": "2"} and shown["eventLog"][0]["event"] == "Alarm"
+    assert shown["calls"][0]["call"] == "Reset" and shown["calls"][0]["result"] == "offline"
