@@ -12,8 +12,8 @@ static int is_device(const struct cloud_device *d, const struct cloud_topic *t)
 {
 	size_t pk_len = (size_t)(d->dn - d->id) - 1;
 
-	return pk_len == t->pk.len && memcmp(d->id, t->pk.s, pk_len) == 0 && strncmp(d->dn, t->dn.s, t->dn.len) == 0 &&
-	       d->dn[t->dn.len] == '\0';
+	return pk_len == t->pk.len && memcmp(d->id, t->pk.s, pk_len) == 0 && strlen(d->dn) == t->dn.len &&
+	       memcmp(d->dn, t->dn.s, t->dn.len) == 0; /* the topic's name may hold any byte */
 }
 
 /* The device that owns the topic, cached per link: publishes come in runs. */
