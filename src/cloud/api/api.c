@@ -166,6 +166,10 @@ static const struct route routes[] = {
 	{ "POST", "/api/v1/products/{tail}/names", cw_cloud_api_names },
 	{ "POST", "/api/v1/products/{tail}/topics", on_class_add },
 	{ "POST", "/api/v1/products/{tail}/broadcast", cw_cloud_api_broadcast },
+	{ "GET", "/api/v1/products/{tail}/tsl", cw_cloud_api_tsl_get },
+	{ "POST", "/api/v1/products/{tail}/tsl", cw_cloud_api_tsl },
+	{ "GET", "/api/v1/products/{tail}/script", cw_cloud_api_script_get },
+	{ "POST", "/api/v1/products/{tail}/script", cw_cloud_api_script },
 	{ "GET", "/api/v1/devices/{pk}/{dn}", cw_cloud_api_device },
 	{ "DELETE", "/api/v1/devices/{pk}/{dn}", on_delete },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/properties", cw_cloud_api_properties },
@@ -237,13 +241,18 @@ static int read_body(struct api_call *a)
 	return a->body != NULL ? 0 : CW_EPROTO;
 }
 
+static int takes_bytes(const struct route *r)
+{
+	return r->handle == cw_cloud_api_raw || r->handle == cw_cloud_api_rrpc || r->handle == cw_cloud_api_broadcast ||
+	       r->handle == cw_cloud_api_script || r->handle == cw_cloud_api_names;
+}
+
 static void dispatch(struct api_call *a, const struct route *r, const struct levels *at)
 {
 	char tail[128];
 
 	/* Raw bytes may come as such; everything else is JSON. */
-	if (r->handle != cw_cloud_api_raw && r->handle != cw_cloud_api_rrpc && r->handle != cw_cloud_api_names &&
-	    r->handle != cw_cloud_api_broadcast && read_body(a) < 0) {
+	if (!takes_bytes(r) && read_body(a) < 0) {
 		cw_cloud_api_error(a->req, 400, "the body is not JSON");
 		return;
 	}
