@@ -16,6 +16,7 @@
 #include "base/stat.h"
 #include "cloud/api/api.h"
 #include "cloud/core/call.h"
+#include "cloud/core/x509.h"
 #include "cloud/mqtt/front.h"
 #include "cloud/mqtt/login.h"
 #include "cloud/options.h"
@@ -101,6 +102,11 @@ static unsigned on_psk(void *arg, const char *identity, unsigned char *out, unsi
 	return cw_cloud_psk_key(arg, identity, (char *)out, max);
 }
 
+static const char *on_authority(void *arg)
+{
+	return cw_cloud_x509_ca(arg, NULL);
+}
+
 /* Written beside and renamed: who waits for the file never sees half of it. */
 static int write_ready(const struct program *p, struct cw_msg *msg)
 {
@@ -181,9 +187,12 @@ static int start(struct program *p, struct cw_msg *msg)
 	if (rc < 0)
 		return cw_fail(msg, rc, "out of memory");
 	rc = cw_cloud_tls_new(&o->tls, &p->tls, msg);
+	if (rc == 0)
+		rc = cw_cloud_x509_open(p->cloud, o->tls.dir, msg);
 	if (rc < 0)
 		return rc;
 	cw_cloud_tls_set_psk(p->tls, on_psk, p->cloud);
+	cw_cloud_tls_set_authority(p->tls, on_authority, p->cloud);
 	rc = cw_cloud_routes_new(&p->routes);
 	if (rc < 0)
 		return cw_fail(msg, rc, "out of memory");

@@ -65,7 +65,7 @@ struct topic_conf {
 
 struct product_conf {
 	const char *key, *secret, *name;
-	int type, format;
+	int type, format, authentication;
 	bool registration;
 	struct cw_conf_list topics;
 };
@@ -95,10 +95,12 @@ struct file_conf {
 static const char *const permissions[] = { "publish", "subscribe", "both", NULL };
 static const char *const node_types[] = { "device", "gateway", "subdevice", NULL };
 static const char *const formats[] = { "alink", "raw", NULL };
+static const char *const authentications[] = { "secret", "x509", NULL };
 static const char *const profiles[] = { "off", "documented", NULL };
 static const char *const keepalive_values[] = { "refuse", "clamp", NULL };
 static const char *const kick_topics[] = { "error", "logout_reply", NULL };
 static const char *const ota_pushes[] = { "2020", "later", NULL };
+static const char *const regnwl_topics[] = { "regnwl", "register", "both", NULL };
 static const char *const log_formats[] = { "text", "json", NULL };
 static const char *const log_levels[] = { "debug", "info", "note", "warn", "error", NULL };
 
@@ -115,10 +117,13 @@ static const struct cw_conf_setting product_settings[] = {
 	CW_CONF_MUST(struct product_conf, key, STRING, "productKey", NULL, NULL,
 	             "Letters and digits, 11 on the real platform."),
 	CW_CONF(struct product_conf, secret, SECRET, "productSecret", NULL, NULL, NULL, "Made up when left out."),
-	CW_CONF(struct product_conf, name, STRING, "name", NULL, NULL, NULL, "A name for people."),
+	CW_CONF(struct product_conf, name, STRING, "name", NULL, NULL, NULL,
+	        "A name for people: 4 to 30 characters, unique."),
 	CW_CONF_CHOICE(struct product_conf, type, "nodeType", node_types, "device",
 	               "A gateway has sub-devices; a subdevice never connects itself."),
 	CW_CONF_CHOICE(struct product_conf, format, "format", formats, "alink", "Alink JSON, or raw bytes."),
+	CW_CONF_CHOICE(struct product_conf, authentication, "authentication", authentications, "secret",
+	               "One secret per device, or a certificate that the platform issues."),
 	CW_CONF(struct product_conf, registration, BOOL, "registration", "true", NULL, NULL,
 	        "Whether devices of the product may fetch their secret."),
 	CW_CONF_TABLES(struct product_conf, topics, LIST, "topics", &topic_table,
@@ -182,6 +187,26 @@ static const struct cw_conf_setting file_settings[] = {
 	        "QoS 1 publishes a device and second."),
 	CW_CONF(struct file_conf, limits.down_per_second, INT, "limits.downPerSecond", "50", "1", "1000000",
 	        "Downlinks a device and second."),
+	CW_CONF(struct file_conf, limits.account_connects, INT, "limits.accountConnects", "500", "1", "1000000",
+	        "CONNECTs of all devices a second."),
+	CW_CONF(struct file_conf, limits.account_up, INT, "limits.accountUp", "10000", "1", "100000000",
+	        "Publishes of all devices a second; what exceeds it is dropped."),
+	CW_CONF(struct file_conf, limits.account_down, INT, "limits.accountDown", "2000", "1", "100000000",
+	        "Downlinks to all devices a second."),
+	CW_CONF(struct file_conf, limits.throughput, BYTES, "limits.throughput", "1MiB", "1KiB", "1GiB",
+	        "Bytes a second that are read from one MQTT connection; the rest waits at the client."),
+	CW_CONF(struct file_conf, limits.payload_bytes, BYTES, "limits.payload", "256KiB", "1KiB", "256KiB",
+	        "Payload of one MQTT publish, whatever the profile; a larger one closes the connection."),
+	CW_CONF(struct file_conf, limits.topic_bytes, INT, "limits.topicBytes", "128", "16", "65535",
+	        "Bytes of a custom topic, whatever the profile."),
+	CW_CONF(struct file_conf, limits.topic_slashes, INT, "limits.topicSlashes", "7", "3", "65535",
+	        "Slashes of a custom topic, whatever the profile."),
+	CW_CONF(struct file_conf, limits.topics_per_subscribe, INT, "limits.topicsPerSubscribe", "8", "1", "100",
+	        "Topics in one SUBSCRIBE, whatever the profile; more close the connection."),
+	CW_CONF(struct file_conf, limits.subscriptions, INT, "limits.subscriptions", "100", "1", "10000",
+	        "Subscriptions of one device, whatever the profile; more are refused in SUBACK."),
+	CW_CONF(struct file_conf, limits.classes, INT, "limits.topicClasses", "50", "1", "10000",
+	        "Topic classes of a product beside those every product has."),
 	CW_CONF(struct file_conf, limits.inflight_in, INT, "limits.inflightIn", "100", "0", "65535",
 	        "Unacknowledged publishes of a client before it is no longer read; 0: no limit."),
 	CW_CONF(struct file_conf, limits.inflight_out, INT, "limits.inflightOut", "100", "0", "32768",
@@ -190,6 +215,16 @@ static const struct cw_conf_setting file_settings[] = {
 	        "Bytes waiting for a client that does not read before it is closed; profile off does not lift it."),
 	CW_CONF(struct file_conf, limits.package_bytes, BYTES, "limits.packages", "256MiB", "64KiB", "1000MiB",
 	        "Bytes of all firmware packages together, and the largest upload; profile off does not lift it."),
+	CW_CONF(struct file_conf, limits.members, INT, "limits.members", "1500", "1", "1000000",
+	        "Sub-devices of one gateway, related or online."),
+	CW_CONF(struct file_conf, limits.members_small, INT, "limits.membersSmallBridge", "15000", "1", "1000000",
+	        "The same of a bridge of the small kind."),
+	CW_CONF(struct file_conf, limits.members_large, INT, "limits.membersLargeBridge", "200000", "1", "1000000",
+	        "The same of a bridge of the large kind."),
+	CW_CONF(struct file_conf, limits.devices_per_product, INT, "limits.devicesPerProduct", "500000", "1", "100000000",
+	        "Devices of one product; a registration beyond them is refused."),
+	CW_CONF(struct file_conf, limits.batch_ms, DURATION, "limits.batchDelay", "100ms", "0s", "1h",
+	        "From the order of a batch of devices to its end."),
 	CW_CONF(struct file_conf, switches.strict_securemode, BOOL, "switches.strictSecuremode", "true", NULL, NULL,
 	        "securemode must fit the channel."),
 	CW_CONF_CHOICE(struct file_conf, switches.keepalive_clamp, "switches.keepAliveAbove1200", keepalive_values, "refuse",
@@ -204,6 +239,10 @@ static const struct cw_conf_setting file_settings[] = {
 	        "How long a subscription takes to take effect; the platform promises 10 s."),
 	CW_CONF_CHOICE(struct file_conf, switches.ota_later, "switches.otaPush", ota_pushes, "2020",
 	               "Pushes of upgrades: 2020 (id a text, signMethod Md5) or later (id a number, signMethod MD5)."),
+	CW_CONF_CHOICE(struct file_conf, switches.regnwl_topic, "switches.regnwlTopic", regnwl_topics, "regnwl",
+	               "Where a device registered without pre-registration is told its token: /ext/regnwl, /ext/register, or both."),
+	CW_CONF(struct file_conf, switches.instance_id, STRING, "switches.instanceId", NULL, NULL, NULL,
+	        "What the instanceId of a registration must be when it has one; left out: anything."),
 	CW_CONF(struct file_conf, keep, INT, "messages.keep", "10000", "1", "10000000", "Messages the API can show."),
 	CW_CONF(struct file_conf, keep_bytes, BYTES, "messages.keepBytes", "64MiB", "64KiB", "16GiB",
 	        "Bytes of them all."),
@@ -322,19 +361,16 @@ static int known(struct cw_cloud *c, const char *pk, const char *dn)
 
 static int add_product(struct cw_cloud *c, const struct product_conf *conf, struct cw_msg *msg)
 {
+	const struct cloud_product_spec spec = { .key = conf->key, .secret = conf->secret, .name = conf->name,
+		                                 .type = (enum cloud_node)conf->type, .raw = conf->format,
+		                                 .x509 = conf->authentication, .registration = conf->registration };
 	struct cloud_product *p = NULL;
 	size_t i;
 	int rc;
 
 	if (known(c, conf->key, NULL))
 		return 0;
-	rc = cw_cloud_product_add(c, conf->key, conf->secret, (enum cloud_node)conf->type, &p, msg);
-	if (rc < 0)
-		return rc;
-	p->raw = conf->format;
-	p->registration = conf->registration;
-	if (conf->name != NULL && (p->name = cw_strdup(conf->name)) == NULL)
-		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	rc = cw_cloud_product_create(c, &spec, &p, msg);
 	for (i = 0; i < conf->topics.count && rc == 0; i++) {
 		const struct topic_conf *t = cw_conf_item(&conf->topics, struct topic_conf, i);
 

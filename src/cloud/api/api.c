@@ -192,7 +192,7 @@ static void on_topo(struct api_call *a)
 	if (strcmp(action, "notify") == 0) {
 		cw_cloud_request(a->cloud, gw, "thing/topo/add/notify", "thing.topo.add.notify",
 		                 json_pack("[{s:s, s:s}]", "productKey", pk, "deviceName", dn));
-	} else if (strcmp(action, "add") == 0 && d != gw && d->gateway == NULL && gw->child_count < CLOUD_MEMBERS_MAX) {
+	} else if (strcmp(action, "add") == 0 && d != gw && d->gateway == NULL && gw->child_count < a->cloud->conf.limits.members) {
 		cw_cloud_relate(gw, d);
 		cw_cloud_topo_changed(a->cloud, gw, d, 0);
 	} else if (strcmp(action, "delete") == 0 && d->gateway == gw) {

@@ -34,8 +34,6 @@
 #include "cloud/core/topic.h"
 #include "loop/worker.h"
 
-#define CLOUD_SUBS_MAX     100u  /* subscriptions of one identity */
-#define CLOUD_MEMBERS_MAX  1500u /* sub-devices of one gateway, related or online */
 #define CLOUD_BATCH_MAX    5u    /* sub-devices in one batch login */
 #define CLOUD_TOPO_MAX     30u   /* sub-devices in one topology request */
 #define CLOUD_STORED_MAX   1000u /* QoS 1 messages kept for one absent device */
@@ -62,9 +60,10 @@ struct cloud_product {
 	int x509;             /* devices log in with certificates, not with secrets */
 	int registration;     /* sub-devices and devices may fetch their secret */
 	struct cw_list classes;
-	unsigned class_count;
+	unsigned class_count; /* beside those every product has */
 	json_t *tsl; /* or NULL */
 	struct cloud_remote_config *config; /* or NULL; remote_config.h */
+	unsigned device_count;
 	int64_t created_ms;
 	struct cw_list changed; /* in cw_cloud.changed_products while its state is newer than the file's */
 };
@@ -75,9 +74,17 @@ struct cloud_rate {
 	unsigned next;
 };
 
+/* What happened in one second, for limits of the whole account. */
+struct cloud_window {
+	uint64_t second;
+	unsigned count;
+};
+
 struct cloud_msg;
 struct cloud_link;
 struct cloud_device_log;
+struct cloud_cert;    /* x509.h */
+struct cloud_clients; /* clients.h */
 
 /* What is kept of a device's reports, as the API names it. */
 #define CLOUD_DOCS(X)                                                                                         \
@@ -107,11 +114,17 @@ struct cloud_device {
 	char *id;       /* "pk/dn" */
 	const char *dn; /* behind the slash of id */
 	char *secret;
+	struct cw_map_node iot_node; /* by iot_id */
+	char iot_id[32];             /* 30 letters and digits, made with the device: names it everywhere */
 	unsigned serial; /* tells a device from its namesake created after its deletion */
 	int disabled;
 	struct cw_list changed; /* in cw_cloud.changed_devices while its state is newer than the file's */
 	char *nickname;         /* or NULL */
 	int64_t created_ms, active_ms, online_ms, offline_ms; /* wall clock, 0: never */
+
+	struct cloud_cert *cert;       /* of an X.509 product, once it was needed */
+	struct cloud_clients *clients; /* registered without pre-registration, or NULL */
+	struct cloud_device *name_of;  /* this is a further client's session of that device; NULL: a device. See clients.h */
 
 	/* topology */
 	struct cloud_device *gateway;
@@ -196,7 +209,7 @@ struct cloud_link {
 	unsigned member_count;
 	struct cloud_device *last; /* most recently resolved owner of a topic; a cache */
 	int64_t since_ms;
-	int tls;
+	int tls, websocket; /* what it is wrapped in */
 	int uplink_only; /* lives for one request; push() sees the platform's reply to it and nothing else */
 	unsigned members_max; /* online through it, counted by who calls cw_cloud_member_up() */
 	char peer[64];
@@ -206,9 +219,20 @@ struct cloud_limits {
 	int documented; /* 0: profile off, none of the rates below is looked at */
 	unsigned connect_per_minute, login_per_minute, login_per_second;
 	unsigned publish_qos0, publish_qos1, down_per_second; /* per device and second */
+	unsigned account_connects, account_up, account_down;  /* of all devices, per second */
+	uint64_t throughput;                                  /* bytes a second that are read from one connection */
 	unsigned inflight_in, inflight_out;                   /* unacknowledged on a connection, 0: no limit */
 	size_t out_queue_bytes;                               /* a client that does not read is closed above this */
 	size_t package_bytes;                                 /* of all firmware packages together, and the largest upload */
+	/* Of the messages themselves; profile off does not lift these. */
+	uint64_t payload_bytes;                     /* of one MQTT publish */
+	unsigned topic_bytes, topic_slashes;        /* of custom topics; the platform's own are longer and deeper */
+	unsigned topics_per_subscribe, subscriptions; /* in one packet; of one device */
+	unsigned classes;                           /* custom topic classes of a product */
+	unsigned members;                      /* sub-devices of one gateway, related or online */
+	unsigned members_small, members_large; /* the same of the two kinds of bridges */
+	unsigned devices_per_product;
+	uint64_t batch_ms; /* from the order of a batch to its end */
 };
 
 struct cloud_switches {
@@ -219,6 +243,8 @@ struct cloud_switches {
 	bool allow_reregister; /* a device that was online once may register again */
 	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
 	int ota_later; /* pushes of upgrades as in later documents: id a number, signMethod MD5 */
+	int regnwl_topic; /* 0: /ext/regnwl, 1: /ext/register, 2: both */
+	const char *instance_id;     /* what a registration's instanceId must be when it sends one; NULL: anything. Lent */
 };
 
 struct cloud_conf {
@@ -230,19 +256,25 @@ struct cloud_conf {
 
 struct cloud_log;
 struct cloud_faults;
+struct cloud_x509;
 struct cloud_files;
 struct cloud_ota;
 
 struct cloud_stats {
 	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
 		dropped_session, registrations, replies, replies_failed, pushed, stored, undeliverable, logins, logins_refused,
-		malformed, slow_closed, keepalive_closed, faults_applied;
+		malformed, slow_closed, keepalive_closed, faults_applied, subscribes_refused, throttled;
 };
 
 struct cw_cloud {
 	struct cw_worker *worker;
 	struct cloud_conf conf;
 	struct cw_map products, devices, deleted; /* deleted: ids of devices that were, for 521 */
+	struct cw_map iot_ids;                    /* the devices again */
+	struct cw_list client_names;              /* struct cloud_clients */
+	struct cw_list batches;                   /* struct cloud_batch, oldest first */
+	uint64_t next_batch;
+	struct cloud_x509 *x509; /* NULL until the first certificate */
 	struct cw_list device_list;
 	struct cw_list links;
 	struct cloud_log *log;
@@ -253,7 +285,7 @@ struct cw_cloud {
 	struct cw_list calls; /* down calls waiting for the device; call.c */
 	struct cloud_stats stats;
 	int64_t skipped_ms;           /* by which the platform's clock is ahead of the machine's */
-	struct cloud_link *answering; /* uplink_only link whose publish is being carried out */
+	struct cloud_link *answering; /* link whose publish is being carried out */
 	struct cw_list changed_devices, changed_products; /* to be saved; save.h */
 	struct cw_list chapters;                          /* struct cloud_chapter */
 	int chapters_changed;
@@ -264,6 +296,7 @@ struct cw_cloud {
 	int64_t started_ms;
 	uint64_t login_second;
 	unsigned login_count;
+	struct cloud_window account_connects, account_up, account_down;
 };
 
 void cw_cloud_conf_default(struct cloud_conf *conf);
@@ -279,20 +312,41 @@ void cw_cloud_skip(struct cw_cloud *c, uint64_t ms);
 /* Next message id of the platform, decimal, into out[24]. */
 void cw_cloud_next_id(struct cw_cloud *c, char out[24]);
 
-/* ---- stock.c ---- */
+/* ---- product.c ---- */
 const char *cw_cloud_node_name(enum cloud_node type);
 int cw_cloud_node_parse(const char *name, enum cloud_node *ret_type);
 /* Secret NULL: made up. 0; CW_EEXIST; CW_EINVAL with a sentence; CW_ENOMEM. */
 int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret, enum cloud_node type,
                          struct cloud_product **ret_product, struct cw_msg *msg);
+/* The same with all that the platform's rules say; key NULL: made up, of 11 letters and digits. Key, format (raw), type and
+   authentication (x509) stay as they are from then on. */
+struct cloud_product_spec {
+	const char *key, *secret, *name; /* NULL: made up, made up, none; a name is 4 to 30 characters and unique */
+	enum cloud_node type;
+	int raw, x509, registration;
+};
+int cw_cloud_product_create(struct cw_cloud *c, const struct cloud_product_spec *spec, struct cloud_product **ret_product,
+                            struct cw_msg *msg);
+int cw_cloud_product_set_name(struct cw_cloud *c, struct cloud_product *p, const char *name, struct cw_msg *msg);
+void cw_cloud_product_set_registration(struct cw_cloud *c, struct cloud_product *p, int on);
+/* CW_EREFUSED while it has devices. */
+int cw_cloud_product_delete(struct cw_cloud *c, struct cloud_product *p, struct cw_msg *msg);
 struct cloud_product *cw_cloud_product_find(struct cw_cloud *c, const char *key, size_t len);
 /* Declare (or change) a topic class, such as user/update or user/#. */
 int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish, int subscribe, struct cw_msg *msg);
 /* Whether `rest` (a topic's levels behind pk and dn) may be published to. */
 int cw_cloud_class_publishable(const struct cloud_product *p, const char *rest, size_t len);
+
+/* ---- stock.c ---- */
+/* Name or secret NULL: made up. CW_EINVAL, CW_EEXIST, CW_ELIMIT (the product is full), CW_ENOMEM. */
 int cw_cloud_device_add(struct cw_cloud *c, struct cloud_product *p, const char *dn, const char *secret,
                         struct cloud_device **ret_device, struct cw_msg *msg);
 struct cloud_device *cw_cloud_device_find(struct cw_cloud *c, const char *pk, size_t pk_len, const char *dn, size_t dn_len);
+/* NULL or empty: none. CW_EINVAL with a sentence; CW_ENOMEM. */
+int cw_cloud_device_set_nickname(struct cw_cloud *c, struct cloud_device *d, const char *nickname, struct cw_msg *msg);
+/* Another iotId than the one made up, such as that of before a restart. CW_EINVAL: too long, or another device's. */
+int cw_cloud_device_set_iot_id(struct cw_cloud *c, struct cloud_device *d, const char *iot_id);
+struct cloud_device *cw_cloud_device_by_iot_id(struct cw_cloud *c, const char *iot_id, size_t len);
 /* Ends its sessions and relations, tells its gateway, forgets it. */
 void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d);
 /* Bar it from messages: told, then logged off. */
@@ -302,6 +356,10 @@ void cw_cloud_device_enable(struct cw_cloud *c, struct cloud_device *d);
 int cw_cloud_was_deleted(struct cw_cloud *c, const char *pk, const char *dn);
 /* One of the device's documents, made at its first use. NULL: out of memory (jansson's setters accept that). */
 json_t *cw_cloud_doc(struct cloud_device *d, enum cloud_doc which);
+/* By any session, or by a visit that is not over. */
+int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *d);
+/* As if it had never been online: it may register again, with the secret it has; clients of its name are forgotten. */
+void cw_cloud_device_reset(struct cw_cloud *c, struct cloud_device *d);
 /* ONLINE, OFFLINE, UNACTIVE or DISABLED. */
 const char *cw_cloud_device_status(const struct cw_cloud *c, const struct cloud_device *d);
 /* What must survive a restart is different from now on. */
@@ -331,10 +389,14 @@ void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *chan
 /* Attach or detach a sub-device. `code` 0: silently; otherwise its gateway is told (427, 521, 522, 6401). */
 void cw_cloud_member_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login);
 void cw_cloud_member_down(struct cw_cloud *c, struct cloud_device *d, int code);
-/* Whatever way it is online: end its session. */
+/* Whatever way it is online: end its session, and those of further clients under its name. */
 void cw_cloud_device_kick(struct cw_cloud *c, struct cloud_device *d, int code, const char *reason);
 /* 1 when one more attempt is within `limit` a minute; notes it. */
 int cw_cloud_rate_ok(struct cw_cloud *c, struct cloud_rate *r, unsigned limit);
+/* NULL when one more CONNECT of this session is within the limits, which it then counts in; otherwise why not. */
+const char *cw_cloud_connect_limit(struct cw_cloud *c, struct cloud_device *session);
+/* 1 when one more is within `limit` a second of the account; counts it. */
+int cw_cloud_window_ok(struct cw_cloud *c, struct cloud_window *w, unsigned limit);
 /* SUBSCRIBE and UNSUBSCRIBE of one filter: granted QoS or 0x80. */
 uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len, uint8_t qos);
 void cw_cloud_unsubscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len);
@@ -353,12 +415,18 @@ struct cloud_registration {
 };
 /* 200 and the device, or the platform's code of the refusal. A device that was online once is refused (allowReregister). */
 int cw_cloud_register(struct cw_cloud *c, const struct cloud_registration *r, struct cloud_device **ret_device);
+/* The part that every kind of registration shares: fields, product, sign, switch. 200 and the product. */
+int cw_cloud_registration_check(struct cw_cloud *c, const struct cloud_registration *r, struct cloud_product **ret_product);
+/* cw_cloud_code_text() in words that fit a registration. */
+const char *cw_cloud_registration_text(int code);
 
 /* ---- send.c ---- */
 enum cloud_outcome { CLOUD_DELIVERED, CLOUD_STORED, CLOUD_OFFLINE, CLOUD_UNSUBSCRIBED, CLOUD_LIMITED, CLOUD_NOMEM };
 const char *cw_cloud_outcome_name(enum cloud_outcome o);
 #define CLOUD_ALWAYS 1u /* delivered without a subscription */
 #define CLOUD_REPLY  2u /* answers the publish under way: an uplink_only link gets it without a subscription too */
+#define CLOUD_SECRET 4u /* holds a secret: the log of messages does not show it */
+#define CLOUD_NOW    8u /* not kept for who is away */
 enum cloud_outcome cw_cloud_send(struct cw_cloud *c, struct cloud_device *to, const char *topic, const void *payload,
                                  size_t len, uint8_t qos, unsigned flags);
 /* The same for JSON; `body` is consumed. */
@@ -367,6 +435,9 @@ enum cloud_outcome cw_cloud_send_json(struct cw_cloud *c, struct cloud_device *t
 /* A request of the platform: {id, version, method, params}; `params` is consumed. */
 enum cloud_outcome cw_cloud_request(struct cw_cloud *c, struct cloud_device *to, const char *path, const char *method,
                                     json_t *params);
+/* The same, not kept for who is away: those ask for it. */
+enum cloud_outcome cw_cloud_request_now(struct cw_cloud *c, struct cloud_device *to, const char *path, const char *method,
+                                        json_t *params);
 /* /ext/error to the gateway of a link about `about`; id NULL: "0". */
 void cw_cloud_send_error(struct cw_cloud *c, struct cloud_device *gateway, const struct cloud_device *about, int code,
                          const char *id);
@@ -388,6 +459,9 @@ enum cloud_verdict {
 	CLOUD_DROP_LIMIT,   /* over its rate */
 };
 /* One message from a client; texts are lent. */
+/* Note a message that its channel does not let through at all; `reason` is static. */
+void cw_cloud_publish_refused(struct cw_cloud *c, struct cloud_link *l, const char *topic, size_t topic_len, uint8_t qos,
+                              const char *reason);
 enum cloud_verdict cw_cloud_publish(struct cw_cloud *c, struct cloud_link *l, const char *topic, size_t topic_len,
                                     const void *payload, size_t len, uint8_t qos);
 

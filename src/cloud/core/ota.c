@@ -76,18 +76,19 @@ void cw_cloud_ota_told(struct cw_cloud *c, struct cloud_task *t)
 /* Only to who is there: nothing is stored. */
 static enum cloud_outcome push(struct cw_cloud *c, struct cloud_task *t)
 {
-	json_t *data = t->device->link != NULL ? cw_cloud_package_data(c, t->batch->package, t->batch->tags) : NULL, *body;
+	int there = cw_cloud_device_online(c, t->device);
+	json_t *data = there ? cw_cloud_package_data(c, t->batch->package, t->batch->tags) : NULL, *body;
 	enum cloud_outcome outcome;
 	char topic[256], id[24];
 
 	if (data == NULL)
-		return t->device->link != NULL ? CLOUD_NOMEM : CLOUD_OFFLINE;
+		return there ? CLOUD_NOMEM : CLOUD_OFFLINE;
 	cw_cloud_next_id(c, id);
 	body = json_pack("{s:s, s:s, s:s, s:o}", "id", id, "code", "1000", "message", "success", "data", data);
 	if (c->conf.switches.ota_later)
 		json_object_set_new(body, "id", json_integer((json_int_t)c->next_id));
 	(void)snprintf(topic, sizeof(topic), "/ota/device/upgrade/%s", t->device->id);
-	outcome = cw_cloud_send_json(c, t->device, topic, body, 1, 0);
+	outcome = cw_cloud_send_json(c, t->device, topic, body, 1, CLOUD_NOW);
 	if (outcome == CLOUD_DELIVERED)
 		cw_cloud_ota_told(c, t);
 	return outcome;
@@ -288,8 +289,8 @@ static int spec_check(struct cw_cloud *c, const struct cloud_package *k, const s
 
 	if (k->file_count == 0)
 		return cw_fail(msg, CW_EINVAL, "package %u has no file", k->id);
-	if (k->batch_count >= CLOUD_BATCHES_MAX)
-		return cw_fail(msg, CW_ELIMIT, "package %u has %u batches already", k->id, CLOUD_BATCHES_MAX);
+	if (k->batch_count >= CLOUD_OTA_BATCHES_MAX)
+		return cw_fail(msg, CW_ELIMIT, "package %u has %u batches already", k->id, CLOUD_OTA_BATCHES_MAX);
 	if ((s->devices != NULL && !json_is_array(s->devices)) || (s->source_versions != NULL && !json_is_array(s->source_versions)) ||
 	    (s->tags != NULL && (!json_is_object(s->tags) || json_object_size(s->tags) > 10)))
 		return cw_fail(msg, CW_EINVAL, "devices and sourceVersions: arrays of texts; tags: an object of at most ten texts");

@@ -15,10 +15,9 @@ static int sign_fits(const struct cloud_registration *r, const char *secret, enu
 	       cw_cloud_hmac_matches(method, secret, content, (size_t)n, r->sign.s, r->sign.len);
 }
 
-int cw_cloud_register(struct cw_cloud *c, const struct cloud_registration *r, struct cloud_device **ret_device)
+int cw_cloud_registration_check(struct cw_cloud *c, const struct cloud_registration *r, struct cloud_product **ret_product)
 {
 	struct cloud_product *p;
-	struct cloud_device *d;
 	enum cloud_hmac method;
 
 	if (r->pk.len == 0 || r->dn.len == 0 || r->random.len == 0)
@@ -30,8 +29,30 @@ int cw_cloud_register(struct cw_cloud *c, const struct cloud_registration *r, st
 		return 6250;
 	if (!sign_fits(r, p->secret, method))
 		return 6600;
-	if (!p->registration)
+	/* Devices with certificates have no secret to fetch, whatever the switch says. */
+	if (!p->registration || p->x509)
 		return 6288;
+	*ret_product = p;
+	return 200;
+}
+
+const char *cw_cloud_registration_text(int code)
+{
+	switch (code) {
+	case 429: return "the name has five ClientIDs already, or the product is full";
+	case 460: return "productKey, deviceName or random is missing, the instanceId is another, or the product is of sub-devices";
+	default: return cw_cloud_code_text(code);
+	}
+}
+
+int cw_cloud_register(struct cw_cloud *c, const struct cloud_registration *r, struct cloud_device **ret_device)
+{
+	struct cloud_product *p;
+	struct cloud_device *d;
+	int code = cw_cloud_registration_check(c, r, &p);
+
+	if (code != 200)
+		return code;
 	d = cw_cloud_device_find(c, r->pk.s, r->pk.len, r->dn.s, r->dn.len);
 	if (d == NULL)
 		return 6100;

@@ -6,7 +6,9 @@
 #include "base/mem.h"
 #include "cloud/core/device_log.h"
 #include "cloud/core/remote_config.h"
+#include "cloud/core/clients.h"
 #include "cloud/core/stock.h"
+#include "cloud/core/x509.h"
 
 /* ---- parts ---- */
 
@@ -88,14 +90,16 @@ static const struct cloud_part parts[] = {
 	{ "docs", save_docs, load_docs },
 	{ "session", save_session, load_session },
 	{ "log", cw_cloud_device_log_save, cw_cloud_device_log_load },
+	{ "clients", cw_cloud_clients_save, cw_cloud_clients_load },
+	{ "certificate", cw_cloud_x509_save, cw_cloud_x509_load },
 };
 
 /* ---- devices ---- */
 
 json_t *cw_cloud_device_save(struct cw_cloud *c, const struct cloud_device *d)
 {
-	json_t *j = json_pack("{s:s, s:s, s:s, s:b, s:s*, s:s*, s:s*, s:I, s:I, s:I, s:I}", "productKey", d->product->key,
-	                      "deviceName", d->dn, "secret", d->secret, "disabled", d->disabled, "nickname", d->nickname,
+	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:b, s:s*, s:s*, s:s*, s:I, s:I, s:I, s:I}", "productKey", d->product->key,
+	                      "deviceName", d->dn, "secret", d->secret, "iotId", d->iot_id, "disabled", d->disabled, "nickname", d->nickname,
 	                      "gateway", d->gateway != NULL ? d->gateway->id : NULL, "clientId", d->client_id, "created",
 	                      (json_int_t)d->created_ms, "active", (json_int_t)d->active_ms, "online", (json_int_t)d->online_ms,
 	                      "offline", (json_int_t)d->offline_ms);
@@ -127,6 +131,7 @@ int cw_cloud_device_load(struct cw_cloud *c, const json_t *j, struct cw_msg *msg
 	const char *pk = json_string_value(json_object_get(j, "productKey"));
 	const char *dn = json_string_value(json_object_get(j, "deviceName"));
 	const char *secret = json_string_value(json_object_get(j, "secret"));
+	const char *iot_id = json_string_value(json_object_get(j, "iotId"));
 	struct cloud_product *p = pk != NULL ? cw_cloud_product_find(c, pk, strlen(pk)) : NULL;
 	struct cloud_device *d = NULL;
 	size_t i;
@@ -137,6 +142,8 @@ int cw_cloud_device_load(struct cw_cloud *c, const json_t *j, struct cw_msg *msg
 	rc = cw_cloud_device_add(c, p, dn, secret, &d, msg);
 	if (rc < 0)
 		return rc;
+	if (iot_id != NULL && cw_cloud_device_set_iot_id(c, d, iot_id) < 0)
+		return cw_fail(msg, CW_EINVAL, "device \"%s\": iotId \"%s\" is another's", d->id, iot_id);
 	d->disabled = json_is_true(json_object_get(j, "disabled"));
 	d->nickname = copy_of(j, "nickname");
 	d->client_id = copy_of(j, "clientId");
@@ -226,6 +233,8 @@ int cw_cloud_product_load(struct cw_cloud *c, const json_t *j, struct cw_msg *ms
 
 void cw_cloud_changed(struct cw_cloud *c, struct cloud_device *d)
 {
+	if (d->name_of != NULL) /* a session of it: what lasts is the device's */
+		d = d->name_of;
 	if (c->saver != NULL && (d->changed.next == NULL || cw_list_empty(&d->changed)))
 		cw_list_push_back(&c->changed_devices, &d->changed);
 }

@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cloud/core/cloud.h"
+#include "cloud/core/clients.h"
 #include "cloud/core/fault.h"
 #include "cloud/core/msglog.h"
 
@@ -31,6 +31,7 @@ static const struct {
 	{ 6204, "device disabled" },
 	{ 6207, "payload is not JSON" },
 	{ 6250, "product not found" },
+	{ 6280, "device name is illegal" },
 	{ 6287, "invalid sign" },
 	{ 6288, "dynamic registration is off" },
 	{ 6289, "device is active already" },
@@ -128,7 +129,8 @@ static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, con
 	int wanted = (l != NULL && l->uplink_only) || wants(c, to, topic, topic_len, flags);
 
 	if (l == NULL)
-		return qos != 0 && to->persistent && wanted && !to->disabled ? CLOUD_STORED : CLOUD_OFFLINE;
+		return qos != 0 && to->persistent && wanted && !cw_cloud_name_of(to)->disabled && (flags & CLOUD_NOW) == 0
+		               ? CLOUD_STORED : CLOUD_OFFLINE;
 	if (!wanted)
 		return CLOUD_UNSUBSCRIBED;
 	if (second != to->window_s) {
@@ -138,13 +140,18 @@ static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, con
 	/* Replies (QoS 0) answer what was admitted by the uplink's limit. */
 	if (c->conf.limits.documented && qos != 0 && to->window_down++ >= c->conf.limits.down_per_second)
 		return CLOUD_LIMITED;
+	if (qos != 0 && !cw_cloud_window_ok(c, &c->account_down, c->conf.limits.account_down))
+		return CLOUD_LIMITED;
 	return CLOUD_DELIVERED;
 }
 
-enum cloud_outcome cw_cloud_send(struct cw_cloud *c, struct cloud_device *to, const char *topic, const void *payload,
-                                 size_t len, uint8_t qos, unsigned flags)
+/* To one session of a device. */
+static enum cloud_outcome send_one(struct cw_cloud *c, struct cloud_device *to, const char *topic, const void *payload, size_t len,
+                                   uint8_t qos, unsigned flags)
 {
+	static const char hidden[] = "(holds a secret, not shown)";
 	size_t topic_len = strlen(topic);
+	int secret = (flags & CLOUD_SECRET) != 0;
 	enum cloud_outcome outcome = judge(c, to, topic, topic_len, qos, flags);
 	struct cloud_msg *msg;
 
@@ -160,13 +167,32 @@ enum cloud_outcome cw_cloud_send(struct cw_cloud *c, struct cloud_device *to, co
 	}
 	if (outcome == CLOUD_DELIVERED) {
 		c->stats.pushed++;
-		to->down++;
+		cw_cloud_name_of(to)->down++;
 	} else if (outcome != CLOUD_STORED) {
 		c->stats.undeliverable++;
 	}
 	cw_cloud_log_add(c->log, &(struct cloud_log_note){ .down = 1, .device = to->id, .topic = topic,
-	                 .topic_len = topic_len, .payload = payload, .len = len, .qos = qos,
+	                 .topic_len = topic_len, .payload = secret ? hidden : payload, .len = secret ? sizeof(hidden) - 1 : len, .qos = qos,
 	                 .outcome = cw_cloud_outcome_name(outcome) });
+	return outcome;
+}
+
+enum cloud_outcome cw_cloud_send(struct cw_cloud *c, struct cloud_device *to, const char *topic, const void *payload,
+                                 size_t len, uint8_t qos, unsigned flags)
+{
+	const struct cloud_link *l = c->answering;
+	enum cloud_outcome outcome, one;
+	struct cloud_device *s;
+	unsigned at = 0;
+
+	if ((flags & CLOUD_REPLY) != 0 && l != NULL && l->owner != NULL && cw_cloud_name_of(l->owner) == to)
+		return send_one(c, l->owner, topic, payload, len, qos, flags);
+	outcome = send_one(c, to, topic, payload, len, qos, flags);
+	while ((s = cw_cloud_next_session(to, &at)) != NULL) {
+		one = send_one(c, s, topic, payload, len, qos, flags);
+		if (one < outcome) /* delivered counts before stored, stored before the rest */
+			outcome = one;
+	}
 	return outcome;
 }
 
@@ -183,15 +209,27 @@ enum cloud_outcome cw_cloud_send_json(struct cw_cloud *c, struct cloud_device *t
 	return outcome;
 }
 
-enum cloud_outcome cw_cloud_request(struct cw_cloud *c, struct cloud_device *to, const char *path, const char *method,
-                                    json_t *params)
+static enum cloud_outcome request(struct cw_cloud *c, struct cloud_device *to, const char *path, const char *method,
+                                  json_t *params, unsigned flags)
 {
 	char topic[256], id[24];
 
 	cw_cloud_next_id(c, id);
 	(void)snprintf(topic, sizeof(topic), "/sys/%s/%s", to->id, path);
 	return cw_cloud_send_json(c, to, topic, json_pack("{s:s, s:s, s:s, s:o}", "id", id, "version", "1.0", "method",
-	                          method, "params", params), 1, 0);
+	                          method, "params", params), 1, flags);
+}
+
+enum cloud_outcome cw_cloud_request(struct cw_cloud *c, struct cloud_device *to, const char *path, const char *method,
+                                    json_t *params)
+{
+	return request(c, to, path, method, params, 0);
+}
+
+enum cloud_outcome cw_cloud_request_now(struct cw_cloud *c, struct cloud_device *to, const char *path, const char *method,
+                                        json_t *params)
+{
+	return request(c, to, path, method, params, CLOUD_NOW);
 }
 
 void cw_cloud_send_error(struct cw_cloud *c, struct cloud_device *gateway, const struct cloud_device *about, int code,

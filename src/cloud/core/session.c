@@ -4,19 +4,20 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "cloud/core/cloud.h"
+#include "cloud/core/clients.h"
 #include "cloud/core/msglog.h"
 #include "cloud/core/ota.h"
 #include "cloud/core/stock.h"
 
-#define STORE_MS (7LL * 24 * 3600 * 1000)
+#define STORE_MS          (7LL * 24 * 3600 * 1000)
+#define SUBSCRIBE_REFUSED 0x80 /* in SUBACK */
 
 void cw_cloud_link_init(struct cw_cloud *c, struct cloud_link *l, const struct cloud_link_ops *ops, int tls)
 {
 	memset(l, 0, sizeof(*l));
 	l->ops = ops;
 	l->tls = tls;
-	l->members_max = CLOUD_MEMBERS_MAX;
+	l->members_max = c->conf.limits.members;
 	cw_list_init(&l->members);
 	cw_list_push_back(&c->links, &l->all);
 }
@@ -51,6 +52,7 @@ static void drop_stored(struct cloud_device *d)
 static int begin(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login)
 {
 	int present = d->persistent && !login->clean;
+	struct cloud_device *name = cw_cloud_name_of(d);
 
 	if (!present) {
 		drop_subs(d);
@@ -63,8 +65,9 @@ static int begin(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *
 	d->client_id = cw_strndup(login->client_id, login->client_id_len);
 	d->link = l;
 	d->online_ms = cw_cloud_wall_ms(c);
-	if (d->active_ms == 0)
-		d->active_ms = d->online_ms;
+	name->online_ms = d->online_ms;
+	if (name->active_ms == 0)
+		name->active_ms = d->online_ms;
 	cw_cloud_changed(c, d);
 	cw_log(cloud_device, "online", CW_LS("device", d->id), CW_LS("channel", l->ops->channel));
 	return present;
@@ -74,6 +77,7 @@ static void end(struct cw_cloud *c, struct cloud_device *d, const char *reason)
 {
 	d->link = NULL;
 	d->offline_ms = cw_cloud_wall_ms(c);
+	cw_cloud_name_of(d)->offline_ms = d->offline_ms;
 	if (!d->persistent) {
 		drop_subs(d);
 		drop_stored(d);
@@ -88,11 +92,11 @@ int cw_cloud_link_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_devi
 
 	if (d->link != NULL) {
 		c->stats.kicks++;
-		cw_cloud_device_kick(c, d, 427, "the same identity connected again");
+		cw_cloud_session_kick(c, d, 427, "the same identity connected again");
 	}
 	present = begin(c, l, d, login);
 	l->owner = d;
-	l->last = d;
+	l->last = cw_cloud_name_of(d);
 	l->since_ms = d->online_ms;
 	c->stats.connects++;
 	return present;
@@ -119,7 +123,7 @@ void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
 		cw_free(s);
 	}
 	if (d->link != NULL)
-		cw_cloud_ota_online(c, d);
+		cw_cloud_ota_online(c, cw_cloud_name_of(d));
 }
 
 void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *channel, const struct cloud_text *client_id,
@@ -180,7 +184,7 @@ void cw_cloud_member_down(struct cw_cloud *c, struct cloud_device *d, int code)
 	}
 }
 
-void cw_cloud_device_kick(struct cw_cloud *c, struct cloud_device *d, int code, const char *reason)
+void cw_cloud_session_kick(struct cw_cloud *c, struct cloud_device *d, int code, const char *reason)
 {
 	struct cloud_link *l = d->link;
 
@@ -192,6 +196,16 @@ void cw_cloud_device_kick(struct cw_cloud *c, struct cloud_device *d, int code, 
 	}
 	cw_cloud_link_down(c, l, reason);
 	l->ops->close(l, reason);
+}
+
+void cw_cloud_device_kick(struct cw_cloud *c, struct cloud_device *d, int code, const char *reason)
+{
+	struct cloud_device *s;
+	unsigned at = 0;
+
+	cw_cloud_session_kick(c, d, code, reason);
+	while ((s = cw_cloud_next_session(d, &at)) != NULL)
+		cw_cloud_session_kick(c, s, code, reason);
 }
 
 /* ---- limits ---- */
@@ -213,14 +227,36 @@ int cw_cloud_rate_ok(struct cw_cloud *c, struct cloud_rate *r, unsigned limit)
 	return 1;
 }
 
+int cw_cloud_window_ok(struct cw_cloud *c, struct cloud_window *w, unsigned limit)
+{
+	uint64_t second = cw_cloud_now_ms(c) / 1000;
+
+	if (!c->conf.limits.documented || limit == 0)
+		return 1;
+	if (second != w->second)
+		*w = (struct cloud_window){ second, 0 };
+	return w->count < limit && ++w->count != 0;
+}
+
+const char *cw_cloud_connect_limit(struct cw_cloud *c, struct cloud_device *session)
+{
+	if (!cw_cloud_window_ok(c, &c->account_connects, c->conf.limits.account_connects))
+		return "too many CONNECTs a second of the account";
+	if (!cw_cloud_rate_ok(c, &session->connects, c->conf.limits.connect_per_minute))
+		return "too many CONNECTs a minute";
+	return NULL;
+}
+
 /* ---- subscriptions ---- */
 
-/* Whose filter is it? NULL when it belongs to nobody on this link. */
-static struct cloud_device *filter_owner(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len)
+/* Whose filter is it? NULL when it belongs to nobody on this link, or may not be; then *ret_why is set. */
+static struct cloud_device *filter_owner(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len,
+                                         const char **ret_why)
 {
 	struct cloud_topic t;
 	struct cloud_device *d;
 
+	*ret_why = "subscription refused: not a topic of this device";
 	cw_cloud_topic_parse(filter, len, &t);
 	if (t.kind == CLOUD_TOPIC_BAD || l->owner == NULL)
 		return NULL;
@@ -230,10 +266,13 @@ static struct cloud_device *filter_owner(struct cw_cloud *c, struct cloud_link *
 		return t.pk.len == strlen(key) && memcmp(t.pk.s, key, t.pk.len) == 0 ? l->owner : NULL;
 	}
 	if (t.kind == CLOUD_TOPIC_CUSTOM &&
-	    (!cw_cloud_custom_valid(t.rest.s, t.rest.len, 1) || !cw_cloud_custom_fits(filter, len)))
+	    (!cw_cloud_custom_valid(t.rest.s, t.rest.len, 1) ||
+	     !cw_cloud_topic_fits(filter, len, c->conf.limits.topic_bytes, c->conf.limits.topic_slashes))) {
+		*ret_why = "subscription refused: custom topic too long, too deep or illegal";
 		return NULL;
+	}
 	d = cw_cloud_device_find(c, t.pk.s, t.pk.len, t.dn.s, t.dn.len);
-	return d != NULL && d->link == l ? d : NULL;
+	return d != NULL ? cw_cloud_session_on(l, d) : NULL;
 }
 
 static unsigned find_sub(const struct cloud_device *d, const char *filter, size_t len)
@@ -251,7 +290,7 @@ int cw_cloud_sub_add(struct cw_cloud *c, struct cloud_device *d, const char *fil
 {
 	struct cloud_sub *s;
 
-	if (d->sub_count == CLOUD_SUBS_MAX)
+	if (d->sub_count >= c->conf.limits.subscriptions)
 		return CW_ELIMIT;
 	if (d->sub_count == d->sub_room) {
 		unsigned room = d->sub_room != 0 ? 2 * d->sub_room : 4;
@@ -273,24 +312,34 @@ int cw_cloud_sub_add(struct cw_cloud *c, struct cloud_device *d, const char *fil
 
 uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len, uint8_t qos)
 {
-	struct cloud_device *d = cw_cloud_filter_valid(filter, len) ? filter_owner(c, l, filter, len) : NULL;
-	uint8_t granted = qos > 1 ? 1 : qos;
+	const char *why = "subscription refused: the wildcards are malformed";
+	struct cloud_device *d = cw_cloud_filter_valid(filter, len) ? filter_owner(c, l, filter, len, &why) : NULL;
+	struct cloud_device *asker = cw_cloud_name_of(l->owner);
+	int rc = CW_EINVAL;
 
-	if (d == NULL)
-		return 0x80;
-	if (find_sub(d, filter, len) < d->sub_count)
-		return granted;
-	if (cw_cloud_sub_add(c, d, filter, len) < 0)
-		return 0x80;
-	if (d->persistent)
-		cw_cloud_changed(c, d);
-	cw_cloud_ota_subscribed(c, d);
-	return granted;
+	if (d != NULL && find_sub(d, filter, len) < d->sub_count) {
+		rc = 0;
+	} else if (d != NULL) {
+		rc = cw_cloud_sub_add(c, d, filter, len);
+		if (rc == 0 && d->persistent)
+			cw_cloud_changed(c, d);
+		if (rc == 0)
+			cw_cloud_ota_subscribed(c, cw_cloud_name_of(d));
+	}
+	if (rc == 0)
+		return qos > 1 ? 1 : qos;
+	if (d != NULL)
+		why = rc == CW_ELIMIT ? "subscription refused: too many of this device" : "subscription refused: out of memory";
+	c->stats.subscribes_refused++;
+	cw_cloud_device_refused(c, asker, SUBSCRIBE_REFUSED, why);
+	cw_log(cloud_dropped, why, CW_LS("device", asker->id), CW_LB("topic", filter, len));
+	return SUBSCRIBE_REFUSED;
 }
 
 void cw_cloud_unsubscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len)
 {
-	struct cloud_device *d = filter_owner(c, l, filter, len);
+	const char *why;
+	struct cloud_device *d = filter_owner(c, l, filter, len, &why);
 	unsigned i;
 
 	if (d == NULL)

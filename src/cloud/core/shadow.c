@@ -304,7 +304,7 @@ void cw_cloud_shadow(struct cw_cloud *c, struct cloud_device *d, const struct cl
 	if (cw_cloud_fault(c, CLOUD_FAULT_REPLY, &at))
 		json_decref(reply);
 	else if (cw_cloud_fault(c, CLOUD_FAULT_DELAY, &at))
-		cw_cloud_delay(c, d, to, reply, (unsigned)at.ms);
+		cw_cloud_delay(c, d, to, reply, 0, (unsigned)at.ms);
 	else
 		cw_cloud_send_json(c, d, to, reply, 0, CLOUD_REPLY);
 }
@@ -337,7 +337,7 @@ int cw_cloud_shadow_set_desired(struct cw_cloud *c, struct cloud_device *d, cons
 	if (code != 200)
 		return cw_fail(msg, code == 500 ? CW_ENOMEM : CW_ELIMIT, "%s", error_text(code));
 	(void)snprintf(topic, sizeof(topic), "/shadow/get/%s", d->id);
-	if (d->link != NULL && !is_null(desired))
-		cw_cloud_send_json(c, d, topic, whole(c, d, "control"), 1, 0);
+	if (!is_null(desired) && cw_cloud_device_online(c, d))
+		cw_cloud_send_json(c, d, topic, whole(c, d, "control"), 1, CLOUD_NOW);
 	return 0;
 }

@@ -2,16 +2,17 @@
 #include "cloud/core/save.h"
 #include "cloud/core/stock.h"
 
-#include <ctype.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "cloud/core/call.h"
+#include "cloud/core/clients.h"
 #include "cloud/core/device_log.h"
+#include "cloud/core/naming.h"
 #include "cloud/core/ota.h"
-#include "cloud/core/remote_config.h"
+#include "cloud/core/x509.h"
 
 /* An id of a device that was deleted: a login of it is told 521, not 6100. */
 struct tombstone {
@@ -19,28 +20,10 @@ struct tombstone {
 	char id[];
 };
 
-static const char *const node_names[] = { "device", "gateway", "subdevice" };
+#define IOT_ID_LEN    30u
+#define MADE_NAME_LEN 20u
 
-const char *cw_cloud_node_name(enum cloud_node type)
-{
-	return node_names[type];
-}
-
-int cw_cloud_node_parse(const char *name, enum cloud_node *ret_type)
-{
-	size_t i;
-
-	for (i = 0; i < 3; i++) {
-		if (strcmp(name, node_names[i]) == 0) {
-			*ret_type = (enum cloud_node)i;
-			return 0;
-		}
-	}
-	return CW_EINVAL;
-}
-
-/* `digits` letters and digits at random. */
-static int make_secret(char *out, size_t digits)
+int cw_cloud_make_text(char *out, size_t digits)
 {
 	static const char alphabet[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 	unsigned char random[64];
@@ -52,155 +35,6 @@ static int make_secret(char *out, size_t digits)
 		out[i] = alphabet[random[i] % (sizeof(alphabet) - 1)];
 	out[digits] = '\0';
 	return 0;
-}
-
-static int product_key_valid(const char *key)
-{
-	size_t i;
-
-	for (i = 0; key[i] != '\0'; i++) {
-		if (!isalnum((unsigned char)key[i]))
-			return 0;
-	}
-	return i >= 1 && i <= 20;
-}
-
-static int device_name_valid(const char *dn)
-{
-	size_t i;
-
-	for (i = 0; dn[i] != '\0'; i++) {
-		if (!isalnum((unsigned char)dn[i]) && strchr("-_@.:", dn[i]) == NULL)
-			return 0;
-	}
-	return i >= 4 && i <= 32;
-}
-
-static void product_free(struct cloud_product *p)
-{
-	struct cw_list *e;
-
-	if (p == NULL)
-		return;
-	while ((e = cw_list_pop(&p->classes)) != NULL)
-		cw_free(cw_container_of(e, struct cloud_class, link));
-	cw_list_remove(&p->changed);
-	json_decref(p->tsl);
-	cw_cloud_config_free(p);
-	cw_free(p->key);
-	cw_free(p->secret);
-	cw_free(p->name);
-	cw_free(p);
-}
-
-/* The classes every product has (emulator's choice; the manual's samples use all of them). */
-static int add_default_classes(struct cloud_product *p, struct cw_msg *msg)
-{
-	static const char *const patterns[] = { "user/#", "update", "update/error", "get", "pub" };
-	size_t i;
-	int rc;
-
-	for (i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
-		rc = cw_cloud_class_add(p, patterns[i], 1, 1, msg);
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
-}
-
-int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret, enum cloud_node type,
-                         struct cloud_product **ret_product, struct cw_msg *msg)
-{
-	struct cloud_product *p;
-	char made[33];
-	int rc;
-
-	if (!product_key_valid(key))
-		return cw_fail(msg, CW_EINVAL, "productKey \"%s\": up to 20 letters and digits are accepted", key);
-	if (cw_cloud_product_find(c, key, strlen(key)) != NULL)
-		return cw_fail(msg, CW_EEXIST, "productKey \"%s\" exists already", key);
-	rc = make_secret(made, 16);
-	if (rc < 0)
-		return cw_fail(msg, rc, "no random numbers");
-	p = cw_zalloc(sizeof(*p));
-	if (p == NULL)
-		return cw_fail(msg, CW_ENOMEM, "out of memory");
-	cw_list_init(&p->classes);
-	p->cloud = c;
-	p->type = type;
-	p->registration = 1;
-	p->created_ms = cw_cloud_wall_ms(c);
-	p->key = cw_strdup(key);
-	p->secret = cw_strdup(secret != NULL ? secret : made);
-	rc = p->key == NULL || p->secret == NULL ? cw_fail(msg, CW_ENOMEM, "out of memory") : add_default_classes(p, msg);
-	if (rc == 0)
-		rc = cw_map_add(&c->products, &p->node, p->key, strlen(p->key));
-	if (rc < 0) {
-		product_free(p);
-		return rc;
-	}
-	cw_cloud_product_changed(c, p);
-	*ret_product = p;
-	return 0;
-}
-
-struct cloud_product *cw_cloud_product_find(struct cw_cloud *c, const char *key, size_t len)
-{
-	struct cw_map_node *n = cw_map_find(&c->products, key, len);
-
-	return n != NULL ? cw_container_of(n, struct cloud_product, node) : NULL;
-}
-
-int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish, int subscribe, struct cw_msg *msg)
-{
-	size_t len = strlen(pattern);
-	struct cloud_class *k;
-	struct cw_list *e;
-
-	if (!cw_cloud_custom_valid(pattern, len, 1))
-		return cw_fail(msg, CW_EINVAL, "topic class \"%s\": levels are of letters, digits and _, none empty", pattern);
-	/* user/# stands for the platform's own rule that all below user may be used both ways. */
-	if (publish && strpbrk(pattern, "+#") != NULL && strcmp(pattern, "user/#") != 0)
-		return cw_fail(msg, CW_EINVAL, "topic class \"%s\": wildcards only with permission subscribe", pattern);
-	cw_list_each(e, &p->classes) {
-		k = cw_container_of(e, struct cloud_class, link);
-		if (strcmp(k->pattern, pattern) == 0) {
-			k->publish = publish;
-			k->subscribe = subscribe;
-			cw_cloud_product_changed(p->cloud, p);
-			return 0;
-		}
-	}
-	if (p->class_count >= 50)
-		return cw_fail(msg, CW_ELIMIT, "product \"%s\" has 50 topic classes already", p->key);
-	k = cw_alloc(sizeof(*k) + len + 1);
-	if (k == NULL)
-		return cw_fail(msg, CW_ENOMEM, "out of memory");
-	k->publish = publish;
-	k->subscribe = subscribe;
-	memcpy(k->pattern, pattern, len + 1);
-	cw_list_push_back(&p->classes, &k->link);
-	p->class_count++;
-	cw_cloud_product_changed(p->cloud, p);
-	return 0;
-}
-
-/* An exact class counts before one with wildcards, so that user/get can be closed while user/# is open. */
-int cw_cloud_class_publishable(const struct cloud_product *p, const char *rest, size_t len)
-{
-	int open = 0;
-	struct cw_list *e;
-
-	cw_list_each(e, &p->classes) {
-		const struct cloud_class *k = cw_container_of(e, struct cloud_class, link);
-		size_t n = strlen(k->pattern);
-
-		if (n == len && memcmp(k->pattern, rest, n) == 0)
-			return k->publish;
-		if (k->publish && cw_cloud_topic_matches(k->pattern, n, rest, len))
-			open = 1;
-	}
-	return open;
 }
 
 json_t *cw_cloud_doc(struct cloud_device *d, enum cloud_doc which)
@@ -245,7 +79,7 @@ static void device_free(struct cloud_device *d)
 	cw_free(d);
 }
 
-static struct cloud_device *device_new(struct cw_cloud *c, struct cloud_product *p, const char *dn, const char *secret)
+static struct cloud_device *device_new(struct cloud_product *p, const char *dn, const char *secret)
 {
 	struct cloud_device *d = cw_zalloc(sizeof(*d));
 	size_t pk_len = strlen(p->key), dn_len = strlen(dn);
@@ -264,32 +98,102 @@ static struct cloud_device *device_new(struct cw_cloud *c, struct cloud_product 
 	}
 	(void)snprintf(d->id, pk_len + dn_len + 2, "%s/%s", p->key, dn);
 	d->dn = d->id + pk_len + 1;
-	d->created_ms = cw_cloud_wall_ms(c);
 	return d;
+}
+
+struct cloud_device *cw_cloud_session_new(struct cloud_device *d)
+{
+	struct cloud_device *s = device_new(d->product, d->dn, d->secret);
+
+	if (s == NULL)
+		return NULL;
+	s->name_of = d;
+	s->serial = d->serial;
+	return s;
+}
+
+void cw_cloud_session_free(struct cloud_device *session)
+{
+	cw_invariant(session->link == NULL && session->name_of != NULL);
+	device_free(session);
 }
 
 int cw_cloud_device_add(struct cw_cloud *c, struct cloud_product *p, const char *dn, const char *secret,
                         struct cloud_device **ret_device, struct cw_msg *msg)
 {
 	struct cloud_device *d;
-	char made[33];
+	char made[33], iot_id[sizeof(d->iot_id)], name[MADE_NAME_LEN + 1];
 
-	if (!device_name_valid(dn))
-		return cw_fail(msg, CW_EINVAL, "deviceName \"%s\": 4 to 32 of letters, digits and - _ @ . : are accepted", dn);
+	if (dn == NULL && cw_cloud_make_text(name, MADE_NAME_LEN) < 0)
+		return cw_fail(msg, CW_EINTERNAL, "no random numbers");
+	dn = dn != NULL ? dn : name;
+	if (cw_cloud_check_device_name(dn, msg) < 0)
+		return CW_EINVAL;
 	if (cw_cloud_device_find(c, p->key, strlen(p->key), dn, strlen(dn)) != NULL)
 		return cw_fail(msg, CW_EEXIST, "device \"%s/%s\" exists already", p->key, dn);
-	if (make_secret(made, 32) < 0)
+	if (p->device_count >= c->conf.limits.devices_per_product)
+		return cw_fail(msg, CW_ELIMIT, "product \"%s\" has %u devices already (limits.devicesPerProduct)", p->key,
+		               p->device_count);
+	if (cw_cloud_make_text(iot_id, IOT_ID_LEN) < 0 || (secret == NULL && cw_cloud_make_text(made, 32) < 0))
 		return cw_fail(msg, CW_EINTERNAL, "no random numbers");
-	d = device_new(c, p, dn, secret != NULL ? secret : made);
+	d = device_new(p, dn, secret != NULL ? secret : made);
 	if (d == NULL || cw_map_add(&c->devices, &d->node, d->id, strlen(d->id)) < 0) {
 		device_free(d);
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	}
+	if (cw_cloud_device_set_iot_id(c, d, iot_id) < 0) {
+		cw_map_remove(&c->devices, &d->node);
+		device_free(d);
+		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	}
+	d->created_ms = cw_cloud_wall_ms(c);
 	d->serial = ++c->next_serial;
+	p->device_count++;
 	cw_list_push_back(&c->device_list, &d->all);
 	cw_cloud_changed(c, d);
 	*ret_device = d;
 	return 0;
+}
+
+int cw_cloud_device_set_nickname(struct cw_cloud *c, struct cloud_device *d, const char *nickname, struct cw_msg *msg)
+{
+	char *copy = NULL;
+
+	if (nickname != NULL && nickname[0] != '\0') {
+		int rc = cw_cloud_check_nickname(nickname, msg);
+
+		if (rc < 0)
+			return rc;
+		copy = cw_strdup(nickname);
+		if (copy == NULL)
+			return cw_fail(msg, CW_ENOMEM, "out of memory");
+	}
+	cw_free(d->nickname);
+	d->nickname = copy;
+	cw_cloud_changed(c, d);
+	return 0;
+}
+
+int cw_cloud_device_set_iot_id(struct cw_cloud *c, struct cloud_device *d, const char *iot_id)
+{
+	size_t len = strlen(iot_id);
+
+	if (len == 0 || len >= sizeof(d->iot_id) || cw_map_find(&c->iot_ids, iot_id, len) != NULL)
+		return CW_EINVAL;
+	if (d->iot_id[0] != '\0')
+		cw_map_remove(&c->iot_ids, &d->iot_node);
+	memcpy(d->iot_id, iot_id, len + 1);
+	if (cw_map_add(&c->iot_ids, &d->iot_node, d->iot_id, len) == 0)
+		return 0;
+	d->iot_id[0] = '\0';
+	return CW_ENOMEM;
+}
+
+struct cloud_device *cw_cloud_device_by_iot_id(struct cw_cloud *c, const char *iot_id, size_t len)
+{
+	struct cw_map_node *n = cw_map_find(&c->iot_ids, iot_id, len);
+
+	return n != NULL ? cw_container_of(n, struct cloud_device, iot_node) : NULL;
 }
 
 struct cloud_device *cw_cloud_device_find(struct cw_cloud *c, const char *pk, size_t pk_len, const char *dn, size_t dn_len)
@@ -304,6 +208,15 @@ struct cloud_device *cw_cloud_device_find(struct cw_cloud *c, const char *pk, si
 	memcpy(id + pk_len + 1, dn, dn_len);
 	n = cw_map_find(&c->devices, id, pk_len + dn_len + 1);
 	return n != NULL ? cw_container_of(n, struct cloud_device, node) : NULL;
+}
+
+void cw_cloud_device_reset(struct cw_cloud *c, struct cloud_device *d)
+{
+	cw_cloud_device_kick(c, d, 521, "reset");
+	cw_cloud_clients_forget(c, d);
+	d->active_ms = 0;
+	d->visit_until_ms = 0;
+	cw_cloud_changed(c, d);
 }
 
 int cw_cloud_was_deleted(struct cw_cloud *c, const char *pk, const char *dn)
@@ -394,22 +307,38 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d)
 	cw_list_each_safe(e, n, &d->children)
 		cw_cloud_unrelate(cw_container_of(e, struct cloud_device, sibling));
 	cw_cloud_calls_abandon(c, d);
+	cw_cloud_clients_forget(c, d);
 	cw_cloud_ota_device_gone(d);
+	cw_cloud_x509_drop(c, d);
 	cw_cloud_bury(c, d->id);
 	if (c->saver != NULL)
 		c->saver->device_gone(c->saver, d->id);
 	cw_map_remove(&c->devices, &d->node);
+	cw_map_remove(&c->iot_ids, &d->iot_node);
+	d->product->device_count--;
 	cw_list_remove(&d->all);
 	for (e = c->links.next; e != &c->links; e = e->next)
 		cw_container_of(e, struct cloud_link, all)->last = NULL;
 	device_free(d);
 }
 
+int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *d)
+{
+	const struct cloud_device *s;
+	unsigned at = 0;
+
+	while ((s = cw_cloud_next_session(d, &at)) != NULL) {
+		if (s->link != NULL)
+			return 1;
+	}
+	return d->link != NULL || d->visit_until_ms > cw_cloud_wall_ms(c);
+}
+
 const char *cw_cloud_device_status(const struct cw_cloud *c, const struct cloud_device *d)
 {
 	if (d->disabled)
 		return "DISABLED";
-	if (d->link != NULL || d->visit_until_ms > cw_cloud_wall_ms(c))
+	if (cw_cloud_device_online(c, d))
 		return "ONLINE";
 	return d->active_ms != 0 ? "OFFLINE" : "UNACTIVE";
 }
@@ -444,11 +373,17 @@ void cw_cloud_stock_free(struct cw_cloud *c)
 {
 	struct cw_map_node *n, *next;
 
-	cw_map_each_safe(n, next, &c->devices)
-		device_free(cw_container_of(n, struct cloud_device, node));
+	cw_map_fini(&c->iot_ids);
+	cw_map_each_safe(n, next, &c->devices) {
+		struct cloud_device *d = cw_container_of(n, struct cloud_device, node);
+
+		cw_cloud_clients_forget(c, d);
+		cw_cloud_x509_drop(c, d);
+		device_free(d);
+	}
 	cw_map_fini(&c->devices);
 	cw_map_each_safe(n, next, &c->products)
-		product_free(cw_container_of(n, struct cloud_product, node));
+		cw_cloud_product_free(cw_container_of(n, struct cloud_product, node));
 	cw_map_fini(&c->products);
 	cw_map_each_safe(n, next, &c->deleted)
 		cw_free(cw_container_of(n, struct tombstone, node));

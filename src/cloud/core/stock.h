@@ -4,8 +4,21 @@
 
 #include "cloud/core/cloud.h"
 
+/* No longer in the map. */
+void cw_cloud_product_free(struct cloud_product *p);
 /* Free every product and device; nobody may be online. */
 void cw_cloud_stock_free(struct cw_cloud *c);
+/* `digits` (up to 64) letters and digits at random, with a final NUL. */
+int cw_cloud_make_text(char *out, size_t digits);
+/* A further session of `d`, for clients.c. The link of one that is freed is down. NULL: out of memory. */
+struct cloud_device *cw_cloud_session_new(struct cloud_device *d);
+void cw_cloud_session_free(struct cloud_device *session);
+/* End this session alone; see cw_cloud_device_kick(). */
+void cw_cloud_session_kick(struct cw_cloud *c, struct cloud_device *session, int code, const char *reason);
+/* Order devices with these names, which fit. */
+struct cloud_batch;
+int cw_cloud_batch_order(struct cw_cloud *c, struct cloud_product *p, const char *const *names, const char *const *nicknames,
+                         size_t n, struct cloud_batch **ret_batch, struct cw_msg *msg);
 /* Forget reported state, counters and refused attempts of every device. */
 void cw_cloud_stock_reset(struct cw_cloud *c);
 /* Remember that there was a device, or a product, of this name. */

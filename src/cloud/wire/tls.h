@@ -32,8 +32,21 @@ const char *cw_cloud_tls_ca(const struct cloud_tls *t);
 typedef unsigned (*cloud_tls_psk_fn)(void *arg, const char *identity, unsigned char *out, unsigned psk_max);
 void cw_cloud_tls_set_psk(struct cloud_tls *t, cloud_tls_psk_fn find, void *arg);
 
+/*
+ * Certificates of clients must chain to this authority: PEM, fetched when the first of them comes (NULL: none is
+ * good). Without a call nobody's is.
+ */
+typedef const char *(*cloud_tls_authority_fn)(void *arg);
+void cw_cloud_tls_set_authority(struct cloud_tls *t, cloud_tls_authority_fn fetch, void *arg);
+
 int cw_cloud_tls_conn_new(struct cloud_tls *t, struct cloud_tls_conn **ret_conn);
 void cw_cloud_tls_conn_free(struct cloud_tls_conn *c);
+/* Before the first byte: ask for a certificate. A client without one is as welcome. */
+void cw_cloud_tls_ask(struct cloud_tls_conn *c);
+/* SHA-256 of the client's certificate, whose key it has proved to own. 1, or 0: it sent none. */
+int cw_cloud_tls_fingerprint(const struct cloud_tls_conn *c, uint8_t out[32]);
+/* Static text for people after CW_EPROTO. */
+const char *cw_cloud_tls_why(const struct cloud_tls_conn *c);
 /* Bytes read from the wire. 0 or CW_EPROTO. */
 int cw_cloud_tls_feed(struct cloud_tls_conn *c, const void *data, size_t len);
 /* Plain bytes: their number, 0 when there are none now, CW_ECLOSED, CW_EPROTO. */
