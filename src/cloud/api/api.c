@@ -24,6 +24,7 @@ struct route {
 	const char *method;
 	const char *path; /* {pk}/{dn} and {tail} stand for levels */
 	void (*handle)(struct api_call *a);
+	int bytes; /* the body is taken as it comes; otherwise it is JSON of at most BODY_MAX */
 };
 
 void cw_cloud_api_json(struct cw_http_req *req, unsigned status, json_t *body)
@@ -47,11 +48,26 @@ void cw_cloud_api_error(struct cw_http_req *req, unsigned status, const char *te
 static unsigned status_of(int rc)
 {
 	switch (rc) {
-	case CW_EEXIST: return 409;
+	case CW_EEXIST:
+	case CW_EBUSY: return 409;
 	case CW_ENOENT: return 404;
 	case CW_ENOMEM: return 503;
 	default: return 400;
 	}
+}
+
+void cw_cloud_api_fail(struct cw_http_req *req, int rc, const char *text)
+{
+	cw_cloud_api_error(req, status_of(rc), text);
+}
+
+struct cloud_product *cw_cloud_api_product(struct api_call *a)
+{
+	struct cloud_product *p = cw_cloud_product_find(a->cloud, a->tail, strlen(a->tail));
+
+	if (p == NULL)
+		cw_cloud_api_error(a->req, 404, "no such product");
+	return p;
 }
 
 /* ---- changing the stock ---- */
@@ -259,31 +275,52 @@ static void on_reset(struct api_call *a)
 /* ---- routes ---- */
 
 static const struct route routes[] = {
-	{ "GET", "/api/v1/devices", cw_cloud_api_devices },
-	{ "POST", "/api/v1/devices", on_device_add },
-	{ "GET", "/api/v1/products", cw_cloud_api_products },
-	{ "POST", "/api/v1/products", on_product_add },
-	{ "POST", "/api/v1/products/{tail}", on_product_change },
-	{ "POST", "/api/v1/products/{tail}/topics", on_class_add },
-	{ "GET", "/api/v1/devices/{pk}/{dn}", cw_cloud_api_device },
-	{ "DELETE", "/api/v1/devices/{pk}/{dn}", on_delete },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/properties", cw_cloud_api_properties },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/services/{tail}", cw_cloud_api_service },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/raw", cw_cloud_api_raw },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/rrpc", cw_cloud_api_rrpc },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/topo", on_topo },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/enable", on_enable },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/disable", on_disable },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/reset", on_device_reset },
-	{ "GET", "/api/v1/messages", cw_cloud_api_messages },
-	{ "GET", "/api/v1/messages/stream", cw_cloud_api_stream },
-	{ "GET", "/api/v1/faults", on_faults },
-	{ "POST", "/api/v1/faults", on_fault_add },
-	{ "DELETE", "/api/v1/faults", on_fault_remove },
-	{ "DELETE", "/api/v1/faults/{tail}", on_fault_remove },
-	{ "GET", "/api/v1/openapi.json", cw_cloud_api_document },
-	{ "GET", "/api/v1/stats", cw_cloud_api_stats },
-	{ "POST", "/api/v1/reset", on_reset },
+	{ "GET", "/api/v1/devices", cw_cloud_api_devices, 0 },
+	{ "POST", "/api/v1/devices", on_device_add, 0 },
+	{ "GET", "/api/v1/products", cw_cloud_api_products, 0 },
+	{ "POST", "/api/v1/products", on_product_add, 0 },
+	{ "POST", "/api/v1/products/{tail}", on_product_change, 0 },
+	{ "POST", "/api/v1/products/{tail}/topics", on_class_add, 0 },
+	{ "GET", "/api/v1/devices/{pk}/{dn}", cw_cloud_api_device, 0 },
+	{ "DELETE", "/api/v1/devices/{pk}/{dn}", on_delete, 0 },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/properties", cw_cloud_api_properties, 0 },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/services/{tail}", cw_cloud_api_service, 0 },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/raw", cw_cloud_api_raw, 1 },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/rrpc", cw_cloud_api_rrpc, 1 },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/topo", on_topo, 0 },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/enable", on_enable, 0 },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/disable", on_disable, 0 },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/reset", on_device_reset, 0 },
+	{ "GET", "/api/v1/products/{tail}/packages", cw_cloud_api_packages, 0 },
+	{ "POST", "/api/v1/products/{tail}/packages", cw_cloud_api_package_add, 1 },
+	{ "GET", "/api/v1/packages/{tail}", cw_cloud_api_package, 0 },
+	{ "DELETE", "/api/v1/packages/{tail}", cw_cloud_api_package_delete, 0 },
+	{ "POST", "/api/v1/packages/{tail}/files", cw_cloud_api_package_file, 1 },
+	{ "GET", "/api/v1/packages/{tail}/batches", cw_cloud_api_batches, 0 },
+	{ "POST", "/api/v1/packages/{tail}/batches", cw_cloud_api_batch_add, 0 },
+	{ "GET", "/api/v1/upgrades/{tail}", cw_cloud_api_batch, 0 },
+	{ "POST", "/api/v1/upgrades/{tail}/cancel", cw_cloud_api_batch_cancel, 0 },
+	{ "GET", "/api/v1/devices/{pk}/{dn}/upgrades", cw_cloud_api_upgrades, 0 },
+	{ "GET", "/api/v1/devices/{pk}/{dn}/shadow", cw_cloud_api_shadow, 0 },
+	{ "PUT", "/api/v1/devices/{pk}/{dn}/shadow", cw_cloud_api_shadow_put, 0 },
+	{ "GET", "/api/v1/products/{tail}/config", cw_cloud_api_config, 0 },
+	{ "PUT", "/api/v1/products/{tail}/config", cw_cloud_api_config_put, 1 },
+	{ "POST", "/api/v1/products/{tail}/config/push", cw_cloud_api_config_push, 0 },
+	{ "GET", "/api/v1/devices/{pk}/{dn}/logs", cw_cloud_api_logs, 0 },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/logs", cw_cloud_api_logs_switch, 0 },
+	{ "GET", "/api/v1/devices/{pk}/{dn}/jobs", cw_cloud_api_jobs, 0 },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/jobs", cw_cloud_api_job_add, 0 },
+	{ "DELETE", "/api/v1/devices/{pk}/{dn}/jobs/{tail}", cw_cloud_api_job_remove, 0 },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/bootstrap", cw_cloud_api_bootstrap, 0 },
+	{ "GET", "/api/v1/messages", cw_cloud_api_messages, 0 },
+	{ "GET", "/api/v1/messages/stream", cw_cloud_api_stream, 0 },
+	{ "GET", "/api/v1/faults", on_faults, 0 },
+	{ "POST", "/api/v1/faults", on_fault_add, 0 },
+	{ "DELETE", "/api/v1/faults", on_fault_remove, 0 },
+	{ "DELETE", "/api/v1/faults/{tail}", on_fault_remove, 0 },
+	{ "GET", "/api/v1/openapi.json", cw_cloud_api_document, 0 },
+	{ "GET", "/api/v1/stats", cw_cloud_api_stats, 0 },
+	{ "POST", "/api/v1/reset", on_reset, 0 },
 };
 
 /* Levels of a path that stand for something. */
@@ -318,7 +355,7 @@ static int read_body(struct api_call *a)
 	size_t len;
 	const char *text = cw_http_body(a->req, &len);
 
-	if (strcmp(cw_http_method(a->req), "POST") != 0)
+	if (strcmp(cw_http_method(a->req), "POST") != 0 && strcmp(cw_http_method(a->req), "PUT") != 0)
 		return 0;
 	a->body = len == 0 ? json_object() : json_loadb(text, len, JSON_DECODE_ANY, NULL);
 	return a->body != NULL ? 0 : CW_EPROTO;
@@ -327,9 +364,14 @@ static int read_body(struct api_call *a)
 static void dispatch(struct api_call *a, const struct route *r, const struct levels *at)
 {
 	char tail[128];
+	size_t len;
 
-	/* Raw bytes may come as such; everything else is JSON. */
-	if (r->handle != cw_cloud_api_raw && r->handle != cw_cloud_api_rrpc && read_body(a) < 0) {
+	(void)cw_http_body(a->req, &len);
+	if (!r->bytes && len > BODY_MAX) {
+		cw_cloud_api_error(a->req, 413, "the body is too large");
+		return;
+	}
+	if (!r->bytes && read_body(a) < 0) {
 		cw_cloud_api_error(a->req, 400, "the body is not JSON");
 		return;
 	}
@@ -380,6 +422,8 @@ static int front_open(const struct cloud_front_conf *front, void **ret_front, st
 	if (a == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	a->cloud = front->cloud;
+	if (a->cloud->conf.limits.package_bytes > conf.max_body)
+		conf.max_body = a->cloud->conf.limits.package_bytes;
 	rc = cw_http_open(a->cloud->worker, &conf, &a->http, msg);
 	if (rc < 0) {
 		cw_free(a);
