@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "cloud/core/delay.h"
+#include "cloud/core/down.h"
 #include "cloud/core/fault.h"
 #include "cloud/core/msglog.h"
 #include "cloud/core/stock.h"
@@ -24,7 +25,6 @@ struct route {
 	const char *method;
 	const char *path; /* {pk}/{dn} and {tail} stand for levels */
 	void (*handle)(struct api_call *a);
-	int bytes; /* the body is taken as it comes; otherwise it is JSON of at most BODY_MAX */
 };
 
 void cw_cloud_api_json(struct cw_http_req *req, unsigned status, json_t *body)
@@ -206,8 +206,7 @@ static void on_topo(struct api_call *a)
 		return;
 	}
 	if (strcmp(action, "notify") == 0) {
-		cw_cloud_request(a->cloud, gw, "thing/topo/add/notify", "thing.topo.add.notify",
-		                 json_pack("[{s:s, s:s}]", "productKey", pk, "deviceName", dn));
+		cw_cloud_notify_found(a->cloud, gw, json_pack("[{s:s, s:s}]", "productKey", pk, "deviceName", dn));
 	} else if (strcmp(action, "add") == 0 && d != gw && d->gateway == NULL && gw->child_count < a->cloud->conf.limits.members) {
 		cw_cloud_relate(gw, d);
 		cw_cloud_topo_changed(a->cloud, gw, d, 0);
@@ -275,52 +274,60 @@ static void on_reset(struct api_call *a)
 /* ---- routes ---- */
 
 static const struct route routes[] = {
-	{ "GET", "/api/v1/devices", cw_cloud_api_devices, 0 },
-	{ "POST", "/api/v1/devices", on_device_add, 0 },
-	{ "GET", "/api/v1/products", cw_cloud_api_products, 0 },
-	{ "POST", "/api/v1/products", on_product_add, 0 },
-	{ "POST", "/api/v1/products/{tail}", on_product_change, 0 },
-	{ "POST", "/api/v1/products/{tail}/topics", on_class_add, 0 },
-	{ "GET", "/api/v1/devices/{pk}/{dn}", cw_cloud_api_device, 0 },
-	{ "DELETE", "/api/v1/devices/{pk}/{dn}", on_delete, 0 },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/properties", cw_cloud_api_properties, 0 },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/services/{tail}", cw_cloud_api_service, 0 },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/raw", cw_cloud_api_raw, 1 },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/rrpc", cw_cloud_api_rrpc, 1 },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/topo", on_topo, 0 },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/enable", on_enable, 0 },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/disable", on_disable, 0 },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/reset", on_device_reset, 0 },
-	{ "GET", "/api/v1/products/{tail}/packages", cw_cloud_api_packages, 0 },
-	{ "POST", "/api/v1/products/{tail}/packages", cw_cloud_api_package_add, 1 },
-	{ "GET", "/api/v1/packages/{tail}", cw_cloud_api_package, 0 },
-	{ "DELETE", "/api/v1/packages/{tail}", cw_cloud_api_package_delete, 0 },
-	{ "POST", "/api/v1/packages/{tail}/files", cw_cloud_api_package_file, 1 },
-	{ "GET", "/api/v1/packages/{tail}/batches", cw_cloud_api_batches, 0 },
-	{ "POST", "/api/v1/packages/{tail}/batches", cw_cloud_api_batch_add, 0 },
-	{ "GET", "/api/v1/upgrades/{tail}", cw_cloud_api_batch, 0 },
-	{ "POST", "/api/v1/upgrades/{tail}/cancel", cw_cloud_api_batch_cancel, 0 },
-	{ "GET", "/api/v1/devices/{pk}/{dn}/upgrades", cw_cloud_api_upgrades, 0 },
-	{ "GET", "/api/v1/devices/{pk}/{dn}/shadow", cw_cloud_api_shadow, 0 },
-	{ "PUT", "/api/v1/devices/{pk}/{dn}/shadow", cw_cloud_api_shadow_put, 0 },
-	{ "GET", "/api/v1/products/{tail}/config", cw_cloud_api_config, 0 },
-	{ "PUT", "/api/v1/products/{tail}/config", cw_cloud_api_config_put, 1 },
-	{ "POST", "/api/v1/products/{tail}/config/push", cw_cloud_api_config_push, 0 },
-	{ "GET", "/api/v1/devices/{pk}/{dn}/logs", cw_cloud_api_logs, 0 },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/logs", cw_cloud_api_logs_switch, 0 },
-	{ "GET", "/api/v1/devices/{pk}/{dn}/jobs", cw_cloud_api_jobs, 0 },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/jobs", cw_cloud_api_job_add, 0 },
-	{ "DELETE", "/api/v1/devices/{pk}/{dn}/jobs/{tail}", cw_cloud_api_job_remove, 0 },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/bootstrap", cw_cloud_api_bootstrap, 0 },
-	{ "GET", "/api/v1/messages", cw_cloud_api_messages, 0 },
-	{ "GET", "/api/v1/messages/stream", cw_cloud_api_stream, 0 },
-	{ "GET", "/api/v1/faults", on_faults, 0 },
-	{ "POST", "/api/v1/faults", on_fault_add, 0 },
-	{ "DELETE", "/api/v1/faults", on_fault_remove, 0 },
-	{ "DELETE", "/api/v1/faults/{tail}", on_fault_remove, 0 },
-	{ "GET", "/api/v1/openapi.json", cw_cloud_api_document, 0 },
-	{ "GET", "/api/v1/stats", cw_cloud_api_stats, 0 },
-	{ "POST", "/api/v1/reset", on_reset, 0 },
+	{ "GET", "/api/v1/devices", cw_cloud_api_devices },
+	{ "POST", "/api/v1/devices", on_device_add },
+	{ "GET", "/api/v1/products", cw_cloud_api_products },
+	{ "POST", "/api/v1/products", on_product_add },
+	{ "POST", "/api/v1/products/{tail}", on_product_change },
+	{ "POST", "/api/v1/products/{tail}/topics", on_class_add },
+	{ "POST", "/api/v1/products/{tail}/broadcast", cw_cloud_api_broadcast },
+	{ "GET", "/api/v1/devices/{pk}/{dn}", cw_cloud_api_device },
+	{ "DELETE", "/api/v1/devices/{pk}/{dn}", on_delete },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/properties", cw_cloud_api_properties },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/services/{tail}", cw_cloud_api_service },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/raw", cw_cloud_api_raw },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/rrpc", cw_cloud_api_rrpc },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/tags", cw_cloud_api_tags },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/topo", on_topo },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/enable", on_enable },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/disable", on_disable },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/reset", on_device_reset },
+	{ "GET", "/api/v1/products/{tail}/packages", cw_cloud_api_packages },
+	{ "POST", "/api/v1/products/{tail}/packages", cw_cloud_api_package_add },
+	{ "GET", "/api/v1/packages/{tail}", cw_cloud_api_package },
+	{ "DELETE", "/api/v1/packages/{tail}", cw_cloud_api_package_delete },
+	{ "POST", "/api/v1/packages/{tail}/files", cw_cloud_api_package_file },
+	{ "GET", "/api/v1/packages/{tail}/batches", cw_cloud_api_batches },
+	{ "POST", "/api/v1/packages/{tail}/batches", cw_cloud_api_batch_add },
+	{ "GET", "/api/v1/upgrades/{tail}", cw_cloud_api_batch },
+	{ "POST", "/api/v1/upgrades/{tail}/cancel", cw_cloud_api_batch_cancel },
+	{ "GET", "/api/v1/devices/{pk}/{dn}/upgrades", cw_cloud_api_upgrades },
+	{ "GET", "/api/v1/devices/{pk}/{dn}/shadow", cw_cloud_api_shadow },
+	{ "PUT", "/api/v1/devices/{pk}/{dn}/shadow", cw_cloud_api_shadow_put },
+	{ "GET", "/api/v1/products/{tail}/config", cw_cloud_api_config },
+	{ "PUT", "/api/v1/products/{tail}/config", cw_cloud_api_config_put },
+	{ "POST", "/api/v1/products/{tail}/config/push", cw_cloud_api_config_push },
+	{ "GET", "/api/v1/devices/{pk}/{dn}/logs", cw_cloud_api_logs },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/logs", cw_cloud_api_logs_switch },
+	{ "GET", "/api/v1/devices/{pk}/{dn}/jobs", cw_cloud_api_jobs },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/jobs", cw_cloud_api_job_add },
+	{ "DELETE", "/api/v1/devices/{pk}/{dn}/jobs/{tail}", cw_cloud_api_job_remove },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/bootstrap", cw_cloud_api_bootstrap },
+	{ "GET", "/api/v1/messages", cw_cloud_api_messages },
+	{ "GET", "/api/v1/messages/stream", cw_cloud_api_stream },
+	{ "GET", "/api/v1/faults", on_faults },
+	{ "POST", "/api/v1/faults", on_fault_add },
+	{ "DELETE", "/api/v1/faults", on_fault_remove },
+	{ "DELETE", "/api/v1/faults/{tail}", on_fault_remove },
+	{ "GET", "/api/v1/openapi.json", cw_cloud_api_document },
+	{ "GET", "/api/v1/stats", cw_cloud_api_stats },
+	{ "POST", "/api/v1/reset", on_reset },
+};
+
+/* These take the body as it comes, up to limits.packages; everything else is JSON of at most BODY_MAX. */
+static void (*const takes_bytes[])(struct api_call *a) = {
+	cw_cloud_api_raw, cw_cloud_api_rrpc, cw_cloud_api_broadcast, cw_cloud_api_package_add, cw_cloud_api_package_file,
+	cw_cloud_api_config_put,
 };
 
 /* Levels of a path that stand for something. */
@@ -364,14 +371,17 @@ static int read_body(struct api_call *a)
 static void dispatch(struct api_call *a, const struct route *r, const struct levels *at)
 {
 	char tail[128];
-	size_t len;
+	size_t len, i;
+	int bytes = 0;
 
+	for (i = 0; i < sizeof(takes_bytes) / sizeof(takes_bytes[0]); i++)
+		bytes |= takes_bytes[i] == r->handle;
 	(void)cw_http_body(a->req, &len);
-	if (!r->bytes && len > BODY_MAX) {
+	if (!bytes && len > BODY_MAX) {
 		cw_cloud_api_error(a->req, 413, "the body is too large");
 		return;
 	}
-	if (!r->bytes && read_body(a) < 0) {
+	if (!bytes && read_body(a) < 0) {
 		cw_cloud_api_error(a->req, 400, "the body is not JSON");
 		return;
 	}

@@ -47,6 +47,8 @@ void cw_cloud_api_properties(struct api_call *a);
 void cw_cloud_api_service(struct api_call *a);
 void cw_cloud_api_raw(struct api_call *a);
 void cw_cloud_api_rrpc(struct api_call *a);
+void cw_cloud_api_tags(struct api_call *a);
+void cw_cloud_api_broadcast(struct api_call *a);
 
 /* api/ota.c */
 void cw_cloud_api_packages(struct api_call *a);

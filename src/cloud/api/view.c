@@ -267,7 +267,7 @@ void cw_cloud_api_stats(struct api_call *a)
 		{ "stored", s->stored }, { "undeliverable", s->undeliverable }, { "malformed", s->malformed },
 		{ "slowClosed", s->slow_closed }, { "keepAliveClosed", s->keepalive_closed },
 		{ "faultsApplied", s->faults_applied }, { "subscribesRefused", s->subscribes_refused },
-		{ "throttled", s->throttled },
+		{ "throttled", s->throttled }, { "modelDropped", s->model_dropped },
 	};
 	json_t *j = json_object();
 	unsigned online = 0, links = 0;

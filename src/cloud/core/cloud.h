@@ -49,6 +49,7 @@ struct cloud_class {
 	char pattern[];
 };
 
+struct cloud_model;
 struct cloud_remote_config;
 
 struct cloud_product {
@@ -61,9 +62,11 @@ struct cloud_product {
 	int registration;     /* sub-devices and devices may fetch their secret */
 	struct cw_list classes;
 	unsigned class_count; /* beside those every product has */
-	json_t *tsl; /* or NULL */
-	struct cloud_remote_config *config; /* or NULL; remote_config.h */
 	unsigned device_count;
+	json_t *tsl; /* or NULL; cw_cloud_tsl_set() */
+	struct cloud_model *model; /* the same compiled, or NULL */
+	uint64_t broadcast_next_ms, broadcast_all_next_ms; /* no earlier; cw_cloud_now_ms() */
+	struct cloud_remote_config *config; /* or NULL; remote_config.h */
 	int64_t created_ms;
 	struct cw_list changed; /* in cw_cloud.changed_products while its state is newer than the file's */
 };
@@ -82,17 +85,20 @@ struct cloud_window {
 
 struct cloud_msg;
 struct cloud_link;
-struct cloud_device_log;
 struct cloud_cert;    /* x509.h */
 struct cloud_clients; /* clients.h */
+struct cloud_device_log;
 
 /* What is kept of a device's reports, as the API names it. */
 #define CLOUD_DOCS(X)                                                                                         \
 	X(REPORTED, reported) /* identifier to {value, time} */                                               \
-	X(DESIRED, desired)   /* identifier to {value, version} */                                            \
+	X(DESIRED, desired)   /* identifier to {value, version, time} */                                      \
 	X(EVENTS, events)     /* identifier to the last one, {value, time} */                                 \
 	X(TAGS, tags)         /* key to value */                                                              \
 	X(MODULES, modules)   /* firmware module to version */                                                \
+	X(CALLS, calls)       /* a list: the last orders with their answers, newest last; down.c */           \
+	X(EVENT_LOG, eventLog) /* a list: the last events, newest last */                                     \
+	X(FOUND, found)       /* a gateway's discoveries: "pk/dn" to {time} */                            \
 	X(SHADOW, shadow)     /* {state, metadata, version, timestamp}: shadow.h */                           \
 	X(JOBS, jobs)         /* id to {status, jobDocument, ..}: job.h */
 enum cloud_doc {
@@ -135,6 +141,7 @@ struct cloud_device {
 	struct cloud_link *link;  /* the way to it now, NULL: offline */
 	struct cw_list member;    /* in link->members when it is a gateway's sub-device */
 	char *client_id;          /* of the present or last session */
+	uint64_t half_until_ms;   /* cut without a goodbye: till then it counts as half connected; cw_cloud_now_ms() */
 	int ss;                   /* system topics need no SUBSCRIBE */
 	int ext;                  /* bit 0: custom RRPC */
 	int persistent;           /* clean session 0: state below outlives the session */
@@ -211,6 +218,8 @@ struct cloud_link {
 	int64_t since_ms;
 	int tls, websocket; /* what it is wrapped in */
 	int uplink_only; /* lives for one request; push() sees the platform's reply to it and nothing else */
+	uint64_t keep_alive_ms; /* of the client, 0: none; set by the front after link_init */
+	int goodbye;            /* it takes its leave (DISCONNECT), or we end it: not cut */
 	unsigned members_max; /* online through it, counted by who calls cw_cloud_member_up() */
 	char peer[64];
 };
@@ -222,8 +231,8 @@ struct cloud_limits {
 	unsigned account_connects, account_up, account_down;  /* of all devices, per second */
 	uint64_t throughput;                                  /* bytes a second that are read from one connection */
 	unsigned inflight_in, inflight_out;                   /* unacknowledged on a connection, 0: no limit */
+	uint64_t broadcast_ms, broadcast_all_ms; /* between two broadcasts of a product: to subscribers, to all online */
 	size_t out_queue_bytes;                               /* a client that does not read is closed above this */
-	size_t package_bytes;                                 /* of all firmware packages together, and the largest upload */
 	/* Of the messages themselves; profile off does not lift these. */
 	uint64_t payload_bytes;                     /* of one MQTT publish */
 	unsigned topic_bytes, topic_slashes;        /* of custom topics; the platform's own are longer and deeper */
@@ -233,18 +242,20 @@ struct cloud_limits {
 	unsigned members_small, members_large; /* the same of the two kinds of bridges */
 	unsigned devices_per_product;
 	uint64_t batch_ms; /* from the order of a batch to its end */
+	size_t package_bytes;                                 /* of all firmware packages together, and the largest upload */
 };
 
 struct cloud_switches {
 	bool strict_securemode;
 	int keepalive_clamp; /* above 1200: 0 refuse, 1 treat as 1200 */
+	bool strict_model;   /* a value that breaks the model is answered with its code; false: left out, code 200 */
 	bool topo_move;      /* false: 6619 instead of moving a relation */
 	int kick_logout_reply; /* kicks on combine/logout_reply instead of /ext/error */
 	bool allow_reregister; /* a device that was online once may register again */
 	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
-	int ota_later; /* pushes of upgrades as in later documents: id a number, signMethod MD5 */
 	int regnwl_topic; /* 0: /ext/regnwl, 1: /ext/register, 2: both */
 	const char *instance_id;     /* what a registration's instanceId must be when it sends one; NULL: anything. Lent */
+	int ota_later; /* pushes of upgrades as in later documents: id a number, signMethod MD5 */
 };
 
 struct cloud_conf {
@@ -263,7 +274,7 @@ struct cloud_ota;
 struct cloud_stats {
 	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
 		dropped_session, registrations, replies, replies_failed, pushed, stored, undeliverable, logins, logins_refused,
-		malformed, slow_closed, keepalive_closed, faults_applied, subscribes_refused, throttled;
+		malformed, slow_closed, keepalive_closed, faults_applied, subscribes_refused, throttled, model_dropped;
 };
 
 struct cw_cloud {

@@ -304,7 +304,7 @@ void cw_cloud_shadow(struct cw_cloud *c, struct cloud_device *d, const struct cl
 	if (cw_cloud_fault(c, CLOUD_FAULT_REPLY, &at))
 		json_decref(reply);
 	else if (cw_cloud_fault(c, CLOUD_FAULT_DELAY, &at))
-		cw_cloud_delay(c, d, to, reply, 0, (unsigned)at.ms);
+		cw_cloud_delay(c, d, to, reply, CLOUD_REPLY, (unsigned)at.ms);
 	else
 		cw_cloud_send_json(c, d, to, reply, 0, CLOUD_REPLY);
 }

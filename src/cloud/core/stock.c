@@ -9,8 +9,8 @@
 #include "base/mem.h"
 #include "cloud/core/call.h"
 #include "cloud/core/clients.h"
-#include "cloud/core/device_log.h"
 #include "cloud/core/naming.h"
+#include "cloud/core/device_log.h"
 #include "cloud/core/ota.h"
 #include "cloud/core/x509.h"
 
@@ -40,7 +40,7 @@ int cw_cloud_make_text(char *out, size_t digits)
 json_t *cw_cloud_doc(struct cloud_device *d, enum cloud_doc which)
 {
 	if (d->doc[which] == NULL)
-		d->doc[which] = json_object();
+		d->doc[which] = which == CLOUD_DOC_CALLS || which == CLOUD_DOC_EVENT_LOG ? json_array() : json_object();
 	return d->doc[which];
 }
 
@@ -308,8 +308,8 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d)
 		cw_cloud_unrelate(cw_container_of(e, struct cloud_device, sibling));
 	cw_cloud_calls_abandon(c, d);
 	cw_cloud_clients_forget(c, d);
-	cw_cloud_ota_device_gone(d);
 	cw_cloud_x509_drop(c, d);
+	cw_cloud_ota_device_gone(d);
 	cw_cloud_bury(c, d->id);
 	if (c->saver != NULL)
 		c->saver->device_gone(c->saver, d->id);
