@@ -23,7 +23,7 @@ static json_t *summary(const struct cw_cloud *c, const struct cloud_device *d)
 
 	if (d->gateway != NULL)
 		json_object_set_new(j, "gateway", json_string(d->gateway->id));
-	if (l != NULL)
+	if (cw_cloud_is_online(d))
 		json_object_set_new(j, "session", json_pack("{s:s, s:s, s:b, s:b, s:s?, s:s?, s:I}", "channel", l->ops->channel,
 		                    "address", l->peer, "tls", l->tls, "websocket", l->websocket, "clientId", d->client_id, "gateway",
 		                    l->owner != d ? l->owner->id : NULL, "duration",
@@ -259,15 +259,9 @@ void cw_cloud_api_stats(struct api_call *a)
 		const char *name;
 		uint64_t value;
 	} list[] = {
-		{ "connects", s->connects }, { "connectsRefused", s->connects_refused }, { "kicks", s->kicks },
-		{ "registrations", s->registrations }, { "logins", s->logins }, { "loginsRefused", s->logins_refused }, { "published", s->published },
-		{ "publishedBytes", s->published_bytes }, { "droppedLimit", s->dropped_limit },
-		{ "droppedPermission", s->dropped_permission }, { "droppedSession", s->dropped_session },
-		{ "replies", s->replies }, { "repliesFailed", s->replies_failed }, { "pushed", s->pushed },
-		{ "stored", s->stored }, { "undeliverable", s->undeliverable }, { "malformed", s->malformed },
-		{ "slowClosed", s->slow_closed }, { "keepAliveClosed", s->keepalive_closed },
-		{ "faultsApplied", s->faults_applied }, { "subscribesRefused", s->subscribes_refused },
-		{ "throttled", s->throttled }, { "modelDropped", s->model_dropped },
+#define STAT_ROW(field, name) { name, s->field },
+		CLOUD_STATS(STAT_ROW)
+#undef STAT_ROW
 	};
 	json_t *j = json_object();
 	unsigned online = 0, links = 0;
@@ -277,7 +271,7 @@ void cw_cloud_api_stats(struct api_call *a)
 	for (i = 0; i < sizeof(list) / sizeof(list[0]); i++)
 		json_object_set_new(j, list[i].name, json_integer((json_int_t)list[i].value));
 	cw_list_each(e, &a->cloud->device_list)
-		online += cw_container_of(e, struct cloud_device, all)->link != NULL;
+		online += (unsigned)cw_cloud_is_online(cw_container_of(e, struct cloud_device, all));
 	cw_list_each(e, &a->cloud->links)
 		links++;
 	json_object_set_new(j, "online", json_integer(online));
