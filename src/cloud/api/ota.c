@@ -117,7 +117,7 @@ void cw_cloud_api_package_delete(struct api_call *a)
 
 /* ---- batches ---- */
 
-void cw_cloud_api_batches(struct api_call *a)
+void cw_cloud_api_package_batches(struct api_call *a)
 {
 	struct cloud_package *k = package_of(a);
 	json_t *list;
@@ -131,7 +131,7 @@ void cw_cloud_api_batches(struct api_call *a)
 	cw_cloud_api_json(a->req, 200, json_pack("{s:o}", "batches", list));
 }
 
-void cw_cloud_api_batch_add(struct api_call *a)
+void cw_cloud_api_upgrade_start(struct api_call *a)
 {
 	struct cloud_package *k = package_of(a);
 	json_t *timeout = json_object_get(a->body, "timeoutMinutes");
@@ -157,7 +157,7 @@ void cw_cloud_api_batch_add(struct api_call *a)
 		cw_cloud_api_json(a->req, 201, cw_cloud_ota_batch_json(a->cloud, b));
 }
 
-void cw_cloud_api_batch(struct api_call *a)
+void cw_cloud_api_upgrade(struct api_call *a)
 {
 	struct cloud_ota_batch *b = batch_of(a);
 	json_t *j;
@@ -170,7 +170,7 @@ void cw_cloud_api_batch(struct api_call *a)
 }
 
 /* {deviceName?}: one of its devices, or all. */
-void cw_cloud_api_batch_cancel(struct api_call *a)
+void cw_cloud_api_upgrade_cancel(struct api_call *a)
 {
 	struct cloud_ota_batch *b = batch_of(a);
 	const char *dn = json_string_value(json_object_get(a->body, "deviceName"));

@@ -76,7 +76,7 @@ void cw_cloud_ota_told(struct cw_cloud *c, struct cloud_task *t)
 /* Only to who is there: nothing is stored. */
 static enum cloud_outcome push(struct cw_cloud *c, struct cloud_task *t)
 {
-	int there = cw_cloud_device_online(c, t->device);
+	int there = cw_cloud_device_linked(t->device);
 	json_t *data = there ? cw_cloud_package_data(c, t->batch->package, t->batch->tags) : NULL, *body;
 	enum cloud_outcome outcome;
 	char topic[256], id[24];
