@@ -191,6 +191,8 @@ struct cloud_link_ops {
 	void (*forget)(struct cloud_link *l, struct cloud_device *member, int store);
 	/* The gateway is told that something is wrong with a device (a kick, 520) in the channel's own way; NULL: /ext/error. */
 	void (*tell)(struct cloud_link *l, const struct cloud_device *about, int code);
+	/* The connections break, and what that means for the devices is the channel's affair; NULL: the link goes. */
+	void (*cut)(struct cloud_link *l, const char *reason);
 };
 
 #define CLOUD_BRIDGE_LARGE 3 /* subDeviceConnectMode: the devices stay online while the bridge is away */

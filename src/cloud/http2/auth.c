@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "cloud/core/fault.h"
+#include "cloud/core/save.h"
 #include "cloud/core/stock.h"
 #include "cloud/http2/conn.h"
 
@@ -188,6 +189,9 @@ void cw_cloud_h2_auth(void *arg, struct cw_http_req *req)
 	is_bridge = get(&f, "isGateway") != NULL && strcmp(get(&f, "isGateway"), "true") == 0;
 	if (code == 0)
 		code = is_bridge ? bridge_call(front, &f, d, &b) : device_call(front, &f, d, &b);
+	/* The library never asks again for what a large bridge was told: it must survive whatever comes. */
+	if (code == 200 && cw_cloud_h2_is_large(b))
+		cw_cloud_commit(c);
 	if (code == 200) {
 		c->stats.logins += !is_bridge;
 	} else {

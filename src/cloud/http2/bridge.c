@@ -107,19 +107,25 @@ static void on_recheck(struct cloud_link *l)
 		cw_cloud_stream_recheck(&cw_container_of(e, struct h2_conn, in_bridge)->stream);
 }
 
-/* The core has let go: the identity was disabled, deleted, kicked, or is online in another way. */
-static void on_close(struct cloud_link *l, const char *reason)
+static void on_cut(struct cloud_link *l, const char *reason)
 {
 	struct h2_bridge *b = bridge_of(l);
 	struct cw_list *e;
 
 	while ((e = cw_list_first(&b->conns)) != NULL)
 		cw_cloud_stream_drop(&cw_container_of(e, struct h2_conn, in_bridge)->stream, reason);
-	cw_cloud_h2_bridge_free(b);
+}
+
+/* The core has let go: the identity was disabled, deleted, kicked, or is online in another way. */
+static void on_close(struct cloud_link *l, const char *reason)
+{
+	on_cut(l, reason);
+	cw_cloud_h2_bridge_free(bridge_of(l));
 }
 
 const struct cloud_link_ops cw_cloud_h2_link_ops = {
 	.channel = "http2", .push = on_push, .close = on_close, .recheck = on_recheck, .forget = on_forget, .tell = on_tell,
+	.cut = on_cut,
 };
 
 /* ---- making and unmaking ---- */
@@ -147,11 +153,13 @@ static void restore_members(struct h2_bridge *b)
 
 	cw_list_each_safe(e, n, &b->device->children) {
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, sibling);
+		char client_id[256];
 
 		if (!d->bridged)
 			continue;
+		(void)snprintf(client_id, sizeof(client_id), "%s", d->client_id != NULL ? d->client_id : "");
 		if (d->link == NULL && !d->disabled)
-			cw_cloud_h2_member_up(b, d, d->client_id != NULL ? d->client_id : "");
+			cw_cloud_h2_member_up(b, d, client_id);
 		else if (d->link != &b->link)
 			d->bridged = 0;
 	}

@@ -6,7 +6,6 @@
 #include "cloud/http2/conn.h"
 
 #define FRAME_MAX  16384u
-#define OUT_FULL   (1u << 20) /* bytes waiting on a connection before pushes wait in their queue */
 #define RESUME_MS  10u
 
 /* A push on its way on a promised stream. */
@@ -229,7 +228,7 @@ static int out_full(struct h2_conn *x)
 {
 	const struct cloud_stream *s = &x->stream;
 
-	if (s->out.len + s->wire.len + s->writing.len < OUT_FULL)
+	if (s->out.len + s->wire.len + s->writing.len < x->cloud->conf.limits.out_queue_bytes / 4)
 		return 0;
 	cw_timer_set(cw_cloud_h2_timers(x->cloud), &x->resume, RESUME_MS, on_resume);
 	return 1;
@@ -247,7 +246,7 @@ static void finish(struct h2_conn *x, struct h2_push *p)
 	arm_repeat(x);
 }
 
-/* As much of the current one as the window takes. Returns 1 when it is through. */
+/* As much of the current one as window and socket take. Returns 1 when it is through. */
 static int send_current(struct h2_conn *x)
 {
 	struct h2_push *p = x->current;
@@ -258,7 +257,7 @@ static int send_current(struct h2_conn *x)
 
 		if (n > FRAME_MAX)
 			n = FRAME_MAX;
-		if (x->window <= 0)
+		if (x->window <= 0 || out_full(x))
 			return 0;
 		if ((int64_t)n > x->window)
 			n = (size_t)x->window;
@@ -334,7 +333,7 @@ void cw_cloud_h2_pump(struct h2_bridge *b)
 			cw_cloud_h2_promise(x, x->carrier);
 		return;
 	}
-	while (x->bridge == b && !out_full(x)) {
+	while (x->bridge == b) {
 		if (x->current != NULL) {
 			if (!send_current(x))
 				return;
@@ -409,7 +408,7 @@ static ssize_t on_read_push(nghttp2_session *h2, int32_t stream, uint8_t *buf, s
 static int promise_one(struct h2_conn *x, int32_t stream, struct h2_push *p)
 {
 	char topic[128], id[24], made[24];
-	nghttp2_nv request[] = { NV(":method", "GET"), NV(":scheme", "https"),
+	nghttp2_nv request[] = { NV(":method", "GET"), NV(":scheme", "https"), NV(":authority", "bridge"),
 		                 NV(":path", cw_cloud_h2_push_topic(x->bridge, p, topic)) };
 	struct h2_promised *m = cw_zalloc(sizeof(*m));
 	nghttp2_data_provider body = { { .ptr = m }, on_read_push };
@@ -419,7 +418,7 @@ static int promise_one(struct h2_conn *x, int32_t stream, struct h2_push *p)
 	m->push = p;
 	p->refs++;
 	cw_list_push_back(&x->promised, &m->link);
-	p->stream = nghttp2_submit_push_promise(x->h2, NGHTTP2_FLAG_NONE, stream, request, 3, m);
+	p->stream = nghttp2_submit_push_promise(x->h2, NGHTTP2_FLAG_NONE, stream, request, 4, m);
 	if (p->stream < 0) {
 		cw_cloud_h2_promised_free(m);
 		return CW_EPROTO;
