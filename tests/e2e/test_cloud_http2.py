@@ -717,6 +717,16 @@ def test_the_connections_window_is_kept(cloud, bridge):
     assert bridge.reply(refusal).json()["code"] == 404
 
 
+def test_credit_given_once_for_all_is_used(bridge):
+    """Refusals of more than 65,535 bytes in all, to a client that gave 2 GiB of credit at the start and gives no more."""
+    bridge.auto_window = False
+    bridge.send(WindowUpdateFrame(0, 0x7fff0000))
+    for _ in range(4):
+        streams = [bridge.send_request("/nowhere/at/all") for _ in range(500)]
+        for stream in streams:
+            assert bridge.reply(stream).json()["code"] == 404
+
+
 def test_credit_beyond_what_there_can_be_ends_the_connection(bridge):
     bridge.send(WindowUpdateFrame(0, 0x7fffffff))
     bridge.wait_gone()

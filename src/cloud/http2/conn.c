@@ -314,7 +314,9 @@ void cw_cloud_h2_drain(struct h2_conn *x)
 {
 	if (x->state >= H2_LEAVING)
 		return;
-	write_out(x);
+	do {
+		write_out(x);
+	} while (x->state < H2_LEAVING && cw_cloud_h2_top_up(x));
 	/* It has said goodbye itself. */
 	if (x->state < H2_LEAVING && !nghttp2_session_want_read(x->h2) && !nghttp2_session_want_write(x->h2))
 		leave(x, "the client broke the rules of HTTP/2");

@@ -174,6 +174,8 @@ void cw_cloud_h2_resume_answers(struct h2_conn *x);
 /* ---- frames.c: the border between the wire and nghttp2 ---- */
 /* Bytes used; the rest is an unfinished frame that must be looked at whole. */
 size_t cw_cloud_h2_filter(struct h2_conn *x, const uint8_t *data, size_t len);
+/* Tell nghttp2 of credit it may use. 1: it was told more. */
+int cw_cloud_h2_top_up(struct h2_conn *x);
 /* Header block of a push into out[512]: its length. */
 size_t cw_cloud_h2_push_block(uint8_t *out, const char *topic, uint64_t id, unsigned qos, int64_t made_ms);
 /* The nine bytes before a frame's payload. */
