@@ -13,6 +13,9 @@
  * link and calls its push(). When the connection ends the front calls cw_cloud_link_down(), which takes
  * every member offline.
  *
+ * A *bridge* (HTTP/2) is a link too, of an identity rather than of a connection: it rests while none is up, and the devices of
+ * a large one stay online meanwhile.
+ *
  * Channels without a standing connection (HTTPS, CoAP) have a link with `uplink_only` for the time of one request:
  * the platform's reply to it comes back through push() before cw_cloud_publish() returns, and nothing else does;
  * cw_cloud_visit() says how long the device counts as online for it.
