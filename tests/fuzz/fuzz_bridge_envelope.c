@@ -12,8 +12,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct h2_envelope e, again;
 
 	if (cw_cloud_envelope_parse(data, size, &e) == 0 && e.topic != NULL) {
-		if (cw_cloud_envelope_write(&out, "1", e.pk, e.dn, e.topic, e.payload.len != 0 ? (const char *)e.payload.data : "",
-		                            e.payload.len) < 0 ||
+		if (cw_cloud_envelope_write(&out, "1", e.pk, e.dn, e.topic,
+					    e.payload.len != 0 ? (const char *)e.payload.data : "",
+					    e.payload.len) < 0 ||
 		    cw_cloud_envelope_parse(out.data, out.len, &again) < 0)
 			abort();
 		if (strcmp(e.pk, again.pk) != 0 || strcmp(e.dn, again.dn) != 0 || strcmp(e.topic, again.topic) != 0 ||

@@ -1,7 +1,7 @@
 /*
- * The bytes of a bridge's connection behind TLS: first byte how many bytes arrive at once, then what the client sends. The
- * whole front runs, with the core behind it; only the socket is replaced: the calls of wire/stream.h are here. Pushes are
- * made between the pieces, so that their frames and the client's answers to them meet.
+ * The bytes of a bridge's connection behind TLS: first byte how many bytes arrive at once, then what the client sends.
+ * The whole front runs, with the core behind it; only the socket is replaced: the calls of wire/stream.h are here.
+ * Pushes are made between the pieces, so that their frames and the client's answers to them meet.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -64,9 +64,7 @@ void cw_cloud_stream_recheck(struct cloud_stream *s)
 	s->reading = port.ops->may_read(s);
 }
 
-void cw_cloud_stream_half_close(struct cloud_stream *s)
-{
-}
+void cw_cloud_stream_half_close(struct cloud_stream *s) {}
 
 static void set_up(void)
 {
@@ -81,11 +79,13 @@ static void set_up(void)
 	cw_log_setup(CW_LOG_ERROR, 0, 2);
 	cw_cloud_conf_default(&conf);
 	conf.limits.documented = 0;
-	if (cw_worker_new("fuzz", 0, &worker) < 0 || cw_cloud_new(worker, &conf, &cloud) < 0 || cw_cloud_routes_new(&routes) < 0 ||
+	if (cw_worker_new("fuzz", 0, &worker) < 0 || cw_cloud_new(worker, &conf, &cloud) < 0 ||
+	    cw_cloud_routes_new(&routes) < 0 ||
 	    cw_cloud_product_add(cloud, "a1EmuGw0001", "secret", CLOUD_NODE_GATEWAY, &p, &msg) < 0 ||
 	    cw_cloud_device_add(cloud, p, "gw-0001", "0123456789abcdef0123456789abcd01", &bridge, &msg) < 0)
 		abort();
-	if (cw_cloud_http2_front.open(&(struct cloud_front_conf){ .cloud = cloud, .routes = routes, .address = "" }, &front, &msg) < 0)
+	if (cw_cloud_http2_front.open(&(struct cloud_front_conf){ .cloud = cloud, .routes = routes, .address = "" },
+				      &front, &msg) < 0)
 		abort();
 }
 

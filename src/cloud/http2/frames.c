@@ -4,7 +4,7 @@
 
 #include "cloud/http2/conn.h"
 
-#define HEAD         9u
+#define HEAD 9u
 #define FIRST_WINDOW 65535
 
 enum { FRAME_RST_STREAM = 3, FRAME_WINDOW_UPDATE = 8 };
@@ -41,8 +41,8 @@ static void feed(struct h2_conn *x, const uint8_t *data, size_t len)
 }
 
 /*
- * nghttp2 knows of the connection's first 65,535 bytes and then of what it has used itself, as far as the client's credit
- * goes: the rest belongs to pushes. The frame is made up here, so the input must be between two frames.
+ * nghttp2 knows of the connection's first 65,535 bytes and then of what it has used itself, as far as the client's
+ * credit goes: the rest belongs to pushes. The frame is made up here, so the input must be between two frames.
  */
 int cw_cloud_h2_top_up(struct h2_conn *x)
 {
@@ -92,7 +92,8 @@ static void take(struct h2_conn *x, const uint8_t *frame)
 	/* a WINDOW_UPDATE on a push: its window was large enough already */
 }
 
-/* WINDOW_UPDATE on the connection; RST_STREAM and WINDOW_UPDATE on a stream of ours. A wrong length is nghttp2's to complain of. */
+/* WINDOW_UPDATE on the connection; RST_STREAM and WINDOW_UPDATE on a stream of ours. A wrong length is nghttp2's to
+ * complain of. */
 static int is_ours(const struct h2_conn *x, const uint8_t *head, size_t len)
 {
 	uint32_t stream = get32(head + 5) & 0x7fffffff;
