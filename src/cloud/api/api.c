@@ -14,7 +14,7 @@
 #include "cloud/core/tokens.h"
 #include "cloud/web/files.h"
 
-#define BODY_MAX (5u << 19) /* a file of names has up to 2 MB */
+#define BODY_MAX (1u << 20)
 
 struct cloud_api {
 	struct cw_cloud *cloud;

@@ -13,6 +13,9 @@
  * link and calls its push(). When the connection ends the front calls cw_cloud_link_down(), which takes
  * every member offline.
  *
+ * A *bridge* (HTTP/2) is a link too, of an identity rather than of a connection: it rests while none is up, and the devices of
+ * a large one stay online meanwhile.
+ *
  * Channels without a standing connection (HTTPS, CoAP) have a link with `uplink_only` for the time of one request:
  * the platform's reply to it comes back through push() before cw_cloud_publish() returns, and nothing else does;
  * cw_cloud_visit() says how long the device counts as online for it.
@@ -214,6 +217,8 @@ struct cloud_link_ops {
 	void (*forget)(struct cloud_link *l, struct cloud_device *member, int store);
 	/* The gateway is told that something is wrong with a device (a kick, 520) in the channel's own way; NULL: /ext/error. */
 	void (*tell)(struct cloud_link *l, const struct cloud_device *about, int code);
+	/* The connections break, and what that means for the devices is the channel's affair; NULL: the link goes. */
+	void (*cut)(struct cloud_link *l, const char *reason);
 };
 
 #define CLOUD_BRIDGE_LARGE 3 /* subDeviceConnectMode: the devices stay online while the bridge is away */

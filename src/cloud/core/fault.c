@@ -119,7 +119,10 @@ static uint64_t strike_now(struct cw_cloud *c, const struct fault *x)
 		if (x->left >= 0 && hits == (uint64_t)x->left)
 			break;
 		hits++;
-		cw_cloud_device_kick(c, d, x->code != 0 ? x->code : 427, "fault");
+		if (x->kind == CLOUD_FAULT_CUT && d->link->ops->cut != NULL)
+			d->link->ops->cut(d->link, "fault");
+		else
+			cw_cloud_device_kick(c, d, x->code != 0 ? x->code : 427, "fault");
 	}
 	return hits;
 }
