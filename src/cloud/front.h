@@ -14,6 +14,8 @@
 /* name, address by default, what is printed with the address in it, what it is */
 #define CLOUD_LISTENERS(X)                                                                                    \
 	X(mqtt, "127.0.0.1:1883", "%s", "MQTT, TCP and TLS alike")                                            \
+	X(coap, "127.0.0.1:5682", "%s", "CoAP, symmetric mode (UDP)")                                         \
+	X(coaps, "127.0.0.1:5684", "%s", "CoAP, DTLS with pre-shared keys (UDP)")                             \
 	X(api, "127.0.0.1:8090", "http://%s/api/v1/devices", "the emulator's own API")
 
 enum cloud_listener {

@@ -98,6 +98,7 @@ static const char *const formats[] = { "alink", "raw", NULL };
 static const char *const authentications[] = { "secret", "x509", NULL };
 static const char *const profiles[] = { "off", "documented", NULL };
 static const char *const keepalive_values[] = { "refuse", "clamp", NULL };
+static const char *const psk_texts[] = { "sdk", "manual", NULL };
 static const char *const kick_topics[] = { "error", "logout_reply", NULL };
 static const char *const regnwl_topics[] = { "regnwl", "register", "both", NULL };
 static const char *const log_formats[] = { "text", "json", NULL };
@@ -224,6 +225,12 @@ static const struct cw_conf_setting file_settings[] = {
 	        "The same of a bridge of the large kind."),
 	CW_CONF(struct file_conf, limits.devices_per_product, INT, "limits.devicesPerProduct", "500000", "1", "100000000",
 	        "Devices of one product; a registration beyond them is refused."),
+	CW_CONF(struct file_conf, limits.coap_token_ms, DURATION, "limits.coapTokenLife", "7d", "1s", "365d",
+	        "Life of a token of CoAP, by the platform's clock."),
+	CW_CONF(struct file_conf, limits.coap_sessions, INT, "limits.coapSessions", "500", "1", "100000",
+	        "DTLS sessions of CoAP (and addresses of plain CoAP that are remembered); the one idle for longest gives way."),
+	CW_CONF(struct file_conf, limits.coap_idle_ms, DURATION, "limits.coapIdle", "5m", "1s", "1d",
+	        "A session of CoAP without traffic ends after it."),
 	CW_CONF(struct file_conf, limits.batch_ms, DURATION, "limits.batchDelay", "100ms", "0s", "1h",
 	        "From the order of a batch of devices to its end."),
 	CW_CONF(struct file_conf, switches.strict_securemode, BOOL, "switches.strictSecuremode", "true", NULL, NULL,
@@ -238,6 +245,10 @@ static const struct cw_conf_setting file_settings[] = {
 	               "Where a gateway is told of kicks: /ext/error or combine/logout_reply."),
 	CW_CONF(struct file_conf, switches.allow_reregister, BOOL, "switches.allowReregister", "false", NULL, NULL,
 	        "Whether a device that was online once may register again."),
+	CW_CONF(struct file_conf, switches.coap_pull, BOOL, "switches.coapPull", "true", NULL, NULL,
+	        "Devices on CoAP may fetch QoS 1 messages by POST /pull; false: 4.04, and nothing is kept for them."),
+	CW_CONF_CHOICE(struct file_conf, switches.psk_manual, "switches.pskText", psk_texts, "sdk",
+	               "What is signed for a pre-shared key: as the platform's SDKs do, or as its manual prints it."),
 	CW_CONF(struct file_conf, switches.subscribe_delay_ms, DURATION, "switches.subscribeDelay", "0s", "0s", "10s",
 	        "How long a subscription takes to take effect; the platform promises 10 s."),
 	CW_CONF_CHOICE(struct file_conf, switches.regnwl_topic, "switches.regnwlTopic", regnwl_topics, "regnwl",

@@ -21,9 +21,10 @@ void cw_cloud_conf_default(struct cloud_conf *conf)
 		            .account_up = 10000, .account_down = 2000, .throughput = 1u << 20, .inflight_in = 100,
 		            .payload_bytes = 256u << 10, .topic_bytes = 128, .topic_slashes = 7, .topics_per_subscribe = 8,
 		            .subscriptions = 100, .classes = 50, .inflight_out = 100, .out_queue_bytes = 4u << 20, .members = 1500, .members_small = 15000,
-		            .members_large = 200000, .devices_per_product = 500000, .batch_ms = 100, .broadcast_ms = 1000,
+		            .members_large = 200000, .devices_per_product = 500000, .batch_ms = 100,
+		            .coap_token_ms = 7 * 86400000ull, .coap_sessions = 500, .coap_idle_ms = 300000, .broadcast_ms = 1000,
 		            .broadcast_all_ms = 60000 },
-		.switches = { .strict_securemode = 1, .topo_move = 1 },
+		.switches = { .strict_securemode = 1, .topo_move = 1, .coap_pull = 1 },
 		.keep_messages = 10000,
 		.keep_bytes = 64u << 20,
 	};

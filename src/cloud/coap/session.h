@@ -1,0 +1,35 @@
+/*
+ * session.h - what is remembered of one peer: its last requests with their answers.
+ *
+ * A client whose answer was lost repeats its request with the same message id. It is answered again from here, not
+ * carried out twice, and its sequence number does not look like one that was used before. One thread.
+ */
+#ifndef CW_CLOUD_COAP_SESSION_H
+#define CW_CLOUD_COAP_SESSION_H
+
+#include "cloud/coap/request.h"
+
+#define COAP_RECENT    4u       /* requests of one peer; clients have one under way, by the protocol's rule */
+#define COAP_RECENT_MS 247000u  /* for so long a message id stands for the same message */
+
+struct coap_recent {
+	uint64_t until_ms; /* 0: empty; loop time */
+	uint16_t mid;
+	uint8_t token[8], token_len;
+	struct coap_answer *answer;
+};
+
+struct coap_peer {
+	struct coap_recent recent[COAP_RECENT];
+	unsigned next;
+};
+
+/* The answer that was given to this message, or NULL. */
+const struct coap_answer *cw_cloud_coap_recall(const struct coap_peer *p, uint16_t mid, const uint8_t *token, size_t token_len,
+                                               uint64_t now_ms);
+/* Remember a copy; out of memory: it is not remembered. */
+void cw_cloud_coap_remember(struct coap_peer *p, uint16_t mid, const uint8_t *token, size_t token_len,
+                            const struct coap_answer *a, uint64_t now_ms);
+void cw_cloud_coap_peer_free(struct coap_peer *p);
+
+#endif
