@@ -11,8 +11,10 @@
 #include "cloud/core/fault.h"
 #include "cloud/core/msglog.h"
 #include "cloud/core/stock.h"
+#include "cloud/core/tokens.h"
+#include "cloud/web/files.h"
 
-#define BODY_MAX (1u << 20)
+#define BODY_MAX (5u << 19) /* a file of names has up to 2 MB */
 
 struct cloud_api {
 	struct cw_cloud *cloud;
@@ -45,7 +47,7 @@ void cw_cloud_api_error(struct cw_http_req *req, unsigned status, const char *te
 	cw_cloud_api_json(req, status, json_pack("{s:s}", "error", text));
 }
 
-static unsigned status_of(int rc)
+unsigned cw_cloud_api_status(int rc)
 {
 	switch (rc) {
 	case CW_EEXIST: return 409;
@@ -56,50 +58,6 @@ static unsigned status_of(int rc)
 }
 
 /* ---- changing the stock ---- */
-
-static void on_product_add(struct api_call *a)
-{
-	const char *pk = NULL, *secret = NULL, *type_name = "device", *format = "alink";
-	struct cloud_product *p = NULL;
-	struct cw_msg msg = { "" };
-	enum cloud_node type;
-	int registration = 1, rc;
-
-	if (json_unpack(a->body, "{s:s, s?s, s?s, s?s, s?b}", "productKey", &pk, "productSecret", &secret, "nodeType",
-	                &type_name, "format", &format, "registration", &registration) < 0 ||
-	    cw_cloud_node_parse(type_name, &type) < 0 || (strcmp(format, "alink") != 0 && strcmp(format, "raw") != 0)) {
-		cw_cloud_api_error(a->req, 400, "productKey; if wanted productSecret, nodeType device, gateway or subdevice, "
-		                                "format alink or raw, registration");
-		return;
-	}
-	rc = cw_cloud_product_add(a->cloud, pk, secret, type, &p, &msg);
-	if (rc < 0) {
-		cw_cloud_api_error(a->req, status_of(rc), msg.text);
-		return;
-	}
-	p->raw = strcmp(format, "raw") == 0;
-	p->registration = registration;
-	cw_cloud_api_json(a->req, 201, json_pack("{s:s, s:s, s:s}", "productKey", p->key, "productSecret", p->secret,
-	                                         "nodeType", cw_cloud_node_name(p->type)));
-}
-
-/* Change what of a product may change: its registration switch. */
-static void on_product_change(struct api_call *a)
-{
-	struct cloud_product *p = cw_cloud_product_find(a->cloud, a->tail, strlen(a->tail));
-	int registration;
-
-	if (p == NULL) {
-		cw_cloud_api_error(a->req, 404, "no such product");
-		return;
-	}
-	if (json_unpack(a->body, "{s:b}", "registration", &registration) < 0) {
-		cw_cloud_api_error(a->req, 400, "registration: true or false");
-		return;
-	}
-	p->registration = registration;
-	cw_cloud_api_json(a->req, 200, json_pack("{s:b}", "registration", registration));
-}
 
 static void on_class_add(struct api_call *a)
 {
@@ -119,34 +77,9 @@ static void on_class_add(struct api_call *a)
 	}
 	rc = cw_cloud_class_add(p, pattern, permission[0] != 's', permission[0] != 'p', &msg);
 	if (rc < 0)
-		cw_cloud_api_error(a->req, status_of(rc), msg.text);
+		cw_cloud_api_error(a->req, cw_cloud_api_status(rc), msg.text);
 	else
 		cw_cloud_api_json(a->req, 201, json_pack("{s:s, s:s}", "topic", pattern, "permission", permission));
-}
-
-static void on_device_add(struct api_call *a)
-{
-	const char *pk = NULL, *dn = NULL, *secret = NULL;
-	struct cloud_device *d = NULL;
-	struct cloud_product *p;
-	struct cw_msg msg = { "" };
-	int rc;
-
-	if (json_unpack(a->body, "{s:s, s:s, s?s}", "productKey", &pk, "deviceName", &dn, "deviceSecret", &secret) < 0) {
-		cw_cloud_api_error(a->req, 400, "productKey, deviceName, optional deviceSecret");
-		return;
-	}
-	p = cw_cloud_product_find(a->cloud, pk, strlen(pk));
-	if (p == NULL) {
-		cw_cloud_api_error(a->req, 404, "no such product");
-		return;
-	}
-	rc = cw_cloud_device_add(a->cloud, p, dn, secret, &d, &msg);
-	if (rc < 0)
-		cw_cloud_api_error(a->req, status_of(rc), msg.text);
-	else
-		cw_cloud_api_json(a->req, 201, json_pack("{s:s, s:s, s:s}", "productKey", p->key, "deviceName", d->dn,
-		                                         "deviceSecret", d->secret));
 }
 
 static void on_enable(struct api_call *a)
@@ -158,14 +91,6 @@ static void on_enable(struct api_call *a)
 static void on_disable(struct api_call *a)
 {
 	cw_cloud_device_disable(a->cloud, a->device);
-	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "status", cw_cloud_device_status(a->cloud, a->device)));
-}
-
-/* As if it had never been online: it may register again. The secret stays. */
-static void on_device_reset(struct api_call *a)
-{
-	cw_cloud_device_kick(a->cloud, a->device, 521, "reset");
-	a->device->active_ms = 0;
 	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "status", cw_cloud_device_status(a->cloud, a->device)));
 }
 
@@ -206,36 +131,6 @@ static void on_topo(struct api_call *a)
 	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "action", action));
 }
 
-/* ---- faults and the rest ---- */
-
-static void on_faults(struct api_call *a)
-{
-	cw_cloud_api_json(a->req, 200, json_pack("{s:o, s:o}", "faults", cw_cloud_faults_list(a->cloud->faults),
-	                                         "kinds", cw_cloud_fault_kinds()));
-}
-
-static void on_fault_add(struct api_call *a)
-{
-	struct cw_msg msg = { "" };
-	json_t *made = NULL;
-	int rc = cw_cloud_faults_add(a->cloud, a->body, &made, &msg);
-
-	if (rc < 0)
-		cw_cloud_api_error(a->req, status_of(rc), msg.text);
-	else
-		cw_cloud_api_json(a->req, 201, made);
-}
-
-static void on_fault_remove(struct api_call *a)
-{
-	uint64_t id = a->tail != NULL ? strtoull(a->tail, NULL, 10) : 0;
-
-	if (cw_cloud_faults_remove(a->cloud, a->tail != NULL && id == 0 ? UINT64_MAX : id) < 0)
-		cw_cloud_api_error(a->req, 404, "no such fault");
-	else
-		cw_http_reply(a->req, 204, NULL, NULL, 0);
-}
-
 /* Back to the start but for the stock: connections end, faults, messages, reports and counters go. */
 static void on_reset(struct api_call *a)
 {
@@ -260,10 +155,12 @@ static void on_reset(struct api_call *a)
 
 static const struct route routes[] = {
 	{ "GET", "/api/v1/devices", cw_cloud_api_devices },
-	{ "POST", "/api/v1/devices", on_device_add },
+	{ "POST", "/api/v1/devices", cw_cloud_api_device_add },
 	{ "GET", "/api/v1/products", cw_cloud_api_products },
-	{ "POST", "/api/v1/products", on_product_add },
-	{ "POST", "/api/v1/products/{tail}", on_product_change },
+	{ "POST", "/api/v1/products", cw_cloud_api_product_add },
+	{ "POST", "/api/v1/products/{tail}", cw_cloud_api_product_change },
+	{ "DELETE", "/api/v1/products/{tail}", cw_cloud_api_product_delete },
+	{ "POST", "/api/v1/products/{tail}/names", cw_cloud_api_names },
 	{ "POST", "/api/v1/products/{tail}/topics", on_class_add },
 	{ "POST", "/api/v1/products/{tail}/broadcast", cw_cloud_api_broadcast },
 	{ "GET", "/api/v1/devices/{pk}/{dn}", cw_cloud_api_device },
@@ -276,13 +173,24 @@ static const struct route routes[] = {
 	{ "POST", "/api/v1/devices/{pk}/{dn}/topo", on_topo },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/enable", on_enable },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/disable", on_disable },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/reset", on_device_reset },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/reset", cw_cloud_api_device_reset },
+	{ "GET", "/api/v1/devices/{pk}/{dn}/certificate", cw_cloud_api_certificate },
+	{ "GET", "/api/v1/devices/{pk}/{dn}/clients", cw_cloud_api_clients },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/clients", cw_cloud_api_client_keep },
+	{ "DELETE", "/api/v1/devices/{pk}/{dn}/clients", cw_cloud_api_client_clear },
+	{ "GET", "/api/v1/clients", cw_cloud_api_client_risks },
+	{ "GET", "/api/v1/batches", cw_cloud_api_batches },
+	{ "POST", "/api/v1/batches", cw_cloud_api_batch_add },
+	{ "GET", "/api/v1/batches/{tail}", cw_cloud_api_batch },
+	{ "POST", "/api/v1/batches/{tail}", cw_cloud_api_batch_create },
 	{ "GET", "/api/v1/messages", cw_cloud_api_messages },
 	{ "GET", "/api/v1/messages/stream", cw_cloud_api_stream },
-	{ "GET", "/api/v1/faults", on_faults },
-	{ "POST", "/api/v1/faults", on_fault_add },
-	{ "DELETE", "/api/v1/faults", on_fault_remove },
-	{ "DELETE", "/api/v1/faults/{tail}", on_fault_remove },
+	{ "GET", "/api/v1/faults", cw_cloud_api_faults },
+	{ "POST", "/api/v1/faults", cw_cloud_api_fault_add },
+	{ "DELETE", "/api/v1/faults", cw_cloud_api_fault_remove },
+	{ "DELETE", "/api/v1/faults/{tail}", cw_cloud_api_fault_remove },
+	{ "GET", "/api/v1/clock", cw_cloud_api_clock },
+	{ "POST", "/api/v1/clock", cw_cloud_api_clock_advance },
 	{ "GET", "/api/v1/openapi.json", cw_cloud_api_document },
 	{ "GET", "/api/v1/stats", cw_cloud_api_stats },
 	{ "POST", "/api/v1/reset", on_reset },
@@ -331,7 +239,7 @@ static void dispatch(struct api_call *a, const struct route *r, const struct lev
 	char tail[128];
 
 	/* Raw bytes may come as such; everything else is JSON. */
-	if (r->handle != cw_cloud_api_raw && r->handle != cw_cloud_api_rrpc && r->handle != cw_cloud_api_broadcast &&
+	if (r->handle != cw_cloud_api_raw && r->handle != cw_cloud_api_rrpc && r->handle != cw_cloud_api_names &&
 	    read_body(a) < 0) {
 		cw_cloud_api_error(a->req, 400, "the body is not JSON");
 		return;
@@ -359,6 +267,10 @@ static void on_http(void *arg, struct cw_http_req *req)
 
 	if (cw_cloud_api_page(req))
 		return;
+	if (strncmp(cw_http_path(req), CLOUD_FILES_PATH, strlen(CLOUD_FILES_PATH)) == 0) {
+		cw_cloud_web_file(api->cloud, req);
+		return;
+	}
 	for (i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		struct levels at = { { NULL, 0 }, { NULL, 0 }, { NULL, 0 } };
 

@@ -30,6 +30,16 @@ void cw_cloud_api_error(struct cw_http_req *req, unsigned status, const char *te
 int cw_cloud_api_page(struct cw_http_req *req);
 void cw_cloud_api_document(struct api_call *a);
 
+/* The HTTP status for an error of the core. */
+unsigned cw_cloud_api_status(int rc);
+
+/* faults.c */
+void cw_cloud_api_faults(struct api_call *a);
+void cw_cloud_api_fault_add(struct api_call *a);
+void cw_cloud_api_fault_remove(struct api_call *a);
+void cw_cloud_api_clock(struct api_call *a);
+void cw_cloud_api_clock_advance(struct api_call *a);
+
 /* view.c */
 void cw_cloud_api_devices(struct api_call *a);
 void cw_cloud_api_device(struct api_call *a);
@@ -37,6 +47,23 @@ void cw_cloud_api_messages(struct api_call *a);
 void cw_cloud_api_stream(struct api_call *a);
 void cw_cloud_api_stats(struct api_call *a);
 void cw_cloud_api_products(struct api_call *a);
+
+/* stock.c */
+void cw_cloud_api_product_add(struct api_call *a);
+void cw_cloud_api_product_change(struct api_call *a);
+void cw_cloud_api_product_delete(struct api_call *a);
+void cw_cloud_api_names(struct api_call *a); /* the body is a file, not JSON */
+void cw_cloud_api_device_add(struct api_call *a);
+void cw_cloud_api_device_reset(struct api_call *a);
+void cw_cloud_api_certificate(struct api_call *a);
+void cw_cloud_api_clients(struct api_call *a);
+void cw_cloud_api_client_keep(struct api_call *a);
+void cw_cloud_api_client_clear(struct api_call *a);
+void cw_cloud_api_client_risks(struct api_call *a);
+void cw_cloud_api_batches(struct api_call *a);
+void cw_cloud_api_batch_add(struct api_call *a);
+void cw_cloud_api_batch(struct api_call *a);
+void cw_cloud_api_batch_create(struct api_call *a);
 
 /* down.c */
 void cw_cloud_api_properties(struct api_call *a);

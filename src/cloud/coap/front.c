@@ -9,6 +9,7 @@
 
 #include <coap3/coap.h>
 #include <dirent.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -431,6 +432,34 @@ static int listen_on(struct coap_front *f, struct cw_msg *msg)
 	return 0;
 }
 
+/*
+ * libcoap leaves out the one suite that the platform's SDKs offer, and gives no way to choose. OpenSSL calls this for each
+ * context that is made, so that libcoap's becomes known.
+ */
+static SSL_CTX *made;
+
+static void on_tls_context(void *parent, void *ptr, CRYPTO_EX_DATA *data, int index, long argl, void *argp)
+{
+	made = parent;
+}
+
+static int set_suites(struct cw_msg *msg)
+{
+	if (made == NULL || SSL_CTX_set_cipher_list(made, "PSK-AES128-CBC-SHA:PSK-AES128-GCM-SHA256:PSK-AES128-CCM8") != 1)
+		return cw_fail(msg, CW_EIO, "the cipher suites of DTLS cannot be chosen");
+	return 0;
+}
+
+static coap_context_t *new_context(int secure)
+{
+	static int watched = -1;
+
+	if (secure && watched < 0)
+		watched = SSL_CTX_get_ex_new_index(0, NULL, on_tls_context, NULL, NULL);
+	made = NULL;
+	return coap_new_context(NULL);
+}
+
 static int set_up(struct coap_front *f, struct cw_msg *msg)
 {
 	static const uint16_t options[] = { OPTION_TOKEN_OLD, OPTION_TOKEN, OPTION_SEQ, OPTION_ID };
@@ -444,7 +473,7 @@ static int set_up(struct coap_front *f, struct cw_msg *msg)
 	coap_startup();
 	coap_set_log_level(LOG_CRIT);
 	coap_dtls_set_log_level(LOG_CRIT);
-	f->context = coap_new_context(NULL);
+	f->context = new_context(f->secure);
 	if (f->context == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	coap_set_app_data(f->context, f);
@@ -456,6 +485,8 @@ static int set_up(struct coap_front *f, struct cw_msg *msg)
 	coap_context_set_session_timeout(f->context, idle_s != 0 ? (unsigned)idle_s : 1);
 	if (f->secure && !coap_context_set_psk2(f->context, &psk))
 		return cw_fail(msg, CW_EIO, "DTLS with pre-shared keys cannot be set up");
+	if (f->secure && set_suites(msg) < 0)
+		return CW_EIO;
 	core = coap_make_str_const(COAP_DEFAULT_URI_WELLKNOWN); /* which libcoap would answer by itself */
 	if (add_resource(f->context, coap_resource_unknown_init2(on_request, 0)) < 0 ||
 	    add_resource(f->context, coap_resource_init(core, 0)) < 0)

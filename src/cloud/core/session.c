@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cloud/core/clients.h"
 #include "cloud/core/msglog.h"
+#include "cloud/core/ota.h"
 #include "cloud/core/stock.h"
 
 #define STORE_MS          (7LL * 24 * 3600 * 1000)
@@ -102,6 +103,34 @@ int cw_cloud_link_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_devi
 	return present;
 }
 
+void cw_cloud_link_adopt(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d)
+{
+	if (d->link != NULL) {
+		c->stats.kicks++;
+		cw_cloud_device_kick(c, d, 427, "the same identity connected again");
+	}
+	d->link = l;
+	d->persistent = 1; /* a bridge's subscriptions belong to its identity */
+	l->owner = d;
+	l->last = d;
+	l->resting = 1;
+}
+
+void cw_cloud_link_wake(struct cw_cloud *c, struct cloud_link *l, const struct cloud_login *login)
+{
+	(void)begin(c, l, l->owner, login);
+	l->resting = 0;
+	l->since_ms = l->owner->online_ms;
+	c->stats.connects++;
+}
+
+void cw_cloud_link_rest(struct cw_cloud *c, struct cloud_link *l, const char *reason)
+{
+	end(c, l->owner, reason);
+	l->owner->link = l;
+	l->resting = 1;
+}
+
 void cw_cloud_stored_drop(struct cw_cloud *c, struct cloud_device *d, int sent)
 {
 	struct cloud_stored *s = cw_container_of(cw_list_pop(&d->stored), struct cloud_stored, link);
@@ -143,6 +172,8 @@ void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
 		d->link->ops->push(d->link, d, msg, sent);
 		cw_cloud_msg_unref(msg);
 	}
+	if (d->link != NULL)
+		cw_cloud_ota_online(c, d);
 }
 
 void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *channel, const struct cloud_text *client_id,
@@ -182,8 +213,13 @@ void cw_cloud_link_down(struct cw_cloud *c, struct cloud_link *l, const char *re
 	l->ops->forget(l, owner, owner->persistent);
 	l->owner = NULL;
 	l->last = NULL;
-	end(c, owner, reason);
-	owner->half_until_ms = half_ms;
+	if (l->resting) {
+		owner->link = NULL;
+	} else {
+		end(c, owner, reason);
+		owner->half_until_ms = half_ms;
+	}
+	l->resting = 0;
 }
 
 void cw_cloud_member_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login)
@@ -349,6 +385,8 @@ uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char 
 		rc = cw_cloud_sub_add(c, d, filter, len);
 		if (rc == 0 && d->persistent)
 			cw_cloud_changed(c, d);
+		if (rc == 0)
+			cw_cloud_ota_subscribed(c, d);
 	}
 	if (rc == 0)
 		return qos > 1 ? 1 : qos;

@@ -10,6 +10,9 @@
 #include "cloud/core/call.h"
 #include "cloud/core/clients.h"
 #include "cloud/core/naming.h"
+#include "cloud/core/device_log.h"
+#include "cloud/core/ota.h"
+#include "cloud/core/tokens.h"
 #include "cloud/core/x509.h"
 
 /* An id of a device that was deleted: a login of it is told 521, not 6100. */
@@ -68,6 +71,7 @@ static void device_free(struct cloud_device *d)
 		cw_free(s);
 	}
 	drop_docs(d);
+	cw_cloud_device_log_free(d);
 	cw_free(d->id);
 	cw_free(d->secret);
 	cw_list_remove(&d->changed);
@@ -85,6 +89,8 @@ static struct cloud_device *device_new(struct cloud_product *p, const char *dn, 
 		return NULL;
 	cw_list_init(&d->children);
 	cw_list_init(&d->stored);
+	cw_list_init(&d->ota_tasks);
+	cw_list_init(&d->tokens);
 	d->product = p;
 	d->id = cw_alloc(pk_len + dn_len + 2);
 	d->secret = cw_strdup(secret);
@@ -209,6 +215,7 @@ struct cloud_device *cw_cloud_device_find(struct cw_cloud *c, const char *pk, si
 void cw_cloud_device_reset(struct cw_cloud *c, struct cloud_device *d)
 {
 	cw_cloud_device_kick(c, d, 521, "reset");
+	cw_cloud_tokens_drop(c, d);
 	cw_cloud_clients_forget(c, d);
 	d->active_ms = 0;
 	d->visit_until_ms = 0;
@@ -259,8 +266,12 @@ void cw_cloud_unrelate(struct cloud_device *child)
 
 void cw_cloud_topo_changed(struct cw_cloud *c, struct cloud_device *gateway, const struct cloud_device *d, int status)
 {
-	json_t *params = json_pack("{s:i, s:[{s:s, s:s}]}", "status", status, "subList", "productKey", d->product->key,
-	                           "deviceName", d->dn);
+	json_t *params;
+
+	if (gateway->link != NULL && gateway->link->bridge) /* its devices are told themselves, it has no such topic */
+		return;
+	params = json_pack("{s:i, s:[{s:s, s:s}]}", "status", status, "subList", "productKey", d->product->key, "deviceName",
+	                   d->dn);
 
 	cw_cloud_request(c, gateway, "thing/topo/change", "thing.topo.change", params);
 }
@@ -303,8 +314,10 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d)
 	cw_list_each_safe(e, n, &d->children)
 		cw_cloud_unrelate(cw_container_of(e, struct cloud_device, sibling));
 	cw_cloud_calls_abandon(c, d);
+	cw_cloud_tokens_drop(c, d);
 	cw_cloud_clients_forget(c, d);
 	cw_cloud_x509_drop(c, d);
+	cw_cloud_ota_device_gone(d);
 	cw_cloud_bury(c, d->id);
 	if (c->saver != NULL)
 		c->saver->device_gone(c->saver, d->id);
@@ -323,10 +336,10 @@ int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *
 	unsigned at = 0;
 
 	while ((s = cw_cloud_next_session(d, &at)) != NULL) {
-		if (s->link != NULL)
+		if (cw_cloud_is_online(s))
 			return 1;
 	}
-	return d->link != NULL || d->visit_until_ms > cw_cloud_wall_ms(c);
+	return cw_cloud_is_online(d) || d->visit_until_ms > cw_cloud_wall_ms(c);
 }
 
 const char *cw_cloud_device_status(const struct cw_cloud *c, const struct cloud_device *d)
@@ -355,6 +368,8 @@ void cw_cloud_stock_reset(struct cw_cloud *c)
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 
 		drop_docs(d);
+		cw_cloud_device_log_free(d);
+		d->log_report = 0;
 		d->refusal_count = 0;
 		d->up = d->down = d->dropped = 0;
 		memset(&d->connects, 0, sizeof(d->connects));
@@ -372,8 +387,10 @@ void cw_cloud_stock_free(struct cw_cloud *c)
 
 		cw_cloud_clients_forget(c, d);
 		cw_cloud_x509_drop(c, d);
+		cw_cloud_tokens_drop(c, d);
 		device_free(d);
 	}
+	cw_map_fini(&c->tokens);
 	cw_map_fini(&c->devices);
 	cw_map_each_safe(n, next, &c->products)
 		cw_cloud_product_free(cw_container_of(n, struct cloud_product, node));

@@ -9,6 +9,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@ struct cloud_tls {
 struct cloud_tls_conn {
 	SSL *ssl;
 	BIO *in, *out; /* owned by ssl */
+	const char *alpn;
 };
 
 /* Suites with forward secrecy first; then what old device SDKs offer: RSA key exchange with AES-CBC, and PSK. */
@@ -102,7 +104,7 @@ static int save(const char *dir, X509 *ca, X509 *cert, EVP_PKEY *key)
 	FILE *ca_file = create(dir, "ca.pem", 0644), *cert_file = create(dir, "server.pem", 0644);
 	FILE *key_file = create(dir, "server.key", 0600);
 	int ok = ca_file != NULL && cert_file != NULL && key_file != NULL && PEM_write_X509(ca_file, ca) &&
-	         PEM_write_X509(cert_file, cert) && PEM_write_PrivateKey(key_file, key, NULL, NULL, 0, NULL, NULL);
+		 PEM_write_X509(cert_file, cert) && PEM_write_PrivateKey(key_file, key, NULL, NULL, 0, NULL, NULL);
 
 	/* Written is what fclose() says was written. */
 	ok = (ca_file == NULL || fclose(ca_file) == 0) && ok;
@@ -142,13 +144,15 @@ static int choose_dir(struct cloud_tls *t, const struct cloud_tls_conf *conf, ch
 {
 	if (conf->dir != NULL) {
 		if (mkdir(conf->dir, 0700) < 0 && errno != EEXIST)
-			return cw_fail(msg, cw_err_from_errno(errno), "cannot make '%s': %s", conf->dir, strerror(errno));
+			return cw_fail(msg, cw_err_from_errno(errno), "cannot make '%s': %s", conf->dir,
+				       strerror(errno));
 		(void)snprintf(out, PATH_MAX, "%s", conf->dir);
 		return 0;
 	}
 	(void)snprintf(out, PATH_MAX, "/tmp/causeway-cloud-XXXXXX");
 	if (mkdtemp(out) == NULL)
-		return cw_fail(msg, cw_err_from_errno(errno), "cannot make a directory under /tmp: %s", strerror(errno));
+		return cw_fail(msg, cw_err_from_errno(errno), "cannot make a directory under /tmp: %s",
+			       strerror(errno));
 	t->made_dir = cw_strdup(out);
 	return t->made_dir != NULL ? 0 : cw_fail(msg, CW_ENOMEM, "out of memory");
 }
@@ -227,6 +231,24 @@ static int set_up_clients(struct cloud_tls *t)
 	return 0;
 }
 
+static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in, unsigned in_len,
+                   void *arg)
+{
+	const struct cloud_tls_conn *c = SSL_get_app_data(ssl);
+	unsigned at;
+
+	if (c->alpn == NULL)
+		return SSL_TLSEXT_ERR_NOACK;
+	for (at = 0; at < in_len; at += 1u + in[at]) { /* OpenSSL has checked the list's form */
+		if (in[at] == strlen(c->alpn) && memcmp(in + at + 1, c->alpn, in[at]) == 0) {
+			*out = in + at + 1;
+			*out_len = in[at];
+			return SSL_TLSEXT_ERR_OK;
+		}
+	}
+	return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
 int cw_cloud_tls_new(const struct cloud_tls_conf *conf, struct cloud_tls **ret_tls, struct cw_msg *msg)
 {
 	struct cloud_tls *t = cw_zalloc(sizeof(*t));
@@ -244,6 +266,7 @@ int cw_cloud_tls_new(const struct cloud_tls_conf *conf, struct cloud_tls **ret_t
 	SSL_CTX_set_options(t->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
 	SSL_CTX_set_app_data(t->ctx, t);
 	SSL_CTX_set_psk_server_callback(t->ctx, on_psk);
+	SSL_CTX_set_alpn_select_cb(t->ctx, on_alpn, NULL);
 	rc = load_or_make(t, conf, msg);
 	if (rc < 0)
 		goto err_tls;
@@ -280,6 +303,49 @@ const char *cw_cloud_tls_ca(const struct cloud_tls *t)
 	return t->ca;
 }
 
+static char *text_of(BIO *bio)
+{
+	char *data = NULL, *text;
+	long len = BIO_get_mem_data(bio, &data);
+
+	text = len > 0 ? cw_alloc((size_t)len + 1) : NULL;
+	if (text != NULL) {
+		memcpy(text, data, (size_t)len);
+		text[len] = '\0';
+	}
+	return text;
+}
+
+int cw_cloud_tls_pem(const struct cloud_tls *t, char **ret_certificate, char **ret_key)
+{
+	BIO *certs = BIO_new(BIO_s_mem()), *key = BIO_new(BIO_s_secmem());
+	STACK_OF(X509) *chain = NULL;
+	int ok = certs != NULL && key != NULL && PEM_write_bio_X509(certs, SSL_CTX_get0_certificate(t->ctx)) &&
+		 PEM_write_bio_PrivateKey(key, SSL_CTX_get0_privatekey(t->ctx), NULL, NULL, 0, NULL, NULL) &&
+		 SSL_CTX_get0_chain_certs(t->ctx, &chain);
+	int i;
+
+	for (i = 0; ok && i < sk_X509_num(chain); i++)
+		ok = PEM_write_bio_X509(certs, sk_X509_value(chain, i));
+	*ret_certificate = ok ? text_of(certs) : NULL;
+	*ret_key = ok ? text_of(key) : NULL;
+	BIO_free(certs);
+	BIO_free(key);
+	if (*ret_certificate != NULL && *ret_key != NULL)
+		return 0;
+	cw_cloud_tls_pem_free(*ret_certificate, *ret_key);
+	*ret_certificate = *ret_key = NULL;
+	return CW_ENOMEM;
+}
+
+void cw_cloud_tls_pem_free(char *certificate, char *key)
+{
+	if (key != NULL)
+		OPENSSL_cleanse(key, strlen(key));
+	cw_free(certificate);
+	cw_free(key);
+}
+
 void cw_cloud_tls_set_psk(struct cloud_tls *t, cloud_tls_psk_fn find, void *arg)
 {
 	t->psk = find;
@@ -294,7 +360,7 @@ void cw_cloud_tls_set_authority(struct cloud_tls *t, cloud_tls_authority_fn fetc
 
 /* ---- one connection ---- */
 
-int cw_cloud_tls_conn_new(struct cloud_tls *t, struct cloud_tls_conn **ret_conn)
+int cw_cloud_tls_conn_new(struct cloud_tls *t, const char *alpn, struct cloud_tls_conn **ret_conn)
 {
 	struct cloud_tls_conn *c = cw_zalloc(sizeof(*c));
 
@@ -310,6 +376,8 @@ int cw_cloud_tls_conn_new(struct cloud_tls *t, struct cloud_tls_conn **ret_conn)
 		cw_free(c);
 		return CW_ENOMEM;
 	}
+	c->alpn = alpn;
+	SSL_set_app_data(c->ssl, c);
 	SSL_set_bio(c->ssl, c->in, c->out);
 	SSL_set_accept_state(c->ssl);
 	*ret_conn = c;

@@ -18,7 +18,7 @@ struct cloud_tls_conn;
 struct cloud_tls_conf {
 	const char *certificate, *key; /* both or none */
 	const char *ca;                /* beside a certificate: shown to people as what to trust */
-	const char *dir;               /* where made certificates are kept and found again; NULL: a new directory under /tmp */
+	const char *dir; /* where made certificates are kept and found again; NULL: a new directory under /tmp */
 };
 
 /* 0 or an error with a sentence. */
@@ -27,6 +27,11 @@ int cw_cloud_tls_new(const struct cloud_tls_conf *conf, struct cloud_tls **ret_t
 void cw_cloud_tls_free(struct cloud_tls *t);
 /* Path of the authority's certificate, or NULL when files were given without one. */
 const char *cw_cloud_tls_ca(const struct cloud_tls *t);
+
+/* Certificate with its chain, and private key, as PEM texts for a library that wants them so. 0 or CW_ENOMEM. */
+int cw_cloud_tls_pem(const struct cloud_tls *t, char **ret_certificate, char **ret_key);
+/* Both; the key's bytes are wiped. NULL is fine. */
+void cw_cloud_tls_pem_free(char *certificate, char *key);
 
 /* The key of a pre-shared identity, filled into out[psk_max]: its length, 0 when unknown. */
 typedef unsigned (*cloud_tls_psk_fn)(void *arg, const char *identity, unsigned char *out, unsigned psk_max);
@@ -39,7 +44,11 @@ void cw_cloud_tls_set_psk(struct cloud_tls *t, cloud_tls_psk_fn find, void *arg)
 typedef const char *(*cloud_tls_authority_fn)(void *arg);
 void cw_cloud_tls_set_authority(struct cloud_tls *t, cloud_tls_authority_fn fetch, void *arg);
 
-int cw_cloud_tls_conn_new(struct cloud_tls *t, struct cloud_tls_conn **ret_conn);
+/*
+ * `alpn` (static text or NULL): the protocol of the port. A client that offers others only is refused, one that offers none
+ * goes on; NULL: what it offers is not looked at.
+ */
+int cw_cloud_tls_conn_new(struct cloud_tls *t, const char *alpn, struct cloud_tls_conn **ret_conn);
 void cw_cloud_tls_conn_free(struct cloud_tls_conn *c);
 /* Before the first byte: ask for a certificate. A client without one is as welcome. */
 void cw_cloud_tls_ask(struct cloud_tls_conn *c);
