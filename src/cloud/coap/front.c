@@ -23,12 +23,12 @@
 #include "loop/closing.h"
 
 #define OPTION_TOKEN_OLD 61u /* where older SDKs put the token */
-#define OPTION_TOKEN     2088u
-#define OPTION_SEQ       2089u
-#define OPTION_ID        2090u
-#define PATH_MAX_BYTES   256u
-#define RUN_MOST         64u /* datagrams in one pass of the loop */
-#define RECEIVE_BYTES    (1 << 20)
+#define OPTION_TOKEN 2088u
+#define OPTION_SEQ 2089u
+#define OPTION_ID 2090u
+#define PATH_MAX_BYTES 256u
+#define RUN_MOST 64u /* datagrams in one pass of the loop */
+#define RECEIVE_BYTES (1 << 20)
 
 /* An answer that comes after its acknowledgement. */
 struct separate {
@@ -64,7 +64,7 @@ static struct cloud_text option_of(const coap_pdu_t *pdu, coap_option_num_t numb
 	coap_opt_t *o = coap_check_option(pdu, number, &it);
 
 	return o != NULL ? (struct cloud_text){ (const char *)coap_opt_value(o), coap_opt_length(o) }
-	                 : (struct cloud_text){ NULL, 0 };
+			 : (struct cloud_text){ NULL, 0 };
 }
 
 static int number_of(const coap_pdu_t *pdu, coap_option_num_t number)
@@ -89,7 +89,8 @@ static int read_path(const coap_pdu_t *pdu, char *out, size_t size, size_t *ret_
 	while ((o = coap_option_next(&it)) != NULL) {
 		size_t len = coap_opt_length(o);
 
-		if (len + 1 > size - n || memchr(coap_opt_value(o), '/', len) != NULL || memchr(coap_opt_value(o), 0, len) != NULL)
+		if (len + 1 > size - n || memchr(coap_opt_value(o), '/', len) != NULL ||
+		    memchr(coap_opt_value(o), 0, len) != NULL)
 			return CW_EINVAL;
 		if (n != 0)
 			out[n++] = '/';
@@ -105,7 +106,10 @@ static int read_path(const coap_pdu_t *pdu, char *out, size_t size, size_t *ret_
 
 static int hex_digit(char c)
 {
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+	return c >= '0' && c <= '9'   ? c - '0'
+	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
+	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
+				      : -1;
 }
 
 /* token=TEXT and seq=HEX, where no option says otherwise. A seq that is not hex becomes an empty one. */
@@ -145,14 +149,15 @@ static void fill_pdu(coap_pdu_t *pdu, const struct coap_answer *a)
 	coap_pdu_set_code(pdu, (coap_pdu_code_t)((a->code / 100) << 5 | a->code % 100));
 	if (a->format >= 0)
 		(void)coap_add_option(pdu, COAP_OPTION_CONTENT_FORMAT,
-		                      coap_encode_var_safe(format, sizeof(format), (unsigned)a->format), format);
+				      coap_encode_var_safe(format, sizeof(format), (unsigned)a->format), format);
 	if (a->id[0] != '\0')
 		(void)coap_add_option(pdu, OPTION_ID, strlen(a->id), (const uint8_t *)a->id);
 	if (a->len != 0)
 		(void)coap_add_data(pdu, a->len, a->payload);
 }
 
-static void send_later(struct coap_front *f, coap_session_t *session, coap_bin_const_t token, const struct coap_answer *a)
+static void send_later(struct coap_front *f, coap_session_t *session, coap_bin_const_t token,
+		       const struct coap_answer *a)
 {
 	struct separate *s = token.length <= 8 ? cw_zalloc(sizeof(*s)) : NULL;
 
@@ -192,7 +197,7 @@ static void keep_silent(coap_pdu_t *response)
 }
 
 static void give(struct coap_front *f, coap_session_t *session, coap_bin_const_t token, const struct coap_answer *a,
-                 coap_pdu_t *response)
+		 coap_pdu_t *response)
 {
 	if (a->silent) {
 		keep_silent(response);
@@ -223,14 +228,16 @@ static int is_block(const coap_pdu_t *request)
 	return block >= 0 && (block >> 3) != 0; /* more to come, or not the first */
 }
 
-static void answer_request(struct coap_front *f, coap_session_t *session, const coap_pdu_t *request, coap_bin_const_t token,
-                           struct coap_answer *a, coap_pdu_t *response)
+static void answer_request(struct coap_front *f, coap_session_t *session, const coap_pdu_t *request,
+			   coap_bin_const_t token, struct coap_answer *a, coap_pdu_t *response)
 {
 	char path[PATH_MAX_BYTES], peer[80], seq[COAP_BLOCK];
-	struct coap_request r = { .post = coap_pdu_get_code(request) == COAP_REQUEST_CODE_POST, .secure = f->secure,
-		                  .confirmable = coap_pdu_get_type(request) == COAP_MESSAGE_CON,
-		                  .format = number_of(request, COAP_OPTION_CONTENT_FORMAT),
-		                  .accept = number_of(request, COAP_OPTION_ACCEPT), .peer = peer };
+	struct coap_request r = { .post = coap_pdu_get_code(request) == COAP_REQUEST_CODE_POST,
+				  .secure = f->secure,
+				  .confirmable = coap_pdu_get_type(request) == COAP_MESSAGE_CON,
+				  .format = number_of(request, COAP_OPTION_CONTENT_FORMAT),
+				  .accept = number_of(request, COAP_OPTION_ACCEPT),
+				  .peer = peer };
 	uint64_t now = cw_worker_now(f->conf.cloud->worker);
 	struct coap_peer *p = peer_of(session);
 	const struct coap_answer *before;
@@ -264,8 +271,8 @@ static void answer_request(struct coap_front *f, coap_session_t *session, const 
 	give(f, session, token, a, response);
 }
 
-static void on_request(coap_resource_t *resource, coap_session_t *session, const coap_pdu_t *request, const coap_string_t *query,
-                       coap_pdu_t *response)
+static void on_request(coap_resource_t *resource, coap_session_t *session, const coap_pdu_t *request,
+		       const coap_string_t *query, coap_pdu_t *response)
 {
 	struct coap_front *f = coap_get_app_data(coap_session_get_context(session));
 	struct coap_answer a = { .format = COAP_FORMAT_NONE };
@@ -279,11 +286,12 @@ static const coap_bin_const_t *on_identity(coap_bin_const_t *identity, coap_sess
 {
 	struct coap_front *f = arg;
 	unsigned n = cw_cloud_psk_key(f->conf.cloud, (const char *)identity->s, identity->length, f->key_bytes,
-	                              sizeof(f->key_bytes));
+				      sizeof(f->key_bytes));
 
 	if (n == 0) {
 		f->conf.cloud->stats.connects_refused++;
-		cw_log(cloud_refused, "DTLS: the identity is malformed or unknown", CW_LS("peer", coap_session_str(session)),
+		cw_log(cloud_refused, "DTLS: the identity is malformed or unknown",
+		       CW_LS("peer", coap_session_str(session)),
 		       CW_LB("user", (const char *)identity->s, identity->length < 128 ? identity->length : 128));
 		return NULL;
 	}
@@ -303,7 +311,8 @@ static int on_event(coap_session_t *session, const coap_event_t event)
 /*
  * A client that restarts from the same port begins a new handshake, and libcoap would hand it to the session it
  * has of that address, where it is lost. So the next datagram is looked at: an unencrypted ClientHello for a session
- * that is up ends that session. Anybody who can forge an address can do that; on the real thing a cookie would come first.
+ * that is up ends that session. Anybody who can forge an address can do that; on the real thing a cookie would come
+ * first.
  */
 static void make_way(struct coap_front *f)
 {
@@ -370,8 +379,9 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 static int add_resource(coap_context_t *context, coap_resource_t *r)
 {
-	static const coap_request_t methods[] = { COAP_REQUEST_GET, COAP_REQUEST_POST, COAP_REQUEST_PUT, COAP_REQUEST_DELETE,
-		                                  COAP_REQUEST_FETCH, COAP_REQUEST_PATCH, COAP_REQUEST_IPATCH };
+	static const coap_request_t methods[] = { COAP_REQUEST_GET,    COAP_REQUEST_POST,  COAP_REQUEST_PUT,
+						  COAP_REQUEST_DELETE, COAP_REQUEST_FETCH, COAP_REQUEST_PATCH,
+						  COAP_REQUEST_IPATCH };
 	size_t i;
 
 	if (r == NULL)
@@ -394,8 +404,9 @@ static int find_socket(const struct sockaddr_storage *bound, socklen_t bound_len
 		socklen_t len = sizeof(mine), type_len = sizeof(int);
 		int fd = atoi(e->d_name), type = 0;
 
-		if (e->d_name[0] != '.' && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 && type == SOCK_DGRAM &&
-		    getsockname(fd, (struct sockaddr *)&mine, &len) == 0 && len == bound_len && memcmp(&mine, bound, len) == 0)
+		if (e->d_name[0] != '.' && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 &&
+		    type == SOCK_DGRAM && getsockname(fd, (struct sockaddr *)&mine, &len) == 0 && len == bound_len &&
+		    memcmp(&mine, bound, len) == 0)
 			found = fd;
 	}
 	if (dir != NULL)
@@ -418,10 +429,12 @@ static int listen_on(struct coap_front *f, struct cw_msg *msg)
 	memcpy(&at.addr, &want, at.size);
 	ep = coap_new_endpoint(f->context, &at, f->secure ? COAP_PROTO_DTLS : COAP_PROTO_UDP);
 	if (ep == NULL)
-		return cw_fail(msg, CW_EIO, "cannot listen on %s (UDP): the port is taken, or the address is not this machine's",
-		               f->conf.address);
+		return cw_fail(msg, CW_EIO,
+			       "cannot listen on %s (UDP): the port is taken, or the address is not this machine's",
+			       f->conf.address);
 	space = strchr(coap_endpoint_str(ep), ' '); /* "host:port PROTOCOL" */
-	(void)snprintf(f->address, sizeof(f->address), "%.*s", (int)(space - coap_endpoint_str(ep)), coap_endpoint_str(ep));
+	(void)snprintf(f->address, sizeof(f->address), "%.*s", (int)(space - coap_endpoint_str(ep)),
+		       coap_endpoint_str(ep));
 	rc = cw_cloud_parse_address(f->address, &bound, msg);
 	if (rc < 0)
 		return rc;
@@ -433,20 +446,27 @@ static int listen_on(struct coap_front *f, struct cw_msg *msg)
 }
 
 /*
- * libcoap leaves out the one suite that the platform's SDKs offer, and gives no way to choose. OpenSSL calls this for each
- * context that is made, so that libcoap's becomes known.
+ * libcoap leaves out the one suite that the platform's SDKs offer, and gives no way to choose. OpenSSL calls this for
+ * each context that is made, so that libcoap's (for DTLS and TLS) become known.
  */
-static SSL_CTX *made;
+static SSL_CTX *made[4];
+static unsigned made_count;
 
 static void on_tls_context(void *parent, void *ptr, CRYPTO_EX_DATA *data, int index, long argl, void *argp)
 {
-	made = parent;
+	if (made_count < sizeof(made) / sizeof(made[0]))
+		made[made_count++] = parent;
 }
 
 static int set_suites(struct cw_msg *msg)
 {
-	if (made == NULL || SSL_CTX_set_cipher_list(made, "PSK-AES128-CBC-SHA:PSK-AES128-GCM-SHA256:PSK-AES128-CCM8") != 1)
-		return cw_fail(msg, CW_EIO, "the cipher suites of DTLS cannot be chosen");
+	unsigned i;
+
+	for (i = 0; i < made_count; i++) {
+		if (SSL_CTX_set_cipher_list(made[i], "PSK-AES128-CBC-SHA:PSK-AES128-GCM-SHA256:PSK-AES128-CCM8") != 1)
+			return cw_fail(msg, CW_EIO, "the cipher suites of DTLS cannot be chosen");
+	}
+	made_count = 0;
 	return 0;
 }
 
@@ -456,7 +476,7 @@ static coap_context_t *new_context(int secure)
 
 	if (secure && watched < 0)
 		watched = SSL_CTX_get_ex_new_index(0, NULL, on_tls_context, NULL, NULL);
-	made = NULL;
+	made_count = 0;
 	return coap_new_context(NULL);
 }
 
@@ -464,8 +484,9 @@ static int set_up(struct coap_front *f, struct cw_msg *msg)
 {
 	static const uint16_t options[] = { OPTION_TOKEN_OLD, OPTION_TOKEN, OPTION_SEQ, OPTION_ID };
 	const struct cloud_limits *limits = &f->conf.cloud->conf.limits;
-	coap_dtls_spsk_t psk = { .version = COAP_DTLS_SPSK_SETUP_VERSION, .validate_id_call_back = on_identity,
-		                 .id_call_back_arg = f };
+	coap_dtls_spsk_t psk = { .version = COAP_DTLS_SPSK_SETUP_VERSION,
+				 .validate_id_call_back = on_identity,
+				 .id_call_back_arg = f };
 	uint64_t idle_s = limits->coap_idle_ms / 1000;
 	size_t i;
 	coap_str_const_t *core;
