@@ -49,6 +49,7 @@ struct coap_front {
 	uv_poll_t poll;
 	uv_timer_t timer;
 	struct cw_list separates;
+	struct coap_peers peers;
 	coap_bin_const_t key; /* of the identity asked for last */
 	char key_bytes[CLOUD_PSK_MAX];
 	void (*closed)(void *arg);
@@ -209,15 +210,15 @@ static void give(struct coap_front *f, coap_session_t *session, coap_bin_const_t
 	}
 }
 
-static struct coap_peer *peer_of(coap_session_t *session)
+/* Of all that tells one message from another. */
+static uint64_t hash_of(const coap_pdu_t *request, const struct coap_request *r)
 {
-	struct coap_peer *p = coap_session_get_app_data(session);
+	coap_bin_const_t token = coap_pdu_get_token(request);
+	uint64_t part[6] = { (uint64_t)coap_pdu_get_mid(request), cw_hash(token.s, token.length),
+			     cw_hash(r->payload, r->len),         cw_hash(r->path.s, r->path.len),
+			     cw_hash(r->token.s, r->token.len),   cw_hash(r->seq.s, r->seq.len) };
 
-	if (p == NULL) {
-		p = cw_zalloc(sizeof(*p));
-		coap_session_set_app_data(session, p);
-	}
-	return p;
+	return cw_hash(part, sizeof(part));
 }
 
 /* A body in blocks would have to be put together first, which the platform does not do. */
@@ -231,7 +232,7 @@ static int is_block(const coap_pdu_t *request)
 static void answer_request(struct coap_front *f, coap_session_t *session, const coap_pdu_t *request,
 			   coap_bin_const_t token, struct coap_answer *a, coap_pdu_t *response)
 {
-	char path[PATH_MAX_BYTES], peer[80], seq[COAP_BLOCK];
+	char path[PATH_MAX_BYTES], peer[160], seq[COAP_BLOCK];
 	struct coap_request r = { .post = coap_pdu_get_code(request) == COAP_REQUEST_CODE_POST,
 				  .secure = f->secure,
 				  .confirmable = coap_pdu_get_type(request) == COAP_MESSAGE_CON,
@@ -239,10 +240,10 @@ static void answer_request(struct coap_front *f, coap_session_t *session, const 
 				  .accept = number_of(request, COAP_OPTION_ACCEPT),
 				  .peer = peer };
 	uint64_t now = cw_worker_now(f->conf.cloud->worker);
-	struct coap_peer *p = peer_of(session);
+	struct coap_peer *p;
 	const struct coap_answer *before;
 	const uint8_t *payload = NULL;
-	uint16_t mid = (uint16_t)coap_pdu_get_mid(request);
+	uint64_t hash;
 
 	if (read_path(request, path, sizeof(path), &r.path.len) < 0 || is_block(request)) {
 		a->code = is_block(request) ? 402 : 404;
@@ -258,7 +259,9 @@ static void answer_request(struct coap_front *f, coap_session_t *session, const 
 	read_query(request, &r, seq);
 	(void)coap_get_data(request, &r.len, &payload);
 	r.payload = payload;
-	before = p != NULL ? cw_cloud_coap_recall(p, mid, token.s, token.length, now) : NULL;
+	hash = hash_of(request, &r);
+	p = cw_cloud_coap_peer(&f->peers, peer);
+	before = p != NULL ? cw_cloud_coap_recall(p, hash, now) : NULL;
 	if (before != NULL) {
 		*a = *before;
 		a->silent = cw_cloud_coap_withheld(f->service, &r);
@@ -266,7 +269,7 @@ static void answer_request(struct coap_front *f, coap_session_t *session, const 
 		cw_cloud_coap_handle(f->service, &r, a);
 		/* A stalled request was not looked at: its repetition will be. */
 		if (p != NULL && a->code != 0)
-			cw_cloud_coap_remember(p, mid, token.s, token.length, a, now);
+			cw_cloud_coap_remember(p, hash, a, now);
 	}
 	give(f, session, token, a, response);
 }
@@ -297,15 +300,6 @@ static const coap_bin_const_t *on_identity(coap_bin_const_t *identity, coap_sess
 	}
 	f->key = (coap_bin_const_t){ .length = n, .s = (const uint8_t *)f->key_bytes };
 	return &f->key;
-}
-
-static int on_event(coap_session_t *session, const coap_event_t event)
-{
-	if (event == COAP_EVENT_SERVER_SESSION_DEL) {
-		cw_cloud_coap_peer_free(coap_session_get_app_data(session));
-		coap_session_set_app_data(session, NULL);
-	}
-	return 0;
 }
 
 /*
@@ -500,7 +494,6 @@ static int set_up(struct coap_front *f, struct cw_msg *msg)
 	coap_set_app_data(f->context, f);
 	for (i = 0; i < sizeof(options) / sizeof(options[0]); i++)
 		coap_register_option(f->context, options[i]);
-	coap_register_event_handler(f->context, on_event);
 	coap_context_set_max_idle_sessions(f->context, limits->coap_sessions);
 	coap_context_set_max_handshake_sessions(f->context, limits->coap_sessions);
 	coap_context_set_session_timeout(f->context, idle_s != 0 ? (unsigned)idle_s : 1);
@@ -519,6 +512,7 @@ static void release(struct coap_front *f)
 {
 	if (f->context != NULL)
 		coap_free_context(f->context);
+	cw_cloud_coap_peers_fini(&f->peers);
 	cw_cloud_coap_service_put(f->service);
 	cw_free(f);
 }
@@ -544,6 +538,7 @@ static int open_front(const struct cloud_front_conf *conf, int secure, void **re
 	f->conf = *conf;
 	f->secure = secure;
 	cw_list_init(&f->separates);
+	cw_cloud_coap_peers_init(&f->peers, conf->cloud->conf.limits.coap_sessions);
 	cw_closing_init(&f->closing, on_gone);
 	f->service = cw_cloud_coap_service_get(conf->cloud);
 	rc = f->service == NULL ? cw_fail(msg, CW_ENOMEM, "out of memory") : set_up(f, msg);

@@ -190,20 +190,27 @@ static void test_sequences(void **state)
 
 static void test_repeated_messages(void **state)
 {
-	struct coap_peer *p = cw_zalloc(sizeof(*p));
 	struct coap_answer a = { .code = 205 };
-	uint8_t token[4] = { 1, 2, 3, 4 };
-	uint16_t mid;
+	struct coap_peers all;
+	struct coap_peer *p;
+	uint64_t i;
 
-	for (mid = 0; mid <= COAP_RECENT; mid++) {
-		a.len = mid;
-		cw_cloud_coap_remember(p, mid, token, 4, &a, 1000);
+	cw_cloud_coap_peers_init(&all, 2);
+	p = cw_cloud_coap_peer(&all, "one");
+	for (i = 0; i <= COAP_RECENT; i++) {
+		a.len = i;
+		cw_cloud_coap_remember(p, i, &a, 1000);
 	}
-	assert_null(cw_cloud_coap_recall(p, 0, token, 4, 1000)); /* gave way */
-	assert_int_equal(cw_cloud_coap_recall(p, 1, token, 4, 1000)->len, 1);
-	assert_null(cw_cloud_coap_recall(p, 1, token, 3, 1000));
-	assert_null(cw_cloud_coap_recall(p, 1, token, 4, 1000 + COAP_RECENT_MS));
-	cw_cloud_coap_peer_free(p);
+	assert_null(cw_cloud_coap_recall(p, 0, 1000)); /* gave way */
+	assert_int_equal(cw_cloud_coap_recall(p, 1, 1000)->len, 1);
+	assert_null(cw_cloud_coap_recall(p, 1, 1000 + COAP_RECENT_MS));
+	assert_non_null(cw_cloud_coap_peer(&all, "two"));
+	assert_ptr_equal(cw_cloud_coap_peer(&all, "one"), p);
+	assert_non_null(cw_cloud_coap_peer(&all, "three")); /* two gives way */
+	assert_int_equal(all.map.count, 2);
+	assert_ptr_equal(cw_cloud_coap_peer(&all, "one"), p);
+	assert_non_null(cw_cloud_coap_recall(p, 1, 1000));
+	cw_cloud_coap_peers_fini(&all);
 	assert_int_equal(cw_mem_live(), 0);
 }
 
