@@ -16,6 +16,8 @@
 	X(mqtt, "127.0.0.1:1883", "%s", "MQTT: TCP, TLS and WebSocket alike") \
 	X(http2, "127.0.0.1:9443", "https://%s", "the bridge channel: HTTP/2") \
 	X(https, "127.0.0.1:8443", "https://%s", "devices over HTTPS, their registration, files") \
+	X(coap, "127.0.0.1:5682", "%s", "CoAP, symmetric mode (UDP)") \
+	X(coaps, "127.0.0.1:5684", "%s", "CoAP, DTLS with pre-shared keys (UDP)") \
 	X(api, "127.0.0.1:8090", "http://%s/", "the page, and the emulator's own API (/api/v1)")
 
 enum cloud_listener {

@@ -15,8 +15,10 @@
 #include "base/log.h"
 #include "base/stat.h"
 #include "cloud/api/api.h"
+#include "cloud/coap/front.h"
 #include "cloud/core/call.h"
 #include "cloud/core/script.h"
+#include "cloud/core/psk.h"
 #include "cloud/core/x509.h"
 #include "cloud/http2/front.h"
 #include "cloud/https/front.h"
@@ -41,6 +43,8 @@ struct program {
 /* In the order of opening. */
 static const struct cloud_front *const fronts[CLOUD_LISTENER_COUNT] = {
 	[CLOUD_LISTENER_mqtt] = &cw_cloud_mqtt_front,
+	[CLOUD_LISTENER_coap] = &cw_cloud_coap_front,
+	[CLOUD_LISTENER_coaps] = &cw_cloud_coaps_front,
 	[CLOUD_LISTENER_http2] = &cw_cloud_http2_front,
 	[CLOUD_LISTENER_https] = &cw_cloud_https_front,
 	[CLOUD_LISTENER_api] = &cw_cloud_api_front,
@@ -106,7 +110,7 @@ static void on_signal(uv_signal_t *handle, int signum)
 
 static unsigned on_psk(void *arg, const char *identity, unsigned char *out, unsigned max)
 {
-	return cw_cloud_psk_key(arg, identity, (char *)out, max);
+	return cw_cloud_psk_key(arg, identity, strlen(identity), (char *)out, max);
 }
 
 static const char *on_authority(void *arg)

@@ -103,6 +103,7 @@ static const char *const formats[] = { "alink", "raw", NULL };
 static const char *const authentications[] = { "secret", "x509", NULL };
 static const char *const profiles[] = { "off", "documented", NULL };
 static const char *const keepalive_values[] = { "refuse", "clamp", NULL };
+static const char *const psk_texts[] = { "sdk", "manual", NULL };
 static const char *const kick_topics[] = { "error", "logout_reply", NULL };
 static const char *const regnwl_topics[] = { "regnwl", "register", "both", NULL };
 static const char *const ota_pushes[] = { "2020", "later", NULL };
@@ -238,6 +239,12 @@ static const struct cw_conf_setting file_settings[] = {
 	        "Device logins of one bridge a second; more are refused with 429. 0: no limit."),
 	CW_CONF(struct file_conf, limits.devices_per_product, INT, "limits.devicesPerProduct", "500000", "1", "100000000",
 	        "Devices of one product; a registration beyond them is refused."),
+	CW_CONF(struct file_conf, limits.coap_token_ms, DURATION, "limits.coapTokenLife", "7d", "1s", "365d",
+	        "Life of a token of CoAP, by the platform's clock."),
+	CW_CONF(struct file_conf, limits.coap_sessions, INT, "limits.coapSessions", "500", "1", "100000",
+	        "DTLS sessions of CoAP (and addresses of plain CoAP that are remembered); the one idle for longest gives way."),
+	CW_CONF(struct file_conf, limits.coap_idle_ms, DURATION, "limits.coapIdle", "5m", "1s", "1d",
+	        "A session of CoAP without traffic ends after it."),
 	CW_CONF(struct file_conf, limits.https_body, BYTES, "limits.httpsBody", "128KiB", "1", "1MiB",
 	        "Body of one publish over HTTPS, whatever the profile."),
 	CW_CONF(struct file_conf, limits.https_token_ms, DURATION, "limits.httpsToken", "7d", "1s", "3650d",
@@ -258,6 +265,10 @@ static const struct cw_conf_setting file_settings[] = {
 	               "Where a gateway is told of kicks: /ext/error or combine/logout_reply."),
 	CW_CONF(struct file_conf, switches.allow_reregister, BOOL, "switches.allowReregister", "false", NULL, NULL,
 	        "Whether a device that was online once may register again."),
+	CW_CONF(struct file_conf, switches.coap_pull, BOOL, "switches.coapPull", "true", NULL, NULL,
+	        "Devices on CoAP may fetch QoS 1 messages by POST /pull; false: 4.04, and nothing is kept for them."),
+	CW_CONF_CHOICE(struct file_conf, switches.psk_manual, "switches.pskText", psk_texts, "sdk",
+	               "What is signed for a pre-shared key: as the platform's SDKs do, or as its manual prints it."),
 	CW_CONF(struct file_conf, switches.bridge_kicks, BOOL, "switches.bridgeKicks", "false", NULL, NULL,
 	        "A bridge is told by a push when one of its devices is taken from it."),
 	CW_CONF(struct file_conf, switches.bridge_promise, BOOL, "switches.bridgePromise", "false", NULL, NULL,

@@ -154,6 +154,7 @@ struct cloud_device {
 	int persistent;           /* clean session 0: state below outlives the session */
 	int64_t visit_until_ms;   /* online till then by a channel without connections; wall clock */
 	const char *visit_channel;
+	int64_t pull_until_ms;    /* till then it may fetch QoS 1 messages, which are kept without a subscription; wall clock */
 	struct cloud_sub *subs;
 	unsigned sub_count, sub_room;
 	struct cw_list stored; /* struct cloud_stored */
@@ -261,6 +262,9 @@ struct cloud_limits {
 	unsigned members_small, members_large; /* the same of the two kinds of bridges */
 	unsigned bridge_logins; /* of devices of one bridge a second, 0: no limit */
 	unsigned devices_per_product;
+	uint64_t coap_token_ms;       /* life of a token of CoAP */
+	unsigned coap_sessions;       /* DTLS sessions, and addresses of plain CoAP that are remembered */
+	uint64_t coap_idle_ms;        /* a DTLS session without traffic ends after it */
 	size_t package_bytes;                                 /* of all firmware packages together, and the largest upload */
 	uint64_t https_body;     /* of one publish over HTTPS */
 	uint64_t https_token_ms; /* how long a token of /auth is good */
@@ -274,6 +278,8 @@ struct cloud_switches {
 	bool topo_move;      /* false: 6619 instead of moving a relation */
 	int kick_logout_reply; /* kicks on combine/logout_reply instead of /ext/error */
 	bool allow_reregister; /* a device that was online once may register again */
+	bool coap_pull;      /* CoAP devices may fetch what was sent to them, POST /pull */
+	int psk_manual;      /* text that is signed for a pre-shared key: 0 as the SDKs do, 1 as the manual prints it */
 	bool bridge_kicks;   /* a bridge is told by a push when one of its devices is taken from it */
 	bool bridge_promise; /* pushes by PUSH_PROMISE on a client's request, instead of streams of the platform's own */
 	int downloads; /* links to files: 0 by https, 1 by plain http at the API's address */
@@ -494,6 +500,10 @@ void cw_cloud_stored_load(struct cw_cloud *c, struct cloud_device *d, const char
                           uint8_t qos, int64_t until_ms, int sent);
 /* Keep a QoS 1 message, behind those kept already, for a device whose state outlives its session; `sent`: repeat with DUP. */
 void cw_cloud_store(struct cw_cloud *c, struct cloud_device *d, struct cloud_msg *msg, int sent);
+
+/* The oldest message kept for it that has not expired, lent; NULL: none. Then let go of it: it was sent, or never can be. */
+struct cloud_msg *cw_cloud_stored_next(struct cw_cloud *c, struct cloud_device *d);
+void cw_cloud_stored_drop(struct cw_cloud *c, struct cloud_device *d, int sent);
 
 /* ---- registration.c ---- */
 /* What a device asks with; texts are lent. The sign is over deviceName, productKey and random, by the product's secret. */

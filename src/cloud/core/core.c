@@ -43,6 +43,9 @@ void cw_cloud_conf_default(struct cloud_conf *conf)
 			.members_large = 200000,
 			.devices_per_product = 500000,
 			.batch_ms = 100,
+			.coap_token_ms = 7ull * 24 * 3600 * 1000,
+			.coap_sessions = 500,
+			.coap_idle_ms = 300000,
 			.broadcast_ms = 1000,
 			.broadcast_all_ms = 60000,
 			.script_ms = 1000,
@@ -50,7 +53,7 @@ void cw_cloud_conf_default(struct cloud_conf *conf)
 			.https_body = 128u << 10,
 			.https_token_ms = 7ull * 24 * 3600 * 1000,
 		},
-		.switches = { .strict_securemode = 1, .topo_move = 1 },
+		.switches = { .strict_securemode = 1, .topo_move = 1, .coap_pull = 1 },
 		.keep_messages = 10000,
 		.keep_bytes = 64u << 20,
 	};

@@ -155,9 +155,11 @@ static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, con
 	const struct cloud_link *l = way_to(c, to, flags);
 	int wanted = (l != NULL && (l->uplink_only || l->bridge)) || wants(c, to, topic, topic_len, flags);
 
-	if (l == NULL)
-		return qos != 0 && to->persistent && wanted && !cw_cloud_name_of(to)->disabled && (flags & CLOUD_NOW) == 0
-		               ? CLOUD_STORED : CLOUD_OFFLINE;
+	if (l == NULL) {
+		int kept = (to->persistent && wanted) || to->pull_until_ms > cw_cloud_wall_ms(c);
+
+		return qos != 0 && kept && !cw_cloud_name_of(to)->disabled && (flags & CLOUD_NOW) == 0 ? CLOUD_STORED : CLOUD_OFFLINE;
+	}
 	if (l->resting) /* the bridge keeps it until it is back */
 		return qos != 0 && (flags & CLOUD_NOW) == 0 ? CLOUD_STORED : CLOUD_OFFLINE;
 	if (!wanted)

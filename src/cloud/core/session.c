@@ -131,25 +131,46 @@ void cw_cloud_link_rest(struct cw_cloud *c, struct cloud_link *l, const char *re
 	l->resting = 1;
 }
 
-void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
+void cw_cloud_stored_drop(struct cw_cloud *c, struct cloud_device *d, int sent)
 {
-	int64_t now = cw_cloud_wall_ms(c);
+	struct cloud_stored *s = cw_container_of(cw_list_pop(&d->stored), struct cloud_stored, link);
+
+	d->stored_count--;
+	d->stored_gone = 1;
+	cw_cloud_changed(c, d);
+	if (sent)
+		c->stats.pushed++;
+	else
+		c->stats.undeliverable++;
+	cw_cloud_msg_unref(s->msg);
+	cw_free(s);
+}
+
+struct cloud_msg *cw_cloud_stored_next(struct cw_cloud *c, struct cloud_device *d)
+{
 	struct cw_list *e;
 
-	if (d->stored_count != 0) {
-		d->stored_gone = 1;
-		cw_cloud_changed(c, d);
-	}
-	while (d->link != NULL && (e = cw_list_pop(&d->stored)) != NULL) {
+	while ((e = cw_list_first(&d->stored)) != NULL) {
 		struct cloud_stored *s = cw_container_of(e, struct cloud_stored, link);
 
-		d->stored_count--;
-		if (s->until_ms > now) {
-			d->link->ops->push(d->link, d, s->msg, s->sent);
-			c->stats.pushed++;
-		}
-		cw_cloud_msg_unref(s->msg);
-		cw_free(s);
+		if (s->until_ms > cw_cloud_wall_ms(c))
+			return s->msg;
+		cw_cloud_stored_drop(c, d, 0);
+	}
+	return NULL;
+}
+
+void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
+{
+	struct cloud_msg *msg;
+
+	while (d->link != NULL && (msg = cw_cloud_stored_next(c, d)) != NULL) {
+		int sent = cw_container_of(cw_list_first(&d->stored), struct cloud_stored, link)->sent;
+
+		msg->refs++; /* out of the list before push(), which may end the session */
+		cw_cloud_stored_drop(c, d, 1);
+		d->link->ops->push(d->link, d, msg, sent);
+		cw_cloud_msg_unref(msg);
 	}
 	if (d->link != NULL)
 		cw_cloud_ota_online(c, cw_cloud_name_of(d));

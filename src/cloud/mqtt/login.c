@@ -298,25 +298,3 @@ void cw_cloud_mqtt_login(struct cw_cloud *c, const struct cloud_mqtt_connect *p,
 	ret->login = (struct cloud_login){ .client_id = p->client_id.s, .client_id_len = p->client_id.len, .clean = p->clean,
 		.ss = cw_cloud_text_is(cw_cloud_client_id_get(&a.id, "_ss"), "1"), .ext = ext_of(&a) };
 }
-
-unsigned cw_cloud_psk_key(struct cw_cloud *c, const char *identity, char *out, unsigned max)
-{
-	char dn[64], pk[64], method[16], stamp[32], content[256], hex[65];
-	struct cloud_device *d;
-	enum cloud_hmac hmac;
-	size_t n, i;
-
-	if (sscanf(identity, "devicename|%15[^|]|%63[^&]&%63[^|]|%31s", method, pk, dn, stamp) != 4 ||
-	    cw_cloud_hmac_parse(method, strlen(method), &hmac) < 0)
-		return 0;
-	d = cw_cloud_device_find(c, pk, strlen(pk), dn, strlen(dn));
-	if (d == NULL)
-		return 0;
-	(void)snprintf(content, sizeof(content), "id%s&%stimestamp%s", pk, dn, stamp);
-	n = cw_cloud_hmac_hex(hmac, d->secret, content, strlen(content), hex);
-	if (n > max)
-		return 0;
-	for (i = 0; i < n; i++)
-		out[i] = hex[i] >= 'a' ? (char)(hex[i] - 'a' + 'A') : hex[i];
-	return (unsigned)n;
-}

@@ -35,10 +35,4 @@ struct cloud_mqtt_channel {
 void cw_cloud_mqtt_login(struct cw_cloud *c, const struct cloud_mqtt_connect *p, const struct cloud_mqtt_channel *channel,
                          struct cloud_mqtt_verdict *ret);
 
-/*
- * The key of a pre-shared TLS identity "devicename|hmacsha256|pk&dn|timestamp": HMAC hex in upper
- * case, 64 characters. Its length, or 0 when the identity is malformed, unknown, or max too small.
- */
-unsigned cw_cloud_psk_key(struct cw_cloud *c, const char *identity, char *out, unsigned max);
-
 #endif

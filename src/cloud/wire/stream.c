@@ -391,8 +391,7 @@ static void on_handle_closed(uv_handle_t *handle)
 	port_released(handle->data);
 }
 
-/* "host:port" or "[v6]:port", numeric. */
-static int parse_address(const char *text, struct sockaddr_storage *ret, struct cw_msg *msg)
+int cw_cloud_parse_address(const char *text, struct sockaddr_storage *ret, struct cw_msg *msg)
 {
 	const char *colon = strrchr(text, ':');
 	char host[64], *end;
@@ -433,7 +432,7 @@ int cw_cloud_port_open(const struct cloud_port_conf *conf, struct cloud_port **r
 {
 	struct sockaddr_storage ss = { 0 };
 	struct cloud_port *p;
-	int rc = parse_address(conf->address, &ss, msg);
+	int rc = cw_cloud_parse_address(conf->address, &ss, msg);
 
 	if (rc < 0)
 		return rc;

@@ -73,6 +73,8 @@ struct cloud_port_conf {
 /* Reason with which a stream ends whose peer does not read; compared by pointer. */
 extern const char cw_cloud_stream_slow[];
 
+/* "host:port" or "[v6]:port", numeric, or localhost. CW_ECONF with a sentence. */
+int cw_cloud_parse_address(const char *text, struct sockaddr_storage *ret, struct cw_msg *msg);
 /* `conf` is copied. 0 or an error with a sentence. */
 int cw_cloud_port_open(const struct cloud_port_conf *conf, struct cloud_port **ret_port, struct cw_msg *msg);
 /* Bound address, "host:port". */
