@@ -20,6 +20,7 @@
 #include "cloud/mqtt/front.h"
 #include "cloud/mqtt/login.h"
 #include "cloud/options.h"
+#include "cloud/state/state.h"
 
 struct program {
 	struct cloud_options options;
@@ -27,6 +28,7 @@ struct program {
 	struct cw_cloud *cloud;
 	struct cloud_tls *tls;
 	struct cloud_routes *routes;
+	struct cloud_state *state;
 	void *fronts[CLOUD_LISTENER_COUNT];
 	uv_signal_t sigint, sigterm;
 	unsigned open; /* fronts not yet closed */
@@ -47,11 +49,23 @@ static const struct {
 #undef LISTENER_NAME
 };
 
+static void on_state_closed(void *arg)
+{
+	struct program *p = arg;
+
+	cw_worker_release(p->worker);
+}
+
+/* The file last: what ends with the connections is saved too. */
 static void on_part_closed(void *arg)
 {
 	struct program *p = arg;
 
-	if (--p->open == 0)
+	if (--p->open != 0)
+		return;
+	if (p->state != NULL)
+		cw_cloud_state_close(p->state, on_state_closed, p);
+	else
 		cw_worker_release(p->worker);
 }
 
@@ -167,9 +181,7 @@ static int start(struct program *p, struct cw_msg *msg)
 	rc = cw_cloud_new(p->worker, &o->conf, &p->cloud);
 	if (rc < 0)
 		return cw_fail(msg, rc, "out of memory");
-	rc = cw_cloud_options_stock(o, p->cloud, msg);
-	if (rc == 0)
-		rc = cw_cloud_tls_new(&o->tls, &p->tls, msg);
+	rc = cw_cloud_tls_new(&o->tls, &p->tls, msg);
 	if (rc == 0)
 		rc = cw_cloud_x509_open(p->cloud, o->tls.dir, msg);
 	if (rc < 0)
@@ -178,7 +190,12 @@ static int start(struct program *p, struct cw_msg *msg)
 	rc = cw_cloud_routes_new(&p->routes);
 	if (rc < 0)
 		return cw_fail(msg, rc, "out of memory");
+	/* Nobody is served before the loop runs; the fronts' chapters must be there when the file is read. */
 	rc = open_fronts(p, msg);
+	if (rc == 0 && o->state != NULL)
+		rc = cw_cloud_state_open(p->cloud, o->state, &p->state, msg);
+	if (rc == 0)
+		rc = cw_cloud_options_stock(o, p->cloud, msg);
 	if (rc < 0)
 		return rc;
 	p->started = 1;

@@ -11,13 +11,16 @@
 #include "conf/schema.h"
 
 static const char usage[] =
-	"Usage: causeway-cloud [--config FILE] [--LISTENER ADDRESS ...] [--state DIR] [--ready-file FILE]\n"
+	"Usage: causeway-cloud [--config FILE] [--LISTENER ADDRESS ...] [--state FILE] [--tls-dir DIR]\n"
+	"                      [--ready-file FILE]\n"
 	"\n"
 	"A local emulator of the IoT Platform. Without a file it listens on free ports and has a\n"
 	"demonstration stock, both of which it prints.\n"
 	"\n"
 	"  -c, --config FILE      read products, devices, listeners and limits from FILE\n"
-	"      --state DIR        keep what is made at the start (certificates) in DIR, for the next time\n"
+	"      --state FILE       keep stock, topology, kept messages, shadows in FILE (SQLite) over restarts\n"
+	"      --tls-dir DIR      keep the certificates made at the start in DIR (default: FILE.tls beside --state)\n"
+	"      --free-ports       with a FILE too, listeners that it does not name take free ports\n"
 	"      --ready-file FILE  write the bound addresses to FILE as JSON when everything listens\n"
 	"  -h, --help             show this and exit\n"
 	"  -V, --version          show the version and exit\n"
@@ -37,7 +40,7 @@ static const char usage[] =
 	"                                           K: connack, puback, reply, delay, refuse, stall, kick, cut\n"
 	"All of it is in src/cloud/api/openapi.json.\n";
 
-enum { OPT_READY = 256, OPT_STATE, OPT_LISTENER };
+enum { OPT_READY = 256, OPT_STATE, OPT_TLS_DIR, OPT_FREE_PORTS, OPT_LISTENER };
 
 static const struct option long_options[] = {
 	{ "config", required_argument, NULL, 'c' },
@@ -46,6 +49,8 @@ static const struct option long_options[] = {
 	CLOUD_LISTENERS(LISTENER_OPTION)
 #undef LISTENER_OPTION
 	{ "state", required_argument, NULL, OPT_STATE },
+	{ "tls-dir", required_argument, NULL, OPT_TLS_DIR },
+	{ "free-ports", no_argument, NULL, OPT_FREE_PORTS },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ NULL, 0, NULL, 0 },
@@ -60,7 +65,7 @@ struct topic_conf {
 
 struct product_conf {
 	const char *key, *secret, *name;
-	int type, format;
+	int type, format, authentication;
 	bool registration;
 	struct cw_conf_list topics;
 };
@@ -79,7 +84,7 @@ struct fault_conf {
 struct file_conf {
 	struct cw_conf_list products, devices, faults;
 	const char *listeners[CLOUD_LISTENER_COUNT];
-	const char *certificate, *key, *ca, *state;
+	const char *certificate, *key, *ca, *tls_dir, *state;
 	struct cloud_limits limits;
 	struct cloud_switches switches;
 	int log_format, log_level;
@@ -90,6 +95,7 @@ struct file_conf {
 static const char *const permissions[] = { "publish", "subscribe", "both", NULL };
 static const char *const node_types[] = { "device", "gateway", "subdevice", NULL };
 static const char *const formats[] = { "alink", "raw", NULL };
+static const char *const authentications[] = { "secret", "x509", NULL };
 static const char *const profiles[] = { "off", "documented", NULL };
 static const char *const keepalive_values[] = { "refuse", "clamp", NULL };
 static const char *const kick_topics[] = { "error", "logout_reply", NULL };
@@ -109,10 +115,13 @@ static const struct cw_conf_setting product_settings[] = {
 	CW_CONF_MUST(struct product_conf, key, STRING, "productKey", NULL, NULL,
 	             "Letters and digits, 11 on the real platform."),
 	CW_CONF(struct product_conf, secret, SECRET, "productSecret", NULL, NULL, NULL, "Made up when left out."),
-	CW_CONF(struct product_conf, name, STRING, "name", NULL, NULL, NULL, "A name for people."),
+	CW_CONF(struct product_conf, name, STRING, "name", NULL, NULL, NULL,
+	        "A name for people: 4 to 30 characters, unique."),
 	CW_CONF_CHOICE(struct product_conf, type, "nodeType", node_types, "device",
 	               "A gateway has sub-devices; a subdevice never connects itself."),
 	CW_CONF_CHOICE(struct product_conf, format, "format", formats, "alink", "Alink JSON, or raw bytes."),
+	CW_CONF_CHOICE(struct product_conf, authentication, "authentication", authentications, "secret",
+	               "One secret per device, or a certificate that the platform issues."),
 	CW_CONF(struct product_conf, registration, BOOL, "registration", "true", NULL, NULL,
 	        "Whether devices of the product may fetch their secret."),
 	CW_CONF_TABLES(struct product_conf, topics, LIST, "topics", &topic_table,
@@ -150,16 +159,18 @@ static const struct cw_conf_setting file_settings[] = {
 	CW_CONF_TABLES(struct file_conf, devices, LIST, "devices", &device_table, "The devices."),
 	CW_CONF_TABLES(struct file_conf, faults, LIST, "faults", &fault_table, "Faults in force from the start."),
 #define LISTENER_SETTING(name, address, url, what)                                                                 \
-	CW_CONF(struct file_conf, listeners[CLOUD_LISTENER_##name], STRING, "listeners." #name, address, NULL, NULL, \
-	        "Where it listens, a numeric host and a port (0: any free one), or off: " what "."),
+	CW_CONF(struct file_conf, listeners[CLOUD_LISTENER_##name], STRING, "listeners." #name, NULL, NULL, NULL,  \
+	        "Where it listens, a numeric host and a port (0: any free one), or off; " address " by default: " what "."),
 	CLOUD_LISTENERS(LISTENER_SETTING)
 #undef LISTENER_SETTING
 	CW_CONF(struct file_conf, certificate, STRING, "tls.certificate", NULL, NULL, NULL,
 	        "Server certificate with its chain, PEM; left out: one is made at the start."),
 	CW_CONF(struct file_conf, key, STRING, "tls.key", NULL, NULL, NULL, "Its private key, PEM."),
 	CW_CONF(struct file_conf, ca, STRING, "tls.ca", NULL, NULL, NULL, "What clients should trust; only printed."),
+	CW_CONF(struct file_conf, tls_dir, STRING, "tls.dir", NULL, NULL, NULL,
+	        "Directory for certificates made at the start, so that they are the same next time; left out: FILE.tls beside `state`."),
 	CW_CONF(struct file_conf, state, STRING, "state", NULL, NULL, NULL,
-	        "Directory for what is made at the start (certificates), so that it is the same next time."),
+	        "SQLite file that keeps stock, secrets given out, topology, kept messages and shadows; left out: memory only."),
 	CW_CONF_CHOICE(struct file_conf, limits.documented, "limits.profile", profiles, "documented",
 	               "documented: the rates below are enforced; off: none of them, for load tests."),
 	CW_CONF(struct file_conf, limits.connect_per_minute, INT, "limits.connectPerMinute", "5", "1", "16",
@@ -226,6 +237,8 @@ int cw_cloud_options_parse(int argc, char **argv, struct cloud_options *o)
 		case 'c': o->config = optarg; break;
 		case OPT_READY: o->ready_file = optarg; break;
 		case OPT_STATE: o->state = optarg; break;
+		case OPT_TLS_DIR: o->tls.dir = optarg; break;
+		case OPT_FREE_PORTS: o->free_ports = 1; break;
 		case 'h': (void)fputs(usage, stdout); return 0;
 		case 'V': (void)puts("causeway-cloud " CW_VERSION); return 0;
 		default:
@@ -252,8 +265,9 @@ static void take_file(struct cloud_options *o, const struct file_conf *f)
 		if (o->listeners[i] == NULL)
 			o->listeners[i] = f->listeners[i];
 	}
+	o->state = o->state != NULL ? o->state : f->state;
 	o->tls = (struct cloud_tls_conf){ .certificate = f->certificate, .key = f->key, .ca = f->ca,
-		                          .dir = o->state != NULL ? o->state : f->state };
+		                          .dir = o->tls.dir != NULL ? o->tls.dir : f->tls_dir };
 	o->conf.limits = f->limits;
 	o->conf.switches = f->switches;
 	o->conf.keep_messages = f->keep;
@@ -261,20 +275,12 @@ static void take_file(struct cloud_options *o, const struct file_conf *f)
 	cw_log_setup((enum cw_log_level)f->log_level, f->log_format, 2);
 }
 
-int cw_cloud_options_load(struct cloud_options *o, struct cw_msg *msg)
+static int load_file(struct cloud_options *o, struct cw_msg *msg)
 {
 	struct cw_conf_report report = { .kept = 0 };
 	struct cw_conf_tree *tree = NULL;
-	size_t i;
-	int rc;
+	int rc = cw_conf_parse_file(o->config, NULL, &tree, msg);
 
-	o->tls.dir = o->state;
-	if (o->config == NULL) {
-		for (i = 0; i < CLOUD_LISTENER_COUNT; i++)
-			o->listeners[i] = o->listeners[i] != NULL ? o->listeners[i] : "127.0.0.1:0";
-		return 0;
-	}
-	rc = cw_conf_parse_file(o->config, NULL, &tree, msg);
 	if (rc < 0)
 		return rc;
 	rc = cw_conf_bind(&file_table, tree, cw_conf_root(tree), &report, &o->file);
@@ -287,20 +293,56 @@ int cw_cloud_options_load(struct cloud_options *o, struct cw_msg *msg)
 	return rc;
 }
 
+int cw_cloud_options_load(struct cloud_options *o, struct cw_msg *msg)
+{
+	static const char *const usual[CLOUD_LISTENER_COUNT] = {
+#define LISTENER_USUAL(name, address, url, what) address,
+		CLOUD_LISTENERS(LISTENER_USUAL)
+#undef LISTENER_USUAL
+	};
+	size_t i;
+	int rc;
+
+	if (o->config != NULL) {
+		rc = load_file(o, msg);
+		if (rc < 0)
+			return rc;
+	}
+	for (i = 0; i < CLOUD_LISTENER_COUNT; i++) {
+		if (o->listeners[i] == NULL)
+			o->listeners[i] = o->config == NULL || o->free_ports ? "127.0.0.1:0" : usual[i];
+	}
+	if (o->tls.dir == NULL && o->state != NULL) {
+		(void)snprintf(o->tls_dir, sizeof(o->tls_dir), "%s.tls", o->state);
+		o->tls.dir = o->tls_dir;
+	}
+	return 0;
+}
+
 /* ---- stock ---- */
+
+/* With a state file the stock goes on from there: what it has, or what was deleted since, is not made again. */
+static int known(struct cw_cloud *c, const char *pk, const char *dn)
+{
+	if (c->saver == NULL)
+		return 0;
+	if (dn == NULL)
+		return cw_cloud_product_find(c, pk, strlen(pk)) != NULL || cw_cloud_was_deleted(c, pk, NULL);
+	return cw_cloud_device_find(c, pk, strlen(pk), dn, strlen(dn)) != NULL || cw_cloud_was_deleted(c, pk, dn);
+}
 
 static int add_product(struct cw_cloud *c, const struct product_conf *conf, struct cw_msg *msg)
 {
+	const struct cloud_product_spec spec = { .key = conf->key, .secret = conf->secret, .name = conf->name,
+		                                 .type = (enum cloud_node)conf->type, .raw = conf->format,
+		                                 .x509 = conf->authentication, .registration = conf->registration };
 	struct cloud_product *p = NULL;
-	int rc = cw_cloud_product_add(c, conf->key, conf->secret, (enum cloud_node)conf->type, &p, msg);
 	size_t i;
+	int rc;
 
-	if (rc < 0)
-		return rc;
-	p->raw = conf->format;
-	p->registration = conf->registration;
-	if (conf->name != NULL && (p->name = cw_strdup(conf->name)) == NULL)
-		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	if (known(c, conf->key, NULL))
+		return 0;
+	rc = cw_cloud_product_create(c, &spec, &p, msg);
 	for (i = 0; i < conf->topics.count && rc == 0; i++) {
 		const struct topic_conf *t = cw_conf_item(&conf->topics, struct topic_conf, i);
 
@@ -315,6 +357,8 @@ static int add_device(struct cw_cloud *c, const struct device_conf *conf, struct
 	struct cloud_device *d = NULL;
 	int rc;
 
+	if (known(c, conf->pk, conf->dn) || known(c, conf->pk, NULL) > (p != NULL))
+		return 0;
 	if (p == NULL)
 		return cw_fail(msg, CW_ECONF, "device \"%s\": there is no product \"%s\"", conf->dn, conf->pk);
 	rc = cw_cloud_device_add(c, p, conf->dn, conf->secret, &d, msg);
@@ -367,12 +411,15 @@ static int demo_stock(struct cw_cloud *c, struct cw_msg *msg)
 	for (i = 0; i < sizeof(stock) / sizeof(stock[0]); i++) {
 		struct cloud_product *p = cw_cloud_product_find(c, stock[i].pk, strlen(stock[i].pk));
 
+		d = cw_cloud_device_find(c, stock[i].pk, strlen(stock[i].pk), stock[i].dn, strlen(stock[i].dn));
+		if (d == NULL && (known(c, stock[i].pk, stock[i].dn) || known(c, stock[i].pk, NULL) > (p != NULL)))
+			continue;
 		if (p == NULL) {
 			rc = cw_cloud_product_add(c, stock[i].pk, stock[i].ps, stock[i].type, &p, msg);
 			if (rc < 0)
 				return rc;
 		}
-		rc = cw_cloud_device_add(c, p, stock[i].dn, stock[i].ds, &d, msg);
+		rc = d != NULL ? 0 : cw_cloud_device_add(c, p, stock[i].dn, stock[i].ds, &d, msg);
 		if (rc < 0)
 			return rc;
 		(void)printf("device      %s %s %s %s\n", cw_cloud_node_name(p->type), p->key, d->dn, d->secret);

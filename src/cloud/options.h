@@ -7,14 +7,18 @@
 #ifndef CW_CLOUD_OPTIONS_H
 #define CW_CLOUD_OPTIONS_H
 
+#include <limits.h>
+
 #include "cloud/front.h"
 #include "cloud/wire/tls.h"
 
 struct cloud_options {
 	const char *config, *ready_file, *state; /* lent from argv, or NULL */
 	const char *listeners[CLOUD_LISTENER_COUNT]; /* addresses, or "off" */
+	int free_ports;
 	struct cloud_tls_conf tls;
 	struct cloud_conf conf;
+	char tls_dir[PATH_MAX];
 	void *file; /* the bound file, or NULL */
 };
 

@@ -110,3 +110,12 @@ function(cw_add_fuzzer name)
 	target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
 	set_target_properties(fuzz_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzzers)
 endfunction()
+
+# cw_embed(cloud_api page_html cloud/api/page/index.html): the file as array page_html, page_html_len in module cloud_api.
+function(cw_embed module name file)
+	set(in ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+	set(out ${CMAKE_CURRENT_BINARY_DIR}/${name}.c)
+	add_custom_command(OUTPUT ${out} DEPENDS ${in} ${CMAKE_SOURCE_DIR}/src/cmake/embed.cmake
+		COMMAND ${CMAKE_COMMAND} -DIN=${in} -DOUT=${out} -DNAME=${name} -P ${CMAKE_SOURCE_DIR}/src/cmake/embed.cmake)
+	target_sources(cw_${module} PRIVATE ${out})
+endfunction()

@@ -138,7 +138,7 @@ class Bench:
             conf = place / "cloud.conf"
             conf.write_text(gw.cloud_conf(devices))
             conf.chmod(0o600)
-            cloud = conftest.Cloud(spawn("causeway-cloud", "--config", conf))
+            cloud = conftest.Cloud(spawn("causeway-cloud", "--free-ports", "--config", conf))
             limits = upstream
             gateway = gw.Gateway(spawn, place, cloud, devices=devices, listener=listener, upstream=limits, extra=f"workers = {workers}")
             gateway.wait_up()

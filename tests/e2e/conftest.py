@@ -196,9 +196,9 @@ class Cloud(Http):
         self.process.stop()
 
     def start(self):
-        addresses = ["--mqtt", self.process.ready["mqtt"], "--api", self.process.ready["api"]]
         if "--mqtt" not in self.process.args:
-            self.process.args += addresses
+            for name, address in self.process.ready.items():
+                self.process.args += [f"--{name}", address] if name not in ("pid", "ca") else []
         self.process.start()
         self._read_ready()
 
@@ -291,15 +291,17 @@ def cloud_state(tmp_path_factory):
 
 @pytest.fixture
 def start_cloud(spawn, tmp_path, cloud_state):
-    """start_cloud(conf_text) -> a running Cloud; None: the demonstration stock. state=None: certificates of its own."""
+    """start_cloud(conf_text) -> a running Cloud; None: the demonstration stock. tls_dir=None: certificates of its own.
+    state: a file that outlives it."""
 
-    def start(conf=None, name="causeway-cloud", state=cloud_state, **options):
-        args = [] if state is None else ["--state", state]
+    def start(conf=None, name="causeway-cloud", tls_dir=cloud_state, state=None, program="causeway-cloud", **options):
+        args = ["--free-ports"] + ([] if tls_dir is None else ["--tls-dir", tls_dir])
+        args += [] if state is None else ["--state", state]
         if conf is not None:
             path = tmp_path / f"{name}.conf"
             path.write_text(conf)
             args += ["--config", path]
-        return Cloud(spawn("causeway-cloud", *args, name=name, **options))
+        return Cloud(spawn(program, *args, name=name, **options))
 
     return start
 

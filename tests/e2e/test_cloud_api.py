@@ -347,7 +347,7 @@ def test_help_version_and_wrong_options(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_stop_it_cleanly(start_cloud, number):
-    cloud = start_cloud(state=None)
+    cloud = start_cloud(tls_dir=None)
     ready = cloud.process.ready_file
     ca = pathlib.Path(cloud.ca)
     with Client(cloud, DEV) as device:
@@ -358,7 +358,7 @@ def test_signals_stop_it_cleanly(start_cloud, number):
 
 
 def test_certificates_in_a_state_directory_are_used_again(start_cloud, tmp_path):
-    cloud = start_cloud(state=tmp_path / "state")
+    cloud = start_cloud(tls_dir=tmp_path / "state")
     before = pathlib.Path(cloud.ca).read_bytes()
     assert (tmp_path / "state" / "server.key").stat().st_mode & 0o777 == 0o600
     addresses = cloud.mqtt, cloud.base
@@ -370,9 +370,9 @@ def test_certificates_in_a_state_directory_are_used_again(start_cloud, tmp_path)
 
 
 def test_certificates_from_files(start_cloud, cloud_state, tmp_path):
-    made = start_cloud(state=tmp_path / "made").ca.rsplit("/", 1)[0]
+    made = start_cloud(tls_dir=tmp_path / "made").ca.rsplit("/", 1)[0]
     conf = CONF + f'tls {{ certificate = "{made}/server.pem", key = "{made}/server.key", ca = "{made}/ca.pem" }}'
-    cloud = start_cloud(conf, name="second", state=None)
+    cloud = start_cloud(conf, name="second", tls_dir=None)
     assert cloud.ca == f"{made}/ca.pem"
     with Client(cloud, DEV, tls=True) as device:
         assert device.code == 0
@@ -381,7 +381,6 @@ def test_certificates_from_files(start_cloud, cloud_state, tmp_path):
 CONF = """
 products = [ { productKey = a1EmuPk0001 } ]
 devices = [ { productKey = a1EmuPk0001, deviceName = dev-0001, deviceSecret = 0123456789abcdef0123456789abcdef } ]
-listeners { mqtt = "127.0.0.1:0", api = "127.0.0.1:0" }
 """
 
 
@@ -401,13 +400,13 @@ listeners { mqtt = "127.0.0.1:0", api = "127.0.0.1:0" }
 def test_a_wrong_file_is_refused_with_a_sentence(tmp_path, cloud_state, text, complaint):
     path = tmp_path / "wrong.conf"
     path.write_text(text)
-    status, _, err = run(tmp_path, "--state", cloud_state, "--config", path)
+    status, _, err = run(tmp_path, "--tls-dir", cloud_state, "--config", path)
     assert status == 1 and complaint in err, err
 
 
 @pytest.mark.parametrize("which", ["mqtt", "api"])
 def test_an_address_in_use_is_an_error(cloud, tmp_path, cloud_state, which):
-    status, _, err = run(tmp_path, "--state", cloud_state, f"--{which}", cloud.process.ready[which])
+    status, _, err = run(tmp_path, "--tls-dir", cloud_state, f"--{which}", cloud.process.ready[which])
     assert status == 1 and f"listeners.{which}" in err and cloud.process.ready[which] in err
 
 

@@ -34,7 +34,6 @@ products = [ { productKey = a1EmuGw0001, nodeType = gateway }, { productKey = a1
 devices = [ { productKey = a1EmuGw0001, deviceName = gw-0001, deviceSecret = 0123456789abcdef0123456789abcd01 }
             { productKey = a1EmuPk0001, deviceName = dev-0001, deviceSecret = 0123456789abcdef0123456789abcdef }
             { productKey = a1EmuSub001, deviceName = sub-0001, deviceSecret = 0123456789abcdef0123456789abcd11 } ]
-listeners { mqtt = "127.0.0.1:0", api = "127.0.0.1:0" }
 limits { profile = off }
 """
 
@@ -56,7 +55,7 @@ def test_ipv6(start_cloud):
         socket.socket(socket.AF_INET6).bind(("::1", 0))
     except OSError:
         pytest.skip("there is no ::1 here")
-    cloud = start_cloud(RELAXED.replace("127.0.0.1", "[::1]"))
+    cloud = start_cloud(RELAXED + "listeners { mqtt = \"[::1]:0\", api = \"[::1]:0\" }\n")
     assert cloud.mqtt[0] == "::1" and cloud.base.startswith("http://[::1]:")
     with Client(cloud, DEV) as device:
         assert device.code == 0 and cloud.device(*DEV[:2])["session"]["address"].startswith("[::1]:")

@@ -61,7 +61,6 @@ devices = [
   {{ productKey = {GW[0]}, deviceName = {GW[1]}, deviceSecret = {keys['gateway']} }}
 {stock}
 ]
-listeners {{ mqtt = "127.0.0.1:0", api = "127.0.0.1:0" }}
 """)
         self.write("devices.conf", "".join(
             f"{t} {{ productKey : {PK}, deviceName : {t}, deviceSecret : {keys[t]} }}\n" for t in TERMINALS))
@@ -185,9 +184,9 @@ upstreams {{ cloud {{ endpoint = "tcp://{mqtt}" }} }}
         started = time.monotonic()
         self.write_files()
         title("the platform, emulated")
-        _, ready = self.start("causeway-cloud", "causeway-cloud", "--config", self.dir / "cloud.conf")
+        _, ready = self.start("causeway-cloud", "causeway-cloud", "--free-ports", "--config", self.dir / "cloud.conf")
         self.api = ready["api"]
-        say("cloud", f"MQTT on {ready['mqtt']}, its API on http://{ready['api']}/api/v1")
+        say("cloud", f"MQTT on {ready['mqtt']}, its page on http://{ready['api']}/")
         title("the gateway")
         self.write_gateway(ready["mqtt"])
         _, ready = self.start("causewayd", "causewayd", "-c", self.dir / "application.conf")

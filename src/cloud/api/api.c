@@ -210,7 +210,8 @@ static void on_topo(struct api_call *a)
 
 static void on_faults(struct api_call *a)
 {
-	cw_cloud_api_json(a->req, 200, json_pack("{s:o}", "faults", cw_cloud_faults_list(a->cloud->faults)));
+	cw_cloud_api_json(a->req, 200, json_pack("{s:o, s:o}", "faults", cw_cloud_faults_list(a->cloud->faults),
+	                                         "kinds", cw_cloud_fault_kinds()));
 }
 
 static void on_fault_add(struct api_call *a)
@@ -280,6 +281,7 @@ static const struct route routes[] = {
 	{ "POST", "/api/v1/faults", on_fault_add },
 	{ "DELETE", "/api/v1/faults", on_fault_remove },
 	{ "DELETE", "/api/v1/faults/{tail}", on_fault_remove },
+	{ "GET", "/api/v1/openapi.json", cw_cloud_api_document },
 	{ "GET", "/api/v1/stats", cw_cloud_api_stats },
 	{ "POST", "/api/v1/reset", on_reset },
 };
@@ -352,6 +354,8 @@ static void on_http(void *arg, struct cw_http_req *req)
 	int known = 0;
 	size_t i;
 
+	if (cw_cloud_api_page(req))
+		return;
 	for (i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		struct levels at = { { NULL, 0 }, { NULL, 0 }, { NULL, 0 } };
 

@@ -26,7 +26,11 @@ void cw_cloud_api_json(struct cw_http_req *req, unsigned status, json_t *body);
 /* Answer {"error": text}. */
 void cw_cloud_api_error(struct cw_http_req *req, unsigned status, const char *text);
 
-/* api_view.c */
+/* page.c: the page and its parts. 1: answered; 0: the path is none of them. */
+int cw_cloud_api_page(struct cw_http_req *req);
+void cw_cloud_api_document(struct api_call *a);
+
+/* view.c */
 void cw_cloud_api_devices(struct api_call *a);
 void cw_cloud_api_device(struct api_call *a);
 void cw_cloud_api_messages(struct api_call *a);
@@ -34,7 +38,7 @@ void cw_cloud_api_stream(struct api_call *a);
 void cw_cloud_api_stats(struct api_call *a);
 void cw_cloud_api_products(struct api_call *a);
 
-/* api_down.c */
+/* down.c */
 void cw_cloud_api_properties(struct api_call *a);
 void cw_cloud_api_service(struct api_call *a);
 void cw_cloud_api_raw(struct api_call *a);

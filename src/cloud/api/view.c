@@ -31,14 +31,36 @@ static json_t *summary(const struct cw_cloud *c, const struct cloud_device *d)
 	return j;
 }
 
+#define DEVICES_DEFAULT 1000u
+
+static int device_passes(struct api_call *a, const struct cloud_device *d)
+{
+	const char *search = cw_http_query(a->req, "search"), *product = cw_http_query(a->req, "product");
+	const char *status = cw_http_query(a->req, "status");
+
+	return (search == NULL || strcasestr(d->id, search) != NULL) && (product == NULL || strcmp(d->product->key, product) == 0) &&
+	       (status == NULL || strcmp(cw_cloud_device_status(a->cloud, d), status) == 0);
+}
+
+/* In the order of their creation, a page at a time: `offset` of those that pass, at most `limit`. */
 void cw_cloud_api_devices(struct api_call *a)
 {
+	const char *offset = cw_http_query(a->req, "offset"), *limit = cw_http_query(a->req, "limit");
+	size_t skip = offset != NULL ? strtoul(offset, NULL, 10) : 0, room = limit != NULL ? strtoul(limit, NULL, 10) : DEVICES_DEFAULT;
 	json_t *list = json_array();
+	size_t total = 0;
 	struct cw_list *e;
 
-	cw_list_each(e, &a->cloud->device_list)
-		json_array_append_new(list, summary(a->cloud, cw_container_of(e, struct cloud_device, all)));
-	cw_cloud_api_json(a->req, 200, json_pack("{s:o}", "devices", list));
+	cw_list_each(e, &a->cloud->device_list) {
+		const struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
+
+		if (!device_passes(a, d))
+			continue;
+		if (total >= skip && json_array_size(list) < room)
+			json_array_append_new(list, summary(a->cloud, d));
+		total++;
+	}
+	cw_cloud_api_json(a->req, 200, json_pack("{s:o, s:I}", "devices", list, "total", (json_int_t)total));
 }
 
 static json_t *refusals(const struct cloud_device *d)

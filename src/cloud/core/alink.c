@@ -36,6 +36,8 @@ static const struct alink_rule rules[] = {
 	GATEWAY("thing/topo/get", cw_cloud_topo_get),
 	GATEWAY("thing/list/found", NULL),
 	GATEWAY("thing/sub/register", cw_cloud_sub_register),
+	GATEWAY("thing/sub/unregister", cw_cloud_sub_unregister),
+	GATEWAY("thing/proxy/provisioning/product_register", cw_cloud_product_register),
 	ANSWER("thing/topo/add/notify_reply"),
 	ANSWER("thing/topo/change_reply"),
 	ANSWER("thing/gateway/permit_reply"),
@@ -149,6 +151,7 @@ static void reply(struct alink_request *r, const char *topic, size_t topic_len, 
 	char out[512];
 	struct cloud_strike at = { .channel = r->link->ops->channel, .device = r->device->id, .topic = topic,
 		                   .topic_len = topic_len };
+	unsigned flags = r->secret ? CLOUD_SECRET : 0;
 	json_t *body;
 
 	c->stats.replies++;
@@ -162,9 +165,9 @@ static void reply(struct alink_request *r, const char *topic, size_t topic_len, 
 	body = json_pack("{s:s, s:i, s:O, s:s, s:s, s:s}", "id", id, "code", code, "data", r->data, "message",
 	                 cw_cloud_code_text(code), "method", method, "version", "1.0");
 	if (cw_cloud_fault(c, CLOUD_FAULT_DELAY, &at))
-		cw_cloud_delay(c, r->device, out, body, (unsigned)at.ms);
+		cw_cloud_delay(c, r->device, out, body, flags, (unsigned)at.ms);
 	else
-		cw_cloud_send_json(c, r->device, out, body, 0, CLOUD_REPLY);
+		cw_cloud_send_json(c, r->device, out, body, 0, CLOUD_REPLY | flags);
 }
 
 static void handle_request(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct alink_rule *rule,
@@ -176,6 +179,8 @@ static void handle_request(struct cw_cloud *c, struct cloud_link *l, struct clou
 
 	method_of(t, method);
 	code = judge(&r, rule, topic, topic_len, method, id_rc);
+	if (code == 200)
+		cw_cloud_changed(c, d);
 	if (r.data == NULL)
 		r.data = json_object();
 	if (wants_reply(r.body))

@@ -16,6 +16,7 @@ struct alink_request {
 	json_t *data;          /* of the reply; a handler may set it, NULL: {} */
 	struct cloud_device *fresh[CLOUD_BATCH_MAX]; /* logged in by this request: after the reply, what was kept for them */
 	unsigned fresh_count;
+	int secret; /* a handler says that the reply holds one */
 };
 
 /* Carries a request out and returns the code of the reply. */
@@ -48,6 +49,8 @@ int cw_cloud_topo_add(struct alink_request *r);
 int cw_cloud_topo_delete(struct alink_request *r);
 int cw_cloud_topo_get(struct alink_request *r);
 int cw_cloud_sub_register(struct alink_request *r);
+int cw_cloud_product_register(struct alink_request *r);
+int cw_cloud_sub_unregister(struct alink_request *r);
 int cw_cloud_login(struct alink_request *r);
 int cw_cloud_batch_login(struct alink_request *r);
 int cw_cloud_logout(struct alink_request *r);

@@ -8,7 +8,7 @@
 #ifndef CW_CLOUD_BATCH_H
 #define CW_CLOUD_BATCH_H
 
-#include "cloud/core/cloud.h"
+#include "cloud/core/files.h"
 
 #define CLOUD_BATCH_DEVICES 1000u      /* devices of one batch, lines of one file */
 #define CLOUD_BATCH_FILE    (2u << 20) /* bytes of one file */
@@ -43,7 +43,7 @@ struct cloud_batch {
 	struct cw_timer timer;
 	unsigned count, certified; /* certified: members whose certificate was made or tried */
 	struct cloud_batch_member *member;
-	char url[256];       /* of the package of certificates; empty: not made yet */
+	char url[CLOUD_URL_MAX]; /* of the package of certificates; empty: not made yet */
 	int64_t url_until_ms;
 };
 
@@ -59,6 +59,20 @@ int cw_cloud_batch_check(struct cw_cloud *c, struct cloud_product *p, const char
 /* Order the devices of a batch that was checked. CW_EBUSY: the check or the creation is under way; CW_EREFUSED: it
    failed, or it was done. */
 int cw_cloud_batch_create(struct cw_cloud *c, struct cloud_batch *b, struct cw_msg *msg);
+/*
+ * Order the devices of a file: lines DeviceName,Nickname below a header of that form, UTF-8. CW_ELIMIT: no line, more than 1,000, or
+ * above 2 MB; CW_EINVAL: nothing is created, and *ret_bad is [{line, deviceName, nickname?, problem}] of the illegal lines.
+ */
+int cw_cloud_batch_upload(struct cw_cloud *c, struct cloud_product *p, const char *text, size_t len,
+                          struct cloud_batch **ret_batch, json_t **ret_bad, struct cw_msg *msg);
+/*
+ * The certificates of a batch as a file: header DeviceName,DeviceSecret,ProductKey and with_product_secret also ProductSecret; of an
+ * X.509 product DeviceName,ProductKey,CertUrl, the link to a package of PEM pairs that is valid for 30 days. The text is the
+ * caller's, to be freed with cw_free(). CW_EBUSY: not created yet.
+ */
+int cw_cloud_batch_csv(struct cw_cloud *c, struct cloud_batch *b, int with_product_secret, char **ret_text, size_t *ret_len,
+                       struct cw_msg *msg);
+
 struct cloud_batch *cw_cloud_batch_find(struct cw_cloud *c, uint64_t id);
 const char *cw_cloud_batch_state_name(enum cloud_batch_state state);
 /* {applyId, productKey, status, count, created}, of one, and of all (`p` NULL) or those of a product, oldest first. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cloud/core/save.h"
 #include "cloud/core/stock.h"
 
 static struct cloud_clients *clients_of(struct cw_cloud *c, struct cloud_device *d)
@@ -95,23 +96,59 @@ int cw_cloud_client_register(struct cw_cloud *c, const struct cloud_registration
 	k->count++;
 	c->stats.registrations++;
 	cw_cloud_changed(c, d);
+	cw_cloud_commit(c); /* the token is shown once and never again */
 	*ret_client = client;
 	return 200;
 }
 
-int cw_cloud_client_restore(struct cw_cloud *c, struct cloud_device *d, const struct cloud_client *client)
+json_t *cw_cloud_clients_save(struct cw_cloud *c, const struct cloud_device *d)
 {
-	struct cloud_clients *k;
+	json_t *list;
+	unsigned i;
 
-	if (find(d, client->id, strlen(client->id)) != NULL)
-		return CW_EEXIST;
-	k = clients_of(c, d);
+	if (d->clients == NULL)
+		return NULL;
+	list = json_array();
+	for (i = 0; i < d->clients->count; i++) {
+		const struct cloud_client *k = &d->clients->client[i];
+
+		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I, s:I, s:b}", "id", k->id, "token", k->token, "registered",
+		                      (json_int_t)k->registered_ms, "first", (json_int_t)k->first_ms, "last",
+		                      (json_int_t)k->last_ms, "barred", k->barred));
+	}
+	return list;
+}
+
+static int load_text(const json_t *j, const char *name, char *out, size_t size)
+{
+	const char *text = json_string_value(json_object_get(j, name));
+
+	if (text == NULL || text[0] == '\0' || strlen(text) >= size)
+		return CW_EINVAL;
+	memcpy(out, text, strlen(text) + 1);
+	return 0;
+}
+
+int cw_cloud_clients_load(struct cw_cloud *c, struct cloud_device *d, const json_t *j)
+{
+	struct cloud_clients *k = clients_of(c, d);
+	const json_t *one;
+	size_t i;
+
 	if (k == NULL)
 		return CW_ENOMEM;
-	if (k->count == CLOUD_CLIENTS_MAX)
-		return CW_ELIMIT;
-	k->client[k->count] = *client;
-	k->client[k->count++].session = NULL;
+	json_array_foreach((json_t *)(uintptr_t)j, i, one) {
+		struct cloud_client client = { .session = NULL };
+
+		if (k->count == CLOUD_CLIENTS_MAX || load_text(one, "id", client.id, sizeof(client.id)) < 0 ||
+		    load_text(one, "token", client.token, sizeof(client.token)) < 0)
+			return CW_EINVAL;
+		client.registered_ms = json_integer_value(json_object_get(one, "registered"));
+		client.first_ms = json_integer_value(json_object_get(one, "first"));
+		client.last_ms = json_integer_value(json_object_get(one, "last"));
+		client.barred = json_is_true(json_object_get(one, "barred"));
+		k->client[k->count++] = client;
+	}
 	return 0;
 }
 

@@ -59,8 +59,9 @@ int cw_cloud_client_keep(struct cw_cloud *c, struct cloud_device *d, const char 
 void cw_cloud_client_clear(struct cw_cloud *c, struct cloud_device *d);
 /* The device goes or starts anew: none of them ever was. */
 void cw_cloud_clients_forget(struct cw_cloud *c, struct cloud_device *d);
-/* Put one back as it was before a restart; session is ignored. CW_ELIMIT, CW_EEXIST, CW_ENOMEM. */
-int cw_cloud_client_restore(struct cw_cloud *c, struct cloud_device *d, const struct cloud_client *client);
+/* What of them survives a restart, for save.c: all but the sessions of their own. */
+json_t *cw_cloud_clients_save(struct cw_cloud *c, const struct cloud_device *d);
+int cw_cloud_clients_load(struct cw_cloud *c, struct cloud_device *d, const json_t *j);
 
 /* [{clientId, registered, first, last, connected, barred}], times as Unix milliseconds or null; without tokens. */
 json_t *cw_cloud_clients_list(const struct cloud_device *d);

@@ -52,6 +52,7 @@ struct cloud_class {
 
 struct cloud_product {
 	struct cw_map_node node; /* by key */
+	struct cw_cloud *cloud;
 	char *key, *secret, *name;
 	enum cloud_node type;
 	int raw;              /* payloads are bytes, not Alink JSON */
@@ -131,6 +132,7 @@ struct cloud_device {
 	struct cloud_sub *subs;
 	unsigned sub_count, sub_room;
 	struct cw_list stored; /* struct cloud_stored */
+	int stored_gone;       /* the state file still has messages that were sent or dropped */
 	unsigned stored_count;
 
 	/* limits */
@@ -164,6 +166,7 @@ struct cloud_stored {
 	struct cloud_msg *msg;
 	int64_t until_ms; /* wall clock: seven days */
 	int sent;         /* was under way when the session ended: repeat with DUP */
+	int saved;        /* in the state file */
 };
 
 struct cloud_link_ops {
@@ -225,6 +228,7 @@ struct cloud_conf {
 struct cloud_log;
 struct cloud_faults;
 struct cloud_x509;
+struct cloud_files;
 
 struct cloud_stats {
 	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
@@ -245,12 +249,16 @@ struct cw_cloud {
 	struct cw_list links;
 	struct cloud_log *log;
 	struct cloud_faults *faults;
+	struct cloud_files *files; /* links to what can be fetched */
 	struct cw_list delayed; /* replies a fault holds back; delay.c */
 	struct cw_list calls; /* down calls waiting for the device; call.c */
 	struct cloud_stats stats;
 	int64_t skipped_ms;           /* by which the platform's clock is ahead of the machine's */
 	struct cloud_link *answering; /* link whose publish is being carried out */
-	struct cw_list changed_devices, changed_products; /* state.c */
+	struct cw_list changed_devices, changed_products; /* to be saved; save.h */
+	struct cw_list chapters;                          /* struct cloud_chapter */
+	int chapters_changed;
+	struct cloud_saver *saver; /* NULL: nothing is kept */
 	uint64_t next_id; /* of messages the platform starts */
 	unsigned next_serial;
 	char download_url[80]; /* "https://host:port", without a slash: where links to files point */
@@ -272,18 +280,33 @@ void cw_cloud_skip(struct cw_cloud *c, uint64_t ms);
 /* Next message id of the platform, decimal, into out[24]. */
 void cw_cloud_next_id(struct cw_cloud *c, char out[24]);
 
-/* ---- stock.c ---- */
+/* ---- product.c ---- */
 const char *cw_cloud_node_name(enum cloud_node type);
 int cw_cloud_node_parse(const char *name, enum cloud_node *ret_type);
 /* Secret NULL: made up. 0; CW_EEXIST; CW_EINVAL with a sentence; CW_ENOMEM. */
 int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret, enum cloud_node type,
                          struct cloud_product **ret_product, struct cw_msg *msg);
+/* The same with all that the platform's rules say; key NULL: made up, of 11 letters and digits. Key, format (raw), type and
+   authentication (x509) stay as they are from then on. */
+struct cloud_product_spec {
+	const char *key, *secret, *name; /* NULL: made up, made up, none; a name is 4 to 30 characters and unique */
+	enum cloud_node type;
+	int raw, x509, registration;
+};
+int cw_cloud_product_create(struct cw_cloud *c, const struct cloud_product_spec *spec, struct cloud_product **ret_product,
+                            struct cw_msg *msg);
+int cw_cloud_product_set_name(struct cw_cloud *c, struct cloud_product *p, const char *name, struct cw_msg *msg);
+void cw_cloud_product_set_registration(struct cw_cloud *c, struct cloud_product *p, int on);
+/* CW_EREFUSED while it has devices. */
+int cw_cloud_product_delete(struct cw_cloud *c, struct cloud_product *p, struct cw_msg *msg);
 struct cloud_product *cw_cloud_product_find(struct cw_cloud *c, const char *key, size_t len);
 /* Declare (or change) a topic class, such as user/update or user/#. */
 int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish, int subscribe, struct cw_msg *msg);
 /* Whether `rest` (a topic's levels behind pk and dn) may be published to. */
 int cw_cloud_class_publishable(const struct cloud_product *p, const char *rest, size_t len);
-/* CW_EINVAL, CW_EEXIST, CW_ELIMIT (the product is full), CW_ENOMEM. Secret NULL: made up. */
+
+/* ---- stock.c ---- */
+/* Name or secret NULL: made up. CW_EINVAL, CW_EEXIST, CW_ELIMIT (the product is full), CW_ENOMEM. */
 int cw_cloud_device_add(struct cw_cloud *c, struct cloud_product *p, const char *dn, const char *secret,
                         struct cloud_device **ret_device, struct cw_msg *msg);
 struct cloud_device *cw_cloud_device_find(struct cw_cloud *c, const char *pk, size_t pk_len, const char *dn, size_t dn_len);
@@ -297,11 +320,14 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d);
 /* Bar it from messages: told, then logged off. */
 void cw_cloud_device_disable(struct cw_cloud *c, struct cloud_device *d);
 void cw_cloud_device_enable(struct cw_cloud *c, struct cloud_device *d);
+/* A device, or with dn NULL a product, that was deleted. */
 int cw_cloud_was_deleted(struct cw_cloud *c, const char *pk, const char *dn);
 /* One of the device's documents, made at its first use. NULL: out of memory (jansson's setters accept that). */
 json_t *cw_cloud_doc(struct cloud_device *d, enum cloud_doc which);
 /* By any session, or by a visit that is not over. */
 int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *d);
+/* As if it had never been online: it may register again, with the secret it has; clients of its name are forgotten. */
+void cw_cloud_device_reset(struct cw_cloud *c, struct cloud_device *d);
 /* ONLINE, OFFLINE, UNACTIVE or DISABLED. */
 const char *cw_cloud_device_status(const struct cw_cloud *c, const struct cloud_device *d);
 /* What must survive a restart is different from now on. */
@@ -338,6 +364,11 @@ int cw_cloud_rate_ok(struct cw_cloud *c, struct cloud_rate *r, unsigned limit);
 /* SUBSCRIBE and UNSUBSCRIBE of one filter: granted QoS or 0x80. */
 uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len, uint8_t qos);
 void cw_cloud_unsubscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len);
+/* Subscribe without asking whether it may be: 0, CW_ELIMIT, CW_ENOMEM. */
+int cw_cloud_sub_add(struct cw_cloud *c, struct cloud_device *d, const char *filter, size_t len);
+/* What the state file kept for it. */
+void cw_cloud_stored_load(struct cw_cloud *c, struct cloud_device *d, const char *topic, const void *payload, size_t len,
+                          uint8_t qos, int64_t until_ms, int sent);
 /* Keep a QoS 1 message, behind those kept already, for a device whose state outlives its session; `sent`: repeat with DUP. */
 void cw_cloud_store(struct cw_cloud *c, struct cloud_device *d, struct cloud_msg *msg, int sent);
 
@@ -358,6 +389,7 @@ enum cloud_outcome { CLOUD_DELIVERED, CLOUD_STORED, CLOUD_OFFLINE, CLOUD_UNSUBSC
 const char *cw_cloud_outcome_name(enum cloud_outcome o);
 #define CLOUD_ALWAYS 1u /* delivered without a subscription */
 #define CLOUD_REPLY  2u /* answers the publish under way: an uplink_only link gets it without a subscription too */
+#define CLOUD_SECRET 4u /* holds a secret: the log of messages does not show it */
 enum cloud_outcome cw_cloud_send(struct cw_cloud *c, struct cloud_device *to, const char *topic, const void *payload,
                                  size_t len, uint8_t qos, unsigned flags);
 /* The same for JSON; `body` is consumed. */
@@ -371,6 +403,8 @@ void cw_cloud_send_error(struct cw_cloud *c, struct cloud_device *gateway, const
                          const char *id);
 const char *cw_cloud_code_text(int code);
 int cw_cloud_device_subscribed(struct cw_cloud *c, const struct cloud_device *d, const char *topic, size_t len);
+/* One reference, yours; NULL: out of memory. */
+struct cloud_msg *cw_cloud_msg_new(const char *topic, size_t topic_len, const void *payload, size_t len, uint8_t qos);
 void cw_cloud_msg_unref(struct cloud_msg *msg);
 static inline const char *cw_cloud_msg_payload(const struct cloud_msg *msg)
 {

@@ -8,6 +8,7 @@
 #include "cloud/core/cloud.h"
 #include "cloud/core/delay.h"
 #include "cloud/core/fault.h"
+#include "cloud/core/files.h"
 #include "cloud/core/msglog.h"
 #include "cloud/core/stock.h"
 #include "cloud/core/x509.h"
@@ -46,6 +47,7 @@ int cw_cloud_new(struct cw_worker *worker, const struct cloud_conf *conf, struct
 	cw_list_init(&c->delayed);
 	cw_list_init(&c->changed_devices);
 	cw_list_init(&c->changed_products);
+	cw_list_init(&c->chapters);
 	c->started_ms = cw_clock_wall_ms();
 	c->next_id = (uint64_t)c->started_ms % 1000000000u;
 	rc = cw_cloud_log_new(conf->keep_messages, conf->keep_bytes, &c->log);
@@ -54,8 +56,13 @@ int cw_cloud_new(struct cw_worker *worker, const struct cloud_conf *conf, struct
 	rc = cw_cloud_faults_new(&c->faults);
 	if (rc < 0)
 		goto err_log;
+	rc = cw_cloud_files_new(&c->files);
+	if (rc < 0)
+		goto err_faults;
 	*ret_cloud = c;
 	return 0;
+err_faults:
+	cw_cloud_faults_free(c->faults);
 err_log:
 	cw_cloud_log_free(c->log);
 err_cloud:
@@ -73,6 +80,7 @@ void cw_cloud_free(struct cw_cloud *c)
 	cw_cloud_batches_forget(c, NULL);
 	cw_cloud_stock_free(c);
 	cw_cloud_x509_close(c);
+	cw_cloud_files_free(c->files);
 	cw_cloud_faults_free(c->faults);
 	cw_cloud_log_free(c->log);
 	cw_free(c);
@@ -92,20 +100,6 @@ void cw_cloud_skip(struct cw_cloud *c, uint64_t ms)
 {
 	c->skipped_ms += (int64_t)ms;
 	cw_timers_skip(cw_worker_timers(c->worker), ms);
-}
-
-void cw_cloud_changed(struct cw_cloud *c, struct cloud_device *d)
-{
-	if (d->name_of != NULL) /* a session of it: what lasts is the device's */
-		d = d->name_of;
-	if (d->changed.next == NULL || cw_list_empty(&d->changed))
-		cw_list_push_back(&c->changed_devices, &d->changed);
-}
-
-void cw_cloud_product_changed(struct cw_cloud *c, struct cloud_product *p)
-{
-	if (p->changed.next == NULL || cw_list_empty(&p->changed))
-		cw_list_push_back(&c->changed_products, &p->changed);
 }
 
 void cw_cloud_next_id(struct cw_cloud *c, char out[24])

@@ -76,6 +76,21 @@ json_t *cw_cloud_faults_list(const struct cloud_faults *f)
 	return list;
 }
 
+json_t *cw_cloud_fault_kinds(void)
+{
+	static const char *const helps[] = {
+#define FAULT_HELP(sym, name, help) help,
+		CLOUD_FAULTS(FAULT_HELP)
+#undef FAULT_HELP
+	};
+	json_t *list = json_array();
+	size_t i;
+
+	for (i = 0; i < CLOUD_FAULT_COUNT; i++)
+		json_array_append_new(list, json_pack("{s:s, s:s}", "kind", kind_names[i], "help", helps[i]));
+	return list;
+}
+
 static void recheck_links(struct cw_cloud *c)
 {
 	struct cw_list *e, *n;

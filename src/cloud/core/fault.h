@@ -47,6 +47,8 @@ void cw_cloud_faults_free(struct cloud_faults *f);
 /* {kind, device?, topic?, code?, ms?, count?}. Kick and cut act now and are not kept. The fault as JSON in *ret_made. */
 int cw_cloud_faults_add(struct cw_cloud *c, const json_t *spec, json_t **ret_made, struct cw_msg *msg);
 json_t *cw_cloud_faults_list(const struct cloud_faults *f);
+/* [{kind, help}] of all there are. */
+json_t *cw_cloud_fault_kinds(void);
 /* One by number, or all with 0. CW_ENOENT. */
 int cw_cloud_faults_remove(struct cw_cloud *c, uint64_t id);
 /* Does one strike? Then it is counted, and at->code and at->ms are what it was set up with. */

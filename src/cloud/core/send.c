@@ -65,7 +65,7 @@ const char *cw_cloud_outcome_name(enum cloud_outcome o)
 	return names[o];
 }
 
-static struct cloud_msg *msg_new(const char *topic, size_t topic_len, const void *payload, size_t len, uint8_t qos)
+struct cloud_msg *cw_cloud_msg_new(const char *topic, size_t topic_len, const void *payload, size_t len, uint8_t qos)
 {
 	struct cloud_msg *m = cw_alloc(sizeof(*m) + topic_len + 1 + len + 1);
 
@@ -126,7 +126,7 @@ static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, con
 	int wanted = (l != NULL && l->uplink_only) || wants(c, to, topic, topic_len, flags);
 
 	if (l == NULL)
-		return qos != 0 && to->persistent && wanted && !to->disabled ? CLOUD_STORED : CLOUD_OFFLINE;
+		return qos != 0 && to->persistent && wanted && !cw_cloud_name_of(to)->disabled ? CLOUD_STORED : CLOUD_OFFLINE;
 	if (!wanted)
 		return CLOUD_UNSUBSCRIBED;
 	if (second != to->window_s) {
@@ -143,12 +143,14 @@ static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, con
 static enum cloud_outcome send_one(struct cw_cloud *c, struct cloud_device *to, const char *topic, const void *payload, size_t len,
                                    uint8_t qos, unsigned flags)
 {
+	static const char hidden[] = "(holds a secret, not shown)";
 	size_t topic_len = strlen(topic);
+	int secret = (flags & CLOUD_SECRET) != 0;
 	enum cloud_outcome outcome = judge(c, to, topic, topic_len, qos, flags);
 	struct cloud_msg *msg;
 
 	if (outcome == CLOUD_DELIVERED || outcome == CLOUD_STORED) {
-		msg = msg_new(topic, topic_len, payload, len, qos);
+		msg = cw_cloud_msg_new(topic, topic_len, payload, len, qos);
 		if (msg == NULL)
 			outcome = CLOUD_NOMEM;
 		else if (outcome == CLOUD_STORED)
@@ -164,7 +166,7 @@ static enum cloud_outcome send_one(struct cw_cloud *c, struct cloud_device *to, 
 		c->stats.undeliverable++;
 	}
 	cw_cloud_log_add(c->log, &(struct cloud_log_note){ .down = 1, .device = to->id, .topic = topic,
-	                 .topic_len = topic_len, .payload = payload, .len = len, .qos = qos,
+	                 .topic_len = topic_len, .payload = secret ? hidden : payload, .len = secret ? sizeof(hidden) - 1 : len, .qos = qos,
 	                 .outcome = cw_cloud_outcome_name(outcome) });
 	return outcome;
 }

@@ -36,6 +36,7 @@ static void drop_stored(struct cloud_device *d)
 {
 	struct cw_list *e;
 
+	d->stored_gone |= d->stored_count != 0;
 	while ((e = cw_list_pop(&d->stored)) != NULL) {
 		struct cloud_stored *s = cw_container_of(e, struct cloud_stored, link);
 
@@ -75,11 +76,11 @@ static void end(struct cw_cloud *c, struct cloud_device *d, const char *reason)
 	d->link = NULL;
 	d->offline_ms = cw_cloud_wall_ms(c);
 	cw_cloud_name_of(d)->offline_ms = d->offline_ms;
-	cw_cloud_changed(c, d);
 	if (!d->persistent) {
 		drop_subs(d);
 		drop_stored(d);
 	}
+	cw_cloud_changed(c, d);
 	cw_log(cloud_device, "offline", CW_LS("device", d->id), CW_LS("reason", reason));
 }
 
@@ -104,6 +105,10 @@ void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
 	int64_t now = cw_cloud_wall_ms(c);
 	struct cw_list *e;
 
+	if (d->stored_count != 0) {
+		d->stored_gone = 1;
+		cw_cloud_changed(c, d);
+	}
 	while (d->link != NULL && (e = cw_list_pop(&d->stored)) != NULL) {
 		struct cloud_stored *s = cw_container_of(e, struct cloud_stored, link);
 
@@ -252,8 +257,7 @@ static unsigned find_sub(const struct cloud_device *d, const char *filter, size_
 	return i;
 }
 
-/* 0, CW_ELIMIT, CW_ENOMEM. */
-static int add_sub(struct cw_cloud *c, struct cloud_device *d, const char *filter, size_t len)
+int cw_cloud_sub_add(struct cw_cloud *c, struct cloud_device *d, const char *filter, size_t len)
 {
 	struct cloud_sub *s;
 
@@ -286,7 +290,11 @@ uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char 
 		return 0x80;
 	if (find_sub(d, filter, len) < d->sub_count)
 		return granted;
-	return add_sub(c, d, filter, len) == 0 ? granted : 0x80;
+	if (cw_cloud_sub_add(c, d, filter, len) < 0)
+		return 0x80;
+	if (d->persistent)
+		cw_cloud_changed(c, d);
+	return granted;
 }
 
 void cw_cloud_unsubscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len)
@@ -301,6 +309,8 @@ void cw_cloud_unsubscribe(struct cw_cloud *c, struct cloud_link *l, const char *
 		return;
 	cw_free(d->subs[i].filter);
 	d->subs[i] = d->subs[--d->sub_count];
+	if (d->persistent)
+		cw_cloud_changed(c, d);
 }
 
 int cw_cloud_device_subscribed(struct cw_cloud *c, const struct cloud_device *d, const char *topic, size_t len)
@@ -318,24 +328,38 @@ int cw_cloud_device_subscribed(struct cw_cloud *c, const struct cloud_device *d,
 
 /* ---- kept messages ---- */
 
-void cw_cloud_store(struct cw_cloud *c, struct cloud_device *d, struct cloud_msg *msg, int sent)
+static struct cloud_stored *keep(struct cw_cloud *c, struct cloud_device *d, struct cloud_msg *msg, int64_t until_ms, int sent)
 {
-	struct cloud_stored *s;
+	struct cloud_stored *s = d->stored_count < CLOUD_STORED_MAX ? cw_zalloc(sizeof(*s)) : NULL;
 
-	if (d->stored_count >= CLOUD_STORED_MAX) {
-		c->stats.undeliverable++;
-		return;
-	}
-	s = cw_zalloc(sizeof(*s));
 	if (s == NULL) {
 		c->stats.undeliverable++;
-		return;
+		return NULL;
 	}
 	s->msg = msg;
 	msg->refs++;
 	s->sent = sent;
-	s->until_ms = cw_cloud_wall_ms(c) + STORE_MS;
+	s->until_ms = until_ms;
 	cw_list_push_back(&d->stored, &s->link);
 	d->stored_count++;
+	return s;
+}
+
+void cw_cloud_store(struct cw_cloud *c, struct cloud_device *d, struct cloud_msg *msg, int sent)
+{
+	if (keep(c, d, msg, cw_cloud_wall_ms(c) + STORE_MS, sent) == NULL)
+		return;
 	c->stats.stored++;
+	cw_cloud_changed(c, d);
+}
+
+void cw_cloud_stored_load(struct cw_cloud *c, struct cloud_device *d, const char *topic, const void *payload, size_t len,
+                          uint8_t qos, int64_t until_ms, int sent)
+{
+	struct cloud_msg *msg = cw_cloud_msg_new(topic, strlen(topic), payload, len, qos);
+	struct cloud_stored *s = msg != NULL ? keep(c, d, msg, until_ms, sent) : NULL;
+
+	if (s != NULL)
+		s->saved = 1;
+	cw_cloud_msg_unref(msg);
 }

@@ -4,6 +4,8 @@
 
 #include "cloud/core/cloud.h"
 
+/* No longer in the map. */
+void cw_cloud_product_free(struct cloud_product *p);
 /* Free every product and device; nobody may be online. */
 void cw_cloud_stock_free(struct cw_cloud *c);
 /* `digits` (up to 64) letters and digits at random, with a final NUL. */
@@ -19,6 +21,8 @@ int cw_cloud_batch_order(struct cw_cloud *c, struct cloud_product *p, const char
                          size_t n, struct cloud_batch **ret_batch, struct cw_msg *msg);
 /* Forget reported state, counters and refused attempts of every device. */
 void cw_cloud_stock_reset(struct cw_cloud *c);
+/* Remember that there was a device, or a product, of this name. */
+void cw_cloud_bury(struct cw_cloud *c, const char *id);
 /* Make or end a relation; no notices. */
 void cw_cloud_relate(struct cloud_device *gateway, struct cloud_device *child);
 void cw_cloud_unrelate(struct cloud_device *child);

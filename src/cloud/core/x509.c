@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "cloud/core/save.h"
 
 #define FILE_NAME "device-ca.pem"
 #define VALID_DAYS (20 * 365) /* longer than a device lives */
@@ -346,25 +347,40 @@ int cw_cloud_x509_issue(struct cw_cloud *c, struct cloud_device *d, const struct
 	if (rc < 0)
 		return rc;
 	cw_cloud_changed(c, d);
+	cw_cloud_commit(c); /* before anybody is given the key */
 	*ret_cert = d->cert;
 	return 0;
 }
 
-int cw_cloud_x509_restore(struct cw_cloud *c, struct cloud_device *d, const char *cert_pem, const char *key_pem,
-                          struct cw_msg *msg)
+json_t *cw_cloud_x509_save(struct cw_cloud *c, const struct cloud_device *d)
 {
-	BIO *cert_bio = BIO_new_mem_buf(cert_pem, -1), *key_bio = BIO_new_mem_buf(key_pem, -1);
-	X509 *cert = cert_bio != NULL ? PEM_read_bio_X509(cert_bio, NULL, NULL, NULL) : NULL;
-	EVP_PKEY *key = key_bio != NULL ? PEM_read_bio_PrivateKey(key_bio, NULL, NULL, NULL) : NULL;
+	return d->cert != NULL ? json_pack("{s:s, s:s}", "certificate", d->cert->cert_pem, "key", d->cert->key_pem) : NULL;
+}
+
+/* The pair in j, compared and kept; cert and key are lent. */
+static int load_pair(struct cw_cloud *c, struct cloud_device *d, X509 *cert, EVP_PKEY *key, const char *cert_pem,
+                     const char *key_pem)
+{
 	int rc = 0;
 
-	cw_cloud_x509_drop(c, d);
+	if (cert == NULL || key == NULL || X509_check_private_key(cert, key) != 1)
+		return CW_EINVAL;
 	if (c->x509 == NULL)
-		rc = cw_cloud_x509_open(c, NULL, msg);
-	if (rc == 0 && (cert == NULL || key == NULL || X509_check_private_key(cert, key) != 1))
-		rc = cw_fail(msg, CW_EINVAL, "device \"%s\": not a certificate with its private key", d->id);
-	else if (rc == 0 && keep(c, d, cert, cw_strdup(cert_pem), cw_strdup(key_pem)) < 0)
-		rc = cw_fail(msg, CW_ENOMEM, "out of memory");
+		rc = cw_cloud_x509_open(c, NULL, NULL);
+	cw_cloud_x509_drop(c, d);
+	return rc == 0 ? keep(c, d, cert, cw_strdup(cert_pem), cw_strdup(key_pem)) : rc;
+}
+
+int cw_cloud_x509_load(struct cw_cloud *c, struct cloud_device *d, const json_t *j)
+{
+	const char *cert_pem = json_string_value(json_object_get(j, "certificate"));
+	const char *key_pem = json_string_value(json_object_get(j, "key"));
+	BIO *cert_bio = cert_pem != NULL ? BIO_new_mem_buf(cert_pem, -1) : NULL;
+	BIO *key_bio = key_pem != NULL ? BIO_new_mem_buf(key_pem, -1) : NULL;
+	X509 *cert = cert_bio != NULL ? PEM_read_bio_X509(cert_bio, NULL, NULL, NULL) : NULL;
+	EVP_PKEY *key = key_bio != NULL ? PEM_read_bio_PrivateKey(key_bio, NULL, NULL, NULL) : NULL;
+	int rc = load_pair(c, d, cert, key, cert_pem, key_pem);
+
 	ERR_clear_error();
 	X509_free(cert);
 	EVP_PKEY_free(key);

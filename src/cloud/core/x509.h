@@ -37,9 +37,9 @@ int cw_cloud_x509_issue(struct cw_cloud *c, struct cloud_device *d, const struct
 int cw_cloud_x509_prepare(struct cw_cloud *c);
 /* Whose certificate is it? NULL: none that was issued here, or no longer in force. */
 struct cloud_device *cw_cloud_x509_find(struct cw_cloud *c, const uint8_t fingerprint[32]);
-/* Give a device the pair it had before a restart. CW_EINVAL: not a certificate with its key. */
-int cw_cloud_x509_restore(struct cw_cloud *c, struct cloud_device *d, const char *cert_pem, const char *key_pem,
-                          struct cw_msg *msg);
+/* What survives a restart, for save.c. CW_EINVAL: not a certificate with its key. */
+json_t *cw_cloud_x509_save(struct cw_cloud *c, const struct cloud_device *d);
+int cw_cloud_x509_load(struct cw_cloud *c, struct cloud_device *d, const json_t *j);
 /* The device goes, and so does its certificate. */
 void cw_cloud_x509_drop(struct cw_cloud *c, struct cloud_device *d);
 /* At the end, when no device is left. */
