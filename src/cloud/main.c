@@ -102,6 +102,11 @@ static unsigned on_psk(void *arg, const char *identity, unsigned char *out, unsi
 	return cw_cloud_psk_key(arg, identity, (char *)out, max);
 }
 
+static const char *on_authority(void *arg)
+{
+	return cw_cloud_x509_ca(arg, NULL);
+}
+
 /* Written beside and renamed: who waits for the file never sees half of it. */
 static int write_ready(const struct program *p, struct cw_msg *msg)
 {
@@ -187,6 +192,7 @@ static int start(struct program *p, struct cw_msg *msg)
 	if (rc < 0)
 		return rc;
 	cw_cloud_tls_set_psk(p->tls, on_psk, p->cloud);
+	cw_cloud_tls_set_authority(p->tls, on_authority, p->cloud);
 	rc = cw_cloud_routes_new(&p->routes);
 	if (rc < 0)
 		return cw_fail(msg, rc, "out of memory");

@@ -99,6 +99,7 @@ static const char *const authentications[] = { "secret", "x509", NULL };
 static const char *const profiles[] = { "off", "documented", NULL };
 static const char *const keepalive_values[] = { "refuse", "clamp", NULL };
 static const char *const kick_topics[] = { "error", "logout_reply", NULL };
+static const char *const regnwl_topics[] = { "regnwl", "register", "both", NULL };
 static const char *const log_formats[] = { "text", "json", NULL };
 static const char *const log_levels[] = { "debug", "info", "note", "warn", "error", NULL };
 
@@ -185,6 +186,26 @@ static const struct cw_conf_setting file_settings[] = {
 	        "QoS 1 publishes a device and second."),
 	CW_CONF(struct file_conf, limits.down_per_second, INT, "limits.downPerSecond", "50", "1", "1000000",
 	        "Downlinks a device and second."),
+	CW_CONF(struct file_conf, limits.account_connects, INT, "limits.accountConnects", "500", "1", "1000000",
+	        "CONNECTs of all devices a second."),
+	CW_CONF(struct file_conf, limits.account_up, INT, "limits.accountUp", "10000", "1", "100000000",
+	        "Publishes of all devices a second; what exceeds it is dropped."),
+	CW_CONF(struct file_conf, limits.account_down, INT, "limits.accountDown", "2000", "1", "100000000",
+	        "Downlinks to all devices a second."),
+	CW_CONF(struct file_conf, limits.throughput, BYTES, "limits.throughput", "1MiB", "1KiB", "1GiB",
+	        "Bytes a second that are read from one MQTT connection; the rest waits at the client."),
+	CW_CONF(struct file_conf, limits.payload_bytes, BYTES, "limits.payload", "256KiB", "1KiB", "256KiB",
+	        "Payload of one MQTT publish, whatever the profile; a larger one closes the connection."),
+	CW_CONF(struct file_conf, limits.topic_bytes, INT, "limits.topicBytes", "128", "16", "65535",
+	        "Bytes of a custom topic, whatever the profile."),
+	CW_CONF(struct file_conf, limits.topic_slashes, INT, "limits.topicSlashes", "7", "3", "65535",
+	        "Slashes of a custom topic, whatever the profile."),
+	CW_CONF(struct file_conf, limits.topics_per_subscribe, INT, "limits.topicsPerSubscribe", "8", "1", "100",
+	        "Topics in one SUBSCRIBE, whatever the profile; more close the connection."),
+	CW_CONF(struct file_conf, limits.subscriptions, INT, "limits.subscriptions", "100", "1", "10000",
+	        "Subscriptions of one device, whatever the profile; more are refused in SUBACK."),
+	CW_CONF(struct file_conf, limits.classes, INT, "limits.topicClasses", "50", "1", "10000",
+	        "Topic classes of a product beside those every product has."),
 	CW_CONF(struct file_conf, limits.inflight_in, INT, "limits.inflightIn", "100", "0", "65535",
 	        "Unacknowledged publishes of a client before it is no longer read; 0: no limit."),
 	CW_CONF(struct file_conf, limits.inflight_out, INT, "limits.inflightOut", "100", "0", "32768",
@@ -213,6 +234,8 @@ static const struct cw_conf_setting file_settings[] = {
 	        "Whether a device that was online once may register again."),
 	CW_CONF(struct file_conf, switches.subscribe_delay_ms, DURATION, "switches.subscribeDelay", "0s", "0s", "10s",
 	        "How long a subscription takes to take effect; the platform promises 10 s."),
+	CW_CONF_CHOICE(struct file_conf, switches.regnwl_topic, "switches.regnwlTopic", regnwl_topics, "regnwl",
+	               "Where a device registered without pre-registration is told its token: /ext/regnwl, /ext/register, or both."),
 	CW_CONF(struct file_conf, switches.instance_id, STRING, "switches.instanceId", NULL, NULL, NULL,
 	        "What the instanceId of a registration must be when it has one; left out: anything."),
 	CW_CONF(struct file_conf, keep, INT, "messages.keep", "10000", "1", "10000000", "Messages the API can show."),

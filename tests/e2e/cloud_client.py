@@ -44,7 +44,8 @@ def credentials(device, base="12345", method="hmacsha256", timestamp="789", secu
 class Client:
     """paho-mqtt logged in as a device. Messages wait in a queue a topic."""
 
-    def __init__(self, cloud, device, tls=False, version=paho.MQTTv311, clean=True, keepalive=60, subscribe=(), **login):
+    def __init__(self, cloud, device, tls=False, version=paho.MQTTv311, clean=True, keepalive=60, subscribe=(), transport="tcp",
+                 **login):
         login.setdefault("securemode", "2" if tls else "3")
         cid, user, password = credentials(device, **login)
         self.device = device
@@ -54,7 +55,7 @@ class Client:
         self.subacks = queue.Queue()
         self.closed = queue.Queue()
         self.next = 0
-        self.mqtt = paho.Client(cid, clean_session=clean, protocol=version)
+        self.mqtt = paho.Client(cid, clean_session=clean, protocol=version, transport=transport)
         self.mqtt.username_pw_set(user, password)
         if tls:
             self.mqtt.tls_set(ca_certs=cloud.ca, tls_version=ssl.PROTOCOL_TLSv1_2)

@@ -273,7 +273,7 @@ def test_bytes_may_come_one_by_one(cloud):
 BEGINNINGS = {
     "publish before connect": publish_packet("/a/b"),
     "pingreq before connect": b"\xc0\0",
-    "nonsense": b"GET / HTTP/1.1\r\n\r\n",
+    "nonsense": b"POST / HTTP/1.1\r\n\r\n",
     "five bytes of length": b"\x10\xff\xff\xff\xff\x01",
     "connack": b"\x20\x02\0\0",
 }

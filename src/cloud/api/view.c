@@ -24,8 +24,8 @@ static json_t *summary(const struct cw_cloud *c, const struct cloud_device *d)
 	if (d->gateway != NULL)
 		json_object_set_new(j, "gateway", json_string(d->gateway->id));
 	if (l != NULL)
-		json_object_set_new(j, "session", json_pack("{s:s, s:s, s:b, s:s?, s:s?, s:I}", "channel", l->ops->channel,
-		                    "address", l->peer, "tls", l->tls, "clientId", d->client_id, "gateway",
+		json_object_set_new(j, "session", json_pack("{s:s, s:s, s:b, s:b, s:s?, s:s?, s:I}", "channel", l->ops->channel,
+		                    "address", l->peer, "tls", l->tls, "websocket", l->websocket, "clientId", d->client_id, "gateway",
 		                    l->owner != d ? l->owner->id : NULL, "duration",
 		                    (json_int_t)(cw_cloud_wall_ms(c) - d->online_ms)));
 	return j;
@@ -266,7 +266,8 @@ void cw_cloud_api_stats(struct api_call *a)
 		{ "replies", s->replies }, { "repliesFailed", s->replies_failed }, { "pushed", s->pushed },
 		{ "stored", s->stored }, { "undeliverable", s->undeliverable }, { "malformed", s->malformed },
 		{ "slowClosed", s->slow_closed }, { "keepAliveClosed", s->keepalive_closed },
-		{ "faultsApplied", s->faults_applied },
+		{ "faultsApplied", s->faults_applied }, { "subscribesRefused", s->subscribes_refused },
+		{ "throttled", s->throttled },
 	};
 	json_t *j = json_object();
 	unsigned online = 0, links = 0;

@@ -34,7 +34,6 @@
 #include "cloud/core/topic.h"
 #include "loop/worker.h"
 
-#define CLOUD_SUBS_MAX     100u  /* subscriptions of one identity */
 #define CLOUD_BATCH_MAX    5u    /* sub-devices in one batch login */
 #define CLOUD_TOPO_MAX     30u   /* sub-devices in one topology request */
 #define CLOUD_STORED_MAX   1000u /* QoS 1 messages kept for one absent device */
@@ -59,7 +58,7 @@ struct cloud_product {
 	int x509;             /* devices log in with certificates, not with secrets */
 	int registration;     /* sub-devices and devices may fetch their secret */
 	struct cw_list classes;
-	unsigned class_count;
+	unsigned class_count, class_limit; /* beside those every product has */
 	json_t *tsl; /* or NULL */
 	unsigned device_count;
 	int64_t created_ms;
@@ -70,6 +69,12 @@ struct cloud_product {
 struct cloud_rate {
 	uint64_t at_ms[CLOUD_RATE_SLOTS];
 	unsigned next;
+};
+
+/* What happened in one second, for limits of the whole account. */
+struct cloud_window {
+	uint64_t second;
+	unsigned count;
 };
 
 struct cloud_msg;
@@ -190,7 +195,7 @@ struct cloud_link {
 	unsigned member_count;
 	struct cloud_device *last; /* most recently resolved owner of a topic; a cache */
 	int64_t since_ms;
-	int tls;
+	int tls, websocket; /* what it is wrapped in */
 	int uplink_only; /* lives for one request; push() sees the platform's reply to it and nothing else */
 	unsigned members_max; /* online through it, counted by who calls cw_cloud_member_up() */
 	char peer[64];
@@ -200,8 +205,15 @@ struct cloud_limits {
 	int documented; /* 0: profile off, none of the rates below is looked at */
 	unsigned connect_per_minute, login_per_minute, login_per_second;
 	unsigned publish_qos0, publish_qos1, down_per_second; /* per device and second */
+	unsigned account_connects, account_up, account_down;  /* of all devices, per second */
+	uint64_t throughput;                                  /* bytes a second that are read from one connection */
 	unsigned inflight_in, inflight_out;                   /* unacknowledged on a connection, 0: no limit */
 	size_t out_queue_bytes;                               /* a client that does not read is closed above this */
+	/* Of the messages themselves; profile off does not lift these. */
+	uint64_t payload_bytes;                     /* of one MQTT publish */
+	unsigned topic_bytes, topic_slashes;        /* of custom topics; the platform's own are longer and deeper */
+	unsigned topics_per_subscribe, subscriptions; /* in one packet; of one device */
+	unsigned classes;                           /* custom topic classes of a product */
 	unsigned members;                      /* sub-devices of one gateway, related or online */
 	unsigned members_small, members_large; /* the same of the two kinds of bridges */
 	unsigned devices_per_product;
@@ -215,6 +227,7 @@ struct cloud_switches {
 	int kick_logout_reply; /* kicks on combine/logout_reply instead of /ext/error */
 	bool allow_reregister; /* a device that was online once may register again */
 	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
+	int regnwl_topic; /* 0: /ext/regnwl, 1: /ext/register, 2: both */
 	const char *instance_id;     /* what a registration's instanceId must be when it sends one; NULL: anything. Lent */
 };
 
@@ -233,7 +246,7 @@ struct cloud_files;
 struct cloud_stats {
 	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
 		dropped_session, registrations, replies, replies_failed, pushed, stored, undeliverable, logins, logins_refused,
-		malformed, slow_closed, keepalive_closed, faults_applied;
+		malformed, slow_closed, keepalive_closed, faults_applied, subscribes_refused, throttled;
 };
 
 struct cw_cloud {
@@ -265,6 +278,7 @@ struct cw_cloud {
 	int64_t started_ms;
 	uint64_t login_second;
 	unsigned login_count;
+	struct cloud_window account_connects, account_up, account_down;
 };
 
 void cw_cloud_conf_default(struct cloud_conf *conf);
@@ -361,6 +375,10 @@ void cw_cloud_member_down(struct cw_cloud *c, struct cloud_device *d, int code);
 void cw_cloud_device_kick(struct cw_cloud *c, struct cloud_device *d, int code, const char *reason);
 /* 1 when one more attempt is within `limit` a minute; notes it. */
 int cw_cloud_rate_ok(struct cw_cloud *c, struct cloud_rate *r, unsigned limit);
+/* NULL when one more CONNECT of this session is within the limits, which it then counts in; otherwise why not. */
+const char *cw_cloud_connect_limit(struct cw_cloud *c, struct cloud_device *session);
+/* 1 when one more is within `limit` a second of the account; counts it. */
+int cw_cloud_window_ok(struct cw_cloud *c, struct cloud_window *w, unsigned limit);
 /* SUBSCRIBE and UNSUBSCRIBE of one filter: granted QoS or 0x80. */
 uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len, uint8_t qos);
 void cw_cloud_unsubscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len);
@@ -419,6 +437,9 @@ enum cloud_verdict {
 	CLOUD_DROP_LIMIT,   /* over its rate */
 };
 /* One message from a client; texts are lent. */
+/* Note a message that its channel does not let through at all; `reason` is static. */
+void cw_cloud_publish_refused(struct cw_cloud *c, struct cloud_link *l, const char *topic, size_t topic_len, uint8_t qos,
+                              const char *reason);
 enum cloud_verdict cw_cloud_publish(struct cw_cloud *c, struct cloud_link *l, const char *topic, size_t topic_len,
                                     const void *payload, size_t len, uint8_t qos);
 

@@ -56,6 +56,7 @@ static int add_default_classes(struct cloud_product *p, struct cw_msg *msg)
 		if (rc < 0)
 			return rc;
 	}
+	p->class_count = 0;
 	return 0;
 }
 
@@ -91,6 +92,7 @@ int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret
 		cw_cloud_product_free(p);
 		return rc;
 	}
+	p->class_limit = c->conf.limits.classes;
 	cw_cloud_product_changed(c, p);
 	*ret_product = p;
 	return 0;
@@ -214,8 +216,9 @@ int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish
 			return 0;
 		}
 	}
-	if (p->class_count >= 50)
-		return cw_fail(msg, CW_ELIMIT, "product \"%s\" has 50 topic classes already", p->key);
+	if (p->class_limit != 0 && p->class_count >= p->class_limit)
+		return cw_fail(msg, CW_ELIMIT, "product \"%s\" has %u topic classes already (limits.topicClasses)", p->key,
+		               p->class_limit);
 	k = cw_alloc(sizeof(*k) + len + 1);
 	if (k == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");

@@ -94,8 +94,10 @@ static struct passage examine(struct cw_cloud *c, struct cloud_link *l, const st
 	}
 	if (!within_rate(c, session, t, qos))
 		return refuse(CLOUD_DROP_LIMIT, "over the device's publish rate", d);
+	if (!cw_cloud_window_ok(c, &c->account_up, c->conf.limits.account_up))
+		return refuse(CLOUD_DROP_LIMIT, "over the account's publish rate", d);
 	if (t->kind == CLOUD_TOPIC_CUSTOM) {
-		if (!cw_cloud_custom_fits(topic, topic_len))
+		if (!cw_cloud_topic_fits(topic, topic_len, c->conf.limits.topic_bytes, c->conf.limits.topic_slashes))
 			return refuse(CLOUD_DROP_TOPIC, "custom topic longer than 128 bytes or deeper than 7 levels", d);
 		if (!cw_cloud_custom_valid(t->rest.s, t->rest.len, 0) ||
 		    !cw_cloud_class_publishable(d->product, t->rest.s, t->rest.len))
@@ -118,6 +120,16 @@ static void count_drop(struct cw_cloud *c, const struct passage *p, const char *
 	else
 		c->stats.dropped_permission++;
 	cw_log(cloud_dropped, p->reason, CW_LS("device", p->device->id), CW_LB("topic", topic, topic_len));
+}
+
+void cw_cloud_publish_refused(struct cw_cloud *c, struct cloud_link *l, const char *topic, size_t topic_len, uint8_t qos,
+                              const char *reason)
+{
+	struct passage p = refuse(CLOUD_DROP_LIMIT, reason, cw_cloud_name_of(l->owner));
+
+	cw_cloud_log_add(c->log, &(struct cloud_log_note){ .down = 0, .device = p.device->id, .topic = topic,
+	                 .topic_len = topic_len, .payload = "", .qos = qos, .outcome = "refused", .reason = reason });
+	count_drop(c, &p, topic, topic_len);
 }
 
 enum cloud_verdict cw_cloud_publish(struct cw_cloud *c, struct cloud_link *l, const char *topic, size_t topic_len,

@@ -136,6 +136,8 @@ static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, con
 	/* Replies (QoS 0) answer what was admitted by the uplink's limit. */
 	if (c->conf.limits.documented && qos != 0 && to->window_down++ >= c->conf.limits.down_per_second)
 		return CLOUD_LIMITED;
+	if (qos != 0 && !cw_cloud_window_ok(c, &c->account_down, c->conf.limits.account_down))
+		return CLOUD_LIMITED;
 	return CLOUD_DELIVERED;
 }
 

@@ -8,7 +8,8 @@
 #include "cloud/core/msglog.h"
 #include "cloud/core/stock.h"
 
-#define STORE_MS (7LL * 24 * 3600 * 1000)
+#define STORE_MS          (7LL * 24 * 3600 * 1000)
+#define SUBSCRIBE_REFUSED 0x80 /* in SUBACK */
 
 void cw_cloud_link_init(struct cw_cloud *c, struct cloud_link *l, const struct cloud_link_ops *ops, int tls)
 {
@@ -223,14 +224,36 @@ int cw_cloud_rate_ok(struct cw_cloud *c, struct cloud_rate *r, unsigned limit)
 	return 1;
 }
 
+int cw_cloud_window_ok(struct cw_cloud *c, struct cloud_window *w, unsigned limit)
+{
+	uint64_t second = cw_cloud_now_ms(c) / 1000;
+
+	if (!c->conf.limits.documented || limit == 0)
+		return 1;
+	if (second != w->second)
+		*w = (struct cloud_window){ second, 0 };
+	return w->count < limit && ++w->count != 0;
+}
+
+const char *cw_cloud_connect_limit(struct cw_cloud *c, struct cloud_device *session)
+{
+	if (!cw_cloud_window_ok(c, &c->account_connects, c->conf.limits.account_connects))
+		return "too many CONNECTs a second of the account";
+	if (!cw_cloud_rate_ok(c, &session->connects, c->conf.limits.connect_per_minute))
+		return "too many CONNECTs a minute";
+	return NULL;
+}
+
 /* ---- subscriptions ---- */
 
-/* Whose filter is it? NULL when it belongs to nobody on this link. */
-static struct cloud_device *filter_owner(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len)
+/* Whose filter is it? NULL when it belongs to nobody on this link, or may not be; then *ret_why is set. */
+static struct cloud_device *filter_owner(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len,
+                                         const char **ret_why)
 {
 	struct cloud_topic t;
 	struct cloud_device *d;
 
+	*ret_why = "subscription refused: not a topic of this device";
 	cw_cloud_topic_parse(filter, len, &t);
 	if (t.kind == CLOUD_TOPIC_BAD || l->owner == NULL)
 		return NULL;
@@ -240,8 +263,11 @@ static struct cloud_device *filter_owner(struct cw_cloud *c, struct cloud_link *
 		return t.pk.len == strlen(key) && memcmp(t.pk.s, key, t.pk.len) == 0 ? l->owner : NULL;
 	}
 	if (t.kind == CLOUD_TOPIC_CUSTOM &&
-	    (!cw_cloud_custom_valid(t.rest.s, t.rest.len, 1) || !cw_cloud_custom_fits(filter, len)))
+	    (!cw_cloud_custom_valid(t.rest.s, t.rest.len, 1) ||
+	     !cw_cloud_topic_fits(filter, len, c->conf.limits.topic_bytes, c->conf.limits.topic_slashes))) {
+		*ret_why = "subscription refused: custom topic too long, too deep or illegal";
 		return NULL;
+	}
 	d = cw_cloud_device_find(c, t.pk.s, t.pk.len, t.dn.s, t.dn.len);
 	return d != NULL ? cw_cloud_session_on(l, d) : NULL;
 }
@@ -261,7 +287,7 @@ int cw_cloud_sub_add(struct cw_cloud *c, struct cloud_device *d, const char *fil
 {
 	struct cloud_sub *s;
 
-	if (d->sub_count == CLOUD_SUBS_MAX)
+	if (d->sub_count >= c->conf.limits.subscriptions)
 		return CW_ELIMIT;
 	if (d->sub_count == d->sub_room) {
 		unsigned room = d->sub_room != 0 ? 2 * d->sub_room : 4;
@@ -283,23 +309,32 @@ int cw_cloud_sub_add(struct cw_cloud *c, struct cloud_device *d, const char *fil
 
 uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len, uint8_t qos)
 {
-	struct cloud_device *d = cw_cloud_filter_valid(filter, len) ? filter_owner(c, l, filter, len) : NULL;
-	uint8_t granted = qos > 1 ? 1 : qos;
+	const char *why = "subscription refused: the wildcards are malformed";
+	struct cloud_device *d = cw_cloud_filter_valid(filter, len) ? filter_owner(c, l, filter, len, &why) : NULL;
+	struct cloud_device *asker = cw_cloud_name_of(l->owner);
+	int rc = CW_EINVAL;
 
-	if (d == NULL)
-		return 0x80;
-	if (find_sub(d, filter, len) < d->sub_count)
-		return granted;
-	if (cw_cloud_sub_add(c, d, filter, len) < 0)
-		return 0x80;
-	if (d->persistent)
-		cw_cloud_changed(c, d);
-	return granted;
+	if (d != NULL && find_sub(d, filter, len) < d->sub_count) {
+		rc = 0;
+	} else if (d != NULL) {
+		rc = cw_cloud_sub_add(c, d, filter, len);
+		if (rc == 0 && d->persistent)
+			cw_cloud_changed(c, d);
+	}
+	if (rc == 0)
+		return qos > 1 ? 1 : qos;
+	if (d != NULL)
+		why = rc == CW_ELIMIT ? "subscription refused: too many of this device" : "subscription refused: out of memory";
+	c->stats.subscribes_refused++;
+	cw_cloud_device_refused(c, asker, SUBSCRIBE_REFUSED, why);
+	cw_log(cloud_dropped, why, CW_LS("device", asker->id), CW_LB("topic", filter, len));
+	return SUBSCRIBE_REFUSED;
 }
 
 void cw_cloud_unsubscribe(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len)
 {
-	struct cloud_device *d = filter_owner(c, l, filter, len);
+	const char *why;
+	struct cloud_device *d = filter_owner(c, l, filter, len, &why);
 	unsigned i;
 
 	if (d == NULL)

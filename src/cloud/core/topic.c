@@ -190,12 +190,12 @@ int cw_cloud_custom_valid(const char *rest, size_t len, int wild)
 	return 1;
 }
 
-int cw_cloud_custom_fits(const char *topic, size_t len)
+int cw_cloud_topic_fits(const char *topic, size_t len, size_t bytes, unsigned slashes)
 {
-	unsigned slashes = 0;
+	unsigned n = 0;
 	size_t i;
 
 	for (i = 0; i < len; i++)
-		slashes += topic[i] == '/';
-	return len <= CLOUD_CUSTOM_BYTES && slashes <= CLOUD_CUSTOM_SLASHES;
+		n += topic[i] == '/';
+	return len <= bytes && n <= slashes;
 }

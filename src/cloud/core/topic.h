@@ -41,10 +41,8 @@ int cw_cloud_filter_valid(const char *filter, size_t len);
 /* 1 for topics the platform defines, 0 for custom and broadcast ones. */
 int cw_cloud_topic_is_system(const struct cloud_topic *t);
 
-/* The platform's bounds for topics that products declare; its own topics are longer and deeper. */
-#define CLOUD_CUSTOM_BYTES   128u
-#define CLOUD_CUSTOM_SLASHES 7u
-int cw_cloud_custom_fits(const char *topic, size_t len);
+/* 1 when a topic has at most so many bytes and slashes. */
+int cw_cloud_topic_fits(const char *topic, size_t len, size_t bytes, unsigned slashes);
 
 /* 1 when every level behind pk and dn is of letters, digits and _, none empty; `wild` allows + and # as well. */
 int cw_cloud_custom_valid(const char *rest, size_t len, int wild);

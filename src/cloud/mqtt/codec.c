@@ -267,7 +267,7 @@ size_t cw_cloud_mqtt_ack(uint8_t out[4], enum cloud_mqtt_type type, uint16_t id)
 	return 4;
 }
 
-size_t cw_cloud_mqtt_suback(uint8_t out[16], uint16_t id, const uint8_t *codes, size_t count)
+size_t cw_cloud_mqtt_suback(uint8_t out[MQTT_TOPICS_MAX + 4], uint16_t id, const uint8_t *codes, size_t count)
 {
 	out[0] = MQTT_SUBACK << 4;
 	out[1] = (uint8_t)(2 + count);

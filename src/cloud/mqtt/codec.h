@@ -74,7 +74,9 @@ int cw_cloud_mqtt_filter(struct cloud_mqtt_packet *p, struct cloud_text *ret_fil
 size_t cw_cloud_mqtt_connack(uint8_t out[4], int session_present, uint8_t code);
 size_t cw_cloud_mqtt_connack5(uint8_t out[5], uint8_t reason);
 size_t cw_cloud_mqtt_ack(uint8_t out[4], enum cloud_mqtt_type type, uint16_t id);
-size_t cw_cloud_mqtt_suback(uint8_t out[16], uint16_t id, const uint8_t *codes, size_t count);
+/* `count` at most MQTT_TOPICS_MAX. */
+#define MQTT_TOPICS_MAX 100u
+size_t cw_cloud_mqtt_suback(uint8_t out[MQTT_TOPICS_MAX + 4], uint16_t id, const uint8_t *codes, size_t count);
 size_t cw_cloud_mqtt_pingresp(uint8_t out[2]);
 /* Header of a PUBLISH up to its payload, and the room it needs at most. */
 #define MQTT_PUBLISH_HEAD(topic_len) ((topic_len) + 9u)

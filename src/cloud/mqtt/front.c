@@ -23,8 +23,13 @@ static void on_opened(struct cloud_stream *s)
 
 static size_t on_data(struct cloud_stream *s, const uint8_t *data, size_t len)
 {
-	conn_of(s)->link.tls = s->tls != NULL;
-	return cw_cloud_mqtt_packets(conn_of(s), data, len);
+	struct mqtt_conn *m = conn_of(s);
+
+	m->link.tls = s->tls != NULL;
+	m->link.websocket = s->ws != NULL;
+	if (m->cloud->conf.limits.documented)
+		cw_cloud_mqtt_throttle(m);
+	return cw_cloud_mqtt_packets(m, data, len);
 }
 
 static void on_closed(struct cloud_stream *s, const char *reason)
@@ -35,8 +40,10 @@ static void on_closed(struct cloud_stream *s, const char *reason)
 	if (reason == cw_cloud_stream_slow)
 		m->cloud->stats.slow_closed++;
 	cw_cloud_link_down(m->cloud, &m->link, reason);
-	if (cw_worker_timers(m->cloud->worker) != NULL)
+	if (cw_worker_timers(m->cloud->worker) != NULL) {
 		cw_timer_stop(cw_worker_timers(m->cloud->worker), &m->deadline);
+		cw_timer_stop(cw_worker_timers(m->cloud->worker), &m->throttle);
+	}
 }
 
 static void on_freed(struct cloud_stream *s)
@@ -60,7 +67,8 @@ static const struct cloud_port_ops port_ops = {
 
 static int front_open(const struct cloud_front_conf *conf, void **ret_front, struct cw_msg *msg)
 {
-	struct cloud_port_conf port = { .worker = conf->cloud->worker, .tls = conf->tls, .mode = CLOUD_PORT_BOTH,
+	struct cloud_port_conf port = { .worker = conf->cloud->worker, .tls = conf->tls, .mode = CLOUD_PORT_BOTH, .websocket = "mqtt mqttv3.1",
+		                        .ask_certificate = 1,
 		                        .address = conf->address, .out_queue_bytes = conf->cloud->conf.limits.out_queue_bytes,
 		                        .ops = &port_ops, .arg = conf->cloud };
 	struct cloud_port *p = NULL;

@@ -1,8 +1,10 @@
 /* session.c - what MQTT packets mean to the platform; see front.h. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "cloud/core/clients.h"
 #include "cloud/core/fault.h"
 #include "cloud/core/msglog.h"
 #include "cloud/mqtt/conn.h"
@@ -11,7 +13,6 @@
 #define CONNECT_MS      10000u /* from accept to CONNECT */
 #define REGISTERED_MS   15000u /* from registration to the end of the connection */
 #define GOODBYE_MS      2000u  /* for a refusal to be read */
-#define TOPICS_MAX      8u     /* in one SUBSCRIBE */
 #define WAITING_MAX     10000u /* QoS 1 messages behind a full window */
 #define CONNACK_LEVEL   1
 #define CONNACK5_LEVEL  0x84
@@ -152,6 +153,8 @@ int cw_cloud_mqtt_may_read(const struct mqtt_conn *m)
 {
 	const struct cloud_limits *limits = &m->cloud->conf.limits;
 
+	if (m->throttled)
+		return 0;
 	if (m->link.owner != NULL && cw_cloud_fault_active(m->cloud, CLOUD_FAULT_STALL, "mqtt", m->link.owner->id))
 		return 0;
 	return !limits->documented || limits->inflight_in == 0 || m->withheld < limits->inflight_in;
@@ -165,6 +168,37 @@ static void on_recheck(struct cloud_link *l)
 const struct cloud_link_ops cw_cloud_mqtt_ops = {
 	.channel = "mqtt", .push = on_push, .close = on_close, .recheck = on_recheck, .forget = on_forget,
 };
+
+static void on_credit(struct cw_timer *t)
+{
+	struct mqtt_conn *m = cw_container_of(t, struct mqtt_conn, throttle);
+
+	m->throttled = 0;
+	cw_cloud_stream_recheck(&m->stream);
+}
+
+/* What is not read fills the client's own buffers, and then it waits: nothing is lost, and nobody else notices. */
+void cw_cloud_mqtt_throttle(struct mqtt_conn *m)
+{
+	int64_t rate = (int64_t)m->cloud->conf.limits.throughput;
+	uint64_t now = cw_worker_now(m->cloud->worker);
+
+	if (m->credit_ms == 0)
+		m->credit = rate; /* a second's worth may come at once */
+	else
+		m->credit += (int64_t)(now - m->credit_ms < 60000 ? now - m->credit_ms : 60000) * rate / 1000;
+	if (m->credit > rate)
+		m->credit = rate;
+	m->credit -= (int64_t)(m->stream.received - m->counted);
+	m->counted = m->stream.received;
+	m->credit_ms = now;
+	if (m->credit >= 0 || m->throttled)
+		return;
+	m->throttled = 1;
+	m->cloud->stats.throttled++;
+	cw_timer_set(timers_of(m), &m->throttle, (uint64_t)(-m->credit * 1000 / rate) + 1, on_credit);
+	cw_cloud_stream_recheck(&m->stream);
+}
 
 /* ---- deadlines ---- */
 
@@ -239,65 +273,111 @@ static void on_registration_over(struct cw_timer *t)
 	cw_cloud_mqtt_drop(cw_container_of(t, struct mqtt_conn, deadline), "registered and stayed");
 }
 
-/* The secret goes out once, without a subscription. The log of messages does not show it. */
-static void register_device(struct mqtt_conn *m, struct cloud_device *d)
+/* What the platform says by itself right after CONNACK, QoS 0, without a subscription; `body` is consumed. */
+static void announce(struct mqtt_conn *m, const char *device, const char *topic, json_t *body, int secret)
 {
-	static const char topic[] = "/ext/register", hidden[] = "(holds a secret, not shown)";
-	json_t *body = json_pack("{s:s, s:s, s:s}", "productKey", d->product->key, "deviceName", d->dn, "deviceSecret", d->secret);
+	static const char hidden[] = "(holds a secret, not shown)";
 	char *text = json_dumps(body, JSON_COMPACT);
-	uint8_t head[MQTT_PUBLISH_HEAD(sizeof(topic))], out[4];
+	struct cloud_log_note note = { .down = 1, .device = device, .topic = topic, .topic_len = strlen(topic),
+		                       .payload = secret ? hidden : text, .outcome = "delivered" };
+	uint8_t *at = text != NULL ? cw_cloud_stream_want(&m->stream, MQTT_PUBLISH_HEAD(note.topic_len)) : NULL;
 
-	json_decref(body);
-	cw_cloud_mqtt_put(m, out, cw_cloud_mqtt_connack(out, 0, 0));
-	if (text != NULL) {
-		size_t len = strlen(text);
-
-		cw_cloud_mqtt_put(m, head, cw_cloud_mqtt_publish_head(head, topic, sizeof(topic) - 1, len, 0, 0, 0));
-		cw_cloud_mqtt_put(m, text, len);
+	if (at != NULL) {
+		m->stream.out.len += cw_cloud_mqtt_publish_head(at, topic, note.topic_len, strlen(text), 0, 0, 0);
+		cw_cloud_mqtt_put(m, text, strlen(text));
+		note.len = strlen(note.payload);
+		cw_cloud_log_add(m->cloud->log, &note);
 	}
 	free(text);
-	cw_cloud_log_add(m->cloud->log, &(struct cloud_log_note){ .down = 1, .device = d->id, .topic = topic,
-	                 .topic_len = sizeof(topic) - 1, .payload = hidden, .len = sizeof(hidden) - 1, .outcome = "delivered" });
-	cw_log(cloud_connect, "registered", CW_LS("device", d->id), CW_LS("peer", m->link.peer));
+	json_decref(body);
+}
+
+static void announce_token(struct mqtt_conn *m, const char *device, const struct cloud_mqtt_verdict *v)
+{
+	static const char *const topics[] = { "/ext/regnwl", "/ext/register" };
+	int which = m->cloud->conf.switches.regnwl_topic, i; /* 0, 1, or 2 for both */
+
+	for (i = 0; i < 2; i++) {
+		if (which == i || which == 2)
+			announce(m, device, topics[i], json_pack("{s:s%, s:s%, s:s, s:s}", "productKey", v->pk.s, v->pk.len,
+			         "deviceName", v->dn.s, v->dn.len, "clientId", v->client->id, "deviceToken", v->client->token), 1);
+	}
+}
+
+/* The credential goes out once. The log of messages does not show it. */
+static void register_client(struct mqtt_conn *m, const struct cloud_mqtt_verdict *v)
+{
+	const struct cloud_device *d = v->device;
+	char device[128];
+	uint8_t out[4];
+
+	cw_cloud_mqtt_put(m, out, cw_cloud_mqtt_connack(out, 0, 0));
+	if (v->as == MQTT_ADMIT_REGISTER) {
+		(void)snprintf(device, sizeof(device), "%s", d->id);
+		announce(m, device, "/ext/register", json_pack("{s:s, s:s, s:s}", "productKey", d->product->key, "deviceName",
+		         d->dn, "deviceSecret", d->secret), 1);
+	} else {
+		(void)snprintf(device, sizeof(device), "%.*s/%.*s", (int)v->pk.len, v->pk.s, (int)v->dn.len, v->dn.s);
+		announce_token(m, device, v);
+	}
+	cw_log(cloud_connect, "registered", CW_LS("device", device), CW_LS("peer", m->link.peer));
 	m->state = MQTT_REGISTERED;
 	cw_timer_set(timers_of(m), &m->deadline, REGISTERED_MS, on_registration_over);
 }
 
-static void take_connect(struct mqtt_conn *m, const struct cloud_mqtt_connect *p)
+static void go_online(struct mqtt_conn *m, const struct cloud_mqtt_connect *p, const struct cloud_mqtt_verdict *v)
 {
-	struct cw_cloud *c = m->cloud;
-	struct cloud_mqtt_verdict v;
+	struct cloud_device *d = v->device;
 	uint8_t out[4];
 	int present;
+
+	if (p->will)
+		cw_log(cloud_dropped, "the will is ignored: the platform has none", CW_LS("device", d->id));
+	/* Closes an older connection of the same identity before our answer is written. */
+	present = cw_cloud_link_up(m->cloud, &m->link, v->session, &v->login);
+	m->state = MQTT_UP;
+	m->keep_alive_s = v->keep_alive_s;
+	cw_log(cloud_connect, "accepted", CW_LS("device", d->id), CW_LS("peer", m->link.peer),
+	       CW_LB("client_id", p->client_id.s, p->client_id.len), CW_LU("keep_alive_s", v->keep_alive_s));
+	/* MQTT 3.1 has no session present flag: that byte is reserved. */
+	cw_cloud_mqtt_put(m, out, cw_cloud_mqtt_connack(out, present && p->level == 4, 0));
+	if (v->as == MQTT_ADMIT_IDENTIFIED)
+		announce(m, d->id, "/ext/auth/identity/response", json_pack("{s:s, s:s}", "productKey", d->product->key,
+		         "deviceName", d->dn), 0);
+	cw_timer_set(timers_of(m), &m->deadline, m->keep_alive_s * 1500u, on_keep_alive);
+	cw_cloud_link_ready(m->cloud, v->session);
+	cw_cloud_stream_recheck(&m->stream);
+}
+
+static void take_connect(struct mqtt_conn *m, const struct cloud_mqtt_connect *p)
+{
+	struct cloud_mqtt_channel channel = { .tls = m->link.tls };
+	struct cloud_mqtt_verdict v;
+	uint8_t fingerprint[32];
 
 	if (p->level != 3 && p->level != 4) {
 		refuse_level(m, p->level);
 		return;
 	}
-	cw_cloud_mqtt_login(c, p, m->link.tls, &v);
-	if (v.code != 0) {
-		refuse_login(m, &v, p);
-		return;
-	}
-	if (v.registration) {
-		m->level = p->level;
-		register_device(m, v.device);
-		return;
-	}
-	if (p->will)
-		cw_log(cloud_dropped, "the will is ignored: the platform has none", CW_LS("device", v.device->id));
-	/* Closes an older connection of the same identity before our answer is written. */
-	present = cw_cloud_link_up(c, &m->link, v.device, &v.login);
-	m->state = MQTT_UP;
+	if (m->stream.tls != NULL && cw_cloud_tls_fingerprint(m->stream.tls, fingerprint))
+		channel.fingerprint = fingerprint;
+	cw_cloud_mqtt_login(m->cloud, p, &channel, &v);
 	m->level = p->level;
-	m->keep_alive_s = v.keep_alive_s;
-	cw_log(cloud_connect, "accepted", CW_LS("device", v.device->id), CW_LS("peer", m->link.peer),
-	       CW_LB("client_id", p->client_id.s, p->client_id.len), CW_LU("keep_alive_s", v.keep_alive_s));
-	/* MQTT 3.1 has no session present flag: that byte is reserved. */
-	cw_cloud_mqtt_put(m, out, cw_cloud_mqtt_connack(out, present && p->level == 4, 0));
-	cw_timer_set(timers_of(m), &m->deadline, m->keep_alive_s * 1500u, on_keep_alive);
-	cw_cloud_link_ready(c, v.device);
-	cw_cloud_stream_recheck(&m->stream);
+	if (v.code != 0)
+		refuse_login(m, &v, p);
+	else if (v.as == MQTT_ADMIT_REGISTER || v.as == MQTT_ADMIT_REGNWL)
+		register_client(m, &v);
+	else
+		go_online(m, p, &v);
+}
+
+static const char payload_too_large[] = "payload above limits.payload (256 KiB)";
+
+/* The connection ends by it, and the log of messages says so. */
+static void refuse_publish(struct mqtt_conn *m, const struct cloud_mqtt_publish *p, const char *reason)
+{
+	cw_cloud_publish_refused(m->cloud, &m->link, p->topic.s, p->topic.len, p->qos, reason);
+	cw_cloud_mqtt_drop(m, reason);
 }
 
 static void take_publish(struct mqtt_conn *m, const struct cloud_mqtt_publish *p)
@@ -309,7 +389,11 @@ static void take_publish(struct mqtt_conn *m, const struct cloud_mqtt_publish *p
 
 	if (p->qos == 2) {
 		c->stats.malformed++;
-		cw_cloud_mqtt_drop(m, "QoS 2 does not exist here");
+		refuse_publish(m, p, "QoS 2 does not exist here");
+		return;
+	}
+	if (p->len > c->conf.limits.payload_bytes) {
+		refuse_publish(m, p, payload_too_large);
 		return;
 	}
 	if (p->retain)
@@ -326,15 +410,19 @@ static void take_publish(struct mqtt_conn *m, const struct cloud_mqtt_publish *p
 	(void)cw_cloud_publish(c, &m->link, p->topic.s, p->topic.len, p->payload, p->len, p->qos);
 }
 
+static const char too_many_topics[] = "more topics in one SUBSCRIBE than limits.topicsPerSubscribe (8)";
+
 static void take_subscribe(struct mqtt_conn *m, struct cloud_mqtt_packet *p)
 {
 	struct cw_cloud *c = m->cloud;
 	struct cloud_text filter;
-	uint8_t codes[TOPICS_MAX], out[16], qos;
+	uint8_t codes[MQTT_TOPICS_MAX], out[MQTT_TOPICS_MAX + 4], qos;
 	size_t n = 0;
 
-	if (p->type == MQTT_SUBSCRIBE && p->u.filters.count > TOPICS_MAX) {
-		cw_cloud_mqtt_drop(m, "more than 8 topics in one packet");
+	if (p->type == MQTT_SUBSCRIBE && p->u.filters.count > c->conf.limits.topics_per_subscribe) {
+		c->stats.subscribes_refused++;
+		cw_cloud_device_refused(c, cw_cloud_name_of(m->link.owner), 0, too_many_topics);
+		cw_cloud_mqtt_drop(m, too_many_topics);
 		return;
 	}
 	while (cw_cloud_mqtt_filter(p, &filter, &qos)) {
@@ -342,11 +430,7 @@ static void take_subscribe(struct mqtt_conn *m, struct cloud_mqtt_packet *p)
 			cw_cloud_unsubscribe(c, &m->link, filter.s, filter.len);
 			continue;
 		}
-		codes[n] = cw_cloud_subscribe(c, &m->link, filter.s, filter.len, qos);
-		if (codes[n] == 0x80)
-			cw_log(cloud_dropped, "subscription refused", CW_LS("device", m->link.owner->id),
-			       CW_LB("topic", filter.s, filter.len));
-		n++;
+		codes[n++] = cw_cloud_subscribe(c, &m->link, filter.s, filter.len, qos);
 	}
 	if (p->type == MQTT_UNSUBSCRIBE)
 		cw_cloud_mqtt_put(m, out, cw_cloud_mqtt_ack(out, MQTT_UNSUBACK, p->id));
@@ -379,6 +463,17 @@ static void take_packet(struct mqtt_conn *m, struct cloud_mqtt_packet *p)
 	}
 }
 
+static void refuse_packet(struct mqtt_conn *m, int rc, const struct cloud_mqtt_packet *p)
+{
+	static const struct cloud_mqtt_publish unread = { .topic = { "", 0 } }; /* too large to be read up to its topic */
+
+	m->cloud->stats.malformed++;
+	if (rc == CW_ELIMIT && m->state == MQTT_UP)
+		refuse_publish(m, p->size <= MQTT_PACKET_MAX ? &p->u.publish : &unread, payload_too_large);
+	else
+		cw_cloud_mqtt_drop(m, rc == CW_ELIMIT ? "packet too large" : "malformed packet");
+}
+
 size_t cw_cloud_mqtt_packets(struct mqtt_conn *m, const uint8_t *data, size_t len)
 {
 	struct cloud_mqtt_packet p;
@@ -391,8 +486,7 @@ size_t cw_cloud_mqtt_packets(struct mqtt_conn *m, const uint8_t *data, size_t le
 		if (rc == CW_EBUSY)
 			return used;
 		if (rc < 0) {
-			m->cloud->stats.malformed++;
-			cw_cloud_mqtt_drop(m, rc == CW_ELIMIT ? "payload above 256 KB" : "malformed packet");
+			refuse_packet(m, rc, &p);
 			break;
 		}
 		used += p.size;

@@ -44,8 +44,10 @@ static void stream_gone(struct cw_closing *closing)
 	cw_list_remove(&s->all);
 	p->conf.ops->freed(s);
 	cw_cloud_tls_conn_free(s->tls);
+	cw_cloud_ws_free(s->ws);
 	cw_cloud_bytes_free(&s->in);
 	cw_cloud_bytes_free(&s->out);
+	cw_cloud_bytes_free(&s->framed);
 	cw_cloud_bytes_free(&s->wire);
 	cw_cloud_bytes_free(&s->writing);
 	cw_free(s);
@@ -137,19 +139,21 @@ static int write_wire(struct cloud_stream *s)
 
 static int encode(struct cloud_stream *s)
 {
-	struct cloud_bytes swap;
-	int rc;
+	struct cloud_bytes *from = s->ws != NULL ? &s->framed : &s->out, swap;
+	int rc = s->ws != NULL ? cw_cloud_ws_wrap(s->ws, &s->out, &s->framed) : 0;
 
+	if (rc < 0)
+		return rc;
 	if (s->tls != NULL)
-		return cw_cloud_tls_flush(s->tls, &s->out, &s->wire);
+		return cw_cloud_tls_flush(s->tls, from, &s->wire);
 	if (s->wire.len == 0) {
 		swap = s->wire;
-		s->wire = s->out;
-		s->out = swap;
+		s->wire = *from;
+		*from = swap;
 		return 0;
 	}
-	rc = cw_cloud_bytes_add(&s->wire, s->out.data, s->out.len);
-	cw_cloud_bytes_reset(&s->out);
+	rc = cw_cloud_bytes_add(&s->wire, from->data, from->len);
+	cw_cloud_bytes_reset(from);
 	return rc;
 }
 
@@ -166,7 +170,7 @@ static void flush(struct cloud_stream *s)
 		cw_cloud_stream_drop(s, "the connection broke");
 	else if (s->doomed != NULL && !s->write_busy && s->wire.len == 0)
 		cw_cloud_stream_drop(s, s->doomed);
-	else if (s->out.len + s->wire.len + s->writing.len > s->port->conf.out_queue_bytes)
+	else if (s->out.len + s->framed.len + s->wire.len + s->writing.len > s->port->conf.out_queue_bytes)
 		cw_cloud_stream_drop(s, cw_cloud_stream_slow);
 }
 
@@ -209,7 +213,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 }
 
 /* What is whole is taken where it lies; only the unfinished rest is copied. */
-static void feed_plain(struct cloud_stream *s, const uint8_t *data, size_t len)
+static void feed_front(struct cloud_stream *s, const uint8_t *data, size_t len)
 {
 	size_t used;
 
@@ -229,6 +233,36 @@ static void feed_plain(struct cloud_stream *s, const uint8_t *data, size_t len)
 		cw_cloud_stream_drop(s, "out of memory");
 }
 
+/* What the frames carry is joined in s->in: their borders mean nothing. */
+static void feed_ws(struct cloud_stream *s, const uint8_t *data, size_t len)
+{
+	int rc = cw_cloud_ws_feed(s->ws, data, len, &s->in, &s->framed);
+
+	if (s->in.len != 0)
+		feed_front(s, NULL, 0);
+	if (rc == CW_ECLOSED)
+		cw_cloud_stream_doom(s, cw_cloud_ws_reason(s->ws));
+	else if (rc < 0)
+		cw_cloud_stream_drop(s, "out of memory");
+	cw_cloud_stream_dirty(s);
+}
+
+/* Behind TLS, if there is any. An HTTP request begins with G; no protocol that shares a port with it does. */
+static void feed_plain(struct cloud_stream *s, const uint8_t *data, size_t len)
+{
+	const char *protocols = s->port->conf.websocket;
+
+	if (!s->greeted && protocols != NULL && data[0] == 'G' && cw_cloud_ws_new(protocols, &s->ws) < 0) {
+		cw_cloud_stream_drop(s, "out of memory");
+		return;
+	}
+	s->greeted = 1;
+	if (s->ws != NULL)
+		feed_ws(s, data, len);
+	else
+		feed_front(s, data, len);
+}
+
 static void feed_tls(struct cloud_stream *s, const uint8_t *data, size_t len)
 {
 	struct cloud_port *p = s->port;
@@ -245,7 +279,7 @@ static void feed_tls(struct cloud_stream *s, const uint8_t *data, size_t len)
 		return;
 	if (n == CW_EPROTO) { /* send the alert, then go */
 		flush(s);
-		cw_cloud_stream_drop(s, "TLS failed");
+		cw_cloud_stream_drop(s, cw_cloud_tls_why(s->tls));
 	} else if (n == CW_ECLOSED) {
 		cw_cloud_stream_drop(s, "closed by the client");
 	} else {
@@ -256,10 +290,15 @@ static void feed_tls(struct cloud_stream *s, const uint8_t *data, size_t len)
 /* A TLS record begins with 0x16; no protocol here begins like that. */
 static int sniff(struct cloud_stream *s, uint8_t first)
 {
+	int rc;
+
 	s->sniffed = 1;
-	if (first == 0x16 && s->port->conf.tls != NULL)
-		return cw_cloud_tls_conn_new(s->port->conf.tls, &s->tls);
-	return s->port->conf.mode == CLOUD_PORT_TLS_ONLY ? CW_EPROTO : 0;
+	if (first != 0x16 || s->port->conf.tls == NULL)
+		return s->port->conf.mode == CLOUD_PORT_TLS_ONLY ? CW_EPROTO : 0;
+	rc = cw_cloud_tls_conn_new(s->port->conf.tls, &s->tls);
+	if (rc == 0 && s->port->conf.ask_certificate)
+		cw_cloud_tls_ask(s->tls);
+	return rc;
 }
 
 static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
@@ -274,6 +313,7 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
 		cw_cloud_stream_drop(s, n == UV_EOF ? "closed by the client" : "the connection broke");
 		return;
 	}
+	s->received += (uint64_t)n;
 	if (!s->sniffed)
 		rc = sniff(s, data[0]);
 	if (rc < 0)

@@ -1,7 +1,8 @@
 /*
  * stream.h - TCP listeners and connections of the emulator's fronts: bytes in, bytes out.
  *
- * A *port* listens; TLS and plain TCP share it, told apart by the first byte. A *stream* is one connection, embedded
+ * A *port* listens; TLS and plain TCP share it, told apart by the first byte, and a WebSocket in either by the first
+ * byte behind that, where the port says so; its front does not notice. A *stream* is one connection, embedded
  * first in the front's own structure, which the port allocates (ops->size, zeroed). What a pass of the loop has to say goes out in one
  * write before the loop waits. A peer that does not read is closed when too much waits for it; it never
  * delays another.
@@ -17,6 +18,7 @@
 #include "base/list.h"
 #include "cloud/wire/bytes.h"
 #include "cloud/wire/tls.h"
+#include "cloud/wire/ws.h"
 #include "loop/closing.h"
 #include "loop/worker.h"
 
@@ -28,11 +30,14 @@ struct cloud_stream {
 	struct cw_closing closing;
 	uv_tcp_t tcp;
 	uv_write_t write;
-	int write_busy, reading, ended, sniffed;
+	int write_busy, reading, ended, sniffed, greeted;
+	uint64_t received;          /* bytes of the wire */
 	const char *doomed;         /* close with this reason once all is written */
 	struct cloud_tls_conn *tls; /* NULL: plain */
+	struct cloud_ws *ws;        /* NULL: no WebSocket */
 	struct cloud_bytes in;      /* received and not yet used, plain */
 	struct cloud_bytes out;     /* to be sent, plain */
+	struct cloud_bytes framed;  /* `out` as frames of a WebSocket */
 	struct cloud_bytes wire, writing;
 	char peer[64];
 };
@@ -56,6 +61,8 @@ struct cloud_port_conf {
 	struct cw_worker *worker;
 	struct cloud_tls *tls;
 	enum cloud_port_tls mode;
+	int ask_certificate;    /* over TLS; see cw_cloud_tls_fingerprint() */
+	const char *websocket;  /* sub-protocols of WebSockets on this port; NULL: there are none */
 	const char *address;    /* "host:port", numeric host; port 0: any free one */
 	size_t out_queue_bytes; /* a stream with more waiting is closed */
 	const struct cloud_port_ops *ops;

@@ -18,6 +18,10 @@ struct cloud_tls {
 	char *made_dir; /* to be removed */
 	cloud_tls_psk_fn psk;
 	void *psk_arg;
+	X509_STORE *clients; /* empty until a client sends a certificate */
+	int clients_known;
+	cloud_tls_authority_fn authority;
+	void *authority_arg;
 };
 
 struct cloud_tls_conn {
@@ -98,7 +102,7 @@ static int save(const char *dir, X509 *ca, X509 *cert, EVP_PKEY *key)
 	FILE *ca_file = create(dir, "ca.pem", 0644), *cert_file = create(dir, "server.pem", 0644);
 	FILE *key_file = create(dir, "server.key", 0600);
 	int ok = ca_file != NULL && cert_file != NULL && key_file != NULL && PEM_write_X509(ca_file, ca) &&
-	         PEM_write_X509(cert_file, cert) && PEM_write_PrivateKey(key_file, key, NULL, NULL, 0, NULL, NULL);
+		 PEM_write_X509(cert_file, cert) && PEM_write_PrivateKey(key_file, key, NULL, NULL, 0, NULL, NULL);
 
 	/* Written is what fclose() says was written. */
 	ok = (ca_file == NULL || fclose(ca_file) == 0) && ok;
@@ -138,13 +142,15 @@ static int choose_dir(struct cloud_tls *t, const struct cloud_tls_conf *conf, ch
 {
 	if (conf->dir != NULL) {
 		if (mkdir(conf->dir, 0700) < 0 && errno != EEXIST)
-			return cw_fail(msg, cw_err_from_errno(errno), "cannot make '%s': %s", conf->dir, strerror(errno));
+			return cw_fail(msg, cw_err_from_errno(errno), "cannot make '%s': %s", conf->dir,
+				       strerror(errno));
 		(void)snprintf(out, PATH_MAX, "%s", conf->dir);
 		return 0;
 	}
 	(void)snprintf(out, PATH_MAX, "/tmp/causeway-cloud-XXXXXX");
 	if (mkdtemp(out) == NULL)
-		return cw_fail(msg, cw_err_from_errno(errno), "cannot make a directory under /tmp: %s", strerror(errno));
+		return cw_fail(msg, cw_err_from_errno(errno), "cannot make a directory under /tmp: %s",
+			       strerror(errno));
 	t->made_dir = cw_strdup(out);
 	return t->made_dir != NULL ? 0 : cw_fail(msg, CW_ENOMEM, "out of memory");
 }
@@ -189,6 +195,40 @@ static unsigned on_psk(SSL *ssl, const char *identity, unsigned char *psk, unsig
 	return t->psk != NULL && identity != NULL ? t->psk(t->psk_arg, identity, psk, max) : 0;
 }
 
+/* Making the authority takes a while, so it is fetched only when somebody needs it. */
+static void fetch_authority(struct cloud_tls *t)
+{
+	const char *pem = t->authority != NULL ? t->authority(t->authority_arg) : NULL;
+	BIO *bio = pem != NULL ? BIO_new_mem_buf(pem, -1) : NULL;
+	X509 *ca = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+
+	t->clients_known = ca != NULL && X509_STORE_add_cert(t->clients, ca) == 1;
+	X509_free(ca);
+	BIO_free(bio);
+}
+
+static int on_verify(X509_STORE_CTX *x, void *arg)
+{
+	struct cloud_tls *t = arg;
+
+	if (!t->clients_known)
+		fetch_authority(t);
+	return X509_verify_cert(x);
+}
+
+/* A session that is resumed keeps the certificate it began with, and must not travel to another server. */
+static int set_up_clients(struct cloud_tls *t)
+{
+	static const unsigned char context[] = "causeway-cloud";
+
+	t->clients = X509_STORE_new();
+	if (t->clients == NULL || SSL_CTX_set1_verify_cert_store(t->ctx, t->clients) != 1 ||
+	    SSL_CTX_set_session_id_context(t->ctx, context, sizeof(context) - 1) != 1)
+		return CW_ENOMEM;
+	SSL_CTX_set_cert_verify_callback(t->ctx, on_verify, t);
+	return 0;
+}
+
 int cw_cloud_tls_new(const struct cloud_tls_conf *conf, struct cloud_tls **ret_tls, struct cw_msg *msg)
 {
 	struct cloud_tls *t = cw_zalloc(sizeof(*t));
@@ -198,7 +238,8 @@ int cw_cloud_tls_new(const struct cloud_tls_conf *conf, struct cloud_tls **ret_t
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	t->ctx = SSL_CTX_new(TLS_server_method());
 	if (t->ctx == NULL || SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION) != 1 ||
-	    SSL_CTX_set_max_proto_version(t->ctx, TLS1_2_VERSION) != 1 || SSL_CTX_set_cipher_list(t->ctx, SUITES) != 1) {
+	    SSL_CTX_set_max_proto_version(t->ctx, TLS1_2_VERSION) != 1 || SSL_CTX_set_cipher_list(t->ctx, SUITES) != 1 ||
+	    set_up_clients(t) < 0) {
 		rc = ssl_fail(msg, "cannot set up TLS", "");
 		goto err_tls;
 	}
@@ -230,6 +271,7 @@ void cw_cloud_tls_free(struct cloud_tls *t)
 	if (t->made_dir != NULL)
 		(void)rmdir(t->made_dir);
 	SSL_CTX_free(t->ctx);
+	X509_STORE_free(t->clients);
 	cw_free(t->made_dir);
 	cw_free(t->ca);
 	cw_free(t);
@@ -240,10 +282,59 @@ const char *cw_cloud_tls_ca(const struct cloud_tls *t)
 	return t->ca;
 }
 
+static char *text_of(BIO *bio)
+{
+	char *data = NULL, *text;
+	long len = BIO_get_mem_data(bio, &data);
+
+	text = len > 0 ? cw_alloc((size_t)len + 1) : NULL;
+	if (text != NULL) {
+		memcpy(text, data, (size_t)len);
+		text[len] = '\0';
+	}
+	return text;
+}
+
+int cw_cloud_tls_pem(const struct cloud_tls *t, char **ret_certificate, char **ret_key)
+{
+	BIO *certs = BIO_new(BIO_s_mem()), *key = BIO_new(BIO_s_secmem());
+	STACK_OF(X509) *chain = NULL;
+	int ok = certs != NULL && key != NULL && PEM_write_bio_X509(certs, SSL_CTX_get0_certificate(t->ctx)) &&
+		 PEM_write_bio_PrivateKey(key, SSL_CTX_get0_privatekey(t->ctx), NULL, NULL, 0, NULL, NULL) &&
+		 SSL_CTX_get0_chain_certs(t->ctx, &chain);
+	int i;
+
+	for (i = 0; ok && i < sk_X509_num(chain); i++)
+		ok = PEM_write_bio_X509(certs, sk_X509_value(chain, i));
+	*ret_certificate = ok ? text_of(certs) : NULL;
+	*ret_key = ok ? text_of(key) : NULL;
+	BIO_free(certs);
+	BIO_free(key);
+	if (*ret_certificate != NULL && *ret_key != NULL)
+		return 0;
+	cw_cloud_tls_pem_free(*ret_certificate, *ret_key);
+	*ret_certificate = *ret_key = NULL;
+	return CW_ENOMEM;
+}
+
+void cw_cloud_tls_pem_free(char *certificate, char *key)
+{
+	if (key != NULL)
+		OPENSSL_cleanse(key, strlen(key));
+	cw_free(certificate);
+	cw_free(key);
+}
+
 void cw_cloud_tls_set_psk(struct cloud_tls *t, cloud_tls_psk_fn find, void *arg)
 {
 	t->psk = find;
 	t->psk_arg = arg;
+}
+
+void cw_cloud_tls_set_authority(struct cloud_tls *t, cloud_tls_authority_fn fetch, void *arg)
+{
+	t->authority = fetch;
+	t->authority_arg = arg;
 }
 
 /* ---- one connection ---- */
@@ -276,6 +367,23 @@ void cw_cloud_tls_conn_free(struct cloud_tls_conn *c)
 		return;
 	SSL_free(c->ssl);
 	cw_free(c);
+}
+
+void cw_cloud_tls_ask(struct cloud_tls_conn *c)
+{
+	SSL_set_verify(c->ssl, SSL_VERIFY_PEER, NULL);
+}
+
+int cw_cloud_tls_fingerprint(const struct cloud_tls_conn *c, uint8_t out[32])
+{
+	const X509 *cert = SSL_get0_peer_certificate(c->ssl);
+
+	return cert != NULL && X509_digest(cert, EVP_sha256(), out, NULL) == 1;
+}
+
+const char *cw_cloud_tls_why(const struct cloud_tls_conn *c)
+{
+	return SSL_get_verify_result(c->ssl) == X509_V_OK ? "TLS failed" : "the client's certificate is not of the emulator's authority";
 }
 
 int cw_cloud_tls_feed(struct cloud_tls_conn *c, const void *data, size_t len)

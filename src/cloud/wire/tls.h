@@ -18,7 +18,7 @@ struct cloud_tls_conn;
 struct cloud_tls_conf {
 	const char *certificate, *key; /* both or none */
 	const char *ca;                /* beside a certificate: shown to people as what to trust */
-	const char *dir;               /* where made certificates are kept and found again; NULL: a new directory under /tmp */
+	const char *dir; /* where made certificates are kept and found again; NULL: a new directory under /tmp */
 };
 
 /* 0 or an error with a sentence. */
@@ -28,12 +28,30 @@ void cw_cloud_tls_free(struct cloud_tls *t);
 /* Path of the authority's certificate, or NULL when files were given without one. */
 const char *cw_cloud_tls_ca(const struct cloud_tls *t);
 
+/* Certificate with its chain, and private key, as PEM texts for a library that wants them so. 0 or CW_ENOMEM. */
+int cw_cloud_tls_pem(const struct cloud_tls *t, char **ret_certificate, char **ret_key);
+/* Both; the key's bytes are wiped. NULL is fine. */
+void cw_cloud_tls_pem_free(char *certificate, char *key);
+
 /* The key of a pre-shared identity, filled into out[psk_max]: its length, 0 when unknown. */
 typedef unsigned (*cloud_tls_psk_fn)(void *arg, const char *identity, unsigned char *out, unsigned psk_max);
 void cw_cloud_tls_set_psk(struct cloud_tls *t, cloud_tls_psk_fn find, void *arg);
 
+/*
+ * Certificates of clients must chain to this authority: PEM, fetched when the first of them comes (NULL: none is
+ * good). Without a call nobody's is.
+ */
+typedef const char *(*cloud_tls_authority_fn)(void *arg);
+void cw_cloud_tls_set_authority(struct cloud_tls *t, cloud_tls_authority_fn fetch, void *arg);
+
 int cw_cloud_tls_conn_new(struct cloud_tls *t, struct cloud_tls_conn **ret_conn);
 void cw_cloud_tls_conn_free(struct cloud_tls_conn *c);
+/* Before the first byte: ask for a certificate. A client without one is as welcome. */
+void cw_cloud_tls_ask(struct cloud_tls_conn *c);
+/* SHA-256 of the client's certificate, whose key it has proved to own. 1, or 0: it sent none. */
+int cw_cloud_tls_fingerprint(const struct cloud_tls_conn *c, uint8_t out[32]);
+/* Static text for people after CW_EPROTO. */
+const char *cw_cloud_tls_why(const struct cloud_tls_conn *c);
 /* Bytes read from the wire. 0 or CW_EPROTO. */
 int cw_cloud_tls_feed(struct cloud_tls_conn *c, const void *data, size_t len);
 /* Plain bytes: their number, 0 when there are none now, CW_ECLOSED, CW_EPROTO. */

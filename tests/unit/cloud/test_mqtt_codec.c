@@ -233,7 +233,7 @@ static void filters_are_walked_with_their_qos(void **state)
 static void answers_have_the_bytes_of_the_standard(void **state)
 {
 	static const uint8_t codes[] = { 0, 1, 0x80 };
-	uint8_t out[32];
+	uint8_t out[MQTT_TOPICS_MAX + 4];
 
 	assert_int_equal(cw_cloud_mqtt_connack(out, 1, 0), 4);
 	assert_memory_equal(out, "\x20\x02\x01\x00", 4);
