@@ -14,7 +14,8 @@
 /* name, address by default, what is printed with the address in it, what it is */
 #define CLOUD_LISTENERS(X)                                                                                    \
 	X(mqtt, "127.0.0.1:1883", "%s", "MQTT, TCP and TLS alike")                                            \
-	X(api, "127.0.0.1:8090", "http://%s/api/v1/devices", "the emulator's own API")
+	X(api, "127.0.0.1:8090", "http://%s/api/v1/devices", "the emulator's own API")                          \
+	X(openapi, "127.0.0.1:8091", "http://%s/", "the platform's management API, for its SDKs")
 
 enum cloud_listener {
 #define CLOUD_LISTENER_ENUM(name, address, url, what) CLOUD_LISTENER_##name,

@@ -19,6 +19,7 @@
 #include "cloud/core/x509.h"
 #include "cloud/mqtt/front.h"
 #include "cloud/mqtt/login.h"
+#include "cloud/openapi/front.h"
 #include "cloud/options.h"
 #include "cloud/state/state.h"
 
@@ -39,6 +40,7 @@ struct program {
 static const struct cloud_front *const fronts[CLOUD_LISTENER_COUNT] = {
 	[CLOUD_LISTENER_mqtt] = &cw_cloud_mqtt_front,
 	[CLOUD_LISTENER_api] = &cw_cloud_api_front,
+	[CLOUD_LISTENER_openapi] = &cw_cloud_openapi_front,
 };
 
 static const struct {

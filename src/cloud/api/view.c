@@ -267,6 +267,8 @@ void cw_cloud_api_stats(struct api_call *a)
 		{ "stored", s->stored }, { "undeliverable", s->undeliverable }, { "malformed", s->malformed },
 		{ "slowClosed", s->slow_closed }, { "keepAliveClosed", s->keepalive_closed },
 		{ "faultsApplied", s->faults_applied }, { "subscribesRefused", s->subscribes_refused },
+		{ "openapiCalls", s->openapi_calls }, { "openapiFailed", s->openapi_failed },
+		{ "openapiRefused", s->openapi_refused },
 		{ "throttled", s->throttled },
 	};
 	json_t *j = json_object();

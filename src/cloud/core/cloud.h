@@ -46,6 +46,7 @@ enum cloud_node { CLOUD_NODE_DEVICE, CLOUD_NODE_GATEWAY, CLOUD_NODE_SUBDEVICE };
 struct cloud_class {
 	struct cw_list link;
 	int publish, subscribe;
+	int standard; /* every product has it */
 	char pattern[];
 };
 
@@ -218,6 +219,7 @@ struct cloud_limits {
 	unsigned members_small, members_large; /* the same of the two kinds of bridges */
 	unsigned devices_per_product;
 	uint64_t batch_ms; /* from the order of a batch to its end */
+	unsigned openapi_per_second; /* management calls of one action without a documented rate */
 };
 
 struct cloud_switches {
@@ -231,11 +233,19 @@ struct cloud_switches {
 	const char *instance_id;     /* what a registration's instanceId must be when it sends one; NULL: anything. Lent */
 };
 
+/* Of the management API; texts are lent. The secret is never logged. */
+struct cloud_access_key {
+	const char *id, *secret;
+	bool active;
+};
+
 struct cloud_conf {
 	struct cloud_limits limits;
 	struct cloud_switches switches;
 	unsigned keep_messages;
 	size_t keep_bytes;
+	const struct cloud_access_key *keys; /* lent */
+	size_t key_count;
 };
 
 struct cloud_log;
@@ -246,7 +256,8 @@ struct cloud_files;
 struct cloud_stats {
 	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
 		dropped_session, registrations, replies, replies_failed, pushed, stored, undeliverable, logins, logins_refused,
-		malformed, slow_closed, keepalive_closed, faults_applied, subscribes_refused, throttled;
+		malformed, slow_closed, keepalive_closed, faults_applied, subscribes_refused, throttled, openapi_calls,
+		openapi_failed, openapi_refused;
 };
 
 struct cw_cloud {
@@ -316,6 +327,8 @@ int cw_cloud_product_delete(struct cw_cloud *c, struct cloud_product *p, struct 
 struct cloud_product *cw_cloud_product_find(struct cw_cloud *c, const char *key, size_t len);
 /* Declare (or change) a topic class, such as user/update or user/#. */
 int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish, int subscribe, struct cw_msg *msg);
+/* CW_EREFUSED: every product has it. */
+int cw_cloud_class_remove(struct cloud_product *p, struct cloud_class *k);
 /* Whether `rest` (a topic's levels behind pk and dn) may be published to. */
 int cw_cloud_class_publishable(const struct cloud_product *p, const char *rest, size_t len);
 

@@ -21,7 +21,7 @@ void cw_cloud_conf_default(struct cloud_conf *conf)
 		            .account_up = 10000, .account_down = 2000, .throughput = 1u << 20, .inflight_in = 100,
 		            .payload_bytes = 256u << 10, .topic_bytes = 128, .topic_slashes = 7, .topics_per_subscribe = 8,
 		            .subscriptions = 100, .classes = 50, .inflight_out = 100, .out_queue_bytes = 4u << 20, .members = 1500, .members_small = 15000,
-		            .members_large = 200000, .devices_per_product = 500000, .batch_ms = 100 },
+		            .members_large = 200000, .devices_per_product = 500000, .batch_ms = 100, .openapi_per_second = 500 },
 		.switches = { .strict_securemode = 1, .topo_move = 1 },
 		.keep_messages = 10000,
 		.keep_bytes = 64u << 20,

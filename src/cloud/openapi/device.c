@@ -65,7 +65,7 @@ static const char *firmware_of(const struct cloud_device *d)
 	return version != NULL ? version : "";
 }
 
-static json_t *detail_of(const struct pop_call *call, const struct cloud_device *d)
+json_t *cw_cloud_pop_detail(const struct pop_call *call, const struct cloud_device *d)
 {
 	const struct cloud_product *p = d->product;
 	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:b}", "ProductKey", p->key, "ProductName",
@@ -86,7 +86,7 @@ static json_t *detail_of(const struct pop_call *call, const struct cloud_device 
 
 static void on_detail(struct pop_call *call)
 {
-	cw_cloud_pop_data(call, detail_of(call, call->device));
+	cw_cloud_pop_data(call, cw_cloud_pop_detail(call, call->device));
 }
 
 static void on_info(struct pop_call *call)
@@ -140,7 +140,7 @@ static void on_batch_detail(struct pop_call *call)
 		struct cloud_device *d = listed(call, i);
 
 		if (d != NULL)
-			json_array_append_new(list, detail_of(call, d));
+			json_array_append_new(list, cw_cloud_pop_detail(call, d));
 	}
 	cw_cloud_pop_data(call, json_pack("{s:o}", "Data", list));
 }

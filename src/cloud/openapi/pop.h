@@ -46,6 +46,11 @@ enum pop_subject {
 	X(NULL_PK, "prod.NullProductKey", "ProductKey is missing.")                                           \
 	X(BAD_PK, "prod.InvalidFormattedProductkey", "ProductKey is malformed.")                              \
 	X(NO_PRODUCT, "prod.NotExistedProduct", "There is no such product.")                                  \
+	X(TAKEN_NAME, "prod.AlreadyExistedProductName", "The account has a product of this name already.")    \
+	X(BAD_NAME, "prod.InvalidFormattedProductName", "ProductName is not 4 to 30 of letters, digits and _ - @ ( ).") \
+	X(DELETE_PRODUCT, "prod.DeleteProductFailed", "The product has devices.")                             \
+	X(TAKEN_TOPIC, "prodtopic.AlreadyExistedTopic", "The product has this topic class already.")          \
+	X(NO_TOPIC, "prodtopic.NotExistedTopic", "There is no such topic class.")                             \
 	X(NULL_DN, "device.NullDeviceName", "DeviceName is missing.")                                         \
 	X(BAD_DN, "device.InvalidFormattedDeviceName", "DeviceName is not 4 to 32 of letters, digits and - _ @ . :") \
 	X(TAKEN_DN, "device.AlreadyExistedDeviceName", "The product has a device of this name already.")      \
@@ -124,6 +129,8 @@ struct cloud_product *cw_cloud_pop_product(struct pop_call *call, const char *pk
 struct cloud_device *cw_cloud_pop_device(struct pop_call *call, const char *iot_id, const char *pk, const char *dn);
 
 /* ---- forms of values ---- */
+/* All of a device, as QueryDeviceDetail shows it. */
+json_t *cw_cloud_pop_detail(const struct pop_call *call, const struct cloud_device *d);
 /* Wall-clock ms; 0 gives "". Utc: 2018-08-06T02:48:41.000Z. Gmt: 2018-08-06 10:48:41, eight hours ahead in spite of its name. */
 json_t *cw_cloud_pop_utc(int64_t ms);
 json_t *cw_cloud_pop_gmt(int64_t ms);
@@ -140,7 +147,7 @@ struct pop_action {
 };
 
 #define POP_ACTIONS(X)                                                                                        \
-	X(product) X(device) X(batch) X(topo) X(down) X(model)
+	X(product) X(device) X(batch) X(topo)
 #define POP_TABLE(name) extern const struct pop_action cw_cloud_pop_##name##_actions[]; /* ends with name NULL */
 POP_ACTIONS(POP_TABLE)
 #undef POP_TABLE
