@@ -15,6 +15,7 @@
 #include "cloud/openapi/gate.h"
 
 #define BODY_MAX (2u << 20)
+#define HEAD_MAX (256u << 10) /* newer SDKs put everything in the query: a thousand names with nicknames */
 #define HOST_ID  "iot.cn-shanghai.aliyuncs.com"
 
 /* Calls of one action in one second. */
@@ -205,7 +206,7 @@ static void service_free(struct pop_service *s)
 static int front_open(const struct cloud_front_conf *front, void **ret_front, struct cw_msg *msg)
 {
 	struct pop_service *s = cw_zalloc(sizeof(*s));
-	struct cw_http_conf conf = { .address = front->address, .max_body = BODY_MAX, .handle = on_http, .arg = s };
+	struct cw_http_conf conf = { .address = front->address, .max_body = BODY_MAX, .max_head = HEAD_MAX, .handle = on_http, .arg = s };
 	int rc;
 
 	if (s == NULL)

@@ -150,7 +150,12 @@ static int check_key(const struct cw_cloud *c, const struct pop_params *p, const
 		if (strcmp(c->conf.keys[i].id, id) != 0)
 			continue;
 		*ret_key = &c->conf.keys[i];
-		return c->conf.keys[i].active ? 0 : refuse(why, 400, "InvalidAccessKeyId.Inactive", "The AccessKeyId is disabled.");
+		if (!c->conf.keys[i].active)
+			return refuse(why, 400, "InvalidAccessKeyId.Inactive", "The AccessKeyId is disabled.");
+		if (text_of(p, "SecurityToken") != NULL)
+			return refuse(why, 400, "InvalidSecurityToken.MismatchWithAccessKey",
+			              "SecurityToken is of temporary credentials, which are not issued here.");
+		return 0;
 	}
 	return refuse(why, 404, "InvalidAccessKeyId.NotFound", "The AccessKeyId does not exist (accessKeys in the configuration).");
 }
