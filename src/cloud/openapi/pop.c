@@ -184,6 +184,15 @@ void *cw_cloud_pop_base64(struct pop_call *call, const char *name, size_t *ret_l
 	return out;
 }
 
+char *cw_cloud_pop_to_base64(const void *bytes, size_t len)
+{
+	char *out = cw_alloc((len + 2) / 3 * 4 + 1);
+
+	if (out != NULL)
+		out[EVP_EncodeBlock((unsigned char *)out, bytes, (int)len)] = '\0';
+	return out;
+}
+
 /* ---- who a call is about ---- */
 
 struct cloud_product *cw_cloud_pop_product(struct pop_call *call, const char *pk)
