@@ -109,7 +109,7 @@ def test_paho_over_ws_and_wss(cloud, tls, version):
 
 def test_wss_is_checked_as_tls_is(cloud, start_cloud):
     """covers: H52"""
-    other = start_cloud(name="other", state=None)
+    other = start_cloud(name="other", tls_dir=None)
     with pytest.raises(ssl.SSLCertVerificationError):
         Ws(cloud, ssl.create_default_context(cafile=other.ca))
     with Ws(cloud, ssl.create_default_context(cafile=cloud.ca)) as ws:

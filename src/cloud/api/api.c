@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "cloud/core/delay.h"
+#include "cloud/core/down.h"
 #include "cloud/core/fault.h"
 #include "cloud/core/msglog.h"
 #include "cloud/core/stock.h"
@@ -190,8 +191,7 @@ static void on_topo(struct api_call *a)
 		return;
 	}
 	if (strcmp(action, "notify") == 0) {
-		cw_cloud_request(a->cloud, gw, "thing/topo/add/notify", "thing.topo.add.notify",
-		                 json_pack("[{s:s, s:s}]", "productKey", pk, "deviceName", dn));
+		cw_cloud_notify_found(a->cloud, gw, json_pack("[{s:s, s:s}]", "productKey", pk, "deviceName", dn));
 	} else if (strcmp(action, "add") == 0 && d != gw && d->gateway == NULL && gw->child_count < a->cloud->conf.limits.members) {
 		cw_cloud_relate(gw, d);
 		cw_cloud_topo_changed(a->cloud, gw, d, 0);
@@ -265,12 +265,14 @@ static const struct route routes[] = {
 	{ "POST", "/api/v1/products", on_product_add },
 	{ "POST", "/api/v1/products/{tail}", on_product_change },
 	{ "POST", "/api/v1/products/{tail}/topics", on_class_add },
+	{ "POST", "/api/v1/products/{tail}/broadcast", cw_cloud_api_broadcast },
 	{ "GET", "/api/v1/devices/{pk}/{dn}", cw_cloud_api_device },
 	{ "DELETE", "/api/v1/devices/{pk}/{dn}", on_delete },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/properties", cw_cloud_api_properties },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/services/{tail}", cw_cloud_api_service },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/raw", cw_cloud_api_raw },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/rrpc", cw_cloud_api_rrpc },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/tags", cw_cloud_api_tags },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/topo", on_topo },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/enable", on_enable },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/disable", on_disable },
@@ -329,7 +331,8 @@ static void dispatch(struct api_call *a, const struct route *r, const struct lev
 	char tail[128];
 
 	/* Raw bytes may come as such; everything else is JSON. */
-	if (r->handle != cw_cloud_api_raw && r->handle != cw_cloud_api_rrpc && read_body(a) < 0) {
+	if (r->handle != cw_cloud_api_raw && r->handle != cw_cloud_api_rrpc && r->handle != cw_cloud_api_broadcast &&
+	    read_body(a) < 0) {
 		cw_cloud_api_error(a->req, 400, "the body is not JSON");
 		return;
 	}

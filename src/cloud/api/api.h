@@ -43,5 +43,7 @@ void cw_cloud_api_properties(struct api_call *a);
 void cw_cloud_api_service(struct api_call *a);
 void cw_cloud_api_raw(struct api_call *a);
 void cw_cloud_api_rrpc(struct api_call *a);
+void cw_cloud_api_tags(struct api_call *a);
+void cw_cloud_api_broadcast(struct api_call *a);
 
 #endif

@@ -269,7 +269,7 @@ void cw_cloud_api_stats(struct api_call *a)
 		{ "faultsApplied", s->faults_applied }, { "subscribesRefused", s->subscribes_refused },
 		{ "openapiCalls", s->openapi_calls }, { "openapiFailed", s->openapi_failed },
 		{ "openapiRefused", s->openapi_refused },
-		{ "throttled", s->throttled },
+		{ "throttled", s->throttled }, { "modelDropped", s->model_dropped },
 	};
 	json_t *j = json_object();
 	unsigned online = 0, links = 0;

@@ -34,7 +34,7 @@ static const struct alink_rule rules[] = {
 	GATEWAY("thing/topo/add", cw_cloud_topo_add),
 	GATEWAY("thing/topo/delete", cw_cloud_topo_delete),
 	GATEWAY("thing/topo/get", cw_cloud_topo_get),
-	GATEWAY("thing/list/found", NULL),
+	GATEWAY("thing/list/found", cw_cloud_list_found),
 	GATEWAY("thing/sub/register", cw_cloud_sub_register),
 	GATEWAY("thing/sub/unregister", cw_cloud_sub_unregister),
 	GATEWAY("thing/proxy/provisioning/product_register", cw_cloud_product_register),
@@ -52,7 +52,7 @@ static const struct alink_rule rules[] = {
 	REQUEST("thing/deviceinfo/update", cw_cloud_tags_update),
 	REQUEST("thing/deviceinfo/delete", cw_cloud_tags_delete),
 	REQUEST("thing/dsltemplate/get", cw_cloud_tsl_get),
-	REQUEST("thing/dynamicTsl/get", cw_cloud_tsl_get),
+	REQUEST("thing/dynamicTsl/get", cw_cloud_tsl_get_short),
 	REQUEST("thing/config/get", cw_cloud_config_get),
 	REQUEST("thing/config/log/get", cw_cloud_log_config_get),
 	REQUEST("thing/log/post", NULL),
@@ -173,7 +173,8 @@ static void reply(struct alink_request *r, const char *topic, size_t topic_len, 
 static void handle_request(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct alink_rule *rule,
                            const struct cloud_topic *t, const char *topic, size_t topic_len, const char *payload, size_t len)
 {
-	struct alink_request r = { .cloud = c, .link = l, .device = d, .topic = t, .body = json_loadb(payload, len, 0, NULL) };
+	struct alink_request r = { .cloud = c, .link = l, .device = d, .topic = t, .len = len,
+		                   .body = json_loadb(payload, len, 0, NULL) };
 	char id[160], method[128];
 	int id_rc = read_id(r.body, id, sizeof(id)), code;
 

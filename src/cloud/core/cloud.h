@@ -50,6 +50,8 @@ struct cloud_class {
 	char pattern[];
 };
 
+struct cloud_model;
+
 struct cloud_product {
 	struct cw_map_node node; /* by key */
 	struct cw_cloud *cloud;
@@ -59,9 +61,11 @@ struct cloud_product {
 	int x509;             /* devices log in with certificates, not with secrets */
 	int registration;     /* sub-devices and devices may fetch their secret */
 	struct cw_list classes;
-	unsigned class_count, class_limit; /* beside those every product has */
-	json_t *tsl; /* or NULL */
+	unsigned class_count; /* beside those every product has */
 	unsigned device_count;
+	json_t *tsl; /* or NULL; cw_cloud_tsl_set() */
+	struct cloud_model *model; /* the same compiled, or NULL */
+	uint64_t broadcast_next_ms, broadcast_all_next_ms; /* no earlier; cw_cloud_now_ms() */
 	int64_t created_ms;
 	struct cw_list changed; /* in cw_cloud.changed_products while its state is newer than the file's */
 };
@@ -86,10 +90,13 @@ struct cloud_clients; /* clients.h */
 /* What is kept of a device's reports, as the API names it. */
 #define CLOUD_DOCS(X)                                                                                         \
 	X(REPORTED, reported) /* identifier to {value, time} */                                               \
-	X(DESIRED, desired)   /* identifier to {value, version} */                                            \
+	X(DESIRED, desired)   /* identifier to {value, version, time} */                                      \
 	X(EVENTS, events)     /* identifier to the last one, {value, time} */                                 \
 	X(TAGS, tags)         /* key to value */                                                              \
-	X(MODULES, modules)   /* firmware module to version */
+	X(MODULES, modules)   /* firmware module to version */                                                \
+	X(CALLS, calls)       /* a list: the last orders with their answers, newest last; down.c */           \
+	X(EVENT_LOG, eventLog) /* a list: the last events, newest last */                                     \
+	X(FOUND, found)       /* a gateway's discoveries: "pk/dn" to {time} */
 enum cloud_doc {
 #define CLOUD_DOC_ENUM(sym, name) CLOUD_DOC_##sym,
 	CLOUD_DOCS(CLOUD_DOC_ENUM)
@@ -130,6 +137,7 @@ struct cloud_device {
 	struct cloud_link *link;  /* the way to it now, NULL: offline */
 	struct cw_list member;    /* in link->members when it is a gateway's sub-device */
 	char *client_id;          /* of the present or last session */
+	uint64_t half_until_ms;   /* cut without a goodbye: till then it counts as half connected; cw_cloud_now_ms() */
 	int ss;                   /* system topics need no SUBSCRIBE */
 	int ext;                  /* bit 0: custom RRPC */
 	int persistent;           /* clean session 0: state below outlives the session */
@@ -198,6 +206,8 @@ struct cloud_link {
 	int64_t since_ms;
 	int tls, websocket; /* what it is wrapped in */
 	int uplink_only; /* lives for one request; push() sees the platform's reply to it and nothing else */
+	uint64_t keep_alive_ms; /* of the client, 0: none; set by the front after link_init */
+	int goodbye;            /* it takes its leave (DISCONNECT), or we end it: not cut */
 	unsigned members_max; /* online through it, counted by who calls cw_cloud_member_up() */
 	char peer[64];
 };
@@ -209,6 +219,7 @@ struct cloud_limits {
 	unsigned account_connects, account_up, account_down;  /* of all devices, per second */
 	uint64_t throughput;                                  /* bytes a second that are read from one connection */
 	unsigned inflight_in, inflight_out;                   /* unacknowledged on a connection, 0: no limit */
+	uint64_t broadcast_ms, broadcast_all_ms; /* between two broadcasts of a product: to subscribers, to all online */
 	size_t out_queue_bytes;                               /* a client that does not read is closed above this */
 	/* Of the messages themselves; profile off does not lift these. */
 	uint64_t payload_bytes;                     /* of one MQTT publish */
@@ -225,6 +236,7 @@ struct cloud_limits {
 struct cloud_switches {
 	bool strict_securemode;
 	int keepalive_clamp; /* above 1200: 0 refuse, 1 treat as 1200 */
+	bool strict_model;   /* a value that breaks the model is answered with its code; false: left out, code 200 */
 	bool topo_move;      /* false: 6619 instead of moving a relation */
 	int kick_logout_reply; /* kicks on combine/logout_reply instead of /ext/error */
 	bool allow_reregister; /* a device that was online once may register again */
@@ -256,8 +268,8 @@ struct cloud_files;
 struct cloud_stats {
 	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
 		dropped_session, registrations, replies, replies_failed, pushed, stored, undeliverable, logins, logins_refused,
-		malformed, slow_closed, keepalive_closed, faults_applied, subscribes_refused, throttled, openapi_calls,
-		openapi_failed, openapi_refused;
+		malformed, slow_closed, keepalive_closed, faults_applied, subscribes_refused, throttled, model_dropped,
+		openapi_calls, openapi_failed, openapi_refused;
 };
 
 struct cw_cloud {

@@ -7,6 +7,7 @@
 #include "cloud/core/naming.h"
 #include "cloud/core/save.h"
 #include "cloud/core/stock.h"
+#include "cloud/core/tsl.h"
 
 static const char *const node_names[] = { "device", "gateway", "subdevice" };
 
@@ -38,6 +39,7 @@ void cw_cloud_product_free(struct cloud_product *p)
 		cw_free(cw_container_of(e, struct cloud_class, link));
 	cw_list_remove(&p->changed);
 	json_decref(p->tsl);
+	cw_cloud_model_free(p->model);
 	cw_free(p->key);
 	cw_free(p->secret);
 	cw_free(p->name);
@@ -95,7 +97,6 @@ int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret
 		cw_cloud_product_free(p);
 		return rc;
 	}
-	p->class_limit = c->conf.limits.classes;
 	cw_cloud_product_changed(c, p);
 	*ret_product = p;
 	return 0;
@@ -219,9 +220,9 @@ int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish
 			return 0;
 		}
 	}
-	if (p->class_limit != 0 && p->class_count >= p->class_limit)
+	if (p->class_count >= p->cloud->conf.limits.classes)
 		return cw_fail(msg, CW_ELIMIT, "product \"%s\" has %u topic classes already (limits.topicClasses)", p->key,
-		               p->class_limit);
+		               p->class_count);
 	k = cw_alloc(sizeof(*k) + len + 1);
 	if (k == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cloud/core/clients.h"
 #include "cloud/core/stock.h"
+#include "cloud/core/tsl.h"
 #include "cloud/core/x509.h"
 
 /* ---- parts ---- */
@@ -47,7 +48,7 @@ static int load_docs(struct cw_cloud *c, struct cloud_device *d, const json_t *j
 
 		if (one == NULL)
 			continue;
-		if (!json_is_object(one))
+		if (!json_is_object(one) && !json_is_array(one))
 			return CW_EINVAL;
 		json_decref(d->doc[docs[i].doc]);
 		d->doc[docs[i].doc] = json_incref(one);
@@ -211,7 +212,9 @@ int cw_cloud_product_load(struct cw_cloud *c, const json_t *j, struct cw_msg *ms
 	p->x509 = json_is_true(json_object_get(j, "x509"));
 	p->registration = json_is_true(json_object_get(j, "registration"));
 	p->created_ms = number_of(j, "created");
-	p->tsl = json_incref(json_object_get(j, "tsl"));
+	one = json_object_get(j, "tsl");
+	if (one != NULL)
+		rc = cw_cloud_tsl_set(c, p, (json_t *)(uintptr_t)one, msg);
 	json_array_foreach(json_object_get(j, "topics"), i, one) {
 		const char *pattern = json_string_value(json_object_get(one, "topic"));
 

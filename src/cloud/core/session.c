@@ -74,6 +74,7 @@ static int begin(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *
 
 static void end(struct cw_cloud *c, struct cloud_device *d, const char *reason)
 {
+	d->half_until_ms = 0;
 	d->link = NULL;
 	d->offline_ms = cw_cloud_wall_ms(c);
 	cw_cloud_name_of(d)->offline_ms = d->offline_ms;
@@ -145,17 +146,23 @@ void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *chan
 
 void cw_cloud_link_down(struct cw_cloud *c, struct cloud_link *l, const char *reason)
 {
+	uint64_t half_ms = l->goodbye ? 0 : cw_cloud_now_ms(c) + l->keep_alive_ms;
 	struct cloud_device *owner = l->owner;
 	struct cw_list *e;
 
 	if (owner == NULL)
 		return;
-	while ((e = cw_list_first(&l->members)) != NULL)
-		cw_cloud_member_down(c, cw_container_of(e, struct cloud_device, member), 0);
+	while ((e = cw_list_first(&l->members)) != NULL) {
+		struct cloud_device *d = cw_container_of(e, struct cloud_device, member);
+
+		cw_cloud_member_down(c, d, 0);
+		d->half_until_ms = half_ms;
+	}
 	l->ops->forget(l, owner, owner->persistent);
 	l->owner = NULL;
 	l->last = NULL;
 	end(c, owner, reason);
+	owner->half_until_ms = half_ms;
 }
 
 void cw_cloud_member_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login)
@@ -191,6 +198,7 @@ void cw_cloud_session_kick(struct cw_cloud *c, struct cloud_device *d, int code,
 		cw_cloud_member_down(c, d, code);
 		return;
 	}
+	l->goodbye = 1;
 	cw_cloud_link_down(c, l, reason);
 	l->ops->close(l, reason);
 }

@@ -38,7 +38,7 @@ int cw_cloud_make_text(char *out, size_t digits)
 json_t *cw_cloud_doc(struct cloud_device *d, enum cloud_doc which)
 {
 	if (d->doc[which] == NULL)
-		d->doc[which] = json_object();
+		d->doc[which] = which == CLOUD_DOC_CALLS || which == CLOUD_DOC_EVENT_LOG ? json_array() : json_object();
 	return d->doc[which];
 }
 

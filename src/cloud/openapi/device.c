@@ -301,6 +301,12 @@ static void on_delete(struct pop_call *call)
 	cw_cloud_pop_ok(call, NULL);
 }
 
+static void on_reset(struct pop_call *call)
+{
+	cw_cloud_device_reset(call->cloud, call->device);
+	cw_cloud_pop_ok(call, NULL);
+}
+
 static void on_nicknames(struct pop_call *call)
 {
 	unsigned n = cw_cloud_pop_count(call, "DeviceNicknameInfo", "Nickname", 100), i;
@@ -355,6 +361,7 @@ const struct pop_action cw_cloud_pop_device_actions[] = {
 	{ "DisableThing", POP_DEVICE, NULL, 0, on_disable },
 	{ "EnableThing", POP_DEVICE, NULL, 500, on_enable },
 	{ "DeleteDevice", POP_DEVICE, NULL, 0, on_delete },
+	{ "ResetThing", POP_DEVICE, NULL, 0, on_reset },
 	{ "QueryDeviceCert", POP_DEVICE, NULL, 0, on_cert },
 	{ .name = NULL },
 };

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "cloud/core/down.h"
 #include "cloud/core/naming.h"
 #include "cloud/openapi/answer.h"
 
@@ -53,6 +54,23 @@ void cw_cloud_pop_fail(struct pop_call *call, enum pop_code code, const char *te
 void cw_cloud_pop_fail_code(struct pop_call *call, const char *code, const char *text)
 {
 	cw_cloud_pop_send(call, json_pack("{s:s, s:s}", "Code", code, "ErrorMessage", text), 0);
+}
+
+static void on_gone(void *arg)
+{
+	struct pop_call *call = arg;
+
+	cw_cloud_order_cancel(call->order);
+	cw_cloud_pop_fini(&call->params);
+	cw_free(call);
+}
+
+void cw_cloud_pop_wait(struct pop_call *call, struct cloud_order *order)
+{
+	if (order == NULL) /* done() has ended the call */
+		return;
+	call->order = order;
+	cw_http_on_gone(call->req, on_gone, call);
 }
 
 /* ---- parameters ---- */

@@ -150,7 +150,7 @@ struct pop_action {
 };
 
 #define POP_ACTIONS(X)                                                                                        \
-	X(product) X(device) X(batch) X(topo)
+	X(product) X(device) X(batch) X(topo) X(down) X(model)
 #define POP_TABLE(name) extern const struct pop_action cw_cloud_pop_##name##_actions[]; /* ends with name NULL */
 POP_ACTIONS(POP_TABLE)
 #undef POP_TABLE
