@@ -120,7 +120,7 @@ def test_set_property(cloud, api):
         body = json.loads(device.receive().payload)
         assert body["method"] == "thing.service.property.set" and body["params"] == {"switch": 1}
         assert body["id"] == got["Data"]["MessageId"]
-    assert api.fails("SetDeviceProperty", Items="{}", **named(SUB1)) == "iot.messagebroker.OFFLINE"
+    assert api.fails("SetDeviceProperty", Items='{"a": 1}', **named(SUB1)) == "iot.messagebroker.OFFLINE"
     assert api.refused("SetDeviceProperty", **named(DEV)) == (400, "MissingItems")
     assert api.refused("SetDeviceProperty", Items="[1]", **named(DEV)) == (400, "InvalidParameter.Items")
     assert api.refused("SetDeviceProperty", Items="{", **named(DEV)) == (400, "InvalidParameter.Items")
@@ -149,9 +149,11 @@ def test_several_devices(cloud, api):
 
 def test_services_by_the_model(cloud, api):
     service = {"outputData": [{"identifier": "n", "dataType": {"type": "int"}}], "inputData": []}
-    cloud.request("PUT", f"/products/{DEV[0]}/tsl", {
-        "properties": [], "events": [], "services": [
-            {"identifier": "read", "callType": "sync", **service}, {"identifier": "reboot", "callType": "async", **service}]})
+    tsl = {"properties": [], "events": [], "services": [
+        {"identifier": "read", "callType": "sync", **service}, {"identifier": "reboot", "callType": "async", **service}]}
+    api.ok("ImportThingModelTsl", ProductKey=DEV[0], TslStr=json.dumps(tsl))
+    assert json.loads(api.ok("GetThingModelTsl", ProductKey=DEV[0])["Data"]["TslStr"]) == tsl
+    assert api.refused("ImportThingModelTsl", ProductKey=DEV[0], TslStr='{"properties": 1}') == (400, "InvalidParameter.TslStr")
     with Client(cloud, DEV, subscribe=[sys_topic(DEV, "rrpc/request/+"), sys_topic(DEV, "thing/service/reboot")]) as device:
         def respond(code):
             m = device.receive()

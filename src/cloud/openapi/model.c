@@ -3,7 +3,35 @@
 #include <string.h>
 
 #include "cloud/core/down.h"
+#include "cloud/core/tsl.h"
 #include "cloud/openapi/pop.h"
+
+/* ---- the model itself ---- */
+
+static void on_import(struct pop_call *call)
+{
+	json_t *tsl = cw_cloud_pop_json_param(call, "TslStr", JSON_OBJECT);
+	struct cw_msg msg = { "" };
+	int rc;
+
+	if (tsl == NULL)
+		return;
+	rc = cw_cloud_tsl_set(call->cloud, call->product, tsl, &msg);
+	json_decref(tsl);
+	if (rc < 0)
+		cw_cloud_pop_refuse(call, 400, "InvalidParameter.TslStr", msg.text);
+	else
+		cw_cloud_pop_ok(call, NULL);
+}
+
+static void on_get_model(struct pop_call *call)
+{
+	json_t *text = call->product->tsl != NULL ? cw_cloud_pop_value_text(call->product->tsl) : json_string("");
+
+	cw_cloud_pop_data(call, json_pack("{s:o}", "TslStr", text));
+}
+
+/* ---- what was reported ---- */
 
 /* The model's entry of a property or event: {identifier, name, dataType...}; NULL: none. */
 static const json_t *entry_of(const struct cloud_product *p, const char *list, const char *identifier)
@@ -268,6 +296,8 @@ static void on_by_tags(struct pop_call *call)
 }
 
 const struct pop_action cw_cloud_pop_model_actions[] = {
+	{ "ImportThingModelTsl", POP_PRODUCT, NULL, 0, on_import },
+	{ "GetThingModelTsl", POP_PRODUCT, NULL, 0, on_get_model },
 	{ "QueryDevicePropertyStatus", POP_DEVICE, NULL, 0, on_property_status },
 	{ "QueryDevicePropertyData", POP_DEVICE, "Identifier StartTime EndTime", 0, on_property_data },
 	{ "QueryDeviceEventData", POP_DEVICE, "Identifier StartTime EndTime", 0, on_event_data },
