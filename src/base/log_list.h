@@ -70,7 +70,7 @@
 
 #define CW_LOGS_CLOUD(X)                                                                                    \
 	X(cloud_connect, INFO, "cloud.connect", 500, "A client's CONNECT was accepted.")                      \
-	X(cloud_refused, WARN, "cloud.refused", 200, "A client's CONNECT was refused; code is the CONNACK code, reason says why.") \
+	X(cloud_refused, WARN, "cloud.refused", 200, "A client's login was refused; code is the channel's (CONNACK, /auth), reason says why.") \
 	X(cloud_closed, INFO, "cloud.closed", 500, "A client's connection has ended.")                        \
 	X(cloud_device, INFO, "cloud.device", 500, "A device or sub-device came online or went offline.")     \
 	X(cloud_batch, INFO, "cloud.batch", 100, "A batch of devices was checked or created, or could not be.") \

@@ -1,5 +1,7 @@
 """The management API: what its gateway checks, and its actions on products, devices, batches and relations."""
+import http.client
 import json
+import pathlib
 import ssl
 import time
 import urllib.parse
@@ -9,7 +11,7 @@ from cloud_client import DEV, GW, SUB1, SUB2, Client
 from conftest import wait_until
 from openapi_client import KEY, OpenApi, common, flat, sign, string_to_sign, xml_of
 
-VECTORS = json.loads((__import__("pathlib").Path(__file__).parents[1] / "vectors/platform-openapi.json").read_text())
+VECTORS = json.loads((pathlib.Path(__file__).parents[1] / "vectors/platform-openapi.json").read_text())
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def test_query_and_body_are_signed_together_and_the_query_counts_first(api):
     params = common("QueryDeviceDetail", **named(DEV))
     params["Signature"] = sign(KEY[1], "POST", params)
     in_query = {k: params.pop(k) for k in ("Action", "ProductKey", "Timestamp")}
-    connection = __import__("http.client").client.HTTPConnection(*api.address.rsplit(":", 1))
+    connection = http.client.HTTPConnection(*api.address.rsplit(":", 1))
     connection.request("POST", "/?" + urllib.parse.urlencode(in_query, quote_via=urllib.parse.quote),
                        urllib.parse.urlencode({**params, "ProductKey": "other"}),
                        {"Content-Type": "application/x-www-form-urlencoded"})
@@ -173,6 +175,44 @@ limits { openapiPerSecond = 1 }
     wait_until(lambda: api.call("QueryProduct", ProductKey=DEV[0])[0] == 200, "the next second")
 
 
+def test_the_https_listener_serves_it_too(cloud):
+    context = ssl.create_default_context(cafile=cloud.ca)
+    api = OpenApi(cloud.process.ready["https"], context=context)
+    assert api.ok("QueryDeviceDetail", **named(DEV))["Data"]["DeviceSecret"] == DEV[2]
+    assert api.refused("MakeCoffee") == (404, "InvalidAction.NotFound")
+    status, _, data = api.raw("BatchCheckDeviceNames", "POST", False, ProductKey=DEV[0], **flat("DeviceName", many_names()))
+    assert status == 200 and json.loads(data)["Success"] is True
+
+
+def many_names():
+    return [f"0123456789-0123456789-query-{i:04}" for i in range(1000)]
+
+
+def test_signature_version_3_is_named(api):
+    connection = http.client.HTTPConnection(*api.address.rsplit(":", 1))
+    connection.request("POST", "/", headers={"Authorization": "ACS3-HMAC-SHA256 Credential=x", "x-acs-action": "QueryDevice"})
+    root = xml_of(connection.getresponse().read().decode())
+    assert root.findtext("Code") == "IncompleteSignature" and "version 3" in root.findtext("Message")
+    connection.close()
+
+
+def test_more_than_a_call_may_have(api):
+    many = {f"Extra{i}": "x" for i in range(2600)}
+    params = {**common("QueryDevice"), **many}
+    params["Signature"] = sign(KEY[1], "POST", params)
+    assert api.send("POST", params)[0] == 400
+    status, content_type, _ = api.send("POST", {"Action": "x" * (3 << 20), "Format": "JSON"})
+    assert (status, content_type) == (413, "text/xml;charset=utf-8")
+
+
+def test_no_secret_in_logs_or_errors(cloud, api):
+    api.ok("RegisterDevice", ProductKey=DEV[0], DeviceName="new-0001")
+    params = common("QueryDevice")
+    params["Signature"] = sign("wrong", "GET", params)
+    assert KEY[1] not in api.send("GET", params)[2]
+    assert KEY[1] not in cloud.process.stderr()
+
+
 # ---- devices ----
 
 def test_register_device(cloud, api):
@@ -294,8 +334,7 @@ def test_batch_with_checked_names(api):
 
 
 def test_a_thousand_names_in_the_query(api):
-    status, _, data = api.raw("BatchCheckDeviceNames", "POST", False, ProductKey=DEV[0],
-                              **flat("DeviceName", [f"0123456789-0123456789-query-{i:04}" for i in range(1000)]))
+    status, _, data = api.raw("BatchCheckDeviceNames", "POST", False, ProductKey=DEV[0], **flat("DeviceName", many_names()))
     assert status == 200 and json.loads(data)["Success"] is True
 
 

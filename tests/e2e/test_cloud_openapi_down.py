@@ -1,11 +1,13 @@
 """The management API's calls to devices: publishes, broadcasts, RRPC, properties, services; desired values, tags, what was reported."""
 import base64
+import http.client
 import json
 import threading
+import urllib.parse
 
 import pytest
 from cloud_client import DEV, GW, SUB1, SUB2, Client, sys_topic
-from openapi_client import OpenApi, flat
+from openapi_client import KEY, OpenApi, common, flat, sign
 
 
 @pytest.fixture
@@ -102,11 +104,9 @@ def test_rrpc(cloud, api):
 def test_a_client_that_leaves_while_its_call_waits(cloud, api):
     with Client(cloud, DEV, subscribe=[sys_topic(DEV, "rrpc/request/+")]) as device:
         impatient = OpenApi(api.address)
-        connection = __import__("http.client").client.HTTPConnection(*api.address.rsplit(":", 1))
-        from openapi_client import KEY, common, sign
+        connection = http.client.HTTPConnection(*api.address.rsplit(":", 1))
         params = common("RRpc", Timeout=8000, RequestBase64Byte=b64(b"x"), **named(DEV))
         params["Signature"] = sign(KEY[1], "GET", params)
-        import urllib.parse
         connection.request("GET", "/?" + urllib.parse.urlencode(params, quote_via=urllib.parse.quote))
         m = device.receive()
         connection.close()

@@ -11,6 +11,8 @@
 #include "cloud/core/fault.h"
 #include "cloud/core/msglog.h"
 #include "cloud/core/stock.h"
+#include "cloud/core/tokens.h"
+#include "cloud/web/files.h"
 
 #define BODY_MAX (1u << 20)
 
@@ -45,7 +47,7 @@ void cw_cloud_api_error(struct cw_http_req *req, unsigned status, const char *te
 	cw_cloud_api_json(req, status, json_pack("{s:s}", "error", text));
 }
 
-static unsigned status_of(int rc)
+unsigned cw_cloud_api_status(int rc)
 {
 	switch (rc) {
 	case CW_EEXIST: return 409;
@@ -74,7 +76,7 @@ static void on_product_add(struct api_call *a)
 	}
 	rc = cw_cloud_product_add(a->cloud, pk, secret, type, &p, &msg);
 	if (rc < 0) {
-		cw_cloud_api_error(a->req, status_of(rc), msg.text);
+		cw_cloud_api_error(a->req, cw_cloud_api_status(rc), msg.text);
 		return;
 	}
 	p->raw = strcmp(format, "raw") == 0;
@@ -119,7 +121,7 @@ static void on_class_add(struct api_call *a)
 	}
 	rc = cw_cloud_class_add(p, pattern, permission[0] != 's', permission[0] != 'p', &msg);
 	if (rc < 0)
-		cw_cloud_api_error(a->req, status_of(rc), msg.text);
+		cw_cloud_api_error(a->req, cw_cloud_api_status(rc), msg.text);
 	else
 		cw_cloud_api_json(a->req, 201, json_pack("{s:s, s:s}", "topic", pattern, "permission", permission));
 }
@@ -143,7 +145,7 @@ static void on_device_add(struct api_call *a)
 	}
 	rc = cw_cloud_device_add(a->cloud, p, dn, secret, &d, &msg);
 	if (rc < 0)
-		cw_cloud_api_error(a->req, status_of(rc), msg.text);
+		cw_cloud_api_error(a->req, cw_cloud_api_status(rc), msg.text);
 	else
 		cw_cloud_api_json(a->req, 201, json_pack("{s:s, s:s, s:s}", "productKey", p->key, "deviceName", d->dn,
 		                                         "deviceSecret", d->secret));
@@ -165,6 +167,7 @@ static void on_disable(struct api_call *a)
 static void on_device_reset(struct api_call *a)
 {
 	cw_cloud_device_kick(a->cloud, a->device, 521, "reset");
+	cw_cloud_tokens_drop(a->cloud, a->device);
 	a->device->active_ms = 0;
 	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "status", cw_cloud_device_status(a->cloud, a->device)));
 }
@@ -204,36 +207,6 @@ static void on_topo(struct api_call *a)
 		return;
 	}
 	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "action", action));
-}
-
-/* ---- faults and the rest ---- */
-
-static void on_faults(struct api_call *a)
-{
-	cw_cloud_api_json(a->req, 200, json_pack("{s:o, s:o}", "faults", cw_cloud_faults_list(a->cloud->faults),
-	                                         "kinds", cw_cloud_fault_kinds()));
-}
-
-static void on_fault_add(struct api_call *a)
-{
-	struct cw_msg msg = { "" };
-	json_t *made = NULL;
-	int rc = cw_cloud_faults_add(a->cloud, a->body, &made, &msg);
-
-	if (rc < 0)
-		cw_cloud_api_error(a->req, status_of(rc), msg.text);
-	else
-		cw_cloud_api_json(a->req, 201, made);
-}
-
-static void on_fault_remove(struct api_call *a)
-{
-	uint64_t id = a->tail != NULL ? strtoull(a->tail, NULL, 10) : 0;
-
-	if (cw_cloud_faults_remove(a->cloud, a->tail != NULL && id == 0 ? UINT64_MAX : id) < 0)
-		cw_cloud_api_error(a->req, 404, "no such fault");
-	else
-		cw_http_reply(a->req, 204, NULL, NULL, 0);
 }
 
 /* Back to the start but for the stock: connections end, faults, messages, reports and counters go. */
@@ -279,10 +252,12 @@ static const struct route routes[] = {
 	{ "POST", "/api/v1/devices/{pk}/{dn}/reset", on_device_reset },
 	{ "GET", "/api/v1/messages", cw_cloud_api_messages },
 	{ "GET", "/api/v1/messages/stream", cw_cloud_api_stream },
-	{ "GET", "/api/v1/faults", on_faults },
-	{ "POST", "/api/v1/faults", on_fault_add },
-	{ "DELETE", "/api/v1/faults", on_fault_remove },
-	{ "DELETE", "/api/v1/faults/{tail}", on_fault_remove },
+	{ "GET", "/api/v1/faults", cw_cloud_api_faults },
+	{ "POST", "/api/v1/faults", cw_cloud_api_fault_add },
+	{ "DELETE", "/api/v1/faults", cw_cloud_api_fault_remove },
+	{ "DELETE", "/api/v1/faults/{tail}", cw_cloud_api_fault_remove },
+	{ "GET", "/api/v1/clock", cw_cloud_api_clock },
+	{ "POST", "/api/v1/clock", cw_cloud_api_clock_advance },
 	{ "GET", "/api/v1/openapi.json", cw_cloud_api_document },
 	{ "GET", "/api/v1/stats", cw_cloud_api_stats },
 	{ "POST", "/api/v1/reset", on_reset },
@@ -359,6 +334,10 @@ static void on_http(void *arg, struct cw_http_req *req)
 
 	if (cw_cloud_api_page(req))
 		return;
+	if (strncmp(cw_http_path(req), CLOUD_FILES_PATH, strlen(CLOUD_FILES_PATH)) == 0) {
+		cw_cloud_web_file(api->cloud, req);
+		return;
+	}
 	for (i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		struct levels at = { { NULL, 0 }, { NULL, 0 }, { NULL, 0 } };
 

@@ -7,7 +7,12 @@
 #include "base/mem.h"
 #include "cloud/core/call.h"
 #include "cloud/core/delay.h"
+#include "cloud/core/device_log.h"
 #include "cloud/core/fault.h"
+#include "cloud/core/job.h"
+#include "cloud/core/ota.h"
+#include "cloud/core/remote_config.h"
+#include "cloud/core/shadow.h"
 
 #define REQUEST(pattern, handler)  { CLOUD_TOPIC_SYS, pattern, ALINK_REQUEST, handler, NULL, 0 }
 #define GATEWAY(pattern, handler)  { CLOUD_TOPIC_SYS, pattern, ALINK_REQUEST, handler, NULL, 1 }
@@ -55,15 +60,20 @@ static const struct alink_rule rules[] = {
 	REQUEST("thing/dynamicTsl/get", cw_cloud_tsl_get_short),
 	REQUEST("thing/config/get", cw_cloud_config_get),
 	REQUEST("thing/config/log/get", cw_cloud_log_config_get),
-	REQUEST("thing/log/post", NULL),
+	REQUEST("thing/log/post", cw_cloud_log_post),
 	REQUEST("thing/reset", NULL),
-	REQUEST("thing/ota/firmware/get", NULL),
-	{ CLOUD_TOPIC_SYS, "_thing/diag/post", ALINK_SESSION, NULL, NULL, 0 },
+	REQUEST("thing/ota/firmware/get", cw_cloud_ota_get),
+	{ CLOUD_TOPIC_SYS, "thing/file/download", ALINK_SPECIAL, NULL, cw_cloud_ota_download, 0 },
+	{ CLOUD_TOPIC_SYS, "_thing/diag/post", ALINK_SESSION, cw_cloud_diag_post, NULL, 0 },
+	/* Official clients misspell the method. */
+	{ CLOUD_TOPIC_SYS, "thing/job/get", ALINK_SESSION, cw_cloud_job_get, NULL, 0 },
+	{ CLOUD_TOPIC_SYS, "thing/job/update", ALINK_SESSION, cw_cloud_job_update, NULL, 0 },
+	ANSWER("thing/job/notify_reply"),
 	{ CLOUD_TOPIC_NTP, "request", ALINK_SPECIAL, NULL, cw_cloud_ntp, 0 },
 	{ CLOUD_TOPIC_OTA, "inform", ALINK_SPECIAL, NULL, cw_cloud_ota_inform, 0 },
-	RECORD(CLOUD_TOPIC_OTA, "progress"),
-	RECORD(CLOUD_TOPIC_OTA, "request"),
-	RECORD(CLOUD_TOPIC_SHADOW, "update"),
+	{ CLOUD_TOPIC_OTA, "progress", ALINK_SPECIAL, NULL, cw_cloud_ota_progress, 0 },
+	{ CLOUD_TOPIC_OTA, "request", ALINK_SPECIAL, NULL, cw_cloud_ota_request, 0 },
+	{ CLOUD_TOPIC_SHADOW, "update", ALINK_SPECIAL, NULL, cw_cloud_shadow, 0 },
 };
 
 /* thing/service/{service}_reply: the level's end is no wildcard of MQTT. */

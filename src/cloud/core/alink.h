@@ -74,10 +74,6 @@ int cw_cloud_tags_delete(struct alink_request *r);
 int cw_cloud_tsl_get(struct alink_request *r);
 int cw_cloud_tsl_get_short(struct alink_request *r);
 int cw_cloud_list_found(struct alink_request *r);
-int cw_cloud_config_get(struct alink_request *r);
-int cw_cloud_log_config_get(struct alink_request *r);
 void cw_cloud_ntp(struct cw_cloud *c, struct cloud_device *d, const struct cloud_topic *t, const char *payload, size_t len);
-void cw_cloud_ota_inform(struct cw_cloud *c, struct cloud_device *d, const struct cloud_topic *t, const char *payload,
-                         size_t len);
 
 #endif

@@ -30,17 +30,6 @@ int cw_cloud_tsl_get_short(struct alink_request *r)
 	return r->data != NULL ? 200 : 500;
 }
 
-int cw_cloud_config_get(struct alink_request *r)
-{
-	return 6710;
-}
-
-int cw_cloud_log_config_get(struct alink_request *r)
-{
-	r->data = json_pack("{s:s, s:{s:i}}", "getType", "content", "content", "mode", 0);
-	return 200;
-}
-
 /* ---- discovery: the application decides, and asks the gateway to add what it found ---- */
 
 #define FOUND_MAX   1500u
@@ -111,17 +100,5 @@ void cw_cloud_ntp(struct cw_cloud *c, struct cloud_device *d, const struct cloud
 		cw_cloud_send_json(c, d, topic, json_pack("{s:O, s:o, s:o}", "deviceSendTime", sent, "serverRecvTime",
 		                   time_like(sent, now), "serverSendTime", time_like(sent, cw_cloud_wall_ms(c))), 0, CLOUD_REPLY);
 	}
-	json_decref(body);
-}
-
-void cw_cloud_ota_inform(struct cw_cloud *c, struct cloud_device *d, const struct cloud_topic *t, const char *payload,
-                         size_t len)
-{
-	json_t *body = json_loadb(payload, len, 0, NULL), *params = json_object_get(body, "params");
-	const char *module = json_string_value(json_object_get(params, "module"));
-	json_t *version = json_object_get(params, "version");
-
-	if (json_is_string(version))
-		json_object_set(cw_cloud_doc(d, CLOUD_DOC_MODULES), module != NULL ? module : "default", version);
 	json_decref(body);
 }

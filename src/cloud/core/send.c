@@ -72,6 +72,9 @@ static const struct {
 	{ 26006, "the script lacks a function" },
 	{ 26007, "the script's result is of the wrong type" },
 	{ 26010, "too many messages wait for the script" },
+	{ 6713, "configuration service is off" },
+	{ 6717, "getType is wrong" },
+	{ 6718, "configScope is wrong" },
 };
 
 const char *cw_cloud_code_text(int code)

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cloud/core/clients.h"
 #include "cloud/core/msglog.h"
+#include "cloud/core/ota.h"
 #include "cloud/core/stock.h"
 
 #define STORE_MS          (7LL * 24 * 3600 * 1000)
@@ -122,6 +123,8 @@ void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
 		cw_cloud_msg_unref(s->msg);
 		cw_free(s);
 	}
+	if (d->link != NULL)
+		cw_cloud_ota_online(c, d);
 }
 
 void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *channel, const struct cloud_text *client_id,
@@ -328,6 +331,8 @@ uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char 
 		rc = cw_cloud_sub_add(c, d, filter, len);
 		if (rc == 0 && d->persistent)
 			cw_cloud_changed(c, d);
+		if (rc == 0)
+			cw_cloud_ota_subscribed(c, d);
 	}
 	if (rc == 0)
 		return qos > 1 ? 1 : qos;

@@ -15,7 +15,6 @@
 #include "cloud/openapi/gate.h"
 
 #define BODY_MAX (2u << 20)
-#define HEAD_MAX (256u << 10) /* newer SDKs put everything in the query: a thousand names with nicknames */
 #define HOST_ID  "iot.cn-shanghai.aliyuncs.com"
 
 /* Calls of one action in one second. */
@@ -161,6 +160,14 @@ static void carry_out(struct pop_call *call)
 		cw_cloud_pop_dispatch(call);
 }
 
+/* Newer SDKs sign in a header unless they are told otherwise; without a word they would be told of missing parameters. */
+static int is_acs3(const struct cw_http_req *req)
+{
+	const char *header = cw_http_header(req, "Authorization");
+
+	return header != NULL && strncmp(header, "ACS3-", 5) == 0;
+}
+
 static void on_http(void *arg, struct cw_http_req *req)
 {
 	static const char no_path[] = "the management API is at /\n";
@@ -186,7 +193,12 @@ static void on_http(void *arg, struct cw_http_req *req)
 	cw_cloud_pop_sort(&call->params);
 	format = cw_cloud_pop_find(&call->params, "Format");
 	call->json = format != NULL && strcasecmp(format, "json") == 0;
-	if (taking.rc == CW_ENOMEM)
+	if (cw_http_too_large(req))
+		cw_cloud_pop_refuse(call, 413, "InvalidParameter", "More bytes than a call may have.");
+	else if (is_acs3(req))
+		cw_cloud_pop_refuse(call, 400, "IncompleteSignature", "Signature version 3 is not spoken here; tell the SDK to sign "
+		                    "with version 1.0 (signatureAlgorithm v2).");
+	else if (taking.rc == CW_ENOMEM)
 		cw_cloud_pop_refuse(call, 500, "InternalError", "The platform could not carry this out; try again.");
 	else if (taking.rc < 0)
 		cw_cloud_pop_refuse(call, 400, "InvalidParameter", "More parameters than a call may have.");
@@ -206,7 +218,7 @@ static void service_free(struct pop_service *s)
 static int front_open(const struct cloud_front_conf *front, void **ret_front, struct cw_msg *msg)
 {
 	struct pop_service *s = cw_zalloc(sizeof(*s));
-	struct cw_http_conf conf = { .address = front->address, .max_body = BODY_MAX, .max_head = HEAD_MAX, .handle = on_http, .arg = s };
+	struct cw_http_conf conf = { .address = front->address, .max_body = BODY_MAX, .max_head = CLOUD_WEB_HEAD, .hand_large = 1, .handle = on_http, .arg = s };
 	int rc;
 
 	if (s == NULL)
