@@ -7,6 +7,7 @@ import urllib.parse
 
 import pytest
 from cloud_client import DEV, GW, SUB1, SUB2, Client, sys_topic
+from conftest import wait_until
 from openapi_client import KEY, OpenApi, common, flat, sign
 
 
@@ -223,3 +224,59 @@ def test_reset(cloud, api):
     api.ok("ResetThing", **named(DEV))
     detail = api.ok("QueryDeviceDetail", **named(DEV))["Data"]
     assert detail["Status"] == "UNACTIVE" and detail["DeviceSecret"] == DEV[2]
+
+
+def package(cloud, version="1.1"):
+    got = cloud.post(f"/products/{DEV[0]}/packages", {"module": "default", "version": version})
+    cloud.post(f"/packages/{got['id']}/files/a.bin", b"firmware " * 100)
+    return str(got["id"])
+
+
+def test_upgrades(cloud, api):
+    firmware = package(cloud)
+    info = api.ok("QueryOTAFirmware", FirmwareId=firmware)["FirmwareInfo"]
+    assert (info["DestVersion"], info["FirmwareSize"], info["ProductKey"]) == ("1.1", 900, DEV[0])
+    assert api.ok("ListOTAFirmware", ProductKey=DEV[0], CurrentPage=1, PageSize=10)["Total"] == 1
+    where = {"ProductKey": DEV[0], "FirmwareId": firmware, "TargetSelection": "SPECIFIC"}
+    with Client(cloud, DEV, subscribe=[f"/ota/device/upgrade/{DEV[0]}/{DEV[1]}"]) as device:
+        device.publish(f"/ota/device/inform/{DEV[0]}/{DEV[1]}", {"id": "1", "params": {"version": "1.0"}})
+        job = api.ok("CreateOTAStaticUpgradeJob", **where, **flat("TargetDeviceName", [DEV[1]]))["Data"]["JobId"]
+        assert json.loads(device.receive().payload)["data"]["version"] == "1.1"
+        device.publish(f"/ota/device/progress/{DEV[0]}/{DEV[1]}", {"id": "2", "params": {"step": "50", "desc": "half"}})
+        wait_until(lambda: task(api, job)["Progress"] == "50")
+        assert api.ok("QueryOTAJob", JobId=job)["Data"]["JobStatus"] == "IN_PROGRESS"
+        assert api.fails("DeleteOTAFirmware", FirmwareId=firmware) == "iot.ota.OperationFailed"
+        device.publish(f"/ota/device/inform/{DEV[0]}/{DEV[1]}", {"id": "3", "params": {"version": "1.1"}})
+        wait_until(lambda: task(api, job)["TaskStatus"] == "SUCCEEDED")
+    assert api.ok("QueryOTAJob", JobId=job)["Data"]["JobStatus"] == "COMPLETED"
+    assert api.ok("ListOTAJobByFirmware", FirmwareId=firmware, CurrentPage=1, PageSize=10)["Data"]["SimpleOTAJobInfo"][0]["JobId"] == job
+    assert api.ok("QueryDeviceDetail", **named(DEV))["Data"]["FirmwareVersion"] == "1.1"
+    api.ok("DeleteOTAFirmware", FirmwareId=firmware)
+    assert api.fails("QueryOTAFirmware", FirmwareId=firmware) == "iot.ota.NotExistedFirmware"
+    assert api.fails("QueryOTAJob", JobId=job) == "iot.ota.NotExistedJob"
+
+
+def task(api, job):
+    return api.ok("ListOTATaskByJob", JobId=job, CurrentPage=1, PageSize=10)["Data"]["SimpleOTATaskInfo"][0]
+
+
+def test_upgrades_that_are_canceled(cloud, api):
+    firmware = package(cloud)
+    where = {"ProductKey": DEV[0], "FirmwareId": firmware}
+    job = api.ok("CreateOTAStaticUpgradeJob", TargetSelection="ALL", **where)["Data"]["JobId"]
+    api.ok("CancelOTATaskByDevice", JobId=job, **flat("DeviceName", [DEV[1]]))
+    assert task(api, job)["TaskStatus"] == "CANCELED"
+    api.ok("CancelOTATaskByJob", JobId=job)
+    assert api.refused("CreateOTAStaticUpgradeJob", TargetSelection="GRAY", **where) == (400, "InvalidParameter.TargetSelection")
+    assert api.fails("CreateOTAStaticUpgradeJob", TargetSelection="SPECIFIC", **where) == "iot.device.NoneDeviceNameElement"
+    assert api.refused("CreateOTAStaticUpgradeJob", TargetSelection="ALL", ProductKey=DEV[0]) == (400, "MissingFirmwareId")
+
+
+def test_shadow(cloud, api):
+    assert api.ok("GetDeviceShadow", **named(DEV))["ShadowMessage"] == "{}"
+    wanted = {"method": "update", "state": {"desired": {"color": "red"}}, "version": 1}
+    api.ok("UpdateDeviceShadow", ShadowMessage=json.dumps(wanted), **named(DEV))
+    shadow = json.loads(api.ok("GetDeviceShadow", **named(DEV))["ShadowMessage"])
+    assert shadow["state"]["desired"] == {"color": "red"} and shadow["version"] == 1
+    assert api.fails("UpdateDeviceShadow", ShadowMessage=json.dumps(wanted), **named(DEV)) == "iot.shadow.UpdateFailed"
+    assert api.refused("UpdateDeviceShadow", ShadowMessage="{}", **named(DEV)) == (400, "InvalidParameter.ShadowMessage")

@@ -71,6 +71,10 @@ enum pop_subject {
 	X(TOPO_ADD, "device.AddTopoRelationFailed", "The relation could not be made.")                        \
 	X(TOPO_QUERY, "device.QueryTopoRelationFailed", "The device is no gateway, or has none.")             \
 	X(TOPO_REMOVE, "device.RemoveTopoRelationFailed", "The device has no gateway.")                       \
+	X(NO_FIRMWARE, "ota.NotExistedFirmware", "There is no such package.")                                 \
+	X(NO_JOB, "ota.NotExistedJob", "There is no such batch of upgrades.")                                 \
+	X(OTA_FAILED, "ota.OperationFailed", "The package or batch does not allow this.")                     \
+	X(SHADOW, "shadow.UpdateFailed", "The shadow could not be changed.")                                  \
 	X(NULL_CONTENT, "messagebroker.NullMessageContent", "The content is missing.")                        \
 	X(NOT_BASE64, "messagebroker.MessageContentIsNotBase64Encode", "The content is not Base64.")          \
 	X(NULL_TOPIC, "messagebroker.NullTopicName", "The topic is missing.")                                 \
@@ -150,7 +154,7 @@ struct pop_action {
 };
 
 #define POP_ACTIONS(X)                                                                                        \
-	X(product) X(device) X(batch) X(topo) X(down) X(model)
+	X(product) X(device) X(batch) X(topo) X(down) X(model) X(ota)
 #define POP_TABLE(name) extern const struct pop_action cw_cloud_pop_##name##_actions[]; /* ends with name NULL */
 POP_ACTIONS(POP_TABLE)
 #undef POP_TABLE
