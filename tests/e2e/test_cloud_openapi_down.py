@@ -228,7 +228,7 @@ def test_reset(cloud, api):
 
 def package(cloud, version="1.1"):
     got = cloud.post(f"/products/{DEV[0]}/packages", {"module": "default", "version": version})
-    cloud.post(f"/packages/{got['id']}/files/a.bin", b"firmware " * 100)
+    cloud.post(f"/packages/{got['id']}/files", b"firmware " * 100, name="a.bin")
     return str(got["id"])
 
 

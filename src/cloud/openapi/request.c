@@ -98,9 +98,12 @@ const char *cw_cloud_pop_find(const struct pop_params *p, const char *name)
 static int encode(struct cloud_bytes *out, const char *text, size_t len)
 {
 	static const char digits[] = "0123456789ABCDEF";
-	uint8_t *at = cw_cloud_bytes_want(out, 3 * len);
+	uint8_t *at;
 	size_t i, n = 0;
 
+	if (len == 0) /* of nothing there may be no buffer either */
+		return 0;
+	at = cw_cloud_bytes_want(out, 3 * len);
 	if (at == NULL)
 		return CW_ENOMEM;
 	for (i = 0; i < len; i++) {
