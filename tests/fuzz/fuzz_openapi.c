@@ -1,6 +1,6 @@
 /*
- * A management call as a hostile client would send it, a form text: taken apart, sorted, checked at the gate - as it is, and once more
- * signed rightly - and shown back as XML and JSON.
+ * A management call as a hostile client would send it, a form text: taken apart, sorted, checked at the gate - as it
+ * is, and once more signed rightly - and shown back as XML and JSON.
  */
 #include <jansson.h>
 #include <stdlib.h>

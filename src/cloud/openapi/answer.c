@@ -54,9 +54,7 @@ static int put_scalar(struct cloud_bytes *out, const json_t *v)
 	case JSON_INTEGER:
 		(void)snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(v));
 		return put(out, number);
-	case JSON_REAL:
-		(void)snprintf(number, sizeof(number), "%.17g", json_real_value(v));
-		return put(out, number);
+	case JSON_REAL: (void)snprintf(number, sizeof(number), "%.17g", json_real_value(v)); return put(out, number);
 	case JSON_TRUE: return put(out, "true");
 	case JSON_FALSE: return put(out, "false");
 	default: return 0;
@@ -72,7 +70,7 @@ static int put_element(struct cloud_bytes *out, const char *name, const json_t *
 	int rc = 0;
 
 	if (json_is_array(v)) {
-		json_array_foreach((json_t *)(uintptr_t)v, i, member) {
+		json_array_foreach ((json_t *)(uintptr_t)v, i, member) {
 			rc = put_element(out, name, member);
 			if (rc < 0)
 				return rc;
@@ -82,7 +80,7 @@ static int put_element(struct cloud_bytes *out, const char *name, const json_t *
 	rc = put_tag(out, "<", name);
 	if (rc == 0 && !json_is_object(v))
 		rc = put_scalar(out, v);
-	json_object_foreach((json_t *)(uintptr_t)v, key, member) {
+	json_object_foreach ((json_t *)(uintptr_t)v, key, member) {
 		if (rc == 0)
 			rc = put_element(out, key, member);
 	}
@@ -113,6 +111,6 @@ void cw_cloud_pop_uuid(char out[37])
 	(void)RAND_bytes(b, sizeof(b));
 	b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
 	b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
-	(void)snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
-	               b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+	(void)snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+		       b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 }

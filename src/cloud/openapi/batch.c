@@ -22,7 +22,8 @@ static void on_generate(struct pop_call *call)
 		return;
 	}
 	if (count < 1 || count > CLOUD_BATCH_DEVICES) {
-		cw_cloud_pop_fail(call, count < 1 ? POP_APPLY_FAILED : POP_TOO_MANY, count < 1 ? "Count is 1 to 1000." : NULL);
+		cw_cloud_pop_fail(call, count < 1 ? POP_APPLY_FAILED : POP_TOO_MANY,
+				  count < 1 ? "Count is 1 to 1000." : NULL);
 		return;
 	}
 	rc = cw_cloud_batch_generate(call->cloud, call->product, (unsigned)count, &b, &msg);
@@ -53,9 +54,10 @@ static int take_names(struct pop_call *call, struct names *names)
 	}
 	names->count = n;
 	for (i = 0; i < n; i++) {
-		names->name[i] = with_nicknames ? cw_cloud_pop_item(call, "DeviceNameList", i + 1, "DeviceName") :
-		                 cw_cloud_pop_item(call, "DeviceName", i + 1, NULL);
-		names->nickname[i] = with_nicknames ? cw_cloud_pop_item(call, "DeviceNameList", i + 1, "DeviceNickname") : NULL;
+		names->name[i] = with_nicknames ? cw_cloud_pop_item(call, "DeviceNameList", i + 1, "DeviceName")
+						: cw_cloud_pop_item(call, "DeviceName", i + 1, NULL);
+		names->nickname[i] =
+			with_nicknames ? cw_cloud_pop_item(call, "DeviceNameList", i + 1, "DeviceNickname") : NULL;
 	}
 	return 0;
 }
@@ -68,7 +70,8 @@ static void fail_invalid(struct pop_call *call, const json_t *invalid)
 	if (json_array_size(names) != 0)
 		json_object_set_new(data, "InvalidDeviceNameList", json_pack("{s:O}", "InvalidDeviceName", names));
 	if (json_array_size(nicknames) != 0)
-		json_object_set_new(data, "InvalidDeviceNicknameList", json_pack("{s:O}", "InvalidDeviceNickname", nicknames));
+		json_object_set_new(data, "InvalidDeviceNicknameList",
+				    json_pack("{s:O}", "InvalidDeviceNickname", nicknames));
 	cw_cloud_pop_fail_with(call, POP_BAD_DN, "Names or nicknames are malformed.", json_pack("{s:o}", "Data", data));
 }
 
@@ -85,7 +88,8 @@ static void on_check(struct pop_call *call)
 		return;
 	}
 	if (take_names(call, names) == 0) {
-		rc = cw_cloud_batch_check(call->cloud, call->product, names->name, names->nickname, names->count, &b, &invalid, &msg);
+		rc = cw_cloud_batch_check(call->cloud, call->product, names->name, names->nickname, names->count, &b,
+					  &invalid, &msg);
 		if (rc == CW_EINVAL)
 			fail_invalid(call, invalid);
 		else if (rc < 0)
@@ -133,7 +137,11 @@ static void on_create(struct pop_call *call)
 		return;
 	rc = cw_cloud_batch_create(call->cloud, b, &msg);
 	if (rc < 0)
-		cw_cloud_pop_fail(call, rc == CW_EBUSY ? POP_TASK_RUNS : rc == CW_EREFUSED ? POP_WRONG_APPLY : POP_APPLY_FAILED, msg.text);
+		cw_cloud_pop_fail(call,
+				  rc == CW_EBUSY      ? POP_TASK_RUNS
+				  : rc == CW_EREFUSED ? POP_WRONG_APPLY
+						      : POP_APPLY_FAILED,
+				  msg.text);
 	else
 		reply_batch(call, b);
 }
@@ -144,8 +152,9 @@ static void on_status(struct pop_call *call)
 
 	if (b == NULL)
 		return;
-	cw_cloud_pop_data(call, json_pack("{s:s, s:{s:o}, s:{s:o}}", "Status", cw_cloud_batch_state_name(b->state), "ValidList",
-	                                  "Name", cw_cloud_batch_names(b, 1), "InvalidList", "Name", cw_cloud_batch_names(b, 0)));
+	cw_cloud_pop_data(call, json_pack("{s:s, s:{s:o}, s:{s:o}}", "Status", cw_cloud_batch_state_name(b->state),
+					  "ValidList", "Name", cw_cloud_batch_names(b, 1), "InvalidList", "Name",
+					  cw_cloud_batch_names(b, 0)));
 }
 
 static void on_page(struct pop_call *call)
@@ -160,16 +169,17 @@ static void on_page(struct pop_call *call)
 		return;
 	members = cw_cloud_batch_members(call->cloud, b, (page.current - 1) * page.size, page.size, &total);
 	list = json_array();
-	json_array_foreach(members, i, m) {
+	json_array_foreach (members, i, m) {
 		json_t *secret = json_object_get(m, "deviceSecret"), *iot_id = json_object_get(m, "iotId");
 
 		json_array_append_new(list, json_pack("{s:O?, s:O?, s:O?, s:O?}", "DeviceId", iot_id, "DeviceName",
-		                      json_object_get(m, "deviceName"), "DeviceSecret", secret, "IotId", iot_id));
+						      json_object_get(m, "deviceName"), "DeviceSecret", secret, "IotId",
+						      iot_id));
 	}
 	json_decref(members);
-	cw_cloud_pop_ok(call, json_pack("{s:i, s:i, s:i, s:i, s:{s:o}}", "Page", (int)page.current, "PageSize", (int)page.size,
-	                                "PageCount", (int)cw_cloud_pop_pages(&page, total), "Total", (int)total,
-	                                "ApplyDeviceList", "ApplyDeviceInfo", list));
+	cw_cloud_pop_ok(call, json_pack("{s:i, s:i, s:i, s:i, s:{s:o}}", "Page", (int)page.current, "PageSize",
+					(int)page.size, "PageCount", (int)cw_cloud_pop_pages(&page, total), "Total",
+					(int)total, "ApplyDeviceList", "ApplyDeviceInfo", list));
 }
 
 const struct pop_action cw_cloud_pop_batch_actions[] = {

@@ -8,8 +8,8 @@
 #include "cloud/openapi/pop.h"
 
 #define BATCH_QUERY_MAX 50u /* devices of one BatchGetDeviceState, and of one BatchQueryDeviceDetail */
-#define NAME_LEN        20u /* of a name that is made up */
-#define REGION          "cn-shanghai"
+#define NAME_LEN 20u        /* of a name that is made up */
+#define REGION "cn-shanghai"
 
 /* ---- registration ---- */
 
@@ -26,18 +26,24 @@ static void on_register_device(struct pop_call *call)
 	if (rc == 0)
 		rc = cw_cloud_device_add(call->cloud, call->product, dn != NULL ? dn : made, NULL, &d, &msg);
 	if (rc < 0) {
-		cw_cloud_pop_fail(call, rc == CW_EEXIST ? POP_TAKEN_DN : rc == CW_EINVAL ? POP_BAD_DN : rc == CW_ELIMIT ?
-		                  POP_CREATE_FAILED : POP_SYSTEM, rc == CW_ELIMIT ? msg.text : NULL);
+		cw_cloud_pop_fail(call,
+				  rc == CW_EEXIST   ? POP_TAKEN_DN
+				  : rc == CW_EINVAL ? POP_BAD_DN
+				  : rc == CW_ELIMIT ? POP_CREATE_FAILED
+						    : POP_SYSTEM,
+				  rc == CW_ELIMIT ? msg.text : NULL);
 		return;
 	}
 	rc = cw_cloud_device_set_nickname(call->cloud, d, nickname, &msg);
 	if (rc < 0) {
 		cw_cloud_device_delete(call->cloud, d);
-		cw_cloud_pop_fail(call, rc == CW_EINVAL ? POP_CREATE_FAILED : POP_SYSTEM, rc == CW_EINVAL ? msg.text : NULL);
+		cw_cloud_pop_fail(call, rc == CW_EINVAL ? POP_CREATE_FAILED : POP_SYSTEM,
+				  rc == CW_EINVAL ? msg.text : NULL);
 		return;
 	}
-	cw_cloud_pop_data(call, json_pack("{s:s, s:s, s:s, s:s, s:s*}", "ProductKey", call->product->key, "DeviceName", d->dn,
-	                                  "DeviceSecret", d->secret, "IotId", d->iot_id, "Nickname", d->nickname));
+	cw_cloud_pop_data(call,
+			  json_pack("{s:s, s:s, s:s, s:s, s:s*}", "ProductKey", call->product->key, "DeviceName", d->dn,
+				    "DeviceSecret", d->secret, "IotId", d->iot_id, "Nickname", d->nickname));
 }
 
 /* ---- queries ---- */
@@ -68,11 +74,11 @@ static const char *firmware_of(const struct cloud_device *d)
 json_t *cw_cloud_pop_detail(const struct pop_call *call, const struct cloud_device *d)
 {
 	const struct cloud_product *p = d->product;
-	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:b}", "ProductKey", p->key, "ProductName",
-	                      p->name != NULL ? p->name : "", "DeviceName", d->dn, "DeviceSecret", d->secret, "IotId", d->iot_id,
-	                      "Nickname", d->nickname != NULL ? d->nickname : "", "Status", status_of(call, d),
-	                      "FirmwareVersion", firmware_of(d), "NodeType", p->type == CLOUD_NODE_GATEWAY, "Region",
-	                      REGION, "Owner", 1);
+	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:b}", "ProductKey", p->key,
+			      "ProductName", p->name != NULL ? p->name : "", "DeviceName", d->dn, "DeviceSecret",
+			      d->secret, "IotId", d->iot_id, "Nickname", d->nickname != NULL ? d->nickname : "",
+			      "Status", status_of(call, d), "FirmwareVersion", firmware_of(d), "NodeType",
+			      p->type == CLOUD_NODE_GATEWAY, "Region", REGION, "Owner", 1);
 
 	json_object_set_new(j, "IpAddress", address_of(d));
 	json_object_set_new(j, "UtcCreate", cw_cloud_pop_utc(d->created_ms));
@@ -93,20 +99,22 @@ static void on_info(struct pop_call *call)
 {
 	const struct cloud_device *d = call->device;
 
-	cw_cloud_pop_data(call, json_pack("{s:s, s:s, s:s, s:s, s:s}", "ProductKey", d->product->key, "DeviceName", d->dn,
-	                                  "DeviceSecret", d->secret, "IotId", d->iot_id, "Nickname",
-	                                  d->nickname != NULL ? d->nickname : ""));
+	cw_cloud_pop_data(call, json_pack("{s:s, s:s, s:s, s:s, s:s}", "ProductKey", d->product->key, "DeviceName",
+					  d->dn, "DeviceSecret", d->secret, "IotId", d->iot_id, "Nickname",
+					  d->nickname != NULL ? d->nickname : ""));
 }
 
 /* The n-th (from 1) device a list names, by IotId or name; NULL: skipped, as the lists of answers hold those found. */
 static struct cloud_device *listed(struct pop_call *call, unsigned index)
 {
-	const char *iot_id = cw_cloud_pop_item(call, "IotId", index, NULL), *dn = cw_cloud_pop_item(call, "DeviceName", index, NULL);
+	const char *iot_id = cw_cloud_pop_item(call, "IotId", index, NULL),
+		   *dn = cw_cloud_pop_item(call, "DeviceName", index, NULL);
 
 	if (iot_id != NULL)
 		return cw_cloud_device_by_iot_id(call->cloud, iot_id, strlen(iot_id));
 	return dn != NULL && call->product != NULL ? cw_cloud_device_find(call->cloud, call->product->key,
-	       strlen(call->product->key), dn, strlen(dn)) : NULL;
+									  strlen(call->product->key), dn, strlen(dn))
+						   : NULL;
 }
 
 /* How many devices are listed; 0: the call was failed. Names need a product, which is then resolved. */
@@ -158,9 +166,10 @@ static void on_batch_state(struct pop_call *call)
 
 		if (d == NULL)
 			continue;
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "DeviceId", d->iot_id, "DeviceName", d->dn,
-		                      "IotId", d->iot_id, "Status", status_of(call, d), "AsAddress", address_of(d),
-		                      "LastOnlineTime", cw_cloud_pop_utc(d->online_ms)));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "DeviceId", d->iot_id, "DeviceName",
+						d->dn, "IotId", d->iot_id, "Status", status_of(call, d), "AsAddress",
+						address_of(d), "LastOnlineTime", cw_cloud_pop_utc(d->online_ms)));
 	}
 	cw_cloud_pop_ok(call, json_pack("{s:{s:o}}", "DeviceStatusList", "DeviceStatus", list));
 }
@@ -177,14 +186,15 @@ static void on_status(struct pop_call *call)
 static json_t *old_gmt(int64_t ms)
 {
 	static const char *const days[] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
-	static const char *const months[] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+	static const char *const months[] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+					      "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
 	time_t seconds = (time_t)(ms / 1000);
 	struct tm tm;
 	char text[64];
 
 	(void)gmtime_r(&seconds, &tm);
 	(void)snprintf(text, sizeof(text), "%s, %02d-%s-%04d %02d:%02d:%02d GMT", days[tm.tm_wday], tm.tm_mday,
-	               months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+		       months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
 	return json_string(text);
 }
 
@@ -192,16 +202,16 @@ static json_t *old_gmt(int64_t ms)
 static json_t *paged(const struct pop_page *page, unsigned total)
 {
 	return json_pack("{s:i, s:i, s:i, s:i}", "Page", (int)page->current, "PageSize", (int)page->size, "PageCount",
-	                 (int)cw_cloud_pop_pages(page, total), "Total", (int)total);
+			 (int)cw_cloud_pop_pages(page, total), "Total", (int)total);
 }
 
 static json_t *row_of(const struct pop_call *call, const struct cloud_device *d)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "DeviceId", d->iot_id, "DeviceName", d->dn,
-	                 "DeviceSecret", d->secret, "IotId", d->iot_id, "ProductKey", d->product->key, "Nickname",
-	                 d->nickname != NULL ? d->nickname : "", "DeviceStatus", status_of(call, d), "GmtCreate",
-	                 old_gmt(d->created_ms), "GmtModified", old_gmt(d->created_ms), "UtcCreate",
-	                 cw_cloud_pop_utc(d->created_ms), "UtcModified", cw_cloud_pop_utc(d->created_ms));
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "DeviceId", d->iot_id, "DeviceName",
+			 d->dn, "DeviceSecret", d->secret, "IotId", d->iot_id, "ProductKey", d->product->key,
+			 "Nickname", d->nickname != NULL ? d->nickname : "", "DeviceStatus", status_of(call, d),
+			 "GmtCreate", old_gmt(d->created_ms), "GmtModified", old_gmt(d->created_ms), "UtcCreate",
+			 cw_cloud_pop_utc(d->created_ms), "UtcModified", cw_cloud_pop_utc(d->created_ms));
 }
 
 /* Devices of the call's product for which `wanted` is true, one page of them; *ret_total counts all. */
@@ -211,7 +221,7 @@ static json_t *rows(struct pop_call *call, const struct pop_page *page, const ch
 	struct cw_list *e;
 	unsigned n = 0;
 
-	cw_list_each(e, &call->cloud->device_list) {
+	cw_list_each (e, &call->cloud->device_list) {
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 
 		if (d->product != call->product || (status != NULL && strcmp(status_of(call, d), status) != 0))
@@ -247,7 +257,11 @@ static void on_query_by_status(struct pop_call *call)
 	json_t *list, *body;
 
 	if (cw_cloud_pop_number(call, "Status", -1, &status) == 0)
-		name = status == 0 ? "UNACTIVE" : status == 1 ? "ONLINE" : status == 3 ? "OFFLINE" : status == 8 ? "DISABLE" : NULL;
+		name = status == 0   ? "UNACTIVE"
+		       : status == 1 ? "ONLINE"
+		       : status == 3 ? "OFFLINE"
+		       : status == 8 ? "DISABLE"
+				     : NULL;
 	if (name == NULL) {
 		cw_cloud_pop_refuse(call, 400, "InvalidParameter.Status", "Status is 0, 1, 3 or 8.");
 		return;
@@ -268,7 +282,7 @@ static void on_statistics(struct pop_call *call)
 
 	if (pk != NULL && (call->product = cw_cloud_pop_product(call, pk)) == NULL)
 		return;
-	cw_list_each(e, &call->cloud->device_list) {
+	cw_list_each (e, &call->cloud->device_list) {
 		const struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 
 		if (call->product != NULL && d->product != call->product)
@@ -278,7 +292,7 @@ static void on_statistics(struct pop_call *call)
 		online += (unsigned)cw_cloud_device_online(call->cloud, d);
 	}
 	cw_cloud_pop_data(call, json_pack("{s:i, s:i, s:i}", "deviceCount", (int)devices, "activeCount", (int)active,
-	                                  "onlineCount", (int)online));
+					  "onlineCount", (int)online));
 }
 
 /* ---- changes ---- */
@@ -317,13 +331,15 @@ static void on_nicknames(struct pop_call *call)
 		return;
 	}
 	for (i = 1; i <= n; i++) {
-		struct cloud_device *d = cw_cloud_pop_device(call, cw_cloud_pop_item(call, "DeviceNicknameInfo", i, "IotId"),
-		                                             cw_cloud_pop_item(call, "DeviceNicknameInfo", i, "ProductKey"),
-		                                             cw_cloud_pop_item(call, "DeviceNicknameInfo", i, "DeviceName"));
+		struct cloud_device *d =
+			cw_cloud_pop_device(call, cw_cloud_pop_item(call, "DeviceNicknameInfo", i, "IotId"),
+					    cw_cloud_pop_item(call, "DeviceNicknameInfo", i, "ProductKey"),
+					    cw_cloud_pop_item(call, "DeviceNicknameInfo", i, "DeviceName"));
 
 		if (d == NULL)
 			return;
-		if (cw_cloud_device_set_nickname(call->cloud, d, cw_cloud_pop_item(call, "DeviceNicknameInfo", i, "Nickname"), &msg) < 0) {
+		if (cw_cloud_device_set_nickname(
+			    call->cloud, d, cw_cloud_pop_item(call, "DeviceNicknameInfo", i, "Nickname"), &msg) < 0) {
 			cw_cloud_pop_fail(call, POP_VERIFY_FAILED, msg.text);
 			return;
 		}
@@ -343,8 +359,9 @@ static void on_cert(struct pop_call *call)
 		cw_cloud_pop_fail(call, rc == CW_EINVAL ? POP_VERIFY_FAILED : POP_SYSTEM, msg.text);
 		return;
 	}
-	cw_cloud_pop_ok(call, json_pack("{s:{s:s, s:s, s:s, s:i}}", "DeviceCertInfo", "CertSN", cert->serial, "Certificate",
-	                                cert->cert_pem, "PrivateKey", cert->key_pem, "Status", cert->status));
+	cw_cloud_pop_ok(call,
+			json_pack("{s:{s:s, s:s, s:s, s:i}}", "DeviceCertInfo", "CertSN", cert->serial, "Certificate",
+				  cert->cert_pem, "PrivateKey", cert->key_pem, "Status", cert->status));
 }
 
 const struct pop_action cw_cloud_pop_device_actions[] = {

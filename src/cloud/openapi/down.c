@@ -43,7 +43,11 @@ static void on_pub(struct pop_call *call)
 	rc = cw_cloud_pub(call->cloud, call->product, &what, &outcome, id, &msg);
 	cw_free(bytes);
 	if (rc < 0)
-		cw_cloud_pop_fail(call, rc == CW_ENOENT ? POP_NO_DEVICE : rc == CW_ENOMEM ? POP_SYSTEM : POP_BAD_TOPIC, msg.text);
+		cw_cloud_pop_fail(call,
+				  rc == CW_ENOENT   ? POP_NO_DEVICE
+				  : rc == CW_ENOMEM ? POP_SYSTEM
+						    : POP_BAD_TOPIC,
+				  msg.text);
 	else if (outcome == CLOUD_LIMITED || outcome == CLOUD_NOMEM)
 		cw_cloud_pop_fail(call, POP_PUBLISH_FAILED, NULL);
 	else /* a device that is away or did not subscribe does not make the call fail */
@@ -90,7 +94,8 @@ static void on_rrpc_done(void *arg, const struct cloud_result *r)
 	json_t *body;
 
 	if (r->end == CLOUD_DOWN_REFUSED || r->end == CLOUD_DOWN_NOMEM) {
-		cw_cloud_pop_fail(call, cw_cloud_pop_text(call, "Topic") != NULL ? POP_BAD_TOPIC : POP_PUBLISH_FAILED, r->message);
+		cw_cloud_pop_fail(call, cw_cloud_pop_text(call, "Topic") != NULL ? POP_BAD_TOPIC : POP_PUBLISH_FAILED,
+				  r->message);
 		return;
 	}
 	body = json_pack("{s:s, s:o}", "RrpcCode", cw_cloud_rrpc_code(r->end), "MessageId", id_number(r->message_id));
@@ -108,8 +113,8 @@ static void on_rrpc(struct pop_call *call)
 	void *bytes;
 	struct cloud_order *order;
 
-	if (cw_cloud_pop_text(call, name) == NULL || cw_cloud_pop_number(call, name, 0, &ms) < 0 || ms < CLOUD_RRPC_MIN_MS ||
-	    ms > CLOUD_RRPC_MAX_MS) {
+	if (cw_cloud_pop_text(call, name) == NULL || cw_cloud_pop_number(call, name, 0, &ms) < 0 ||
+	    ms < CLOUD_RRPC_MIN_MS || ms > CLOUD_RRPC_MAX_MS) {
 		cw_cloud_pop_fail(call, POP_BAD_TIMEOUT, NULL);
 		return;
 	}
@@ -153,7 +158,8 @@ static void on_order_done(void *arg, const struct cloud_result *r)
 	}
 	data = json_pack("{s:s}", "MessageId", r->message_id);
 	if (r->end == CLOUD_DOWN_ANSWERED)
-		json_object_set_new(data, "Result", r->data != NULL ? cw_cloud_pop_value_text(r->data) : json_string("{}"));
+		json_object_set_new(data, "Result",
+				    r->data != NULL ? cw_cloud_pop_value_text(r->data) : json_string("{}"));
 	cw_cloud_pop_data(call, data);
 }
 
@@ -178,7 +184,8 @@ static void on_invoke(struct pop_call *call)
 
 	if (args == NULL)
 		return;
-	order = cw_cloud_invoke_service(call->cloud, &ask, cw_cloud_pop_text(call, "Identifier"), args, CLOUD_SERVICE_BY_MODEL);
+	order = cw_cloud_invoke_service(call->cloud, &ask, cw_cloud_pop_text(call, "Identifier"), args,
+					CLOUD_SERVICE_BY_MODEL);
 	json_decref(args);
 	cw_cloud_pop_wait(call, order);
 }
@@ -205,7 +212,8 @@ static void on_one_done(void *arg, const struct cloud_result *r)
 	const struct one_of *one = arg;
 	struct several *s = one->all;
 
-	if (r->end == CLOUD_DOWN_SENT || r->end == CLOUD_DOWN_STORED || r->end == CLOUD_DOWN_ANSWERED || s->failed != NULL)
+	if (r->end == CLOUD_DOWN_SENT || r->end == CLOUD_DOWN_STORED || r->end == CLOUD_DOWN_ANSWERED ||
+	    s->failed != NULL)
 		return;
 	s->failed = one->device;
 	s->end = r->end;
@@ -222,7 +230,8 @@ static int named_devices(struct pop_call *call, struct cloud_device *found[DEVIC
 		return -1;
 	}
 	for (i = 0; i < n; i++) {
-		found[i] = cw_cloud_pop_device(call, NULL, call->product->key, cw_cloud_pop_item(call, "DeviceName", i + 1, NULL));
+		found[i] = cw_cloud_pop_device(call, NULL, call->product->key,
+					       cw_cloud_pop_item(call, "DeviceName", i + 1, NULL));
 		if (found[i] == NULL)
 			return -1;
 	}
@@ -241,16 +250,21 @@ static void send_several(struct several *s)
 		struct one_of one = { s, found[i] };
 		/* Without a time to wait done() runs before the call returns, so that `one` may live here. */
 		struct cloud_ask ask = { .device = found[i], .done = on_one_done, .arg = &one };
-		struct cloud_order *order = s->identifier == NULL ? cw_cloud_set_properties(s->call->cloud, &ask, s->items) :
-		                            cw_cloud_invoke_service(s->call->cloud, &ask, s->identifier, s->items, CLOUD_SERVICE_ASYNC);
+		struct cloud_order *order = s->identifier == NULL
+						    ? cw_cloud_set_properties(s->call->cloud, &ask, s->items)
+						    : cw_cloud_invoke_service(s->call->cloud, &ask, s->identifier,
+									      s->items, CLOUD_SERVICE_ASYNC);
 
 		cw_invariant(order == NULL);
 	}
 	if (s->failed == NULL)
 		cw_cloud_pop_ok(s->call, NULL);
 	else
-		cw_cloud_pop_fail(s->call, s->end == CLOUD_DOWN_OFFLINE ? POP_OFFLINE : s->end == CLOUD_DOWN_HALFCONN ? POP_HALFCONN :
-		                  POP_PUBLISH_FAILED, s->text);
+		cw_cloud_pop_fail(s->call,
+				  s->end == CLOUD_DOWN_OFFLINE    ? POP_OFFLINE
+				  : s->end == CLOUD_DOWN_HALFCONN ? POP_HALFCONN
+								  : POP_PUBLISH_FAILED,
+				  s->text);
 }
 
 static void on_set_properties(struct pop_call *call)
@@ -285,17 +299,18 @@ static json_t *found_list(struct pop_call *call)
 	if (sent == NULL)
 		return NULL;
 	list = json_array();
-	json_array_foreach(sent, i, one) {
+	json_array_foreach (sent, i, one) {
 		struct cloud_device *d = cw_cloud_pop_device(call, json_string_value(json_object_get(one, "iotId")),
-		                                             json_string_value(json_object_get(one, "productKey")),
-		                                             json_string_value(json_object_get(one, "deviceName")));
+							     json_string_value(json_object_get(one, "productKey")),
+							     json_string_value(json_object_get(one, "deviceName")));
 
 		if (d == NULL) {
 			json_decref(list);
 			json_decref(sent);
 			return NULL;
 		}
-		json_array_append_new(list, json_pack("{s:s, s:s}", "productKey", d->product->key, "deviceName", d->dn));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s}", "productKey", d->product->key, "deviceName", d->dn));
 	}
 	json_decref(sent);
 	return list;

@@ -11,11 +11,11 @@
 #include "base/log.h"
 #include "cloud/core/fault.h"
 #include "cloud/openapi/answer.h"
-#include "cloud/openapi/pop.h"
 #include "cloud/openapi/gate.h"
+#include "cloud/openapi/pop.h"
 
 #define BODY_MAX (2u << 20)
-#define HOST_ID  "iot.cn-shanghai.aliyuncs.com"
+#define HOST_ID "iot.cn-shanghai.aliyuncs.com"
 
 /* Calls of one action in one second. */
 struct pop_window {
@@ -40,16 +40,29 @@ static void call_free(struct pop_call *call)
 	cw_free(call);
 }
 
+/* Freed by on_http() while it is at work, so that a handler may still look at a call that a helper has failed. */
+static void call_end(struct pop_call *call)
+{
+	cw_invariant(!call->ended);
+	call->ended = 1;
+	if (!call->dispatching)
+		call_free(call);
+}
+
 static void send_body(struct pop_call *call, unsigned status, const char *root, const json_t *body)
 {
 	static const char nomem[] = "out of memory\n";
 	struct cloud_bytes out = { NULL, 0, 0 };
-	int rc = body == NULL ? CW_ENOMEM : call->json ? cw_cloud_pop_json(body, &out) : cw_cloud_pop_xml(body, root, &out);
+	int rc = body == NULL ? CW_ENOMEM
+		 : call->json ? cw_cloud_pop_json(body, &out)
+			      : cw_cloud_pop_xml(body, root, &out);
 
 	if (rc < 0)
 		cw_http_reply(call->req, 503, "text/plain", nomem, sizeof(nomem) - 1);
 	else
-		cw_http_reply(call->req, status, call->json ? "application/json;charset=utf-8" : "text/xml;charset=utf-8", out.data, out.len);
+		cw_http_reply(call->req, status,
+			      call->json ? "application/json;charset=utf-8" : "text/xml;charset=utf-8", out.data,
+			      out.len);
 	cw_cloud_bytes_free(&out);
 }
 
@@ -69,7 +82,7 @@ void cw_cloud_pop_send(struct pop_call *call, json_t *members, int success)
 	call->service->cloud->stats.openapi_calls++;
 	if (!success)
 		call->service->cloud->stats.openapi_failed++;
-	call_free(call);
+	call_end(call);
 }
 
 void cw_cloud_pop_refuse(struct pop_call *call, unsigned status, const char *code, const char *text)
@@ -84,7 +97,7 @@ void cw_cloud_pop_refuse(struct pop_call *call, unsigned status, const char *cod
 	call->service->cloud->stats.openapi_refused++;
 	cw_log(cloud_openapi_refused, code, CW_LS("action", call->action != NULL ? call->action->name : ""),
 	       CW_LI("status", (int)status));
-	call_free(call);
+	call_end(call);
 }
 
 /* ---- requests ---- */
@@ -107,7 +120,9 @@ static int struck(struct pop_call *call)
 {
 	const char *pk = cw_cloud_pop_text(call, "ProductKey"), *dn = cw_cloud_pop_text(call, "DeviceName");
 	const char *action = cw_cloud_pop_text(call, "Action"), *code;
-	struct cloud_strike at = { .channel = "openapi", .topic = action, .topic_len = action != NULL ? strlen(action) : 0 };
+	struct cloud_strike at = { .channel = "openapi",
+				   .topic = action,
+				   .topic_len = action != NULL ? strlen(action) : 0 };
 	char id[128];
 	unsigned status;
 
@@ -116,8 +131,11 @@ static int struck(struct pop_call *call)
 	if (!cw_cloud_fault(call->cloud, CLOUD_FAULT_STATUS, &at))
 		return 0;
 	status = at.code >= 400 && at.code <= 599 ? (unsigned)at.code : 503;
-	code = status == 429 ? "Throttling.User" : status == 403 ? "Forbidden.RAM" : status < 500 ? "InvalidParameter" :
-	       status == 503 ? "ServiceUnavailable" : "InternalError";
+	code = status == 429   ? "Throttling.User"
+	       : status == 403 ? "Forbidden.RAM"
+	       : status < 500  ? "InvalidParameter"
+	       : status == 503 ? "ServiceUnavailable"
+			       : "InternalError";
 	cw_cloud_pop_refuse(call, status, code, "An injected fault.");
 	return 1;
 }
@@ -147,7 +165,8 @@ static void carry_out(struct pop_call *call)
 		if (rc == CW_EREFUSED)
 			cw_cloud_pop_refuse(call, why.status, why.code, (const char *)why.message.data);
 		else
-			cw_cloud_pop_refuse(call, 500, "InternalError", "The platform could not carry this out; try again.");
+			cw_cloud_pop_refuse(call, 500, "InternalError",
+					    "The platform could not carry this out; try again.");
 		cw_cloud_bytes_free(&why.message);
 		return;
 	}
@@ -155,12 +174,14 @@ static void carry_out(struct pop_call *call)
 	if (call->action == NULL)
 		cw_cloud_pop_refuse(call, 404, "InvalidAction.NotFound", "There is no such action.");
 	else if (throttled(s, call->action, index))
-		cw_cloud_pop_refuse(call, 400, "Throttling.User", "More calls of this action a second than the account may make.");
+		cw_cloud_pop_refuse(call, 400, "Throttling.User",
+				    "More calls of this action a second than the account may make.");
 	else
 		cw_cloud_pop_dispatch(call);
 }
 
-/* Newer SDKs sign in a header unless they are told otherwise; without a word they would be told of missing parameters. */
+/* Newer SDKs sign in a header unless they are told otherwise; without a word they would be told of missing parameters.
+ */
 static int is_acs3(const struct cw_http_req *req)
 {
 	const char *header = cw_http_header(req, "Authorization");
@@ -188,6 +209,7 @@ static void on_http(void *arg, struct cw_http_req *req)
 	call->service = s;
 	call->cloud = s->cloud;
 	call->req = req;
+	call->dispatching = 1;
 	taking.params = &call->params;
 	cw_http_params(req, take_param, &taking);
 	cw_cloud_pop_sort(&call->params);
@@ -196,14 +218,18 @@ static void on_http(void *arg, struct cw_http_req *req)
 	if (cw_http_too_large(req))
 		cw_cloud_pop_refuse(call, 413, "InvalidParameter", "More bytes than a call may have.");
 	else if (is_acs3(req))
-		cw_cloud_pop_refuse(call, 400, "IncompleteSignature", "Signature version 3 is not spoken here; tell the SDK to sign "
-		                    "with version 1.0 (signatureAlgorithm v2).");
+		cw_cloud_pop_refuse(call, 400, "IncompleteSignature",
+				    "Signature version 3 is not spoken here; tell the SDK to sign "
+				    "with version 1.0 (signatureAlgorithm v2).");
 	else if (taking.rc == CW_ENOMEM)
 		cw_cloud_pop_refuse(call, 500, "InternalError", "The platform could not carry this out; try again.");
 	else if (taking.rc < 0)
 		cw_cloud_pop_refuse(call, 400, "InvalidParameter", "More parameters than a call may have.");
 	else if (!struck(call))
 		carry_out(call);
+	call->dispatching = 0;
+	if (call->ended)
+		call_free(call);
 }
 
 /* ---- the front ---- */
@@ -218,7 +244,12 @@ static void service_free(struct pop_service *s)
 static int front_open(const struct cloud_front_conf *front, void **ret_front, struct cw_msg *msg)
 {
 	struct pop_service *s = cw_zalloc(sizeof(*s));
-	struct cw_http_conf conf = { .address = front->address, .max_body = BODY_MAX, .max_head = CLOUD_WEB_HEAD, .hand_large = 1, .handle = on_http, .arg = s };
+	struct cw_http_conf conf = { .address = front->address,
+				     .max_body = BODY_MAX,
+				     .max_head = CLOUD_WEB_HEAD,
+				     .hand_large = 1,
+				     .handle = on_http,
+				     .arg = s };
 	int rc;
 
 	if (s == NULL)

@@ -99,8 +99,8 @@ static int remember(struct pop_gate *g, const uint8_t digest[32], int64_t now)
 
 /* ---- the checks ---- */
 
-__attribute__((format(printf, 4, 5)))
-static int refuse(struct pop_refusal *why, unsigned status, const char *code, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static int refuse(struct pop_refusal *why, unsigned status, const char *code,
+							const char *format, ...)
 {
 	char text[320];
 	va_list args;
@@ -122,8 +122,8 @@ static const char *text_of(const struct pop_params *p, const char *name)
 
 static int check_common(const char *method, const struct pop_params *p, struct pop_refusal *why)
 {
-	static const char *const musts[] = { "Action", "Version", "AccessKeyId", "SignatureMethod", "SignatureVersion",
-		                             "SignatureNonce", "Timestamp", "Signature" };
+	static const char *const musts[] = { "Action",           "Version",        "AccessKeyId", "SignatureMethod",
+					     "SignatureVersion", "SignatureNonce", "Timestamp",   "Signature" };
 	const char *format = text_of(p, "Format");
 	size_t i;
 
@@ -131,7 +131,8 @@ static int check_common(const char *method, const struct pop_params *p, struct p
 		return refuse(why, 400, "UnsupportedHTTPMethod", "Calls are made with GET or POST.");
 	for (i = 0; i < sizeof(musts) / sizeof(musts[0]); i++) {
 		if (text_of(p, musts[i]) == NULL)
-			return refuse(why, 400, "MissingParameter", "The parameter %s is mandatory and was not supplied.", musts[i]);
+			return refuse(why, 400, "MissingParameter",
+				      "The parameter %s is mandatory and was not supplied.", musts[i]);
 	}
 	if (format != NULL && strcasecmp(format, "json") != 0 && strcasecmp(format, "xml") != 0)
 		return refuse(why, 400, "InvalidParameter.Format", "Format must be XML or JSON.");
@@ -141,7 +142,7 @@ static int check_common(const char *method, const struct pop_params *p, struct p
 }
 
 static int check_key(const struct cw_cloud *c, const struct pop_params *p, const struct cloud_access_key **ret_key,
-                     struct pop_refusal *why)
+		     struct pop_refusal *why)
 {
 	const char *id = text_of(p, "AccessKeyId");
 	size_t i;
@@ -154,10 +155,11 @@ static int check_key(const struct cw_cloud *c, const struct pop_params *p, const
 			return refuse(why, 400, "InvalidAccessKeyId.Inactive", "The AccessKeyId is disabled.");
 		if (text_of(p, "SecurityToken") != NULL)
 			return refuse(why, 400, "InvalidSecurityToken.MismatchWithAccessKey",
-			              "SecurityToken is of temporary credentials, which are not issued here.");
+				      "SecurityToken is of temporary credentials, which are not issued here.");
 		return 0;
 	}
-	return refuse(why, 404, "InvalidAccessKeyId.NotFound", "The AccessKeyId does not exist (accessKeys in the configuration).");
+	return refuse(why, 404, "InvalidAccessKeyId.NotFound",
+		      "The AccessKeyId does not exist (accessKeys in the configuration).");
 }
 
 static int check_time(const struct pop_params *p, int64_t now, struct pop_refusal *why)
@@ -165,9 +167,11 @@ static int check_time(const struct pop_params *p, int64_t now, struct pop_refusa
 	int64_t ms;
 
 	if (cw_cloud_pop_time(text_of(p, "Timestamp"), &ms) < 0)
-		return refuse(why, 400, "InvalidTimeStamp.Format", "Timestamp must have the form YYYY-MM-DDThh:mm:ssZ, in UTC.");
+		return refuse(why, 400, "InvalidTimeStamp.Format",
+			      "Timestamp must have the form YYYY-MM-DDThh:mm:ssZ, in UTC.");
 	if (ms - now > GATE_WINDOW_MS || now - ms > GATE_WINDOW_MS)
-		return refuse(why, 400, "InvalidTimeStamp.Expired", "Timestamp is more than 15 minutes from the platform's clock.");
+		return refuse(why, 400, "InvalidTimeStamp.Expired",
+			      "Timestamp is more than 15 minutes from the platform's clock.");
 	return 0;
 }
 
@@ -180,9 +184,10 @@ static int malformed_signature(const char *text)
 }
 
 static int check_signature(const char *method, const struct pop_params *p, const struct cloud_access_key *key,
-                           struct pop_refusal *why)
+			   struct pop_refusal *why)
 {
-	static const char wrong[] = "Specified signature is not matched with our calculation. server string to sign is:";
+	static const char wrong[] =
+		"Specified signature is not matched with our calculation. server string to sign is:";
 	const char *given = text_of(p, "Signature");
 	struct cloud_bytes text = { NULL, 0, 0 };
 	char want[POP_SIGNATURE_SIZE];
@@ -193,7 +198,8 @@ static int check_signature(const char *method, const struct pop_params *p, const
 	if (strcmp(text_of(p, "SignatureVersion"), "1.0") != 0)
 		return refuse(why, 400, "IncompleteSignature", "SignatureVersion must be 1.0.");
 	if (malformed_signature(given))
-		return refuse(why, 400, "IncompleteSignature", "Signature must be the Base64 text of 20 bytes, 28 characters.");
+		return refuse(why, 400, "IncompleteSignature",
+			      "Signature must be the Base64 text of 20 bytes, 28 characters.");
 	rc = cw_cloud_pop_string_to_sign(p, method, &text);
 	if (rc == 0)
 		rc = cw_cloud_pop_sign(key->secret, text.data, text.len, want);
@@ -213,7 +219,7 @@ static int check_signature(const char *method, const struct pop_params *p, const
 }
 
 int cw_cloud_gate_check(struct pop_gate *g, const char *method, const struct pop_params *params,
-                        const struct cloud_access_key **ret_key, struct pop_refusal *ret_why)
+			const struct cloud_access_key **ret_key, struct pop_refusal *ret_why)
 {
 	int64_t now = cw_cloud_wall_ms(g->cloud);
 	uint8_t digest[32] = { 0 };

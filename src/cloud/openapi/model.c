@@ -39,7 +39,7 @@ static const json_t *entry_of(const struct cloud_product *p, const char *list, c
 	json_t *one;
 	size_t i;
 
-	json_array_foreach(json_object_get(p->tsl, list), i, one) {
+	json_array_foreach (json_object_get(p->tsl, list), i, one) {
 		const char *name = json_string_value(json_object_get(one, "identifier"));
 
 		if (name != NULL && strcmp(name, identifier) == 0)
@@ -60,8 +60,9 @@ static json_t *property_info(const struct cloud_product *p, const char *identifi
 {
 	const json_t *entry = entry_of(p, "properties", identifier), *type = json_object_get(entry, "dataType");
 	const json_t *value = json_object_get(kept, "value"), *time = json_object_get(kept, "time");
-	json_t *info = json_pack("{s:s, s:s, s:s, s:s}", "Identifier", identifier, "Name", text_in(entry, "name"), "DataType",
-	                         text_in(type, "type"), "Unit", text_in(json_object_get(type, "specs"), "unit"));
+	json_t *info =
+		json_pack("{s:s, s:s, s:s, s:s}", "Identifier", identifier, "Name", text_in(entry, "name"), "DataType",
+			  text_in(type, "type"), "Unit", text_in(json_object_get(type, "specs"), "unit"));
 
 	json_object_set_new(info, "Value", value != NULL ? cw_cloud_pop_value_text(value) : json_string(""));
 	json_object_set_new(info, "Time", time != NULL ? cw_cloud_pop_value_text(time) : json_string(""));
@@ -73,7 +74,7 @@ static void on_property_status(struct pop_call *call)
 	json_t *list = json_array(), *value;
 	const char *name;
 
-	json_object_foreach(cw_cloud_doc(call->device, CLOUD_DOC_REPORTED), name, value)
+	json_object_foreach (cw_cloud_doc(call->device, CLOUD_DOC_REPORTED), name, value)
 		json_array_append_new(list, property_info(call->product, name, value));
 	cw_cloud_pop_data(call, json_pack("{s:{s:o}}", "List", "PropertyStatusInfo", list));
 }
@@ -86,8 +87,10 @@ static const json_t *last_between(struct pop_call *call, enum cloud_doc doc, int
 	int64_t start, end, at = (int64_t)json_integer_value(json_object_get(kept, "time"));
 
 	*ret_rc = 0;
-	if (cw_cloud_pop_number(call, "StartTime", 0, &start) < 0 || cw_cloud_pop_number(call, "EndTime", INT64_MAX, &end) < 0) {
-		cw_cloud_pop_refuse(call, 400, "InvalidParameter.StartTime", "StartTime and EndTime are milliseconds since 1970.");
+	if (cw_cloud_pop_number(call, "StartTime", 0, &start) < 0 ||
+	    cw_cloud_pop_number(call, "EndTime", INT64_MAX, &end) < 0) {
+		cw_cloud_pop_refuse(call, 400, "InvalidParameter.StartTime",
+				    "StartTime and EndTime are milliseconds since 1970.");
 		*ret_rc = -1;
 		return NULL;
 	}
@@ -110,8 +113,9 @@ static void on_property_data(struct pop_call *call)
 		return;
 	list = json_array();
 	if (kept != NULL)
-		json_array_append_new(list, json_pack("{s:o, s:o}", "Time", cw_cloud_pop_value_text(json_object_get(kept, "time")),
-		                      "Value", cw_cloud_pop_value_text(json_object_get(kept, "value"))));
+		json_array_append_new(list, json_pack("{s:o, s:o}", "Time",
+						      cw_cloud_pop_value_text(json_object_get(kept, "time")), "Value",
+						      cw_cloud_pop_value_text(json_object_get(kept, "value"))));
 	reply_history(call, "PropertyInfo", list);
 }
 
@@ -128,10 +132,11 @@ static void on_event_data(struct pop_call *call)
 		return;
 	list = json_array();
 	if (kept != NULL)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o, s:o}", "Identifier", name, "Name", text_in(entry, "name"),
-		                      "EventType", text_in(entry, "type"), "OutputData",
-		                      cw_cloud_pop_value_text(json_object_get(kept, "value")), "Time",
-		                      cw_cloud_pop_value_text(json_object_get(kept, "time"))));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s, s:s, s:o, s:o}", "Identifier", name, "Name",
+						text_in(entry, "name"), "EventType", text_in(entry, "type"),
+						"OutputData", cw_cloud_pop_value_text(json_object_get(kept, "value")),
+						"Time", cw_cloud_pop_value_text(json_object_get(kept, "time"))));
 	reply_history(call, "EventInfo", list);
 }
 
@@ -152,7 +157,7 @@ static void set_desired(struct pop_call *call, const json_t *items, const json_t
 	}
 	doc = cw_cloud_doc(call->device, CLOUD_DOC_DESIRED);
 	now = json_object();
-	json_object_foreach((json_t *)(uintptr_t)items, name, value) {
+	json_object_foreach ((json_t *)(uintptr_t)items, name, value) {
 		json_t *version = json_object_get(json_object_get(doc, name), "version");
 
 		if (version != NULL)
@@ -201,7 +206,7 @@ static void on_query_desired(struct pop_call *call)
 	json_t *list = json_array(), *kept, *info;
 	const char *name;
 
-	json_object_foreach(cw_cloud_doc(call->device, CLOUD_DOC_DESIRED), name, kept) {
+	json_object_foreach (cw_cloud_doc(call->device, CLOUD_DOC_DESIRED), name, kept) {
 		if (json_object_get(kept, "value") == NULL || !is_listed(call, name))
 			continue;
 		info = property_info(call->product, name, kept);
@@ -261,7 +266,8 @@ static int has_tags(const struct pop_call *call, const struct cloud_device *d, u
 
 	for (i = 1; i <= count; i++) {
 		const char *want = cw_cloud_pop_item(call, "Tag", i, "TagValue");
-		const char *have = json_string_value(json_object_get(d->doc[CLOUD_DOC_TAGS], cw_cloud_pop_item(call, "Tag", i, "TagKey")));
+		const char *have = json_string_value(
+			json_object_get(d->doc[CLOUD_DOC_TAGS], cw_cloud_pop_item(call, "Tag", i, "TagKey")));
 
 		if (have == NULL || (want != NULL && strcmp(have, want) != 0))
 			return 0;
@@ -277,22 +283,25 @@ static void on_by_tags(struct pop_call *call)
 	json_t *list;
 
 	if (count == 0 || count > 10) {
-		cw_cloud_pop_refuse(call, 400, "MissingTag", "1 to 10 tags are named, Tag.N.TagKey with Tag.N.TagValue.");
+		cw_cloud_pop_refuse(call, 400, "MissingTag",
+				    "1 to 10 tags are named, Tag.N.TagKey with Tag.N.TagValue.");
 		return;
 	}
 	if (cw_cloud_pop_page(call, "CurrentPage", 10, &page) < 0)
 		return;
 	list = json_array();
-	cw_list_each(e, &call->cloud->device_list) {
+	cw_list_each (e, &call->cloud->device_list) {
 		const struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 
 		if (has_tags(call, d, count) && cw_cloud_pop_on_page(&page, n++))
-			json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "ProductKey", d->product->key, "ProductName",
-			                      d->product->name != NULL ? d->product->name : "", "DeviceName", d->dn, "IotId", d->iot_id));
+			json_array_append_new(list,
+					      json_pack("{s:s, s:s, s:s, s:s}", "ProductKey", d->product->key,
+							"ProductName", d->product->name != NULL ? d->product->name : "",
+							"DeviceName", d->dn, "IotId", d->iot_id));
 	}
-	cw_cloud_pop_ok(call, json_pack("{s:i, s:i, s:i, s:i, s:{s:o}}", "Page", (int)page.current, "PageSize", (int)page.size,
-	                                "PageCount", (int)cw_cloud_pop_pages(&page, n), "Total", (int)n, "Data",
-	                                "SimpleDeviceInfo", list));
+	cw_cloud_pop_ok(call, json_pack("{s:i, s:i, s:i, s:i, s:{s:o}}", "Page", (int)page.current, "PageSize",
+					(int)page.size, "PageCount", (int)cw_cloud_pop_pages(&page, n), "Total", (int)n,
+					"Data", "SimpleDeviceInfo", list));
 }
 
 const struct pop_action cw_cloud_pop_model_actions[] = {

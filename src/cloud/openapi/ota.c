@@ -1,8 +1,8 @@
 /*
  * ota.c - actions on upgrades over the air, and on device shadows.
  *
- * A FirmwareId is a package's number and a JobId a batch's. Packages come by the emulator's own API: the platform's way, an
- * upload to another service, has none here.
+ * A FirmwareId is a package's number and a JobId a batch's. Packages come by the emulator's own API: the platform's
+ * way, an upload to another service, has none here.
  */
 #include "cloud/core/ota.h"
 
@@ -60,19 +60,20 @@ static const char *product_name(const struct pop_call *call, const char *pk)
 /* CurrentPage, PageSize, PageCount and Total beside the list. */
 static json_t *paged(const struct pop_page *page, unsigned total)
 {
-	return json_pack("{s:i, s:i, s:i, s:i}", "CurrentPage", (int)page->current, "PageSize", (int)page->size, "PageCount",
-	                 (int)cw_cloud_pop_pages(page, total), "Total", (int)total);
+	return json_pack("{s:i, s:i, s:i, s:i}", "CurrentPage", (int)page->current, "PageSize", (int)page->size,
+			 "PageCount", (int)cw_cloud_pop_pages(page, total), "Total", (int)total);
 }
 
 /* ---- packages ---- */
 
 static json_t *firmware_json(const struct pop_call *call, const struct cloud_package *k)
 {
-	json_t *j = json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o}", "FirmwareId", id_text(k->id), "ProductKey",
-	                      k->product, "ProductName", product_name(call, k->product), "ModuleName",
-	                      k->module[0] != '\0' ? k->module : "default", "DestVersion", k->version, "SrcVersion", k->source,
-	                      "SignMethod", k->sha256 ? "SHA256" : "MD5", "Type", k->source[0] != '\0', "Status", 1, "UtcCreate",
-	                      cw_cloud_pop_utc(k->created_ms), "UtcModified", cw_cloud_pop_utc(k->created_ms));
+	json_t *j = json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:o, s:o}", "FirmwareId", id_text(k->id),
+			      "ProductKey", k->product, "ProductName", product_name(call, k->product), "ModuleName",
+			      k->module[0] != '\0' ? k->module : "default", "DestVersion", k->version, "SrcVersion",
+			      k->source, "SignMethod", k->sha256 ? "SHA256" : "MD5", "Type", k->source[0] != '\0',
+			      "Status", 1, "UtcCreate", cw_cloud_pop_utc(k->created_ms), "UtcModified",
+			      cw_cloud_pop_utc(k->created_ms));
 
 	if (k->file_count != 0) {
 		json_object_set_new(j, "FirmwareName", json_string(k->files[0].blob->name));
@@ -101,11 +102,11 @@ static void on_list_firmware(struct pop_call *call)
 	if (cw_cloud_pop_page(call, "CurrentPage", 10, &page) < 0)
 		return;
 	list = json_array();
-	cw_list_each(e, &call->cloud->ota->packages) {
+	cw_list_each (e, &call->cloud->ota->packages) {
 		const struct cloud_package *k = cw_container_of(e, struct cloud_package, link);
 
-		if ((pk == NULL || strcmp(pk, k->product) == 0) && (version == NULL || strcmp(version, k->version) == 0) &&
-		    cw_cloud_pop_on_page(&page, n++))
+		if ((pk == NULL || strcmp(pk, k->product) == 0) &&
+		    (version == NULL || strcmp(version, k->version) == 0) && cw_cloud_pop_on_page(&page, n++))
 			json_array_append_new(list, firmware_json(call, k));
 	}
 	body = paged(&page, n);
@@ -147,7 +148,8 @@ static json_t *tags_of(const struct pop_call *call)
 	for (i = 1; i <= n; i++) {
 		const char *value = cw_cloud_pop_item(call, "Tag", i, "Value");
 
-		json_object_set_new(tags, cw_cloud_pop_item(call, "Tag", i, "Key"), json_string(value != NULL ? value : ""));
+		json_object_set_new(tags, cw_cloud_pop_item(call, "Tag", i, "Key"),
+				    json_string(value != NULL ? value : ""));
 	}
 	return tags;
 }
@@ -159,9 +161,14 @@ static void start_job(struct pop_call *call, struct cloud_package *k, const stru
 	int rc = cw_cloud_ota_start(call->cloud, k, spec, &b, &msg);
 
 	if (rc < 0)
-		cw_cloud_pop_fail(call, rc == CW_ENOENT ? POP_NO_DEVICE : rc == CW_ENOMEM ? POP_SYSTEM : POP_OTA_FAILED, msg.text);
+		cw_cloud_pop_fail(call,
+				  rc == CW_ENOENT   ? POP_NO_DEVICE
+				  : rc == CW_ENOMEM ? POP_SYSTEM
+						    : POP_OTA_FAILED,
+				  msg.text);
 	else
-		cw_cloud_pop_data(call, json_pack("{s:o, s:o}", "JobId", id_text(b->id), "UtcCreate", cw_cloud_pop_utc(b->created_ms)));
+		cw_cloud_pop_data(call, json_pack("{s:o, s:o}", "JobId", id_text(b->id), "UtcCreate",
+						  cw_cloud_pop_utc(b->created_ms)));
 }
 
 static void on_start_job(struct pop_call *call)
@@ -179,7 +186,8 @@ static void on_start_job(struct pop_call *call)
 		return;
 	}
 	if (strcmp(selection, "ALL") != 0 && strcmp(selection, "SPECIFIC") != 0) {
-		cw_cloud_pop_refuse(call, 400, "InvalidParameter.TargetSelection", "TargetSelection is ALL or SPECIFIC here.");
+		cw_cloud_pop_refuse(call, 400, "InvalidParameter.TargetSelection",
+				    "TargetSelection is ALL or SPECIFIC here.");
 		return;
 	}
 	if (cw_cloud_pop_number(call, "TimeoutInMinutes", 0, &minutes) < 0 || minutes < 0 || minutes > 1440) {
@@ -215,10 +223,10 @@ static json_t *job_status(const struct pop_call *call, struct cloud_ota_batch *b
 static json_t *job_json(const struct pop_call *call, struct cloud_ota_batch *b)
 {
 	return json_pack("{s:o, s:o, s:s, s:s, s:o, s:s, s:i, s:o, s:o}", "JobId", id_text(b->id), "FirmwareId",
-	                 id_text(b->package->id), "ProductKey", b->package->product, "DestVersion", b->package->version,
-	                 "JobStatus", job_status(call, b), "JobType", "UPGRADE_FIRMWARE", "TimeoutInMinutes",
-	                 (int)b->timeout_minutes, "UtcCreate", cw_cloud_pop_utc(b->created_ms), "UtcStartTime",
-	                 cw_cloud_pop_utc(b->created_ms));
+			 id_text(b->package->id), "ProductKey", b->package->product, "DestVersion", b->package->version,
+			 "JobStatus", job_status(call, b), "JobType", "UPGRADE_FIRMWARE", "TimeoutInMinutes",
+			 (int)b->timeout_minutes, "UtcCreate", cw_cloud_pop_utc(b->created_ms), "UtcStartTime",
+			 cw_cloud_pop_utc(b->created_ms));
 }
 
 static void on_query_job(struct pop_call *call)
@@ -240,7 +248,7 @@ static void on_jobs_of_firmware(struct pop_call *call)
 	if (k == NULL || cw_cloud_pop_page(call, "CurrentPage", 10, &page) < 0)
 		return;
 	list = json_array();
-	cw_list_each(e, &k->batches) {
+	cw_list_each (e, &k->batches) {
 		if (cw_cloud_pop_on_page(&page, n++))
 			json_array_append_new(list, job_json(call, cw_container_of(e, struct cloud_ota_batch, link)));
 	}
@@ -256,10 +264,11 @@ static json_t *task_json(const struct pop_call *call, const struct cloud_task *t
 
 	(void)snprintf(step, sizeof(step), "%d", t->step);
 	return json_pack("{s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "JobId", id_text(t->batch->id),
-	                 "FirmwareId", id_text(k->id), "ProductKey", k->product, "ProductName", product_name(call, k->product),
-	                 "DeviceName", t->device->dn, "IotId", t->device->iot_id, "DestVersion", k->version, "TaskStatus",
-	                 cw_cloud_task_name(t->state), "TaskDesc", t->text, "Progress", step, "UtcCreate",
-	                 cw_cloud_pop_utc(t->batch->created_ms), "UtcModified", cw_cloud_pop_utc(t->changed_ms));
+			 "FirmwareId", id_text(k->id), "ProductKey", k->product, "ProductName",
+			 product_name(call, k->product), "DeviceName", t->device->dn, "IotId", t->device->iot_id,
+			 "DestVersion", k->version, "TaskStatus", cw_cloud_task_name(t->state), "TaskDesc", t->text,
+			 "Progress", step, "UtcCreate", cw_cloud_pop_utc(t->batch->created_ms), "UtcModified",
+			 cw_cloud_pop_utc(t->changed_ms));
 }
 
 static void on_tasks_of_job(struct pop_call *call)
@@ -275,10 +284,11 @@ static void on_tasks_of_job(struct pop_call *call)
 		return;
 	json_decref(job_status(call, b)); /* tasks whose time has passed are known afterwards */
 	list = json_array();
-	cw_list_each(e, &b->tasks) {
+	cw_list_each (e, &b->tasks) {
 		const struct cloud_task *t = cw_container_of(e, struct cloud_task, of_batch);
 
-		if ((wanted == NULL || strcmp(wanted, cw_cloud_task_name(t->state)) == 0) && cw_cloud_pop_on_page(&page, n++))
+		if ((wanted == NULL || strcmp(wanted, cw_cloud_task_name(t->state)) == 0) &&
+		    cw_cloud_pop_on_page(&page, n++))
 			json_array_append_new(list, task_json(call, t));
 	}
 	body = paged(&page, n);
@@ -308,7 +318,8 @@ static void on_cancel_devices(struct pop_call *call)
 		return;
 	}
 	for (i = 1; i <= n; i++) {
-		struct cloud_device *d = cw_cloud_pop_device(call, NULL, b->package->product, cw_cloud_pop_item(call, "DeviceName", i, NULL));
+		struct cloud_device *d = cw_cloud_pop_device(call, NULL, b->package->product,
+							     cw_cloud_pop_item(call, "DeviceName", i, NULL));
 
 		if (d == NULL)
 			return;
@@ -323,10 +334,12 @@ static void on_get_shadow(struct pop_call *call)
 {
 	json_t *shadow = cw_cloud_shadow_json(call->device);
 
-	cw_cloud_pop_ok(call, json_pack("{s:o}", "ShadowMessage", shadow != NULL ? cw_cloud_pop_value_text(shadow) : json_string("{}")));
+	cw_cloud_pop_ok(call, json_pack("{s:o}", "ShadowMessage",
+					shadow != NULL ? cw_cloud_pop_value_text(shadow) : json_string("{}")));
 }
 
-/* {"method": "update", "state": {"desired": {...}}, "version": n}; without a version, or with -1: one more than it is. */
+/* {"method": "update", "state": {"desired": {...}}, "version": n}; without a version, or with -1: one more than it is.
+ */
 static void on_update_shadow(struct pop_call *call)
 {
 	json_t *message = cw_cloud_pop_json_param(call, "ShadowMessage", JSON_OBJECT);

@@ -12,8 +12,8 @@
 #include "cloud/core/naming.h"
 #include "cloud/openapi/answer.h"
 
-#define PAGE_MAX   50u
-#define CHINA_MS   28800000 /* eight hours: the region's local time */
+#define PAGE_MAX 50u
+#define CHINA_MS 28800000 /* eight hours: the region's local time */
 #define IOT_ID_LEN 30u
 
 /* ---- endings ---- */
@@ -38,7 +38,8 @@ static const struct {
 
 void cw_cloud_pop_fail_with(struct pop_call *call, enum pop_code code, const char *text, json_t *members)
 {
-	json_t *body = json_pack("{s:s, s:s}", "Code", codes[code].code, "ErrorMessage", text != NULL ? text : codes[code].text);
+	json_t *body = json_pack("{s:s, s:s}", "Code", codes[code].code, "ErrorMessage",
+				 text != NULL ? text : codes[code].text);
 
 	if (body != NULL && members != NULL)
 		(void)json_object_update(body, members);
@@ -93,7 +94,8 @@ const char *cw_cloud_pop_item(const struct pop_call *call, const char *name, uns
 {
 	char full[96];
 
-	(void)snprintf(full, sizeof(full), "%s.%u%s%s", name, index, member != NULL ? "." : "", member != NULL ? member : "");
+	(void)snprintf(full, sizeof(full), "%s.%u%s%s", name, index, member != NULL ? "." : "",
+		       member != NULL ? member : "");
 	return cw_cloud_pop_text(call, full);
 }
 
@@ -163,8 +165,9 @@ json_t *cw_cloud_pop_json_param(struct pop_call *call, const char *name, json_ty
 	if (text == NULL) {
 		refuse_name(call, "Missing", name, "is mandatory for this action.");
 	} else if (j == NULL || json_typeof(j) != type) {
-		refuse_name(call, "InvalidParameter.", name, type == JSON_OBJECT ? "is not the text of a JSON object." :
-		            "is not the text of a JSON list.");
+		refuse_name(call, "InvalidParameter.", name,
+			    type == JSON_OBJECT ? "is not the text of a JSON object."
+						: "is not the text of a JSON list.");
 		json_decref(j);
 		j = NULL;
 	}
@@ -361,8 +364,8 @@ void cw_cloud_pop_dispatch(struct pop_call *call)
 	case POP_DEVICE:
 	case POP_GATEWAY:
 		call->device = cw_cloud_pop_device(call, cw_cloud_pop_text(call, gateway ? "GwIotId" : "IotId"),
-		                                   cw_cloud_pop_text(call, gateway ? "GwProductKey" : "ProductKey"),
-		                                   cw_cloud_pop_text(call, gateway ? "GwDeviceName" : "DeviceName"));
+						   cw_cloud_pop_text(call, gateway ? "GwProductKey" : "ProductKey"),
+						   cw_cloud_pop_text(call, gateway ? "GwDeviceName" : "DeviceName"));
 		if (call->device == NULL)
 			return;
 		call->product = call->device->product;

@@ -1,10 +1,11 @@
 /*
  * pop.h - one call of the management API inside this module: its parameters, how it ends, the table of actions.
  *
- * A *call* lives from the request until its answer. The dispatcher resolves its product or device by the row of the action,
- * then the handler carries it out with the rules of the core and ends it by exactly one of cw_cloud_pop_ok(),
- * cw_cloud_pop_fail() and cw_cloud_pop_refuse(), now or later; the call is gone afterwards. A handler that waits for a device
- * says with cw_cloud_pop_wait() what is to be cancelled when its client leaves. One thread.
+ * A *call* lives from the request until its answer. The dispatcher resolves its product or device by the row of the
+ * action, then the handler carries it out with the rules of the core and ends it by exactly one of cw_cloud_pop_ok(),
+ * cw_cloud_pop_fail() and cw_cloud_pop_refuse(), now or later; the answer is on its way then, and the call goes when
+ * the handler has returned. A handler that waits for a device says with cw_cloud_pop_wait() what is to be cancelled
+ * when its client leaves. One thread.
  */
 #ifndef CW_CLOUD_OPENAPI_POP_H
 #define CW_CLOUD_OPENAPI_POP_H
@@ -25,7 +26,8 @@ struct pop_call {
 	struct cw_http_req *req;
 	const struct pop_action *action; /* NULL until known */
 	struct pop_params params;
-	int json; /* format of the answer */
+	int json;                      /* format of the answer */
+	int dispatching, ended;        /* on_http() is at work on it; it was answered */
 	struct cloud_product *product; /* as the action's row asks; both NULL for POP_ACCOUNT */
 	struct cloud_device *device;
 	struct cloud_order *order; /* being waited for, or NULL */
@@ -40,49 +42,50 @@ enum pop_subject {
 };
 
 /* Codes of the service: name behind "iot.", and a sentence. Spelled as documented, mistakes included. */
-#define POP_CODES(X)                                                                                          \
-	X(SYSTEM, "system.SystemException", "The platform could not carry this out; try again.")              \
-	X(PAGE, "common.InvalidPageParams", "PageSize or the page's number is out of range.")                 \
-	X(NULL_PK, "prod.NullProductKey", "ProductKey is missing.")                                           \
-	X(BAD_PK, "prod.InvalidFormattedProductkey", "ProductKey is malformed.")                              \
-	X(NO_PRODUCT, "prod.NotExistedProduct", "There is no such product.")                                  \
-	X(TAKEN_NAME, "prod.AlreadyExistedProductName", "The account has a product of this name already.")    \
-	X(BAD_NAME, "prod.InvalidFormattedProductName", "ProductName is not 4 to 30 of letters, digits and _ - @ ( ).") \
-	X(DELETE_PRODUCT, "prod.DeleteProductFailed", "The product has devices.")                             \
-	X(TAKEN_TOPIC, "prodtopic.AlreadyExistedTopic", "The product has this topic class already.")          \
-	X(NO_TOPIC, "prodtopic.NotExistedTopic", "There is no such topic class.")                             \
-	X(NULL_DN, "device.NullDeviceName", "DeviceName is missing.")                                         \
-	X(BAD_DN, "device.InvalidFormattedDeviceName", "DeviceName is not 4 to 32 of letters, digits and - _ @ . :") \
-	X(TAKEN_DN, "device.AlreadyExistedDeviceName", "The product has a device of this name already.")      \
-	X(NO_DEVICE, "device.NotExistedDevice", "There is no such device.")                                   \
-	X(BAD_IOT_ID, "device.InvalidIoTId", "IotId is malformed.")                                           \
-	X(INACTIVE, "device.InactiveDevice", "The device was never online.")                                  \
-	X(CREATE_FAILED, "device.CreateDeviceFailed", "The device could not be created.")                     \
-	X(VERIFY_FAILED, "device.VerifyDeviceFailed", "The device does not fit what was asked.")              \
-	X(NO_NAMES, "device.NoneDeviceNameElement", "The list of devices is empty.")                          \
-	X(TOO_MANY, "device.DeviceCountExceeded", "Too many devices in one call.")                            \
-	X(NULL_APPLY, "device.NullApplyId", "ApplyId is missing.")                                            \
-	X(BAD_APPLY, "device.InvalidFormattedApplyId", "ApplyId is not a number.")                            \
-	X(NO_APPLY, "device.DeviceApplyIsNotFound", "There is no such batch.")                                \
-	X(WRONG_APPLY, "device.IncorrentDeviceApplyInfo", "The batch does not allow this.")                   \
-	X(APPLY_FAILED, "device.ApplyManyDevicesFailed", "The batch could not be ordered.")                   \
-	X(TASK_RUNS, "device.CreateDeviceTaskIsRunning", "The batch is still being worked on.")               \
-	X(TOPO_FULL, "device.TopoRelationCountExceeded", "The gateway has as many sub-devices as it may.")    \
-	X(TOPO_ADD, "device.AddTopoRelationFailed", "The relation could not be made.")                        \
-	X(TOPO_QUERY, "device.QueryTopoRelationFailed", "The device is no gateway, or has none.")             \
-	X(TOPO_REMOVE, "device.RemoveTopoRelationFailed", "The device has no gateway.")                       \
-	X(NO_FIRMWARE, "ota.NotExistedFirmware", "There is no such package.")                                 \
-	X(NO_JOB, "ota.NotExistedJob", "There is no such batch of upgrades.")                                 \
-	X(OTA_FAILED, "ota.OperationFailed", "The package or batch does not allow this.")                     \
-	X(SHADOW, "shadow.UpdateFailed", "The shadow could not be changed.")                                  \
-	X(NULL_CONTENT, "messagebroker.NullMessageContent", "The content is missing.")                        \
-	X(NOT_BASE64, "messagebroker.MessageContentIsNotBase64Encode", "The content is not Base64.")          \
-	X(NULL_TOPIC, "messagebroker.NullTopicName", "The topic is missing.")                                 \
-	X(BAD_TOPIC, "messagebroker.InvalidFormattedTopicName", "The topic may not be published to.")         \
-	X(BAD_TIMEOUT, "messagebroker.InvalidTimeoutValue", "Timeout is not 1000 to 8000 ms.")                \
-	X(OFFLINE, "messagebroker.OFFLINE", "The device is offline.")                                         \
-	X(HALFCONN, "messagebroker.HALFCONN", "The device's connection was cut a moment ago.")                \
-	X(TIMEOUT, "messagebroker.TIMEOUT", "The device did not answer in time.")                             \
+#define POP_CODES(X)                                                                                                   \
+	X(SYSTEM, "system.SystemException", "The platform could not carry this out; try again.")                       \
+	X(PAGE, "common.InvalidPageParams", "PageSize or the page's number is out of range.")                          \
+	X(NULL_PK, "prod.NullProductKey", "ProductKey is missing.")                                                    \
+	X(BAD_PK, "prod.InvalidFormattedProductkey", "ProductKey is malformed.")                                       \
+	X(NO_PRODUCT, "prod.NotExistedProduct", "There is no such product.")                                           \
+	X(TAKEN_NAME, "prod.AlreadyExistedProductName", "The account has a product of this name already.")             \
+	X(BAD_NAME, "prod.InvalidFormattedProductName",                                                                \
+	  "ProductName is not 4 to 30 of letters, digits and _ - @ ( ).")                                              \
+	X(DELETE_PRODUCT, "prod.DeleteProductFailed", "The product has devices.")                                      \
+	X(TAKEN_TOPIC, "prodtopic.AlreadyExistedTopic", "The product has this topic class already.")                   \
+	X(NO_TOPIC, "prodtopic.NotExistedTopic", "There is no such topic class.")                                      \
+	X(NULL_DN, "device.NullDeviceName", "DeviceName is missing.")                                                  \
+	X(BAD_DN, "device.InvalidFormattedDeviceName", "DeviceName is not 4 to 32 of letters, digits and - _ @ . :")   \
+	X(TAKEN_DN, "device.AlreadyExistedDeviceName", "The product has a device of this name already.")               \
+	X(NO_DEVICE, "device.NotExistedDevice", "There is no such device.")                                            \
+	X(BAD_IOT_ID, "device.InvalidIoTId", "IotId is malformed.")                                                    \
+	X(INACTIVE, "device.InactiveDevice", "The device was never online.")                                           \
+	X(CREATE_FAILED, "device.CreateDeviceFailed", "The device could not be created.")                              \
+	X(VERIFY_FAILED, "device.VerifyDeviceFailed", "The device does not fit what was asked.")                       \
+	X(NO_NAMES, "device.NoneDeviceNameElement", "The list of devices is empty.")                                   \
+	X(TOO_MANY, "device.DeviceCountExceeded", "Too many devices in one call.")                                     \
+	X(NULL_APPLY, "device.NullApplyId", "ApplyId is missing.")                                                     \
+	X(BAD_APPLY, "device.InvalidFormattedApplyId", "ApplyId is not a number.")                                     \
+	X(NO_APPLY, "device.DeviceApplyIsNotFound", "There is no such batch.")                                         \
+	X(WRONG_APPLY, "device.IncorrentDeviceApplyInfo", "The batch does not allow this.")                            \
+	X(APPLY_FAILED, "device.ApplyManyDevicesFailed", "The batch could not be ordered.")                            \
+	X(TASK_RUNS, "device.CreateDeviceTaskIsRunning", "The batch is still being worked on.")                        \
+	X(TOPO_FULL, "device.TopoRelationCountExceeded", "The gateway has as many sub-devices as it may.")             \
+	X(TOPO_ADD, "device.AddTopoRelationFailed", "The relation could not be made.")                                 \
+	X(TOPO_QUERY, "device.QueryTopoRelationFailed", "The device is no gateway, or has none.")                      \
+	X(TOPO_REMOVE, "device.RemoveTopoRelationFailed", "The device has no gateway.")                                \
+	X(NO_FIRMWARE, "ota.NotExistedFirmware", "There is no such package.")                                          \
+	X(NO_JOB, "ota.NotExistedJob", "There is no such batch of upgrades.")                                          \
+	X(OTA_FAILED, "ota.OperationFailed", "The package or batch does not allow this.")                              \
+	X(SHADOW, "shadow.UpdateFailed", "The shadow could not be changed.")                                           \
+	X(NULL_CONTENT, "messagebroker.NullMessageContent", "The content is missing.")                                 \
+	X(NOT_BASE64, "messagebroker.MessageContentIsNotBase64Encode", "The content is not Base64.")                   \
+	X(NULL_TOPIC, "messagebroker.NullTopicName", "The topic is missing.")                                          \
+	X(BAD_TOPIC, "messagebroker.InvalidFormattedTopicName", "The topic may not be published to.")                  \
+	X(BAD_TIMEOUT, "messagebroker.InvalidTimeoutValue", "Timeout is not 1000 to 8000 ms.")                         \
+	X(OFFLINE, "messagebroker.OFFLINE", "The device is offline.")                                                  \
+	X(HALFCONN, "messagebroker.HALFCONN", "The device's connection was cut a moment ago.")                         \
+	X(TIMEOUT, "messagebroker.TIMEOUT", "The device did not answer in time.")                                      \
 	X(PUBLISH_FAILED, "messagebroker.PublishMessageFailed", "The message could not be published.")
 enum pop_code {
 #define POP_CODE_ENUM(sym, code, text) POP_##sym,
@@ -138,7 +141,8 @@ struct cloud_device *cw_cloud_pop_device(struct pop_call *call, const char *iot_
 /* ---- forms of values ---- */
 /* All of a device, as QueryDeviceDetail shows it. */
 json_t *cw_cloud_pop_detail(const struct pop_call *call, const struct cloud_device *d);
-/* Wall-clock ms; 0 gives "". Utc: 2018-08-06T02:48:41.000Z. Gmt: 2018-08-06 10:48:41, eight hours ahead in spite of its name. */
+/* Wall-clock ms; 0 gives "". Utc: 2018-08-06T02:48:41.000Z. Gmt: 2018-08-06 10:48:41, eight hours ahead in spite of its
+ * name. */
 json_t *cw_cloud_pop_utc(int64_t ms);
 json_t *cw_cloud_pop_gmt(int64_t ms);
 /* An order's or product's value as text: strings as they are, anything else as JSON. */
@@ -153,8 +157,7 @@ struct pop_action {
 	void (*handle)(struct pop_call *call);
 };
 
-#define POP_ACTIONS(X)                                                                                        \
-	X(product) X(device) X(batch) X(topo) X(down) X(model) X(ota)
+#define POP_ACTIONS(X) X(product) X(device) X(batch) X(topo) X(down) X(model) X(ota)
 #define POP_TABLE(name) extern const struct pop_action cw_cloud_pop_##name##_actions[]; /* ends with name NULL */
 POP_ACTIONS(POP_TABLE)
 #undef POP_TABLE

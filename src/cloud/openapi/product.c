@@ -17,33 +17,42 @@ static int spec_of(struct pop_call *call, struct cloud_product_spec *spec)
 		return -1;
 	}
 	if (cw_cloud_pop_number(call, "DataFormat", 1, &format) < 0 || format < 0 || format > 1) {
-		cw_cloud_pop_refuse(call, 400, "InvalidParameter.DataFormat", "DataFormat is 0 (raw) or 1 (Alink JSON).");
+		cw_cloud_pop_refuse(call, 400, "InvalidParameter.DataFormat",
+				    "DataFormat is 0 (raw) or 1 (Alink JSON).");
 		return -1;
 	}
 	if (auth != NULL && strcmp(auth, "secret") != 0 && strcmp(auth, "x509") != 0) {
-		cw_cloud_pop_refuse(call, 400, "InvalidParameter.AuthType", "AuthType is secret or x509; ID2 is not supported.");
+		cw_cloud_pop_refuse(call, 400, "InvalidParameter.AuthType",
+				    "AuthType is secret or x509; ID2 is not supported.");
 		return -1;
 	}
 	*spec = (struct cloud_product_spec){
-		.name = cw_cloud_pop_text(call, "ProductName"), .raw = format == 0, .registration = 1,
+		.name = cw_cloud_pop_text(call, "ProductName"),
+		.raw = format == 0,
+		.registration = 1,
 		.x509 = auth != NULL && strcmp(auth, "x509") == 0,
-		.type = node == 1 ? CLOUD_NODE_GATEWAY : cw_cloud_pop_text(call, "ProtocolType") != NULL ? CLOUD_NODE_SUBDEVICE :
-		        CLOUD_NODE_DEVICE,
+		.type = node == 1                                         ? CLOUD_NODE_GATEWAY
+			: cw_cloud_pop_text(call, "ProtocolType") != NULL ? CLOUD_NODE_SUBDEVICE
+									  : CLOUD_NODE_DEVICE,
 	};
 	return 0;
 }
 
 static void fail_name(struct pop_call *call, int rc, const struct cw_msg *msg)
 {
-	cw_cloud_pop_fail(call, rc == CW_EEXIST ? POP_TAKEN_NAME : rc == CW_EINVAL ? POP_BAD_NAME : POP_SYSTEM, msg->text);
+	cw_cloud_pop_fail(call,
+			  rc == CW_EEXIST   ? POP_TAKEN_NAME
+			  : rc == CW_EINVAL ? POP_BAD_NAME
+					    : POP_SYSTEM,
+			  msg->text);
 }
 
 static json_t *product_json(const struct cloud_product *p)
 {
 	return json_pack("{s:s, s:s, s:i, s:i, s:s, s:b, s:I, s:i}", "ProductKey", p->key, "ProductName",
-	                 p->name != NULL ? p->name : "", "NodeType", p->type == CLOUD_NODE_GATEWAY, "DataFormat", !p->raw,
-	                 "AuthType", p->x509 ? "x509" : "secret", "Id2", 0, "GmtCreate", (json_int_t)p->created_ms, "DeviceCount",
-	                 (int)p->device_count);
+			 p->name != NULL ? p->name : "", "NodeType", p->type == CLOUD_NODE_GATEWAY, "DataFormat",
+			 !p->raw, "AuthType", p->x509 ? "x509" : "secret", "Id2", 0, "GmtCreate",
+			 (json_int_t)p->created_ms, "DeviceCount", (int)p->device_count);
 }
 
 static void on_create(struct pop_call *call)
@@ -102,7 +111,7 @@ static void on_list(struct pop_call *call)
 		cw_cloud_pop_fail(call, POP_SYSTEM, NULL);
 		return;
 	}
-	cw_map_each(node, m)
+	cw_map_each (node, m)
 		all[n++] = cw_container_of(node, struct cloud_product, node);
 	qsort(all, n, sizeof(*all), by_age);
 	list = json_array();
@@ -112,8 +121,8 @@ static void on_list(struct pop_call *call)
 	}
 	cw_free(all);
 	cw_cloud_pop_data(call, json_pack("{s:i, s:i, s:i, s:i, s:{s:o}}", "CurrentPage", (int)page.current, "PageSize",
-	                                  (int)page.size, "PageCount", (int)cw_cloud_pop_pages(&page, n), "Total", (int)n, "List",
-	                                  "ProductInfo", list));
+					  (int)page.size, "PageCount", (int)cw_cloud_pop_pages(&page, n), "Total",
+					  (int)n, "List", "ProductInfo", list));
 }
 
 static void on_update(struct pop_call *call)
@@ -152,7 +161,7 @@ static struct cloud_class *class_named(const struct cloud_product *p, const char
 {
 	struct cw_list *e;
 
-	cw_list_each(e, &p->classes) {
+	cw_list_each (e, &p->classes) {
 		struct cloud_class *k = cw_container_of(e, struct cloud_class, link);
 
 		if (strcmp(k->pattern, pattern) == 0)
@@ -172,10 +181,10 @@ static struct cloud_class *class_of(struct pop_call *call)
 		cw_cloud_pop_refuse(call, 400, "InvalidParameter.TopicId", "TopicId is not a number.");
 		return NULL;
 	}
-	cw_map_each(node, &call->cloud->products) {
+	cw_map_each (node, &call->cloud->products) {
 		struct cloud_product *p = cw_container_of(node, struct cloud_product, node);
 
-		cw_list_each(e, &p->classes) {
+		cw_list_each (e, &p->classes) {
 			struct cloud_class *k = cw_container_of(e, struct cloud_class, link);
 
 			if (topic_id(p, k) == id) {
@@ -222,7 +231,8 @@ static void on_topic_create(struct pop_call *call)
 	if (cw_cloud_class_add(call->product, name, publish, subscribe, &msg) < 0)
 		cw_cloud_pop_fail(call, POP_BAD_TOPIC, msg.text);
 	else
-		cw_cloud_pop_ok(call, json_pack("{s:I}", "TopicId", (json_int_t)topic_id(call->product, class_named(call->product, name))));
+		cw_cloud_pop_ok(call, json_pack("{s:I}", "TopicId",
+						(json_int_t)topic_id(call->product, class_named(call->product, name))));
 }
 
 static void on_topic_query(struct pop_call *call)
@@ -230,14 +240,17 @@ static void on_topic_query(struct pop_call *call)
 	json_t *list = json_array();
 	struct cw_list *e;
 
-	cw_list_each(e, &call->product->classes) {
+	cw_list_each (e, &call->product->classes) {
 		const struct cloud_class *k = cw_container_of(e, struct cloud_class, link);
 		char id[24];
 
 		(void)snprintf(id, sizeof(id), "%lld", (long long)topic_id(call->product, k));
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "Id", id, "ProductKey", call->product->key,
-		                      "TopicShortName", k->pattern, "Operation", !k->subscribe ? "0" : !k->publish ? "1" : "2",
-		                      "Desc", ""));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "Id", id, "ProductKey",
+						      call->product->key, "TopicShortName", k->pattern, "Operation",
+						      !k->subscribe ? "0"
+						      : !k->publish ? "1"
+								    : "2",
+						      "Desc", ""));
 	}
 	cw_cloud_pop_data(call, json_pack("{s:o}", "ProductTopicInfo", list));
 }

@@ -109,8 +109,8 @@ static int encode(struct cloud_bytes *out, const char *text, size_t len)
 	for (i = 0; i < len; i++) {
 		uint8_t c = (uint8_t)text[i];
 
-		if ((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-		    c == '.' || c == '~') {
+		if ((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
+		    c == '_' || c == '.' || c == '~') {
 			at[n++] = c;
 		} else {
 			at[n++] = '%';

@@ -1,16 +1,17 @@
 /*
- * request.h - parameters of one management call, and its signature (RPC style, version 1.0). No I/O, no state; any thread.
+ * request.h - parameters of one management call, and its signature (RPC style, version 1.0). No I/O, no state; any
+ * thread.
  *
- * What was sent is added pair by pair, query before body; cw_cloud_pop_sort() then puts it in the order in which it is signed, and
- * drops all but the first of a name. Written from the documents alone, as sign.h is.
+ * What was sent is added pair by pair, query before body; cw_cloud_pop_sort() then puts it in the order in which it is
+ * signed, and drops all but the first of a name. Written from the documents alone, as sign.h is.
  */
 #ifndef CW_CLOUD_OPENAPI_REQUEST_H
 #define CW_CLOUD_OPENAPI_REQUEST_H
 
 #include "cloud/wire/bytes.h"
 
-#define POP_PARAMS_MAX     2500u /* a thousand names with their nicknames, and some */
-#define POP_SIGNATURE_SIZE 29u   /* Base64 of 20 bytes, and the final NUL */
+#define POP_PARAMS_MAX 2500u   /* a thousand names with their nicknames, and some */
+#define POP_SIGNATURE_SIZE 29u /* Base64 of 20 bytes, and the final NUL */
 
 struct pop_param {
 	const char *name, *value; /* of the structure's own memory */

@@ -24,13 +24,13 @@ static void on_get(struct pop_call *call)
 	if (cw_cloud_pop_page(call, "PageNo", 10, &page) < 0)
 		return;
 	list = json_array();
-	cw_list_each(e, &gw->children) {
+	cw_list_each (e, &gw->children) {
 		if (cw_cloud_pop_on_page(&page, n++))
 			json_array_append_new(list, identity(cw_container_of(e, struct cloud_device, sibling)));
 	}
-	cw_cloud_pop_data(call, json_pack("{s:i, s:i, s:i, s:i, s:{s:o}}", "Total", (int)n, "CurrentPage", (int)page.current,
-	                                  "PageSize", (int)page.size, "PageCount", (int)cw_cloud_pop_pages(&page, n), "List",
-	                                  "deviceInfo", list));
+	cw_cloud_pop_data(call, json_pack("{s:i, s:i, s:i, s:i, s:{s:o}}", "Total", (int)n, "CurrentPage",
+					  (int)page.current, "PageSize", (int)page.size, "PageCount",
+					  (int)cw_cloud_pop_pages(&page, n), "List", "deviceInfo", list));
 }
 
 static void on_gateway(struct pop_call *call)

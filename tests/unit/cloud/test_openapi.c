@@ -1,4 +1,5 @@
-/* The management API without sockets: every signature of the vectors, the gateway's checks and memory of nonces, XML. Runs in the top folder. */
+/* The management API without sockets: every signature of the vectors, the gateway's checks and memory of nonces, XML.
+ * Runs in the top folder. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,7 +31,7 @@ static void take_params(struct pop_params *p, const json_t *from)
 	const char *name;
 	json_t *value;
 
-	json_object_foreach((json_t *)(uintptr_t)from, name, value)
+	json_object_foreach ((json_t *)(uintptr_t)from, name, value)
 		assert_int_equal(cw_cloud_pop_add(p, name, json_string_value(value)), 0);
 	cw_cloud_pop_sort(p);
 }
@@ -42,7 +43,7 @@ static void bytes_are_encoded_as_the_vectors_say(void **state)
 	size_t i;
 
 	assert_true(json_array_size(list) > 10);
-	json_array_foreach(list, i, v) {
+	json_array_foreach (list, i, v) {
 		const char *want = text_of(v, "output");
 
 		out.len = 0;
@@ -59,7 +60,7 @@ static void every_vector_is_signed_alike(void **state)
 	size_t i;
 
 	assert_true(json_array_size(list) > 10);
-	json_array_foreach(list, i, v) {
+	json_array_foreach (list, i, v) {
 		struct pop_params p = { NULL, 0, 0 };
 		struct cloud_bytes text = { NULL, 0, 0 };
 		const char *want = text_of(v, "string_to_sign");
@@ -102,9 +103,17 @@ static void the_first_of_a_name_counts(void **state)
 
 static void times_have_one_form(void **state)
 {
-	static const char *const bad[] = { "", "2020-10-23T08:00:00", "2020-10-23 08:00:00Z", "2020-10-23T08:00:00.0Z", "2020-13-01T00:00:00Z",
-		                           "2020-00-01T00:00:00Z", "2021-02-29T00:00:00Z", "2020-10-23T24:00:00Z", "2020-10-23T08:60:00Z",
-		                           "2020-1O-23T08:00:00Z", "1969-12-31T23:59:59Z" };
+	static const char *const bad[] = { "",
+					   "2020-10-23T08:00:00",
+					   "2020-10-23 08:00:00Z",
+					   "2020-10-23T08:00:00.0Z",
+					   "2020-13-01T00:00:00Z",
+					   "2020-00-01T00:00:00Z",
+					   "2021-02-29T00:00:00Z",
+					   "2020-10-23T24:00:00Z",
+					   "2020-10-23T08:60:00Z",
+					   "2020-1O-23T08:00:00Z",
+					   "1969-12-31T23:59:59Z" };
 	int64_t ms = 0;
 	size_t i;
 
@@ -122,12 +131,16 @@ static void times_have_one_form(void **state)
 
 static const struct cloud_access_key keys[] = { { "testid", "testsecret", true }, { "gone", "x", false } };
 
-/* A signed call; returns the code of the refusal, "" when it passes. `extra` is a name and a value that replace the usual. */
+/* A signed call; returns the code of the refusal, "" when it passes. `extra` is a name and a value that replace the
+ * usual. */
 static const char *knock(struct pop_gate *g, const char *nonce, const char *name, const char *value)
 {
-	static const char *const usual[][2] = { { "AccessKeyId", "testid" }, { "Action", "QueryDevice" },
-		                                { "SignatureMethod", "HMAC-SHA1" }, { "SignatureVersion", "1.0" },
-		                                { "Timestamp", "2020-10-23T08:00:00Z" }, { "Version", "2018-01-20" } };
+	static const char *const usual[][2] = { { "AccessKeyId", "testid" },
+						{ "Action", "QueryDevice" },
+						{ "SignatureMethod", "HMAC-SHA1" },
+						{ "SignatureVersion", "1.0" },
+						{ "Timestamp", "2020-10-23T08:00:00Z" },
+						{ "Version", "2018-01-20" } };
 	const struct cloud_access_key *key = NULL;
 	struct pop_refusal why = { .status = 0 };
 	struct pop_params p = { NULL, 0, 0 };
@@ -223,17 +236,19 @@ static void a_flood_of_nonces_is_bounded(void **state)
 
 static void xml_says_the_same(void **state)
 {
-	json_t *body = json_pack("{s:s, s:b, s:i, s:{s:[s, s]}, s:{s:[{s:s}]}, s:[], s:n, s:f}", "Text", "<a & \"b\">\r\n\x01", "Success", 1,
-	                         "Total", 2, "Names", "Name", "x", "y", "List", "Info", "Id", "7", "Nothing", "Null", "Real", 0.5);
+	json_t *body = json_pack("{s:s, s:b, s:i, s:{s:[s, s]}, s:{s:[{s:s}]}, s:[], s:n, s:f}", "Text",
+				 "<a & \"b\">\r\n\x01", "Success", 1, "Total", 2, "Names", "Name", "x", "y", "List",
+				 "Info", "Id", "7", "Nothing", "Null", "Real", 0.5);
 	struct cloud_bytes out = { NULL, 0, 0 };
 
 	assert_non_null(body);
 	assert_int_equal(cw_cloud_pop_xml(body, "PubResponse", &out), 0);
 	assert_int_equal(cw_cloud_bytes_add(&out, "", 1), 0);
 	assert_string_equal((const char *)out.data,
-	                    "<?xml version=\"1.0\" encoding=\"UTF-8\"?><PubResponse><Text>&lt;a &amp; &quot;b&quot;&gt;&#13;\n\xef\xbf\xbd</Text>"
-	                    "<Success>true</Success><Total>2</Total><Names><Name>x</Name><Name>y</Name></Names>"
-	                    "<List><Info><Id>7</Id></Info></List><Null></Null><Real>0.5</Real></PubResponse>");
+			    "<?xml version=\"1.0\" encoding=\"UTF-8\"?><PubResponse><Text>&lt;a &amp; "
+			    "&quot;b&quot;&gt;&#13;\n\xef\xbf\xbd</Text>"
+			    "<Success>true</Success><Total>2</Total><Names><Name>x</Name><Name>y</Name></Names>"
+			    "<List><Info><Id>7</Id></Info></List><Null></Null><Real>0.5</Real></PubResponse>");
 	cw_cloud_bytes_free(&out);
 	json_decref(body);
 }
