@@ -517,6 +517,7 @@ const char *cw_cloud_outcome_name(enum cloud_outcome o);
 #define CLOUD_ALWAYS 1u /* delivered without a subscription */
 #define CLOUD_REPLY  2u /* answers the publish under way: an uplink_only link gets it without a subscription too */
 #define CLOUD_SECRET 4u /* holds a secret: the log of messages does not show it */
+#define CLOUD_NOW    8u /* not kept for who is away */
 enum cloud_outcome cw_cloud_send(struct cw_cloud *c, struct cloud_device *to, const char *topic, const void *payload,
                                  size_t len, uint8_t qos, unsigned flags);
 /* The same for JSON; `body` is consumed. */
@@ -525,6 +526,9 @@ enum cloud_outcome cw_cloud_send_json(struct cw_cloud *c, struct cloud_device *t
 /* A request of the platform: {id, version, method, params}; `params` is consumed. */
 enum cloud_outcome cw_cloud_request(struct cw_cloud *c, struct cloud_device *to, const char *path, const char *method,
                                     json_t *params);
+/* The same, not kept for who is away: those ask for it. */
+enum cloud_outcome cw_cloud_request_now(struct cw_cloud *c, struct cloud_device *to, const char *path, const char *method,
+                                        json_t *params);
 /* /ext/error to the gateway of a link about `about`; id NULL: "0". */
 void cw_cloud_send_error(struct cw_cloud *c, struct cloud_device *gateway, const struct cloud_device *about, int code,
                          const char *id);
