@@ -226,10 +226,8 @@ def test_reset(cloud, api):
     assert detail["Status"] == "UNACTIVE" and detail["DeviceSecret"] == DEV[2]
 
 
-def package(cloud, version="1.1"):
-    got = cloud.post(f"/products/{DEV[0]}/packages", {"module": "default", "version": version})
-    cloud.post(f"/packages/{got['id']}/files", b"firmware " * 100, name="a.bin")
-    return str(got["id"])
+def package(cloud):
+    return str(cloud.post(f"/products/{DEV[0]}/packages", b"firmware " * 100, query={"version": "1.1", "name": "a.bin"})["id"])
 
 
 def test_upgrades(cloud, api):
