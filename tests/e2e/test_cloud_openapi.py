@@ -216,6 +216,7 @@ def test_no_secret_in_logs_or_errors(cloud, api):
 # ---- devices ----
 
 def test_register_device(cloud, api):
+    """covers: C03"""
     got = api.ok("RegisterDevice", ProductKey=DEV[0], DeviceName="new-0001", Nickname="detector_1")["Data"]
     assert got["ProductKey"] == DEV[0] and got["DeviceName"] == "new-0001" and got["Nickname"] == "detector_1"
     assert len(got["DeviceSecret"]) == 32 and len(got["IotId"]) == 30
@@ -231,6 +232,7 @@ def test_register_device(cloud, api):
 
 
 def test_query_device_detail(cloud, api):
+    """covers: A14"""
     before = api.ok("QueryDeviceDetail", **named(DEV))["Data"]
     assert before["Status"] == "UNACTIVE" and before["NodeType"] == 0 and before["Region"] == "cn-shanghai"
     assert before["UtcActive"] == before["GmtActive"] == before["UtcOnline"] == before["IpAddress"] == ""
@@ -306,6 +308,7 @@ def finished(api, apply_id, pk=DEV[0]):
 
 
 def test_batch_with_made_up_names(api):
+    """covers: C04"""
     apply_id = api.ok("BatchRegisterDevice", ProductKey=DEV[0], Count=10)["Data"]["ApplyId"]
     assert finished(api, apply_id)["Status"] == "CREATE_SUCCESS"
     page = api.ok("QueryPageByApplyId", ApplyId=apply_id, PageSize=4, CurrentPage=3)
@@ -322,6 +325,7 @@ def test_batch_with_made_up_names(api):
 
 
 def test_batch_with_checked_names(api):
+    """covers: C05"""
     names = [f"batch-{i:04}" for i in range(1000)]
     form = {f"DeviceNameList.{i}.DeviceName": n for i, n in enumerate(names, 1)}
     form["DeviceNameList.2.DeviceNickname"] = "nick_2"
@@ -393,6 +397,7 @@ def test_topic_classes(api):
 
 
 def test_certificates(start_cloud):
+    """covers: D29 F04"""
     cloud = start_cloud("""
 products = [ { productKey = a1EmuGw0001 } ]
 devices = [ { productKey = a1EmuGw0001, deviceName = gw-0001 } ]

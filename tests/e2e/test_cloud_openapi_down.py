@@ -41,6 +41,7 @@ def topic(device, rest):
 
 
 def test_pub(cloud, api):
+    """covers: D30 K12"""
     with Client(cloud, DEV, subscribe=[topic(DEV, "user/get")]) as device:
         body = b"\x00\xff anything"
         got = api.ok("Pub", ProductKey=DEV[0], TopicFullName=topic(DEV, "user/get"), MessageContent=b64(body), Qos=1)
@@ -69,6 +70,7 @@ def test_pub_is_refused(api, wrong, code):
 
 
 def test_broadcast_reaches_its_subscribers(cloud, api):
+    """covers: D31"""
     third = api.ok("RegisterDevice", ProductKey=DEV[0], DeviceName="dev-0003")["Data"]
     second = api.ok("RegisterDevice", ProductKey=DEV[0], DeviceName="dev-0002")["Data"]
     devices = [DEV] + [(DEV[0], d["DeviceName"], d["DeviceSecret"]) for d in (second, third)]
@@ -87,6 +89,7 @@ def test_broadcast_reaches_its_subscribers(cloud, api):
 
 
 def test_rrpc(cloud, api):
+    """covers: H07"""
     with Client(cloud, DEV, subscribe=[sys_topic(DEV, "rrpc/request/+")]) as device:
         def respond():
             m = device.receive()
@@ -116,6 +119,7 @@ def test_a_client_that_leaves_while_its_call_waits(cloud, api):
 
 
 def test_set_property(cloud, api):
+    """covers: D32"""
     with Client(cloud, DEV, subscribe=[sys_topic(DEV, "thing/service/property/set")]) as device:
         got = api.ok("SetDeviceProperty", Items=json.dumps({"switch": 1}), **named(DEV))
         body = json.loads(device.receive().payload)
@@ -128,6 +132,7 @@ def test_set_property(cloud, api):
 
 
 def test_several_devices(cloud, api):
+    """covers: D32 D33"""
     second = api.ok("RegisterDevice", ProductKey=DEV[0], DeviceName="dev-0002")["Data"]["DeviceSecret"]
     other = (DEV[0], "dev-0002", second)
     names = flat("DeviceName", [DEV[1], "dev-0002"])
@@ -149,6 +154,7 @@ def test_several_devices(cloud, api):
 
 
 def test_services_by_the_model(cloud, api):
+    """covers: D33"""
     service = {"outputData": [{"identifier": "n", "dataType": {"type": "int"}}], "inputData": []}
     tsl = {"properties": [], "events": [], "services": [
         {"identifier": "read", "callType": "sync", **service}, {"identifier": "reboot", "callType": "async", **service}]}
