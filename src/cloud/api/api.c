@@ -180,6 +180,10 @@ static const struct route routes[] = {
 	{ "POST", "/api/v1/products/{tail}/names", cw_cloud_api_names },
 	{ "POST", "/api/v1/products/{tail}/topics", on_class_add },
 	{ "POST", "/api/v1/products/{tail}/broadcast", cw_cloud_api_broadcast },
+	{ "GET", "/api/v1/products/{tail}/tsl", cw_cloud_api_tsl_get },
+	{ "POST", "/api/v1/products/{tail}/tsl", cw_cloud_api_tsl },
+	{ "GET", "/api/v1/products/{tail}/script", cw_cloud_api_script_get },
+	{ "POST", "/api/v1/products/{tail}/script", cw_cloud_api_script },
 	{ "GET", "/api/v1/devices/{pk}/{dn}", cw_cloud_api_device },
 	{ "DELETE", "/api/v1/devices/{pk}/{dn}", on_delete },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/properties", cw_cloud_api_properties },
@@ -237,7 +241,7 @@ static const struct route routes[] = {
 /* These take the body as it comes, up to limits.packages; everything else is JSON of at most BODY_MAX. */
 static void (*const takes_bytes[])(struct api_call *a) = {
 	cw_cloud_api_raw, cw_cloud_api_rrpc, cw_cloud_api_broadcast, cw_cloud_api_names, cw_cloud_api_package_add,
-	cw_cloud_api_package_file, cw_cloud_api_config_put,
+	cw_cloud_api_package_file, cw_cloud_api_config_put, cw_cloud_api_script,
 };
 
 /* Levels of a path that stand for something. */

@@ -77,6 +77,11 @@ void cw_cloud_api_rrpc(struct api_call *a);
 void cw_cloud_api_tags(struct api_call *a);
 void cw_cloud_api_broadcast(struct api_call *a);
 
+/* model.c */
+void cw_cloud_api_tsl(struct api_call *a);
+void cw_cloud_api_tsl_get(struct api_call *a);
+void cw_cloud_api_script(struct api_call *a);
+void cw_cloud_api_script_get(struct api_call *a);
 /* api/ota.c */
 void cw_cloud_api_packages(struct api_call *a);
 void cw_cloud_api_package_add(struct api_call *a);

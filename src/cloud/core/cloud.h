@@ -52,6 +52,7 @@ struct cloud_class {
 
 struct cloud_model;
 struct cloud_remote_config;
+struct cloud_script;
 
 struct cloud_product {
 	struct cw_map_node node; /* by key */
@@ -66,6 +67,7 @@ struct cloud_product {
 	unsigned device_count;
 	json_t *tsl; /* or NULL; cw_cloud_tsl_set() */
 	struct cloud_model *model; /* the same compiled, or NULL */
+	struct cloud_script *script; /* or NULL; cw_cloud_script_set() */
 	uint64_t broadcast_next_ms, broadcast_all_next_ms; /* no earlier; cw_cloud_now_ms() */
 	struct cloud_remote_config *config; /* or NULL; remote_config.h */
 	int64_t created_ms;
@@ -244,6 +246,7 @@ struct cloud_limits {
 	uint64_t throughput;                                  /* bytes a second that are read from one connection */
 	unsigned inflight_in, inflight_out;                   /* unacknowledged on a connection, 0: no limit */
 	uint64_t broadcast_ms, broadcast_all_ms; /* between two broadcasts of a product: to subscribers, to all online */
+	uint64_t script_ms;                      /* one call of a product's script */
 	size_t out_queue_bytes;                               /* a client that does not read is closed above this */
 	/* Of the messages themselves; profile off does not lift these. */
 	uint64_t payload_bytes;                     /* of one MQTT publish */
@@ -324,6 +327,7 @@ struct cloud_ota;
 	X(subscribes_refused, "subscribesRefused") \
 	X(throttled, "throttled") \
 	X(model_dropped, "modelDropped") \
+	X(script_errors, "scriptErrors") \
 	X(auths, "auths") \
 	X(auths_refused, "authsRefused") \
 	X(downloads, "downloads") \
@@ -356,6 +360,8 @@ struct cw_cloud {
 	struct cloud_files *files; /* links to what can be fetched */
 	struct cloud_ota *ota;     /* packages, batches, tasks */
 	struct cw_list delayed; /* replies a fault holds back; delay.c */
+	struct cw_timer scripts_timer; /* script.c */
+	int scripts_stopped;
 	struct cw_list calls; /* down calls waiting for the device; call.c */
 	struct cloud_stats stats;
 	int64_t skipped_ms;           /* by which the platform's clock is ahead of the machine's */

@@ -9,6 +9,7 @@
 #include "cloud/core/remote_config.h"
 #include "cloud/core/save.h"
 #include "cloud/core/stock.h"
+#include "cloud/core/script.h"
 #include "cloud/core/tsl.h"
 
 static const char *const node_names[] = { "device", "gateway", "subdevice" };
@@ -42,6 +43,7 @@ void cw_cloud_product_free(struct cloud_product *p)
 	cw_list_remove(&p->changed);
 	json_decref(p->tsl);
 	cw_cloud_model_free(p->model);
+	cw_cloud_script_free(p);
 	cw_cloud_config_free(p);
 	cw_free(p->key);
 	cw_free(p->secret);
