@@ -24,6 +24,7 @@
 #include "cloud/https/front.h"
 #include "cloud/mqtt/front.h"
 #include "cloud/mqtt/login.h"
+#include "cloud/openapi/front.h"
 #include "cloud/options.h"
 #include "cloud/state/state.h"
 
@@ -48,6 +49,7 @@ static const struct cloud_front *const fronts[CLOUD_LISTENER_COUNT] = {
 	[CLOUD_LISTENER_http2] = &cw_cloud_http2_front,
 	[CLOUD_LISTENER_https] = &cw_cloud_https_front,
 	[CLOUD_LISTENER_api] = &cw_cloud_api_front,
+	[CLOUD_LISTENER_openapi] = &cw_cloud_openapi_front,
 };
 
 static const struct {

@@ -87,7 +87,7 @@ struct fault_conf {
 };
 
 struct file_conf {
-	struct cw_conf_list products, devices, faults;
+	struct cw_conf_list products, devices, faults, keys;
 	const char *listeners[CLOUD_LISTENER_COUNT];
 	const char *certificate, *key, *ca, *tls_dir, *state;
 	struct cloud_limits limits;
@@ -166,9 +166,19 @@ static const struct cw_conf_setting fault_settings[] = {
 static const struct cw_conf_table fault_table = { .name = "faults", .size = sizeof(struct fault_conf),
 	    .settings = fault_settings };
 
+static const struct cw_conf_setting key_settings[] = {
+	CW_CONF_MUST(struct cloud_access_key, id, STRING, "id", NULL, NULL, "AccessKeyId."),
+	CW_CONF_MUST(struct cloud_access_key, secret, SECRET, "secret", NULL, NULL, "AccessKeySecret, up to 128 characters."),
+	CW_CONF(struct cloud_access_key, active, BOOL, "active", "true", NULL, NULL, "false: refused as disabled."),
+	CW_CONF_END,
+};
+static const struct cw_conf_table key_table = { .name = "accessKeys", .size = sizeof(struct cloud_access_key),
+	                                        .settings = key_settings };
+
 static const struct cw_conf_setting file_settings[] = {
 	CW_CONF_TABLES(struct file_conf, products, LIST, "products", &product_table, "The products."),
 	CW_CONF_TABLES(struct file_conf, devices, LIST, "devices", &device_table, "The devices."),
+	CW_CONF_TABLES(struct file_conf, keys, LIST, "accessKeys", &key_table, "Keys of the management API."),
 	CW_CONF_TABLES(struct file_conf, faults, LIST, "faults", &fault_table, "Faults in force from the start."),
 #define LISTENER_SETTING(name, address, url, what)                                                                 \
 	CW_CONF(struct file_conf, listeners[CLOUD_LISTENER_##name], STRING, "listeners." #name, NULL, NULL, NULL,  \
@@ -251,6 +261,8 @@ static const struct cw_conf_setting file_settings[] = {
 	        "How long a token of /auth is good."),
 	CW_CONF(struct file_conf, limits.batch_ms, DURATION, "limits.batchDelay", "100ms", "0s", "1h",
 	        "From the order of a batch of devices to its end."),
+	CW_CONF(struct file_conf, limits.openapi_per_second, INT, "limits.openapiPerSecond", "500", "1", "1000000",
+	        "Management calls a second of each action whose own rate is not documented."),
 	CW_CONF(struct file_conf, limits.package_bytes, BYTES, "limits.packages", "256MiB", "64KiB", "1000MiB",
 	        "Bytes of all firmware packages together, and the largest upload; profile off does not lift it."),
 	CW_CONF(struct file_conf, switches.strict_securemode, BOOL, "switches.strictSecuremode", "true", NULL, NULL,
@@ -342,6 +354,8 @@ static void take_file(struct cloud_options *o, const struct file_conf *f)
 	o->conf.switches = f->switches;
 	o->conf.keep_messages = f->keep;
 	o->conf.keep_bytes = f->keep_bytes;
+	o->conf.keys = f->keys.items;
+	o->conf.key_count = f->keys.count;
 	cw_log_setup((enum cw_log_level)f->log_level, f->log_format, 2);
 }
 
@@ -363,6 +377,8 @@ static int load_file(struct cloud_options *o, struct cw_msg *msg)
 	return rc;
 }
 
+static const struct cloud_access_key demo_key = { "EmuAccessKeyId01", "EmuAccessKeySecret0123456789AB", true };
+
 int cw_cloud_options_load(struct cloud_options *o, struct cw_msg *msg)
 {
 	static const char *const usual[CLOUD_LISTENER_COUNT] = {
@@ -377,6 +393,9 @@ int cw_cloud_options_load(struct cloud_options *o, struct cw_msg *msg)
 		rc = load_file(o, msg);
 		if (rc < 0)
 			return rc;
+	} else {
+		o->conf.keys = &demo_key;
+		o->conf.key_count = 1;
 	}
 	for (i = 0; i < CLOUD_LISTENER_COUNT; i++) {
 		if (o->listeners[i] == NULL)
@@ -551,6 +570,7 @@ static int demo_stock(struct cw_cloud *c, struct cw_msg *msg)
 			return rc;
 		(void)printf("device      %s %s %s %s\n", cw_cloud_node_name(p->type), p->key, d->dn, d->secret);
 	}
+	(void)printf("accesskey   %s %s\n", demo_key.id, demo_key.secret);
 	return 0;
 }
 

@@ -8,7 +8,7 @@
 
 #include "base/err.h"
 
-#define CW_FORM_PAIRS_MAX 512u /* further pairs are left out */
+#define CW_FORM_PAIRS_MAX 2560u /* further pairs are left out; a call of the management API may have 2,500 */
 
 struct cw_form_pair {
 	const char *name, *value;

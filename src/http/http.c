@@ -26,6 +26,7 @@
 #include "loop/closing.h"
 
 #define STREAM_MAX (4u << 20) /* bytes waiting for one stream's client */
+#define HEAD_MAX     (32u << 10)
 #define IDLE_SECONDS 120u     /* a silent connection is closed */
 #define CONNECTIONS_MAX 4096u /* further clients wait in the backlog */
 
@@ -580,6 +581,8 @@ static int start_daemon(struct cw_http *h, const struct sockaddr_storage *ss, in
 		{ MHD_OPTION_END, 0, NULL },
 	};
 	struct MHD_OptionItem where[] = {
+		/* Its pool for one connection holds the head and what it works with. */
+		{ MHD_OPTION_CONNECTION_MEMORY_LIMIT, (intptr_t)(h->conf.max_head != 0 ? h->conf.max_head : HEAD_MAX), NULL },
 		{ fd < 0 ? MHD_OPTION_SOCK_ADDR : MHD_OPTION_LISTEN_SOCKET, fd,
 		  (void *)(uintptr_t)(fd < 0 ? ss : NULL) },
 		{ MHD_OPTION_END, 0, NULL },
@@ -589,7 +592,7 @@ static int start_daemon(struct cw_http *h, const struct sockaddr_storage *ss, in
 		MHD_start_daemon(flags, 0, NULL, NULL, on_request, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
 				 MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_CONNECTION_LIMIT,
 				 CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_ARRAY, where,
-				 MHD_OPTION_ARRAY, h->conf.tls_certificate != NULL ? tls : where + 1, MHD_OPTION_END);
+				 MHD_OPTION_ARRAY, h->conf.tls_certificate != NULL ? tls : where + 2, MHD_OPTION_END);
 	if (h->daemon == NULL && fd >= 0)
 		close(fd);
 	return h->daemon != NULL ? 0 : CW_EIO;

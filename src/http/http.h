@@ -22,6 +22,7 @@ typedef void (*cw_http_fn)(void *arg, struct cw_http_req *req);
 struct cw_http_conf {
 	const char *address; /* "host:port", numeric host, port 0: any free one; or "unix:/path", mode 0660 */
 	size_t max_body;     /* a larger body is answered 413 */
+	size_t max_head;     /* bytes of request line and header fields together; 0: 32 KiB. More is answered 414 or 431 */
 	int hand_large;      /* hand a request with a larger body up instead, without it; cw_http_too_large() tells */
 	const char *tls_certificate,
 		*tls_key; /* PEM texts (chain; key), read while opening; NULL: plain. TLS 1.2 and later */

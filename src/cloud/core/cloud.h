@@ -49,6 +49,7 @@ enum cloud_node { CLOUD_NODE_DEVICE, CLOUD_NODE_GATEWAY, CLOUD_NODE_SUBDEVICE };
 struct cloud_class {
 	struct cw_list link;
 	int publish, subscribe;
+	int standard; /* every product has it */
 	char pattern[];
 };
 
@@ -269,6 +270,7 @@ struct cloud_limits {
 	uint64_t https_body;     /* of one publish over HTTPS */
 	uint64_t https_token_ms; /* how long a token of /auth is good */
 	uint64_t batch_ms;       /* from the order of a batch to its end */
+	unsigned openapi_per_second; /* management calls of one action without a documented rate */
 };
 
 struct cloud_switches {
@@ -290,11 +292,19 @@ struct cloud_switches {
 	int ota_later; /* pushes of upgrades as in later documents: id a number, signMethod MD5 */
 };
 
+/* Of the management API; texts are lent. The secret is never logged. */
+struct cloud_access_key {
+	const char *id, *secret;
+	bool active;
+};
+
 struct cloud_conf {
 	struct cloud_limits limits;
 	struct cloud_switches switches;
 	unsigned keep_messages;
 	size_t keep_bytes;
+	const struct cloud_access_key *keys; /* lent */
+	size_t key_count;
 };
 
 struct cloud_log;
@@ -333,7 +343,10 @@ struct cloud_ota;
 	X(auths_refused, "authsRefused") \
 	X(downloads, "downloads") \
 	X(push_acks, "pushAcks") \
-	X(push_repeats, "pushRepeats")
+	X(push_repeats, "pushRepeats") \
+	X(openapi_calls, "openapiCalls")     /* that a service saw, and of them those that failed */ \
+	X(openapi_failed, "openapiFailed") \
+	X(openapi_refused, "openapiRefused") /* by the gateway: key, signature, rate, unknown action */
 
 struct cloud_stats {
 #define CLOUD_STAT_FIELD(field, name) uint64_t field;
@@ -413,6 +426,8 @@ int cw_cloud_product_delete(struct cw_cloud *c, struct cloud_product *p, struct 
 struct cloud_product *cw_cloud_product_find(struct cw_cloud *c, const char *key, size_t len);
 /* Declare (or change) a topic class, such as user/update or user/#. */
 int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish, int subscribe, struct cw_msg *msg);
+/* CW_EREFUSED: every product has it. */
+int cw_cloud_class_remove(struct cloud_product *p, struct cloud_class *k);
 /* Whether `rest` (a topic's levels behind pk and dn) may be published to. */
 int cw_cloud_class_publishable(const struct cloud_product *p, const char *rest, size_t len);
 

@@ -46,6 +46,7 @@ void cw_cloud_conf_default(struct cloud_conf *conf)
 			.coap_token_ms = 7ull * 24 * 3600 * 1000,
 			.coap_sessions = 500,
 			.coap_idle_ms = 300000,
+			.openapi_per_second = 500,
 			.broadcast_ms = 1000,
 			.broadcast_all_ms = 60000,
 			.script_ms = 1000,

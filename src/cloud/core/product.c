@@ -55,6 +55,7 @@ void cw_cloud_product_free(struct cloud_product *p)
 static int add_default_classes(struct cloud_product *p, struct cw_msg *msg)
 {
 	static const char *const patterns[] = { "user/#", "update", "update/error", "get", "pub" };
+	struct cw_list *e;
 	size_t i;
 	int rc;
 
@@ -64,6 +65,8 @@ static int add_default_classes(struct cloud_product *p, struct cw_msg *msg)
 			return rc;
 		p->class_count = 0; /* these are not counted */
 	}
+	cw_list_each(e, &p->classes)
+		cw_container_of(e, struct cloud_class, link)->standard = 1;
 	return 0;
 }
 
@@ -232,11 +235,23 @@ int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish
 	k = cw_alloc(sizeof(*k) + len + 1);
 	if (k == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	k->standard = 0;
 	k->publish = publish;
 	k->subscribe = subscribe;
 	memcpy(k->pattern, pattern, len + 1);
 	cw_list_push_back(&p->classes, &k->link);
 	p->class_count++;
+	cw_cloud_product_changed(p->cloud, p);
+	return 0;
+}
+
+int cw_cloud_class_remove(struct cloud_product *p, struct cloud_class *k)
+{
+	if (k->standard)
+		return CW_EREFUSED;
+	cw_list_remove(&k->link);
+	cw_free(k);
+	p->class_count--;
 	cw_cloud_product_changed(p->cloud, p);
 	return 0;
 }

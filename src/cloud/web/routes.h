@@ -9,6 +9,10 @@
 
 #include "http/http.h"
 
+/* Bytes of request line and header fields that a listener must take which serves the management API: newer SDKs put
+   everything in the query, a thousand names with nicknames too. */
+#define CLOUD_WEB_HEAD (256u << 10)
+
 struct cloud_routes;
 
 int cw_cloud_routes_new(struct cloud_routes **ret_routes);
