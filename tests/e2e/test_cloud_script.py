@@ -159,13 +159,13 @@ HOSTILE = {
     "thread": "function rawDataToProtocol() { var t = new Duktape.Thread(function f() { for (;;); }); Duktape.Thread.resume(t); }",
 }
 
-BYSTANDER_BOUND = 2.0  # seconds; a blocked loop would take the whole of the script's time, times the messages
+BYSTANDER_BOUND = 0.9  # seconds; a blocked loop would take the whole of the script's time
 
 
 @pytest.fixture
 def cloud_conf():
     return """
-    limits { profile = off, scriptTime = 500ms }
+    limits { profile = off, scriptTime = 1s }
     products = [ { productKey = a1EmuPk0001 } ]
     devices = [ { productKey = a1EmuPk0001, deviceName = dev-0001, deviceSecret = 0123456789abcdef0123456789abcdef } ]
     """
@@ -175,13 +175,12 @@ def cloud_conf():
 def test_hostile_scripts_harm_nobody(cloud, raw, name):
     load(cloud, HOSTILE[name])
     with Client(cloud, raw, extra="_ss=1") as device, Client(cloud, DEV, extra="_ss=1") as other:
-        for _ in range(2):
-            device.publish(sys_topic(raw, "thing/model/up_raw"), b"\x01\x02", 0)
-            start = time.monotonic()
-            other.publish(sys_topic(DEV, "thing/event/property/post"), {"id": "1", "params": {"a": 1}}, 0)
-            other.receive_on(sys_topic(DEV, "thing/event/property/post_reply"))
-            assert time.monotonic() - start < BYSTANDER_BOUND
-            assert json.loads(device.receive_on(sys_topic(raw, "thing/model/up_raw_reply")).payload)["code"] in (26002, 26006, 26007, 6450)
+        device.publish(sys_topic(raw, "thing/model/up_raw"), b"\x01\x02", 0)
+        start = time.monotonic()
+        other.publish(sys_topic(DEV, "thing/event/property/post"), {"id": "1", "params": {"a": 1}}, 0)
+        other.receive_on(sys_topic(DEV, "thing/event/property/post_reply"))
+        assert time.monotonic() - start < BYSTANDER_BOUND
+        assert json.loads(device.receive_on(sys_topic(raw, "thing/model/up_raw_reply")).payload)["code"] in (26002, 26006, 26007, 6450)
         load(cloud, SCRIPT)
         assert up(device, raw, bytes([1, 42, 23])) == bytes([0xc0, 42, 0, 200])
 
