@@ -61,8 +61,8 @@ static int add_default_classes(struct cloud_product *p, struct cw_msg *msg)
 		rc = cw_cloud_class_add(p, patterns[i], 1, 1, msg);
 		if (rc < 0)
 			return rc;
+		p->class_count = 0; /* these are not counted */
 	}
-	p->class_count = 0;
 	return 0;
 }
 
@@ -158,6 +158,7 @@ static int make_key(struct cw_cloud *c, char out[12])
 int cw_cloud_product_create(struct cw_cloud *c, const struct cloud_product_spec *spec, struct cloud_product **ret_product,
                             struct cw_msg *msg)
 {
+	struct cloud_product *p = NULL;
 	char made[12];
 	int rc = check_name(c, NULL, spec->name, msg);
 
@@ -167,18 +168,20 @@ int cw_cloud_product_create(struct cw_cloud *c, const struct cloud_product_spec 
 	if (rc == 0 && spec->key == NULL && make_key(c, made) < 0)
 		rc = cw_fail(msg, CW_EINTERNAL, "no random numbers");
 	if (rc == 0)
-		rc = cw_cloud_product_add(c, spec->key != NULL ? spec->key : made, spec->secret, spec->type, ret_product, msg);
+		rc = cw_cloud_product_add(c, spec->key != NULL ? spec->key : made, spec->secret, spec->type, &p, msg);
 	if (rc < 0)
 		return rc;
-	(*ret_product)->raw = spec->raw;
-	(*ret_product)->x509 = spec->x509;
-	(*ret_product)->registration = spec->registration;
-	rc = cw_cloud_product_set_name(c, *ret_product, spec->name, msg);
+	p->raw = spec->raw;
+	p->x509 = spec->x509;
+	p->registration = spec->registration;
+	rc = cw_cloud_product_set_name(c, p, spec->name, msg);
 	if (rc < 0) {
-		cw_map_remove(&c->products, &(*ret_product)->node);
-		cw_cloud_product_free(*ret_product);
+		cw_map_remove(&c->products, &p->node);
+		cw_cloud_product_free(p);
+		return rc;
 	}
-	return rc;
+	*ret_product = p;
+	return 0;
 }
 
 int cw_cloud_product_delete(struct cw_cloud *c, struct cloud_product *p, struct cw_msg *msg)

@@ -216,6 +216,7 @@ void cw_cloud_device_reset(struct cw_cloud *c, struct cloud_device *d)
 {
 	cw_cloud_device_kick(c, d, 521, "reset");
 	cw_cloud_clients_forget(c, d);
+	cw_cloud_tokens_drop(c, d);
 	d->active_ms = 0;
 	d->visit_until_ms = 0;
 	cw_cloud_changed(c, d);
@@ -265,8 +266,12 @@ void cw_cloud_unrelate(struct cloud_device *child)
 
 void cw_cloud_topo_changed(struct cw_cloud *c, struct cloud_device *gateway, const struct cloud_device *d, int status)
 {
-	json_t *params = json_pack("{s:i, s:[{s:s, s:s}]}", "status", status, "subList", "productKey", d->product->key,
-	                           "deviceName", d->dn);
+	json_t *params;
+
+	if (gateway->link != NULL && gateway->link->bridge) /* its devices are told themselves, it has no such topic */
+		return;
+	params = json_pack("{s:i, s:[{s:s, s:s}]}", "status", status, "subList", "productKey", d->product->key, "deviceName",
+	                   d->dn);
 
 	cw_cloud_request(c, gateway, "thing/topo/change", "thing.topo.change", params);
 }
@@ -325,16 +330,21 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d)
 	device_free(d);
 }
 
-int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *d)
+int cw_cloud_device_linked(const struct cloud_device *d)
 {
 	const struct cloud_device *s;
 	unsigned at = 0;
 
 	while ((s = cw_cloud_next_session(d, &at)) != NULL) {
-		if (s->link != NULL)
+		if (cw_cloud_is_online(s))
 			return 1;
 	}
-	return d->link != NULL || d->visit_until_ms > cw_cloud_wall_ms(c);
+	return cw_cloud_is_online(d);
+}
+
+int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *d)
+{
+	return cw_cloud_device_linked(d) || d->visit_until_ms > cw_cloud_wall_ms(c);
 }
 
 const char *cw_cloud_device_status(const struct cw_cloud *c, const struct cloud_device *d)
