@@ -15,13 +15,11 @@
 #define CLOUD_LISTENERS(X) \
 	X(mqtt, "127.0.0.1:1883", "%s", "MQTT: TCP, TLS and WebSocket alike") \
 	X(http2, "127.0.0.1:9443", "https://%s", "the bridge channel: HTTP/2") \
-	X(https, "127.0.0.1:8443", "https://%s", "devices over HTTPS, their registration, files") \
+	X(https, "127.0.0.1:8443", "https://%s", "devices over HTTPS, registration, files, management API") \
 	X(coap, "127.0.0.1:5682", "%s", "CoAP, symmetric mode (UDP)") \
 	X(coaps, "127.0.0.1:5684", "%s", "CoAP, DTLS with pre-shared keys (UDP)") \
+	X(openapi, "127.0.0.1:8091", "http://%s/", "the platform's management API, for its SDKs") \
 	X(api, "127.0.0.1:8090", "http://%s/", "the page, and the emulator's own API (/api/v1)")
-	X(https, "127.0.0.1:8443", "https://%s", "devices over HTTPS, registration, files, management API") \
-	X(api, "127.0.0.1:8090", "http://%s/", "the page, and the emulator's own API (/api/v1)") \
-	X(openapi, "127.0.0.1:8091", "http://%s/", "the platform's management API, for its SDKs")
 
 enum cloud_listener {
 #define CLOUD_LISTENER_ENUM(name, address, url, what) CLOUD_LISTENER_##name,

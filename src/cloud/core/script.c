@@ -59,11 +59,14 @@ static void note_error(struct cloud_script *s, const struct cloud_script_job *jo
 	size_t shown = job->frame->len < INPUT_SHOWN ? job->frame->len : INPUT_SHOWN;
 	json_t *message = json_stringn(text, len), *e;
 
+	/* JSON text is not cut within a character. */
+	while (job->kind == SCRIPT_DOWN && shown < job->frame->len && shown > 0 && ((unsigned char)input[shown] & 0xc0u) == 0x80)
+		shown--;
 	e = json_pack("{s:I, s:s, s:s, s:i, s:o, s:i}", "time", (json_int_t)cw_cloud_wall_ms(s->cloud), "device",
 	              job->device->id, "function", functions[job->kind], "code", code, "message",
 	              message != NULL ? message : json_string("an error that is no text"), "line", (int)line);
 	if (job->kind == SCRIPT_DOWN)
-		json_object_set_new(e, "input", json_stringn_nocheck(input, shown));
+		json_object_set_new(e, "input", json_stringn(input, shown));
 	else
 		json_object_set_new(e, "inputHex", cw_cloud_log_hex(input, shown));
 	if (s->errors == NULL)

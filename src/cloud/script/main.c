@@ -7,6 +7,7 @@
  */
 #include <duktape.h>
 #include <errno.h>
+#include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -350,12 +351,23 @@ static void run(enum script_frame kind, const char *data, size_t len)
 
 /* ---- what this process may do ---- */
 
+#if defined(__x86_64__)
+#define SCRIPT_ARCH AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define SCRIPT_ARCH AUDIT_ARCH_AARCH64
+#endif
+
 #define ALLOW(name) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##name, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
 /* Compute, use the two pipes, get memory, know the time; every other call fails. Sanitizers need more than that. */
 static void confine(void)
 {
 	static struct sock_filter filter[] = {
+#ifdef SCRIPT_ARCH /* numbers of another architecture's calls are not to be taken for ours */
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SCRIPT_ARCH, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL),
+#endif
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		ALLOW(read), ALLOW(write), ALLOW(exit), ALLOW(exit_group), ALLOW(rt_sigreturn), ALLOW(brk), ALLOW(munmap),
 		ALLOW(mremap), ALLOW(madvise), ALLOW(clock_gettime), ALLOW(gettimeofday),
