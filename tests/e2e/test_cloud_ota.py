@@ -217,12 +217,12 @@ def test_a_batch_of_source_versions_takes_those_alone(cloud):
 
 
 def test_uploads_are_bounded(start_cloud):
-    cloud = start_cloud("limits.packages = 1100KiB\nproducts = [ { productKey = a1EmuPk0001 } ]\n")
-    assert cloud.request("POST", "/products/a1EmuPk0001/packages", bytes(1_200_000), version="1")[0] == 413
-    package(cloud, bytes(1_110_000))  # larger than what other paths take
-    assert cloud.request("POST", "/products/a1EmuPk0001/packages", bytes(100_000), version="3")[0] == 400
+    cloud = start_cloud("limits.packages = 3MiB\nproducts = [ { productKey = a1EmuPk0001 } ]\n")
+    assert cloud.request("POST", "/products/a1EmuPk0001/packages", bytes(3_200_000), version="1")[0] == 413
+    package(cloud, bytes(2_800_000))  # larger than what other paths take
+    assert cloud.request("POST", "/products/a1EmuPk0001/packages", bytes(400_000), version="3")[0] == 400
     assert [p["version"] for p in cloud.get("/products/a1EmuPk0001/packages")["packages"]] == ["2.0.0"]
-    assert cloud.request("POST", "/products", bytes(1_050_000))[0] == 413
+    assert cloud.request("POST", "/products", bytes(2_700_000))[0] == 413
 
 
 def test_packages_and_tasks_are_there_after_a_restart(start_cloud, tmp_path):

@@ -64,9 +64,9 @@ static void prepare(void)
 	struct cloud_package_spec spec = { .version = "2", .protocol = "mqtt" };
 	struct cloud_batch_spec all = { .timeout_minutes = 0 };
 	struct cloud_ota_batch *batch;
-	struct cloud_product *product;
-	struct cloud_package *package;
-	struct cw_worker *worker;
+	struct cloud_product *product = NULL;
+	struct cloud_package *package = NULL;
+	struct cw_worker *worker = NULL;
 	struct cloud_conf conf;
 	struct cw_msg msg = { "" };
 	json_t *job = json_object();

@@ -22,7 +22,10 @@ struct cloud_remote_config {
 int cw_cloud_config_set(struct cw_cloud *c, struct cloud_product *p, const char *text, size_t len, struct cw_msg *msg);
 /* Switch the service on or off. 0 or CW_ENOMEM. */
 int cw_cloud_config_switch(struct cw_cloud *c, struct cloud_product *p, int on);
-/* Tell the devices of the product that are online, or one of them; the others ask. Returns how many were told; CW_ENOENT: there is none, or off. */
+/*
+ * Tell the devices of the product that are online, or one of them; the others ask. Returns how many were told; CW_ENOENT: there
+ * is no configuration, or the service is off.
+ */
 int cw_cloud_config_push(struct cw_cloud *c, struct cloud_product *p, struct cloud_device *only);
 /* {on, configId?, size?, sha256?, changed?, content?}: new, or NULL. */
 json_t *cw_cloud_config_json(const struct cloud_product *p);
