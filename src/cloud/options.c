@@ -1,6 +1,7 @@
 /* options.c - see options.h. */
 #include "cloud/options.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,7 +9,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cloud/core/fault.h"
+#include "cloud/core/script.h"
+#include "cloud/core/tsl.h"
 #include "conf/schema.h"
+
+#define FILE_MAX (1u << 20)
 
 static const char usage[] =
 	"Usage: causeway-cloud [--config FILE] [--LISTENER ADDRESS ...] [--state FILE] [--tls-dir DIR]\n"
@@ -64,8 +69,8 @@ struct topic_conf {
 };
 
 struct product_conf {
-	const char *key, *secret, *name;
-	int type, format;
+	const char *key, *secret, *name, *tsl, *script;
+	int type, format, authentication;
 	bool registration;
 	struct cw_conf_list topics;
 };
@@ -95,10 +100,12 @@ struct file_conf {
 static const char *const permissions[] = { "publish", "subscribe", "both", NULL };
 static const char *const node_types[] = { "device", "gateway", "subdevice", NULL };
 static const char *const formats[] = { "alink", "raw", NULL };
+static const char *const authentications[] = { "secret", "x509", NULL };
 static const char *const profiles[] = { "off", "documented", NULL };
 static const char *const keepalive_values[] = { "refuse", "clamp", NULL };
 static const char *const kick_topics[] = { "error", "logout_reply", NULL };
 static const char *const regnwl_topics[] = { "regnwl", "register", "both", NULL };
+static const char *const ota_pushes[] = { "2020", "later", NULL };
 static const char *const downloads_values[] = { "https", "http", NULL };
 static const char *const log_formats[] = { "text", "json", NULL };
 static const char *const log_levels[] = { "debug", "info", "note", "warn", "error", NULL };
@@ -116,10 +123,16 @@ static const struct cw_conf_setting product_settings[] = {
 	CW_CONF_MUST(struct product_conf, key, STRING, "productKey", NULL, NULL,
 	             "Letters and digits, 11 on the real platform."),
 	CW_CONF(struct product_conf, secret, SECRET, "productSecret", NULL, NULL, NULL, "Made up when left out."),
-	CW_CONF(struct product_conf, name, STRING, "name", NULL, NULL, NULL, "A name for people."),
+	CW_CONF(struct product_conf, name, STRING, "name", NULL, NULL, NULL,
+	        "A name for people: 4 to 30 characters, unique."),
 	CW_CONF_CHOICE(struct product_conf, type, "nodeType", node_types, "device",
 	               "A gateway has sub-devices; a subdevice never connects itself."),
 	CW_CONF_CHOICE(struct product_conf, format, "format", formats, "alink", "Alink JSON, or raw bytes."),
+	CW_CONF_CHOICE(struct product_conf, authentication, "authentication", authentications, "secret",
+	               "One secret per device, or a certificate that the platform issues."),
+	CW_CONF(struct product_conf, tsl, STRING, "tsl", NULL, NULL, NULL, "File with its thing model, the platform's TSL JSON."),
+	CW_CONF(struct product_conf, script, STRING, "script", NULL, NULL, NULL,
+	        "File with its script: rawDataToProtocol and protocolToRawData, transformPayload."),
 	CW_CONF(struct product_conf, registration, BOOL, "registration", "true", NULL, NULL,
 	        "Whether devices of the product may fetch their secret."),
 	CW_CONF_TABLES(struct product_conf, topics, LIST, "topics", &topic_table,
@@ -203,6 +216,12 @@ static const struct cw_conf_setting file_settings[] = {
 	        "Subscriptions of one device, whatever the profile; more are refused in SUBACK."),
 	CW_CONF(struct file_conf, limits.classes, INT, "limits.topicClasses", "50", "1", "10000",
 	        "Topic classes of a product beside those every product has."),
+	CW_CONF(struct file_conf, limits.broadcast_ms, DURATION, "limits.broadcastEvery", "1s", "0s", "1h",
+	        "Between two broadcasts to subscribers of a product."),
+	CW_CONF(struct file_conf, limits.broadcast_all_ms, DURATION, "limits.broadcastAllEvery", "1m", "0s", "1h",
+	        "Between two broadcasts to all online devices of a product."),
+	CW_CONF(struct file_conf, limits.script_ms, DURATION, "limits.scriptTime", "1s", "10ms", "1m",
+	        "One call of a product's script; after it the script's process is ended. Profile off does not lift it."),
 	CW_CONF(struct file_conf, limits.inflight_in, INT, "limits.inflightIn", "100", "0", "65535",
 	        "Unacknowledged publishes of a client before it is no longer read; 0: no limit."),
 	CW_CONF(struct file_conf, limits.inflight_out, INT, "limits.inflightOut", "100", "0", "32768",
@@ -225,10 +244,14 @@ static const struct cw_conf_setting file_settings[] = {
 	        "How long a token of /auth is good."),
 	CW_CONF(struct file_conf, limits.batch_ms, DURATION, "limits.batchDelay", "100ms", "0s", "1h",
 	        "From the order of a batch of devices to its end."),
+	CW_CONF(struct file_conf, limits.package_bytes, BYTES, "limits.packages", "256MiB", "64KiB", "1000MiB",
+	        "Bytes of all firmware packages together, and the largest upload; profile off does not lift it."),
 	CW_CONF(struct file_conf, switches.strict_securemode, BOOL, "switches.strictSecuremode", "true", NULL, NULL,
 	        "securemode must fit the channel."),
 	CW_CONF_CHOICE(struct file_conf, switches.keepalive_clamp, "switches.keepAliveAbove1200", keepalive_values, "refuse",
 	               "What becomes of a keep-alive above 1200 s: refused, or treated as 1200."),
+	CW_CONF(struct file_conf, switches.strict_model, BOOL, "switches.strictModel", "false", NULL, NULL,
+	        "A post with a value that breaks the product's model is answered with that value's code; false: the value is left out."),
 	CW_CONF(struct file_conf, switches.topo_move, BOOL, "switches.topoMove", "true", NULL, NULL,
 	        "A topo add of another gateway's sub-device moves it; false: 6619."),
 	CW_CONF_CHOICE(struct file_conf, switches.kick_logout_reply, "switches.kickTopic", kick_topics, "error",
@@ -249,6 +272,8 @@ static const struct cw_conf_setting file_settings[] = {
 	               "Where a device registered without pre-registration is told its token: /ext/regnwl, /ext/register, or both."),
 	CW_CONF(struct file_conf, switches.instance_id, STRING, "switches.instanceId", NULL, NULL, NULL,
 	        "What the instanceId of a registration must be when it has one; left out: anything."),
+	CW_CONF_CHOICE(struct file_conf, switches.ota_later, "switches.otaPush", ota_pushes, "2020",
+	               "Pushes of upgrades: 2020 (id a text, signMethod Md5) or later (id a number, signMethod MD5)."),
 	CW_CONF(struct file_conf, keep, INT, "messages.keep", "10000", "1", "10000000", "Messages the API can show."),
 	CW_CONF(struct file_conf, keep_bytes, BYTES, "messages.keepBytes", "64MiB", "64KiB", "16GiB",
 	        "Bytes of them all."),
@@ -365,21 +390,75 @@ static int known(struct cw_cloud *c, const char *pk, const char *dn)
 	return cw_cloud_device_find(c, pk, strlen(pk), dn, strlen(dn)) != NULL || cw_cloud_was_deleted(c, pk, dn);
 }
 
+/* A model or a script; both are texts of bounded size. A new text, or NULL with a sentence. */
+static char *read_file(const char *path, struct cw_msg *msg)
+{
+	FILE *f = fopen(path, "re");
+	char *text = NULL;
+	size_t n;
+
+	if (f == NULL) {
+		(void)cw_fail(msg, CW_EIO, "cannot read '%s': %s", path, strerror(errno));
+		return NULL;
+	}
+	text = cw_alloc(FILE_MAX + 1);
+	n = text != NULL ? fread(text, 1, FILE_MAX + 1, f) : 0;
+	if (text == NULL || ferror(f) || n > FILE_MAX) {
+		(void)cw_fail(msg, CW_EIO, "cannot read '%s': %s", path, n > FILE_MAX ? "it has more than 1 MiB" : "no memory, or an error");
+		cw_free(text);
+		text = NULL;
+	} else {
+		text[n] = '\0';
+	}
+	(void)fclose(f);
+	return text;
+}
+
+static int load_model(struct cw_cloud *c, struct cloud_product *p, const char *path, struct cw_msg *msg)
+{
+	char *text = read_file(path, msg);
+	json_error_t error;
+	json_t *tsl;
+	int rc;
+
+	if (text == NULL)
+		return CW_ECONF;
+	tsl = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+	cw_free(text);
+	if (tsl == NULL)
+		return cw_fail(msg, CW_ECONF, "'%s' line %d: %s", path, error.line, error.text);
+	rc = cw_cloud_tsl_set(c, p, tsl, msg);
+	json_decref(tsl);
+	if (rc < 0)
+		cw_msg_wrap(msg, "'%s'", path);
+	return rc;
+}
+
+static int load_script(struct cw_cloud *c, struct cloud_product *p, const char *path, struct cw_msg *msg)
+{
+	char *text = read_file(path, msg);
+	int rc = text != NULL ? cw_cloud_script_set(c, p, text, msg) : CW_ECONF;
+
+	cw_free(text);
+	return rc;
+}
+
 static int add_product(struct cw_cloud *c, const struct product_conf *conf, struct cw_msg *msg)
 {
+	const struct cloud_product_spec spec = { .key = conf->key, .secret = conf->secret, .name = conf->name,
+		                                 .type = (enum cloud_node)conf->type, .raw = conf->format,
+		                                 .x509 = conf->authentication, .registration = conf->registration };
 	struct cloud_product *p = NULL;
 	size_t i;
 	int rc;
 
 	if (known(c, conf->key, NULL))
 		return 0;
-	rc = cw_cloud_product_add(c, conf->key, conf->secret, (enum cloud_node)conf->type, &p, msg);
-	if (rc < 0)
-		return rc;
-	p->raw = conf->format;
-	p->registration = conf->registration;
-	if (conf->name != NULL && (p->name = cw_strdup(conf->name)) == NULL)
-		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	rc = cw_cloud_product_create(c, &spec, &p, msg);
+	if (rc == 0 && conf->tsl != NULL)
+		rc = load_model(c, p, conf->tsl, msg);
+	if (rc == 0 && conf->script != NULL)
+		rc = load_script(c, p, conf->script, msg);
 	for (i = 0; i < conf->topics.count && rc == 0; i++) {
 		const struct topic_conf *t = cw_conf_item(&conf->topics, struct topic_conf, i);
 
