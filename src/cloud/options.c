@@ -285,6 +285,8 @@ static const struct cw_conf_setting file_settings[] = {
 	        "A bridge is told by a push when one of its devices is taken from it."),
 	CW_CONF(struct file_conf, switches.bridge_promise, BOOL, "switches.bridgePromise", "false", NULL, NULL,
 	        "Pushes of the bridge channel by PUSH_PROMISE on requests of the client."),
+	CW_CONF(struct file_conf, switches.bridge_drop_repeats, BOOL, "switches.bridgeDropRepeats", "false", NULL, NULL,
+	        "A publish of a bridge whose id it used in the last ten minutes is answered and not taken again."),
 	CW_CONF(struct file_conf, switches.subscribe_delay_ms, DURATION, "switches.subscribeDelay", "0s", "0s", "10s",
 	        "How long a subscription takes to take effect; the platform promises 10 s."),
 	CW_CONF_CHOICE(struct file_conf, switches.downloads, "downloads", downloads_values, "https",

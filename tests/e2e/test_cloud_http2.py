@@ -827,6 +827,21 @@ def test_puback_fault_leaves_a_publish_without_answer(cloud, bridge):
     assert cloud.wait_message(device="a1EmuSub001/sub-0001", direction="up")["payload"] == "one"
 
 
+def test_repeated_ids_are_taken_twice_and_by_a_switch_once(start_cloud, cloud):
+    for where, times in ((cloud, 2), (start_cloud(CONF.format("switches { bridgeDropRepeats = true }"), name="once"), 1)):
+        with Bridge(where) as b:
+            b.start().online(SUB1)
+            where.fault("puback", device="a1EmuSub001/sub-0001", count=1)
+            b.post(SUB1, topic(SUB1), b"x", mid="the-same")
+            assert b.publish(SUB1, topic(SUB1), b"x", mid="the-same").status == 200
+            assert b.publish(SUB1, topic(SUB1), b"y", mid="another").status == 200
+            payloads = [m["payload"] for m in where.messages(device="a1EmuSub001/sub-0001", direction="up")]
+            assert payloads == ["x"] * times + ["y"]
+            where.post("/clock", {"advance": "601s"})
+            assert b.publish(SUB1, topic(SUB1), b"x", mid="the-same").status == 200
+            assert len(where.messages(device="a1EmuSub001/sub-0001", direction="up")) == times + 2
+
+
 def test_stall_fault_stops_reading(cloud, bridge):
     bridge.online(SUB1)
     made = cloud.fault("stall", device="a1EmuGw0001/gw-0001")

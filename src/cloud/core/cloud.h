@@ -286,6 +286,7 @@ struct cloud_switches {
 	bool bridge_promise; /* pushes by PUSH_PROMISE on a client's request, instead of streams of the platform's own */
 	int downloads; /* links to files: 0 by https, 1 by plain http at the API's address */
 	const char *downloads_url; /* where they point instead, such as a name only clients know; NULL: those addresses. Lent */
+	bool bridge_drop_repeats; /* an envelope id a bridge used in the last ten minutes is answered and not taken again */
 	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
 	int regnwl_topic; /* 0: /ext/regnwl, 1: /ext/register, 2: both */
 	const char *instance_id;     /* what a registration's instanceId must be when it sends one; NULL: anything. Lent */

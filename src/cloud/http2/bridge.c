@@ -136,6 +136,62 @@ const struct cloud_link_ops cw_cloud_h2_link_ops = {
 	.cut = on_cut,
 };
 
+/* ---- envelope ids that were taken ---- */
+
+struct h2_seen {
+	struct cw_map_node node;
+	struct cw_list link;
+	uint64_t at_ms;
+	char id[];
+};
+
+/* Oldest first, until those kept are not older than `age_ms` and not more than `most`. */
+static void forget_seen(struct h2_bridge *b, uint64_t age_ms, unsigned most)
+{
+	uint64_t now = cw_cloud_now_ms(b->front->cloud);
+	struct cw_list *e;
+
+	while ((e = cw_list_first(&b->seen_order)) != NULL) {
+		struct h2_seen *s = cw_container_of(e, struct h2_seen, link);
+
+		if (b->seen_count <= most && now - s->at_ms <= age_ms)
+			return;
+		cw_list_remove(e);
+		cw_map_remove(&b->seen, &s->node);
+		b->seen_count--;
+		cw_free(s);
+	}
+}
+
+int cw_cloud_h2_seen(struct h2_bridge *b, const char *id)
+{
+	if (!b->front->cloud->conf.switches.bridge_drop_repeats)
+		return 0;
+	forget_seen(b, H2_SEEN_MS, H2_SEEN_MAX);
+	return cw_map_find(&b->seen, id, strlen(id)) != NULL;
+}
+
+/* Short of memory it is not noted, and a repetition taken twice: what the switch's default does. */
+void cw_cloud_h2_note(struct h2_bridge *b, const char *id)
+{
+	size_t len = strlen(id);
+	struct h2_seen *s;
+
+	if (!b->front->cloud->conf.switches.bridge_drop_repeats || len > 64)
+		return;
+	s = cw_alloc(sizeof(*s) + len + 1);
+	if (s == NULL)
+		return;
+	*s = (struct h2_seen){ .at_ms = cw_cloud_now_ms(b->front->cloud) };
+	memcpy(s->id, id, len + 1);
+	if (cw_map_add(&b->seen, &s->node, s->id, len) < 0) {
+		cw_free(s);
+		return;
+	}
+	cw_list_push_back(&b->seen_order, &s->link);
+	b->seen_count++;
+}
+
 /* ---- making and unmaking ---- */
 
 static int topics(struct h2_bridge *b, const char *topic, int **ret_flag)
@@ -188,6 +244,8 @@ struct h2_bridge *cw_cloud_h2_bridge(struct h2_front *f, struct cloud_device *d)
 	b->device = d;
 	cw_cloud_h2_net_id(d, b->net_id);
 	cw_list_init(&b->conns);
+	cw_list_init(&b->seen_order);
+	cw_map_init(&b->seen);
 	for (i = 0; i < H2_QUEUE_COUNT; i++)
 		cw_list_init(&b->queue[i]);
 	if (cw_map_add(&f->nets, &b->node, b->net_id, H2_NET_ID) < 0) {
@@ -213,6 +271,8 @@ void cw_cloud_h2_bridge_free(struct h2_bridge *b)
 	if (cw_cloud_h2_timers(b->front->cloud) != NULL)
 		cw_timer_stop(cw_cloud_h2_timers(b->front->cloud), &b->presume);
 	cw_cloud_h2_clear(b);
+	forget_seen(b, 0, 0);
+	cw_map_fini(&b->seen);
 	cw_map_remove(&b->front->nets, &b->node);
 	cw_list_remove(&b->all);
 	cw_list_remove(&b->due);

@@ -33,6 +33,8 @@
 #define H2_QUEUE_MAX 10000u
 #define H2_QUEUE_BYTES (64u << 20)
 #define H2_REPEAT_MS 30000u
+#define H2_SEEN_MAX 100000u /* envelope ids remembered for one bridge */
+#define H2_SEEN_MS 600000u
 #define H2_NET_ID 24u
 
 struct h2_front {
@@ -90,6 +92,9 @@ struct h2_bridge {
 	unsigned queued;
 	size_t queued_bytes;
 	uint64_t cast_ms, cast_hash; /* the last broadcast: it goes out once, not once per device */
+	struct cw_map seen;          /* struct h2_seen by envelope id; switches.bridgeDropRepeats */
+	struct cw_list seen_order;
+	unsigned seen_count;
 };
 
 /* LOGIN -> UP -> LEAVING (GOAWAY sent, input ignored) -> CLOSED; each may go to LEAVING or CLOSED. */
@@ -202,6 +207,9 @@ int cw_cloud_h2_subscribe(struct h2_bridge *b, const char *topic);
 void cw_cloud_h2_set_mode(struct h2_bridge *b, int mode);
 int cw_cloud_h2_is_large(const struct h2_bridge *b);
 void cw_cloud_h2_member_up(struct h2_bridge *b, struct cloud_device *d, const char *client_id);
+/* Was a publish with this id taken in the last ten minutes? Only asked, and only noted, when the switch is on. */
+int cw_cloud_h2_seen(struct h2_bridge *b, const char *id);
+void cw_cloud_h2_note(struct h2_bridge *b, const char *id);
 /* Large bridges whose devices were online when the emulator ended. */
 void cw_cloud_h2_restore(struct h2_front *f);
 

@@ -166,6 +166,8 @@ static void publish(struct h2_req *r, struct h2_bridge *b, struct cloud_device *
 						e->payload.len != 0 ? (const char *)e->payload.data : "",
 						e->payload.len, (uint8_t)r->qos);
 
+	if (v == CLOUD_TAKEN && e->id != NULL)
+		cw_cloud_h2_note(b, e->id);
 	if (withheld) {
 		r->answered = 1;
 		return;
@@ -212,7 +214,10 @@ static void take_post(struct h2_req *r, struct h2_bridge *b, const struct h2_env
 		cw_cloud_h2_refuse(r, 403, "the topic names another device");
 		return;
 	}
-	publish(r, b, d, e, topic, len);
+	if (e->id != NULL && cw_cloud_h2_seen(b, e->id))
+		cw_cloud_h2_accept(r, message_id(c));
+	else
+		publish(r, b, d, e, topic, len);
 }
 
 /* 200, 520 or 460. */
