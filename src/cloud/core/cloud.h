@@ -318,6 +318,8 @@ struct cloud_product *cw_cloud_product_find(struct cw_cloud *c, const char *key,
 int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish, int subscribe, struct cw_msg *msg);
 /* Whether `rest` (a topic's levels behind pk and dn) may be published to. */
 int cw_cloud_class_publishable(const struct cloud_product *p, const char *rest, size_t len);
+/* Whether the platform sends there; devices may subscribe to more. */
+int cw_cloud_class_subscribable(const struct cloud_product *p, const char *rest, size_t len);
 
 /* ---- stock.c ---- */
 /* Name or secret NULL: made up. CW_EINVAL, CW_EEXIST, CW_ELIMIT (the product is full), CW_ENOMEM. */
