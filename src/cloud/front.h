@@ -13,7 +13,8 @@
 
 /* name, address by default, what is printed with the address in it, what it is */
 #define CLOUD_LISTENERS(X)                                                                                    \
-	X(mqtt, "127.0.0.1:1883", "%s", "MQTT: TCP, TLS and WebSocket alike")                                            \
+	X(mqtt, "127.0.0.1:1883", "%s", "MQTT: TCP, TLS and WebSocket alike")                                         \
+	X(https, "127.0.0.1:8443", "https://%s", "devices over HTTPS, their registration, files")     \
 	X(api, "127.0.0.1:8090", "http://%s/api/v1/devices", "the emulator's own API")
 
 enum cloud_listener {

@@ -17,6 +17,7 @@
 #include "cloud/api/api.h"
 #include "cloud/core/call.h"
 #include "cloud/core/x509.h"
+#include "cloud/https/front.h"
 #include "cloud/mqtt/front.h"
 #include "cloud/mqtt/login.h"
 #include "cloud/options.h"
@@ -38,6 +39,7 @@ struct program {
 /* In the order of opening. */
 static const struct cloud_front *const fronts[CLOUD_LISTENER_COUNT] = {
 	[CLOUD_LISTENER_mqtt] = &cw_cloud_mqtt_front,
+	[CLOUD_LISTENER_https] = &cw_cloud_https_front,
 	[CLOUD_LISTENER_api] = &cw_cloud_api_front,
 };
 
@@ -176,6 +178,28 @@ static int open_fronts(struct program *p, struct cw_msg *msg)
 	return 0;
 }
 
+/* Tell the core where clients find what it hands out links to. An address for all interfaces is none to connect to. */
+static void note_addresses(struct program *p)
+{
+	const struct cloud_switches *switches = &p->cloud->conf.switches;
+	int files = switches->downloads ? CLOUD_LISTENER_api : CLOUD_LISTENER_https;
+	const char *mqtt = p->fronts[CLOUD_LISTENER_mqtt] != NULL
+				   ? fronts[CLOUD_LISTENER_mqtt]->address(p->fronts[CLOUD_LISTENER_mqtt])
+				   : "";
+	const char *address = p->fronts[files] != NULL ? fronts[files]->address(p->fronts[files]) : "";
+	const char *host = strncmp(address, "0.0.0.0:", 8) == 0 ? "127.0.0.1"
+			   : strncmp(address, "[::]:", 5) == 0  ? "[::1]"
+								: NULL;
+
+	(void)snprintf(p->cloud->mqtt_address, sizeof(p->cloud->mqtt_address), "%s", mqtt);
+	if (switches->downloads_url != NULL)
+		(void)snprintf(p->cloud->download_url, sizeof(p->cloud->download_url), "%s", switches->downloads_url);
+	else if (address[0] != '\0')
+		(void)snprintf(p->cloud->download_url, sizeof(p->cloud->download_url), "%s://%s%s",
+			       switches->downloads ? "http" : "https", host != NULL ? host : address,
+			       host != NULL ? strrchr(address, ':') : "");
+}
+
 static int start(struct program *p, struct cw_msg *msg)
 {
 	struct cloud_options *o = &p->options;
@@ -198,6 +222,7 @@ static int start(struct program *p, struct cw_msg *msg)
 		return cw_fail(msg, rc, "out of memory");
 	/* Nobody is served before the loop runs; the fronts' chapters must be there when the file is read. */
 	rc = open_fronts(p, msg);
+	note_addresses(p);
 	if (rc == 0 && o->state != NULL)
 		rc = cw_cloud_state_open(p->cloud, o->state, &p->state, msg);
 	if (rc == 0)

@@ -100,6 +100,8 @@ static const char *const profiles[] = { "off", "documented", NULL };
 static const char *const keepalive_values[] = { "refuse", "clamp", NULL };
 static const char *const kick_topics[] = { "error", "logout_reply", NULL };
 static const char *const regnwl_topics[] = { "regnwl", "register", "both", NULL };
+static const char *const ota_pushes[] = { "2020", "later", NULL };
+static const char *const downloads_values[] = { "https", "http", NULL };
 static const char *const log_formats[] = { "text", "json", NULL };
 static const char *const log_levels[] = { "debug", "info", "note", "warn", "error", NULL };
 
@@ -206,6 +208,10 @@ static const struct cw_conf_setting file_settings[] = {
 	        "Subscriptions of one device, whatever the profile; more are refused in SUBACK."),
 	CW_CONF(struct file_conf, limits.classes, INT, "limits.topicClasses", "50", "1", "10000",
 	        "Topic classes of a product beside those every product has."),
+	CW_CONF(struct file_conf, limits.broadcast_ms, DURATION, "limits.broadcastEvery", "1s", "0s", "1h",
+	        "Between two broadcasts to subscribers of a product."),
+	CW_CONF(struct file_conf, limits.broadcast_all_ms, DURATION, "limits.broadcastAllEvery", "1m", "0s", "1h",
+	        "Between two broadcasts to all online devices of a product."),
 	CW_CONF(struct file_conf, limits.inflight_in, INT, "limits.inflightIn", "100", "0", "65535",
 	        "Unacknowledged publishes of a client before it is no longer read; 0: no limit."),
 	CW_CONF(struct file_conf, limits.inflight_out, INT, "limits.inflightOut", "100", "0", "32768",
@@ -220,12 +226,20 @@ static const struct cw_conf_setting file_settings[] = {
 	        "The same of a bridge of the large kind."),
 	CW_CONF(struct file_conf, limits.devices_per_product, INT, "limits.devicesPerProduct", "500000", "1", "100000000",
 	        "Devices of one product; a registration beyond them is refused."),
+	CW_CONF(struct file_conf, limits.https_body, BYTES, "limits.httpsBody", "128KiB", "1", "1MiB",
+	        "Body of one publish over HTTPS, whatever the profile."),
+	CW_CONF(struct file_conf, limits.https_token_ms, DURATION, "limits.httpsToken", "7d", "1s", "3650d",
+	        "How long a token of /auth is good."),
 	CW_CONF(struct file_conf, limits.batch_ms, DURATION, "limits.batchDelay", "100ms", "0s", "1h",
 	        "From the order of a batch of devices to its end."),
+	CW_CONF(struct file_conf, limits.package_bytes, BYTES, "limits.packages", "256MiB", "64KiB", "1000MiB",
+	        "Bytes of all firmware packages together, and the largest upload; profile off does not lift it."),
 	CW_CONF(struct file_conf, switches.strict_securemode, BOOL, "switches.strictSecuremode", "true", NULL, NULL,
 	        "securemode must fit the channel."),
 	CW_CONF_CHOICE(struct file_conf, switches.keepalive_clamp, "switches.keepAliveAbove1200", keepalive_values, "refuse",
 	               "What becomes of a keep-alive above 1200 s: refused, or treated as 1200."),
+	CW_CONF(struct file_conf, switches.strict_model, BOOL, "switches.strictModel", "false", NULL, NULL,
+	        "A post with a value that breaks the product's model is answered with that value's code; false: the value is left out."),
 	CW_CONF(struct file_conf, switches.topo_move, BOOL, "switches.topoMove", "true", NULL, NULL,
 	        "A topo add of another gateway's sub-device moves it; false: 6619."),
 	CW_CONF_CHOICE(struct file_conf, switches.kick_logout_reply, "switches.kickTopic", kick_topics, "error",
@@ -234,10 +248,16 @@ static const struct cw_conf_setting file_settings[] = {
 	        "Whether a device that was online once may register again."),
 	CW_CONF(struct file_conf, switches.subscribe_delay_ms, DURATION, "switches.subscribeDelay", "0s", "0s", "10s",
 	        "How long a subscription takes to take effect; the platform promises 10 s."),
+	CW_CONF_CHOICE(struct file_conf, switches.downloads, "downloads", downloads_values, "https",
+	               "Where links to firmware and the like point: the HTTPS listener, or the API's by plain HTTP."),
+	CW_CONF(struct file_conf, switches.downloads_url, STRING, "downloadsUrl", NULL, NULL, NULL,
+	        "What such links begin with instead, scheme://host:port, where clients know these listeners by another name."),
 	CW_CONF_CHOICE(struct file_conf, switches.regnwl_topic, "switches.regnwlTopic", regnwl_topics, "regnwl",
 	               "Where a device registered without pre-registration is told its token: /ext/regnwl, /ext/register, or both."),
 	CW_CONF(struct file_conf, switches.instance_id, STRING, "switches.instanceId", NULL, NULL, NULL,
 	        "What the instanceId of a registration must be when it has one; left out: anything."),
+	CW_CONF_CHOICE(struct file_conf, switches.ota_later, "switches.otaPush", ota_pushes, "2020",
+	               "Pushes of upgrades: 2020 (id a text, signMethod Md5) or later (id a number, signMethod MD5)."),
 	CW_CONF(struct file_conf, keep, INT, "messages.keep", "10000", "1", "10000000", "Messages the API can show."),
 	CW_CONF(struct file_conf, keep_bytes, BYTES, "messages.keepBytes", "64MiB", "64KiB", "16GiB",
 	        "Bytes of them all."),

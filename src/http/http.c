@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -21,10 +22,15 @@
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "http/form.h"
 #include "loop/closing.h"
 
-#define STREAM_MAX   (4u << 20) /* bytes waiting for one stream's client */
-#define IDLE_SECONDS 120u       /* a silent connection is closed */
+#define STREAM_MAX (4u << 20) /* bytes waiting for one stream's client */
+#define IDLE_SECONDS 120u     /* a silent connection is closed */
+#define CONNECTIONS_MAX 4096u /* further clients wait in the backlog */
+
+/* GnuTLS's terms. RSA key exchange and CBC are in NORMAL: old device SDKs offer little else. */
+#define TLS_VERSIONS "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 struct cw_http {
 	struct cw_worker *worker;
@@ -42,7 +48,7 @@ struct cw_http {
 	char unix_path[108]; /* empty: TCP */
 };
 
-enum req_state { REQ_BODY, REQ_HANDED, REQ_ANSWERED, REQ_STREAM };
+enum req_state { REQ_HEAD, REQ_BODY, REQ_HANDED, REQ_ANSWERED, REQ_STREAM };
 
 struct cw_http_req {
 	struct cw_list link;
@@ -52,8 +58,11 @@ struct cw_http_req {
 	unsigned status;
 	enum req_state state;
 	int suspended, too_large, ended;
-	char *method, *path;
+	char *method, *path, *target;
 	char *body;
+	struct cw_form query, form; /* once asked for */
+	int parsed;
+	char peer[64];
 	size_t len, room;
 	char *out; /* a stream's bytes not yet taken */
 	size_t out_len, out_room;
@@ -119,27 +128,62 @@ static void req_free(struct cw_http_req *req)
 		MHD_destroy_response(req->response);
 	cw_free(req->method);
 	cw_free(req->path);
+	cw_free(req->target);
+	cw_form_fini(&req->query);
+	cw_form_fini(&req->form);
 	cw_free(req->body);
 	cw_free(req->out);
 	cw_free(req);
 }
 
-static struct cw_http_req *req_new(struct cw_http *h, struct MHD_Connection *conn, const char *method, const char *path)
+/* `ss` as text; "" for what has no port. */
+static void name_of(const struct sockaddr *sa, char *out, size_t size)
 {
+	char host[INET6_ADDRSTRLEN] = "";
+
+	out[0] = '\0';
+	if (sa->sa_family == AF_INET6) {
+		const struct sockaddr_in6 *v6 = (const void *)sa;
+
+		(void)uv_ip6_name(v6, host, sizeof(host));
+		(void)snprintf(out, size, "[%s]:%u", host, ntohs(v6->sin6_port));
+	} else if (sa->sa_family == AF_INET) {
+		const struct sockaddr_in *v4 = (const void *)sa;
+
+		(void)uv_ip4_name(v4, host, sizeof(host));
+		(void)snprintf(out, size, "%s:%u", host, ntohs(v4->sin_port));
+	}
+}
+
+/* The request line has come: the only time the library shows it as it was written. What is returned is on_request()'s
+ * *state. */
+static void *on_target(void *cls, const char *target, struct MHD_Connection *conn)
+{
+	struct cw_http *h = cls;
 	struct cw_http_req *req = cw_zalloc(sizeof(*req));
+	const union MHD_ConnectionInfo *peer = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 
 	if (req == NULL)
 		return NULL;
 	req->http = h;
 	req->conn = conn;
-	req->method = cw_strdup(method);
-	req->path = cw_strdup(path);
+	req->target = cw_strdup(target);
 	cw_list_push_back(&h->requests, &req->link);
-	if (req->method == NULL || req->path == NULL) {
+	if (req->target == NULL) {
 		req_free(req);
 		return NULL;
 	}
+	if (peer != NULL && peer->client_addr != NULL)
+		name_of(peer->client_addr, req->peer, sizeof(req->peer));
 	return req;
+}
+
+static enum MHD_Result take_head(struct cw_http_req *req, const char *method, const char *path)
+{
+	req->state = REQ_BODY;
+	req->method = cw_strdup(method);
+	req->path = cw_strdup(path);
+	return req->method != NULL && req->path != NULL ? MHD_YES : MHD_NO;
 }
 
 static void take_body(struct cw_http_req *req, const char *data, size_t len)
@@ -147,8 +191,9 @@ static void take_body(struct cw_http_req *req, const char *data, size_t len)
 	size_t room = req->room != 0 ? req->room : 1024;
 	char *grown;
 
-	if (req->too_large || req->len + len > req->http->conf.max_body) {
+	if (req->too_large || len > req->http->conf.max_body - req->len) {
 		req->too_large = 1;
+		req->len = 0;
 		return;
 	}
 	while (room < req->len + len + 1)
@@ -157,6 +202,7 @@ static void take_body(struct cw_http_req *req, const char *data, size_t len)
 		grown = cw_realloc(req->body, room);
 		if (grown == NULL) {
 			req->too_large = 1;
+			req->len = 0;
 			return;
 		}
 		req->body = grown;
@@ -177,16 +223,15 @@ static enum MHD_Result queue_answer(struct cw_http_req *req)
 }
 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method,
-                                  const char *version, const char *data, size_t *size, void **state)
+				  const char *version, const char *data, size_t *size, void **state)
 {
 	struct cw_http *h = cls;
 	struct cw_http_req *req = *state;
 
-	if (req == NULL) {
-		req = req_new(h, conn, method, url);
-		*state = req;
-		return req != NULL ? MHD_YES : MHD_NO;
-	}
+	if (req == NULL) /* no memory for it */
+		return MHD_NO;
+	if (req->state == REQ_HEAD)
+		return take_head(req, method, url);
 	if (*size != 0) {
 		take_body(req, data, *size);
 		*size = 0;
@@ -194,15 +239,15 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 	}
 	if (req->state == REQ_BODY) {
 		req->state = REQ_HANDED;
-		if (req->too_large)
+		if (req->too_large && !h->conf.hand_large)
 			cw_http_reply(req, 413, "text/plain", "body too large\n", 15);
 		else
 			h->conf.handle(h->conf.arg, req);
 	}
 	if (req->response != NULL)
 		return queue_answer(req);
-	if (h->stopping)
-		return MHD_NO;
+	if (h->stopping || req->state != REQ_HANDED)
+		return MHD_NO; /* ended without an answer */
 	suspend(req);
 	return MHD_YES;
 }
@@ -246,25 +291,134 @@ void cw_http_on_gone(struct cw_http_req *req, void (*fn)(void *arg), void *arg)
 	req->gone_arg = arg;
 }
 
-static void answer_with(struct cw_http_req *req, unsigned status, const char *type, struct MHD_Response *response)
+const char *cw_http_target(const struct cw_http_req *req)
 {
+	return req->target;
+}
+
+const char *cw_http_header(const struct cw_http_req *req, const char *name)
+{
+	return MHD_lookup_connection_value(req->conn, MHD_HEADER_KIND, name);
+}
+
+const char *cw_http_peer(const struct cw_http_req *req)
+{
+	return req->peer;
+}
+
+int cw_http_too_large(const struct cw_http_req *req)
+{
+	return req->too_large;
+}
+
+static int is_form(const struct cw_http_req *req)
+{
+	static const char form[] = "application/x-www-form-urlencoded";
+	const char *type = cw_http_header(req, MHD_HTTP_HEADER_CONTENT_TYPE);
+
+	return type != NULL && strncasecmp(type, form, sizeof(form) - 1) == 0 &&
+	       strchr("; ", type[sizeof(form) - 1]) != NULL;
+}
+
+static void parse_params(struct cw_http_req *req)
+{
+	const char *query = strchr(req->target, '?');
+
+	if (req->parsed)
+		return;
+	req->parsed = 1;
+	if (query != NULL)
+		(void)cw_form_parse(query + 1, strlen(query + 1), &req->query);
+	if (req->len != 0 && is_form(req))
+		(void)cw_form_parse(req->body, req->len, &req->form);
+}
+
+void cw_http_params(struct cw_http_req *req, void (*each)(void *arg, const char *name, const char *value), void *arg)
+{
+	size_t i;
+
+	parse_params(req);
+	for (i = 0; i < req->query.count; i++)
+		each(arg, req->query.pairs[i].name, req->query.pairs[i].value);
+	for (i = 0; i < req->form.count; i++)
+		each(arg, req->form.pairs[i].name, req->form.pairs[i].value);
+}
+
+static const char *find_pair(const struct cw_form *form, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < form->count; i++) {
+		if (strcmp(form->pairs[i].name, name) == 0)
+			return form->pairs[i].value;
+	}
+	return NULL;
+}
+
+const char *cw_http_param(struct cw_http_req *req, const char *name)
+{
+	const char *value;
+
+	parse_params(req);
+	value = find_pair(&req->query, name);
+	return value != NULL ? value : find_pair(&req->form, name);
+}
+
+/* `response` NULL: there was no memory for it, the connection ends. */
+static void answer_with(struct cw_http_req *req, unsigned status, const struct cw_http_field *fields, size_t count,
+			struct MHD_Response *response)
+{
+	size_t i;
+
 	req->status = status;
 	req->response = response;
-	if (response != NULL && type != NULL)
-		(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+	for (i = 0; response != NULL && i < count; i++)
+		(void)MHD_add_response_header(response, fields[i].name, fields[i].value);
 	resume(req);
+}
+
+static void answered(struct cw_http_req *req)
+{
+	cw_invariant(req->state == REQ_HANDED);
+	req->state = REQ_ANSWERED;
+	req->gone = NULL;
+}
+
+void cw_http_reply_with(struct cw_http_req *req, unsigned status, const struct cw_http_field *fields, size_t count,
+			const void *body, size_t len)
+{
+	static char empty[1];
+
+	answered(req);
+	/* The library's parameter lost its const; with MUST_COPY it only reads. */
+	answer_with(req, status, fields, count,
+		    MHD_create_response_from_buffer(len, len != 0 ? (void *)(uintptr_t)body : empty,
+						    MHD_RESPMEM_MUST_COPY));
+}
+
+void cw_http_reply_lent(struct cw_http_req *req, unsigned status, const struct cw_http_field *fields, size_t count,
+			const void *body, size_t len, void (*release)(void *arg), void *arg)
+{
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer_with_free_callback_cls(len, (void *)(uintptr_t)body, release, arg);
+
+	answered(req);
+	if (response == NULL)
+		release(arg);
+	answer_with(req, status, fields, count, response);
 }
 
 void cw_http_reply(struct cw_http_req *req, unsigned status, const char *type, const void *body, size_t len)
 {
-	static char empty[1];
+	struct cw_http_field field = { MHD_HTTP_HEADER_CONTENT_TYPE, type };
 
-	cw_invariant(req->state == REQ_HANDED);
-	req->state = REQ_ANSWERED;
-	req->gone = NULL;
-	/* The library's parameter lost its const; with MUST_COPY it only reads. */
-	answer_with(req, status, type, MHD_create_response_from_buffer(len, len != 0 ? (void *)(uintptr_t)body : empty,
-	                                                               MHD_RESPMEM_MUST_COPY));
+	cw_http_reply_with(req, status, &field, type != NULL, body, len);
+}
+
+void cw_http_abort(struct cw_http_req *req)
+{
+	answered(req);
+	resume(req);
 }
 
 /* ---- streams ---- */
@@ -288,11 +442,13 @@ static ssize_t on_stream_read(void *cls, uint64_t pos, char *buf, size_t max)
 
 void cw_http_stream(struct cw_http_req *req, const char *type)
 {
+	struct cw_http_field fields[] = { { MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache" },
+					  { MHD_HTTP_HEADER_CONTENT_TYPE, type } };
+
 	cw_invariant(req->state == REQ_HANDED);
 	req->state = REQ_STREAM;
-	answer_with(req, 200, type, MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, on_stream_read, req, NULL));
-	if (req->response != NULL)
-		(void)MHD_add_response_header(req->response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
+	answer_with(req, 200, fields, type != NULL ? 2 : 1,
+		    MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, on_stream_read, req, NULL));
 }
 
 int cw_http_stream_write(struct cw_http_req *req, const void *data, size_t len)
@@ -342,7 +498,7 @@ static int parse_address(const char *text, struct sockaddr_storage *ret, struct 
 		if (uv_ip6_addr(host + 1, (int)port, (struct sockaddr_in6 *)(void *)ret) == 0)
 			return 0;
 	} else if (uv_ip4_addr(strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, (int)port,
-	                       (struct sockaddr_in *)(void *)ret) == 0) {
+			       (struct sockaddr_in *)(void *)ret) == 0) {
 		return 0;
 	}
 bad:
@@ -362,7 +518,7 @@ static int open_unix(const char *path, int *ret_fd, struct cw_msg *msg)
 
 	if (path[0] != '/' || strlen(path) >= sizeof(un.sun_path))
 		return cw_fail(msg, CW_ECONF, "unix:%s: an absolute path of at most %zu characters is accepted", path,
-		               sizeof(un.sun_path) - 1);
+			       sizeof(un.sun_path) - 1);
 	strcpy(un.sun_path, path);
 	strcpy(dir, path);
 	slash = strrchr(dir, '/');
@@ -396,21 +552,9 @@ static void note_address(struct cw_http *h)
 	const union MHD_DaemonInfo *info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_LISTEN_FD);
 	struct sockaddr_storage ss = { 0 };
 	socklen_t len = sizeof(ss);
-	char host[INET6_ADDRSTRLEN] = "";
 
-	if (info == NULL || getsockname(info->listen_fd, (struct sockaddr *)&ss, &len) < 0)
-		return;
-	if (ss.ss_family == AF_INET6) {
-		const struct sockaddr_in6 *v6 = (const void *)&ss;
-
-		(void)uv_ip6_name(v6, host, sizeof(host));
-		(void)snprintf(h->address, sizeof(h->address), "[%s]:%u", host, ntohs(v6->sin6_port));
-	} else {
-		const struct sockaddr_in *v4 = (const void *)&ss;
-
-		(void)uv_ip4_name(v4, host, sizeof(host));
-		(void)snprintf(h->address, sizeof(h->address), "%s:%u", host, ntohs(v4->sin_port));
-	}
+	if (info != NULL && getsockname(info->listen_fd, (struct sockaddr *)&ss, &len) == 0)
+		name_of((const struct sockaddr *)&ss, h->address, sizeof(h->address));
 }
 
 static void http_gone(struct cw_closing *closing)
@@ -424,23 +568,30 @@ static void http_gone(struct cw_closing *closing)
 		closed(arg);
 }
 
-static int start_on_socket(struct cw_http *h, int fd)
+/* On a socket that listens already, or `fd` -1: on the address. */
+static int start_daemon(struct cw_http *h, const struct sockaddr_storage *ss, int fd)
 {
-	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, h,
-	                             MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-	                             MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_END);
-	if (h->daemon == NULL)
+	unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (ss->ss_family == AF_INET6 ? MHD_USE_IPv6 : 0) |
+			 (h->conf.tls_certificate != NULL ? MHD_USE_TLS : 0);
+	struct MHD_OptionItem tls[] = {
+		{ MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)h->conf.tls_certificate },
+		{ MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)h->conf.tls_key },
+		{ MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_VERSIONS },
+		{ MHD_OPTION_END, 0, NULL },
+	};
+	struct MHD_OptionItem where[] = {
+		{ fd < 0 ? MHD_OPTION_SOCK_ADDR : MHD_OPTION_LISTEN_SOCKET, fd,
+		  (void *)(uintptr_t)(fd < 0 ? ss : NULL) },
+		{ MHD_OPTION_END, 0, NULL },
+	};
+
+	h->daemon =
+		MHD_start_daemon(flags, 0, NULL, NULL, on_request, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+				 MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_CONNECTION_LIMIT,
+				 CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_ARRAY, where,
+				 MHD_OPTION_ARRAY, h->conf.tls_certificate != NULL ? tls : where + 1, MHD_OPTION_END);
+	if (h->daemon == NULL && fd >= 0)
 		close(fd);
-	return h->daemon != NULL ? 0 : CW_EIO;
-}
-
-static int start_daemon(struct cw_http *h, const struct sockaddr_storage *ss)
-{
-	unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (ss->ss_family == AF_INET6 ? MHD_USE_IPv6 : 0);
-
-	h->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, h, MHD_OPTION_SOCK_ADDR, ss,
-	                             MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_TIMEOUT,
-	                             IDLE_SECONDS, MHD_OPTION_END);
 	return h->daemon != NULL ? 0 : CW_EIO;
 }
 
@@ -467,13 +618,14 @@ int cw_http_open(struct cw_worker *w, const struct cw_http_conf *conf, struct cw
 	cw_closing_init(&h->closing, http_gone);
 	if (path != NULL)
 		(void)snprintf(h->unix_path, sizeof(h->unix_path), "%s", path);
-	rc = path != NULL ? start_on_socket(h, fd) : start_daemon(h, &ss);
+	rc = start_daemon(h, &ss, fd);
 	info = rc == 0 ? MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	if (info == NULL || uv_poll_init(cw_worker_loop(w), &h->poll, info->epoll_fd) < 0) {
 		if (h->daemon != NULL)
 			MHD_stop_daemon(h->daemon);
 		cw_free(h);
-		return cw_fail(msg, CW_EIO, "cannot listen on %s: address in use or not ours", conf->address);
+		return cw_fail(msg, CW_EIO, "cannot listen on %s: address in use or not ours%s", conf->address,
+			       conf->tls_certificate != NULL ? ", or certificate and key do not fit" : "");
 	}
 	cw_closing_add(&h->closing, (uv_handle_t *)&h->poll);
 	(void)uv_timer_init(cw_worker_loop(w), &h->timer);
@@ -483,7 +635,7 @@ int cw_http_open(struct cw_worker *w, const struct cw_http_conf *conf, struct cw
 	(void)uv_poll_start(&h->poll, UV_READABLE, on_poll);
 	if (path == NULL)
 		note_address(h);
-	h->conf.address = NULL; /* was lent */
+	h->conf.address = h->conf.tls_certificate = h->conf.tls_key = NULL; /* were lent */
 	*ret_http = h;
 	return 0;
 }
@@ -500,7 +652,7 @@ void cw_http_close(struct cw_http *h, void (*closed)(void *arg), void *arg)
 	h->closed = closed;
 	h->closed_arg = arg;
 	h->stopping = 1;
-	cw_list_each_safe(e, n, &h->requests)
+	cw_list_each_safe (e, n, &h->requests)
 		resume(cw_container_of(e, struct cw_http_req, link));
 	(void)MHD_run(h->daemon); /* lets the resumed ones end */
 	(void)uv_poll_stop(&h->poll);

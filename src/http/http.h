@@ -1,5 +1,5 @@
 /*
- * http.h - an HTTP/1.1 server on a worker's loop: libmicrohttpd without threads of its own.
+ * http.h - an HTTP/1.0 and 1.1 server on a worker's loop, plain or over TLS: libmicrohttpd without threads of its own.
  *
  * Every request is collected whole (bounded body) and handed to one function, which answers now or
  * later, once, or opens a stream of events. Waiting requests cost no polling: their connection is
@@ -22,8 +22,15 @@ typedef void (*cw_http_fn)(void *arg, struct cw_http_req *req);
 struct cw_http_conf {
 	const char *address; /* "host:port", numeric host, port 0: any free one; or "unix:/path", mode 0660 */
 	size_t max_body;     /* a larger body is answered 413 */
+	int hand_large;      /* hand a request with a larger body up instead, without it; cw_http_too_large() tells */
+	const char *tls_certificate,
+		*tls_key; /* PEM texts (chain; key), read while opening; NULL: plain. TLS 1.2 and later */
 	cw_http_fn handle;
 	void *arg;
+};
+
+struct cw_http_field {
+	const char *name, *value;
 };
 
 /* 0 or an error with a sentence. `conf` is copied. */
@@ -35,9 +42,20 @@ void cw_http_close(struct cw_http *h, void (*closed)(void *arg), void *arg);
 
 /* Of the request; all texts are lent and live as long as it. */
 const char *cw_http_method(const struct cw_http_req *req);
-const char *cw_http_path(const struct cw_http_req *req); /* percent-decoded, without the query */
+const char *cw_http_path(const struct cw_http_req *req);                    /* percent-decoded, without the query */
 const char *cw_http_query(const struct cw_http_req *req, const char *name); /* NULL: not there */
+const char *cw_http_target(const struct cw_http_req *req); /* path and query as the client wrote them */
+const char *cw_http_header(const struct cw_http_req *req, const char *name); /* case is no matter; NULL: not there */
+const char *cw_http_peer(const struct cw_http_req *req);                     /* "host:port", empty on a unix socket */
 const char *cw_http_body(const struct cw_http_req *req, size_t *ret_len);
+int cw_http_too_large(const struct cw_http_req *req);
+/*
+ * Parameters, decoded: of the query, and then of the body if that is application/x-www-form-urlencoded. At most
+ * CW_FORM_PAIRS_MAX of either. None when there is no memory for them.
+ */
+void cw_http_params(struct cw_http_req *req, void (*each)(void *arg, const char *name, const char *value), void *arg);
+/* The first of that name, or NULL. */
+const char *cw_http_param(struct cw_http_req *req, const char *name);
 
 /*
  * Told when a request that waits, or a stream, ends without the owner's doing (the client left, the server
@@ -47,6 +65,17 @@ void cw_http_on_gone(struct cw_http_req *req, void (*fn)(void *arg), void *arg);
 
 /* Answer, once. The body is copied. `type` NULL: no Content-Type. Afterwards the caller lets go of req. */
 void cw_http_reply(struct cw_http_req *req, unsigned status, const char *type, const void *body, size_t len);
+/* The same with header fields of the caller's choice, copied as the body is. */
+void cw_http_reply_with(struct cw_http_req *req, unsigned status, const struct cw_http_field *fields, size_t count,
+			const void *body, size_t len);
+/*
+ * The same without copying the body: it stays as it is until release(arg) is called, which is when the client has it
+ * all or has gone, or before this returns when there is no memory. Of HEAD the body is not sent, only its length.
+ */
+void cw_http_reply_lent(struct cw_http_req *req, unsigned status, const struct cw_http_field *fields, size_t count,
+			const void *body, size_t len, void (*release)(void *arg), void *arg);
+/* End the connection without an answer. Afterwards the caller lets go of req. */
+void cw_http_abort(struct cw_http_req *req);
 
 /* Answer 200 and keep the connection open for what follows. */
 void cw_http_stream(struct cw_http_req *req, const char *type);

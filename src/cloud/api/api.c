@@ -7,9 +7,12 @@
 
 #include "base/mem.h"
 #include "cloud/core/delay.h"
+#include "cloud/core/down.h"
 #include "cloud/core/fault.h"
 #include "cloud/core/msglog.h"
 #include "cloud/core/stock.h"
+#include "cloud/core/tokens.h"
+#include "cloud/web/files.h"
 
 #define BODY_MAX (5u << 19) /* a file of names has up to 2 MB */
 
@@ -44,12 +47,15 @@ void cw_cloud_api_error(struct cw_http_req *req, unsigned status, const char *te
 	cw_cloud_api_json(req, status, json_pack("{s:s}", "error", text));
 }
 
-static unsigned status_of(int rc)
+unsigned cw_cloud_api_status(int rc)
 {
 	switch (rc) {
-	case CW_EEXIST: return 409;
+	case CW_EEXIST:
+	case CW_EREFUSED:
+	case CW_EBUSY: return 409;
 	case CW_ENOENT: return 404;
-	case CW_ENOMEM: return 503;
+	case CW_ENOMEM:
+	case CW_EINTERNAL: return 503;
 	default: return 400;
 	}
 }
@@ -74,7 +80,7 @@ static void on_class_add(struct api_call *a)
 	}
 	rc = cw_cloud_class_add(p, pattern, permission[0] != 's', permission[0] != 'p', &msg);
 	if (rc < 0)
-		cw_cloud_api_error(a->req, status_of(rc), msg.text);
+		cw_cloud_api_error(a->req, cw_cloud_api_status(rc), msg.text);
 	else
 		cw_cloud_api_json(a->req, 201, json_pack("{s:s, s:s}", "topic", pattern, "permission", permission));
 }
@@ -113,8 +119,7 @@ static void on_topo(struct api_call *a)
 		return;
 	}
 	if (strcmp(action, "notify") == 0) {
-		cw_cloud_request(a->cloud, gw, "thing/topo/add/notify", "thing.topo.add.notify",
-		                 json_pack("[{s:s, s:s}]", "productKey", pk, "deviceName", dn));
+		cw_cloud_notify_found(a->cloud, gw, json_pack("[{s:s, s:s}]", "productKey", pk, "deviceName", dn));
 	} else if (strcmp(action, "add") == 0 && d != gw && d->gateway == NULL && gw->child_count < a->cloud->conf.limits.members) {
 		cw_cloud_relate(gw, d);
 		cw_cloud_topo_changed(a->cloud, gw, d, 0);
@@ -127,36 +132,6 @@ static void on_topo(struct api_call *a)
 		return;
 	}
 	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "action", action));
-}
-
-/* ---- faults and the rest ---- */
-
-static void on_faults(struct api_call *a)
-{
-	cw_cloud_api_json(a->req, 200, json_pack("{s:o, s:o}", "faults", cw_cloud_faults_list(a->cloud->faults),
-	                                         "kinds", cw_cloud_fault_kinds()));
-}
-
-static void on_fault_add(struct api_call *a)
-{
-	struct cw_msg msg = { "" };
-	json_t *made = NULL;
-	int rc = cw_cloud_faults_add(a->cloud, a->body, &made, &msg);
-
-	if (rc < 0)
-		cw_cloud_api_error(a->req, status_of(rc), msg.text);
-	else
-		cw_cloud_api_json(a->req, 201, made);
-}
-
-static void on_fault_remove(struct api_call *a)
-{
-	uint64_t id = a->tail != NULL ? strtoull(a->tail, NULL, 10) : 0;
-
-	if (cw_cloud_faults_remove(a->cloud, a->tail != NULL && id == 0 ? UINT64_MAX : id) < 0)
-		cw_cloud_api_error(a->req, 404, "no such fault");
-	else
-		cw_http_reply(a->req, 204, NULL, NULL, 0);
 }
 
 /* Back to the start but for the stock: connections end, faults, messages, reports and counters go. */
@@ -190,12 +165,14 @@ static const struct route routes[] = {
 	{ "DELETE", "/api/v1/products/{tail}", cw_cloud_api_product_delete },
 	{ "POST", "/api/v1/products/{tail}/names", cw_cloud_api_names },
 	{ "POST", "/api/v1/products/{tail}/topics", on_class_add },
+	{ "POST", "/api/v1/products/{tail}/broadcast", cw_cloud_api_broadcast },
 	{ "GET", "/api/v1/devices/{pk}/{dn}", cw_cloud_api_device },
 	{ "DELETE", "/api/v1/devices/{pk}/{dn}", on_delete },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/properties", cw_cloud_api_properties },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/services/{tail}", cw_cloud_api_service },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/raw", cw_cloud_api_raw },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/rrpc", cw_cloud_api_rrpc },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/tags", cw_cloud_api_tags },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/topo", on_topo },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/enable", on_enable },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/disable", on_disable },
@@ -211,10 +188,12 @@ static const struct route routes[] = {
 	{ "POST", "/api/v1/batches/{tail}", cw_cloud_api_batch_create },
 	{ "GET", "/api/v1/messages", cw_cloud_api_messages },
 	{ "GET", "/api/v1/messages/stream", cw_cloud_api_stream },
-	{ "GET", "/api/v1/faults", on_faults },
-	{ "POST", "/api/v1/faults", on_fault_add },
-	{ "DELETE", "/api/v1/faults", on_fault_remove },
-	{ "DELETE", "/api/v1/faults/{tail}", on_fault_remove },
+	{ "GET", "/api/v1/faults", cw_cloud_api_faults },
+	{ "POST", "/api/v1/faults", cw_cloud_api_fault_add },
+	{ "DELETE", "/api/v1/faults", cw_cloud_api_fault_remove },
+	{ "DELETE", "/api/v1/faults/{tail}", cw_cloud_api_fault_remove },
+	{ "GET", "/api/v1/clock", cw_cloud_api_clock },
+	{ "POST", "/api/v1/clock", cw_cloud_api_clock_advance },
 	{ "GET", "/api/v1/openapi.json", cw_cloud_api_document },
 	{ "GET", "/api/v1/stats", cw_cloud_api_stats },
 	{ "POST", "/api/v1/reset", on_reset },
@@ -264,7 +243,7 @@ static void dispatch(struct api_call *a, const struct route *r, const struct lev
 
 	/* Raw bytes may come as such; everything else is JSON. */
 	if (r->handle != cw_cloud_api_raw && r->handle != cw_cloud_api_rrpc && r->handle != cw_cloud_api_names &&
-	    read_body(a) < 0) {
+	    r->handle != cw_cloud_api_broadcast && read_body(a) < 0) {
 		cw_cloud_api_error(a->req, 400, "the body is not JSON");
 		return;
 	}
@@ -291,6 +270,10 @@ static void on_http(void *arg, struct cw_http_req *req)
 
 	if (cw_cloud_api_page(req))
 		return;
+	if (strncmp(cw_http_path(req), CLOUD_FILES_PATH, strlen(CLOUD_FILES_PATH)) == 0) {
+		cw_cloud_web_file(api->cloud, req);
+		return;
+	}
 	for (i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		struct levels at = { { NULL, 0 }, { NULL, 0 }, { NULL, 0 } };
 

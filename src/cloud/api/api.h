@@ -30,6 +30,16 @@ void cw_cloud_api_error(struct cw_http_req *req, unsigned status, const char *te
 int cw_cloud_api_page(struct cw_http_req *req);
 void cw_cloud_api_document(struct api_call *a);
 
+/* The HTTP status for an error of the core. */
+unsigned cw_cloud_api_status(int rc);
+
+/* faults.c */
+void cw_cloud_api_faults(struct api_call *a);
+void cw_cloud_api_fault_add(struct api_call *a);
+void cw_cloud_api_fault_remove(struct api_call *a);
+void cw_cloud_api_clock(struct api_call *a);
+void cw_cloud_api_clock_advance(struct api_call *a);
+
 /* view.c */
 void cw_cloud_api_devices(struct api_call *a);
 void cw_cloud_api_device(struct api_call *a);
@@ -60,5 +70,7 @@ void cw_cloud_api_properties(struct api_call *a);
 void cw_cloud_api_service(struct api_call *a);
 void cw_cloud_api_raw(struct api_call *a);
 void cw_cloud_api_rrpc(struct api_call *a);
+void cw_cloud_api_tags(struct api_call *a);
+void cw_cloud_api_broadcast(struct api_call *a);
 
 #endif

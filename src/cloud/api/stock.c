@@ -10,22 +10,9 @@
 #include "cloud/core/save.h"
 #include "cloud/core/x509.h"
 
-static unsigned status_of(int rc)
-{
-	switch (rc) {
-	case CW_EEXIST:
-	case CW_EREFUSED:
-	case CW_EBUSY: return 409;
-	case CW_ENOENT: return 404;
-	case CW_ENOMEM:
-	case CW_EINTERNAL: return 503;
-	default: return 400;
-	}
-}
-
 static void fail(struct api_call *a, int rc, const struct cw_msg *msg)
 {
-	cw_cloud_api_error(a->req, status_of(rc), msg->text[0] != '\0' ? msg->text : cw_error_text(rc));
+	cw_cloud_api_error(a->req, cw_cloud_api_status(rc), msg->text[0] != '\0' ? msg->text : cw_error_text(rc));
 }
 
 /* The product a path or body names; NULL: answered with 404. */
@@ -155,7 +142,7 @@ void cw_cloud_api_certificate(struct api_call *a)
 	int rc = cw_cloud_x509_issue(a->cloud, a->device, &cert, &msg);
 
 	if (rc < 0)
-		cw_cloud_api_error(a->req, rc == CW_EINVAL ? 409 : status_of(rc), msg.text);
+		cw_cloud_api_error(a->req, rc == CW_EINVAL ? 409 : cw_cloud_api_status(rc), msg.text);
 	else
 		cw_cloud_api_json(a->req, 200, json_pack("{s:s, s:s, s:s, s:i}", "certSN", cert->serial, "certificate",
 		                                         cert->cert_pem, "privateKey", cert->key_pem, "status", cert->status));

@@ -263,15 +263,9 @@ void cw_cloud_api_stats(struct api_call *a)
 		const char *name;
 		uint64_t value;
 	} list[] = {
-		{ "connects", s->connects }, { "connectsRefused", s->connects_refused }, { "kicks", s->kicks },
-		{ "registrations", s->registrations }, { "logins", s->logins }, { "loginsRefused", s->logins_refused }, { "published", s->published },
-		{ "publishedBytes", s->published_bytes }, { "droppedLimit", s->dropped_limit },
-		{ "droppedPermission", s->dropped_permission }, { "droppedSession", s->dropped_session },
-		{ "replies", s->replies }, { "repliesFailed", s->replies_failed }, { "pushed", s->pushed },
-		{ "stored", s->stored }, { "undeliverable", s->undeliverable }, { "malformed", s->malformed },
-		{ "slowClosed", s->slow_closed }, { "keepAliveClosed", s->keepalive_closed },
-		{ "faultsApplied", s->faults_applied }, { "subscribesRefused", s->subscribes_refused },
-		{ "throttled", s->throttled },
+#define STAT_ROW(field, name) { name, s->field },
+		CLOUD_STATS(STAT_ROW)
+#undef STAT_ROW
 	};
 	json_t *j = json_object();
 	unsigned online = 0, links = 0;

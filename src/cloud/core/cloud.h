@@ -49,6 +49,9 @@ struct cloud_class {
 	char pattern[];
 };
 
+struct cloud_model;
+struct cloud_remote_config;
+
 struct cloud_product {
 	struct cw_map_node node; /* by key */
 	struct cw_cloud *cloud;
@@ -59,8 +62,11 @@ struct cloud_product {
 	int registration;     /* sub-devices and devices may fetch their secret */
 	struct cw_list classes;
 	unsigned class_count; /* beside those every product has */
-	json_t *tsl; /* or NULL */
 	unsigned device_count;
+	json_t *tsl; /* or NULL; cw_cloud_tsl_set() */
+	struct cloud_model *model; /* the same compiled, or NULL */
+	uint64_t broadcast_next_ms, broadcast_all_next_ms; /* no earlier; cw_cloud_now_ms() */
+	struct cloud_remote_config *config; /* or NULL; remote_config.h */
 	int64_t created_ms;
 	struct cw_list changed; /* in cw_cloud.changed_products while its state is newer than the file's */
 };
@@ -81,14 +87,20 @@ struct cloud_msg;
 struct cloud_link;
 struct cloud_cert;    /* x509.h */
 struct cloud_clients; /* clients.h */
+struct cloud_device_log;
 
 /* What is kept of a device's reports, as the API names it. */
 #define CLOUD_DOCS(X)                                                                                         \
 	X(REPORTED, reported) /* identifier to {value, time} */                                               \
-	X(DESIRED, desired)   /* identifier to {value, version} */                                            \
+	X(DESIRED, desired)   /* identifier to {value, version, time} */                                      \
 	X(EVENTS, events)     /* identifier to the last one, {value, time} */                                 \
 	X(TAGS, tags)         /* key to value */                                                              \
-	X(MODULES, modules)   /* firmware module to version */
+	X(MODULES, modules)   /* firmware module to version */                                                \
+	X(CALLS, calls)       /* a list: the last orders with their answers, newest last; down.c */           \
+	X(EVENT_LOG, eventLog) /* a list: the last events, newest last */                                     \
+	X(FOUND, found)       /* a gateway's discoveries: "pk/dn" to {time} */                            \
+	X(SHADOW, shadow)     /* {state, metadata, version, timestamp}: shadow.h */                           \
+	X(JOBS, jobs)         /* id to {status, jobDocument, ..}: job.h */
 enum cloud_doc {
 #define CLOUD_DOC_ENUM(sym, name) CLOUD_DOC_##sym,
 	CLOUD_DOCS(CLOUD_DOC_ENUM)
@@ -129,6 +141,7 @@ struct cloud_device {
 	struct cloud_link *link;  /* the way to it now, NULL: offline */
 	struct cw_list member;    /* in link->members when it is a gateway's sub-device */
 	char *client_id;          /* of the present or last session */
+	uint64_t half_until_ms;   /* cut without a goodbye: till then it counts as half connected; cw_cloud_now_ms() */
 	int ss;                   /* system topics need no SUBSCRIBE */
 	int ext;                  /* bit 0: custom RRPC */
 	int persistent;           /* clean session 0: state below outlives the session */
@@ -140,6 +153,9 @@ struct cloud_device {
 	int stored_gone;       /* the state file still has messages that were sent or dropped */
 	unsigned stored_count;
 
+	struct cw_list tokens; /* struct cloud_token, tokens.h */
+	unsigned token_count;
+
 	/* limits */
 	struct cloud_rate connects, logins;
 	uint64_t window_s; /* second that the counts below belong to */
@@ -147,8 +163,16 @@ struct cloud_device {
 	unsigned window_down;
 	uint64_t error520_s; /* last second a 520 was sent about it */
 
+	struct cw_list ota_tasks; /* struct cloud_task, newest first */
+	struct cw_list ota_due;   /* in cloud_ota.due while a push is due at ota_due_ms */
+	uint64_t ota_due_ms;
+
 	/* what it reported */
 	json_t *doc[CLOUD_DOC_COUNT]; /* NULL until first used: cw_cloud_doc() */
+	struct cloud_device_log *local_log; /* its own log, or NULL; device_log.h */
+	int log_report;                     /* it shall post its log */
+	uint64_t shadow_second;             /* that the count below belongs to */
+	unsigned shadow_count;
 	struct {
 		int64_t ms;
 		int code;
@@ -197,6 +221,8 @@ struct cloud_link {
 	int64_t since_ms;
 	int tls, websocket; /* what it is wrapped in */
 	int uplink_only; /* lives for one request; push() sees the platform's reply to it and nothing else */
+	uint64_t keep_alive_ms; /* of the client, 0: none; set by the front after link_init */
+	int goodbye;            /* it takes its leave (DISCONNECT), or we end it: not cut */
 	unsigned members_max; /* online through it, counted by who calls cw_cloud_member_up() */
 	char peer[64];
 };
@@ -208,6 +234,7 @@ struct cloud_limits {
 	unsigned account_connects, account_up, account_down;  /* of all devices, per second */
 	uint64_t throughput;                                  /* bytes a second that are read from one connection */
 	unsigned inflight_in, inflight_out;                   /* unacknowledged on a connection, 0: no limit */
+	uint64_t broadcast_ms, broadcast_all_ms; /* between two broadcasts of a product: to subscribers, to all online */
 	size_t out_queue_bytes;                               /* a client that does not read is closed above this */
 	/* Of the messages themselves; profile off does not lift these. */
 	uint64_t payload_bytes;                     /* of one MQTT publish */
@@ -217,18 +244,25 @@ struct cloud_limits {
 	unsigned members;                      /* sub-devices of one gateway, related or online */
 	unsigned members_small, members_large; /* the same of the two kinds of bridges */
 	unsigned devices_per_product;
-	uint64_t batch_ms; /* from the order of a batch to its end */
+	size_t package_bytes;                                 /* of all firmware packages together, and the largest upload */
+	uint64_t https_body;     /* of one publish over HTTPS */
+	uint64_t https_token_ms; /* how long a token of /auth is good */
+	uint64_t batch_ms;       /* from the order of a batch to its end */
 };
 
 struct cloud_switches {
 	bool strict_securemode;
 	int keepalive_clamp; /* above 1200: 0 refuse, 1 treat as 1200 */
+	bool strict_model;   /* a value that breaks the model is answered with its code; false: left out, code 200 */
 	bool topo_move;      /* false: 6619 instead of moving a relation */
 	int kick_logout_reply; /* kicks on combine/logout_reply instead of /ext/error */
 	bool allow_reregister; /* a device that was online once may register again */
+	int downloads; /* links to files: 0 by https, 1 by plain http at the API's address */
+	const char *downloads_url; /* where they point instead, such as a name only clients know; NULL: those addresses. Lent */
 	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
 	int regnwl_topic; /* 0: /ext/regnwl, 1: /ext/register, 2: both */
 	const char *instance_id;     /* what a registration's instanceId must be when it sends one; NULL: anything. Lent */
+	int ota_later; /* pushes of upgrades as in later documents: id a number, signMethod MD5 */
 };
 
 struct cloud_conf {
@@ -242,11 +276,41 @@ struct cloud_log;
 struct cloud_faults;
 struct cloud_x509;
 struct cloud_files;
+struct cloud_ota;
+
+/* Counters, and their names in GET /api/v1/stats. */
+#define CLOUD_STATS(X) \
+	X(connects, "connects") \
+	X(connects_refused, "connectsRefused") \
+	X(kicks, "kicks") \
+	X(registrations, "registrations") \
+	X(logins, "logins") \
+	X(logins_refused, "loginsRefused") \
+	X(published, "published") \
+	X(published_bytes, "publishedBytes") \
+	X(dropped_limit, "droppedLimit") \
+	X(dropped_permission, "droppedPermission") \
+	X(dropped_session, "droppedSession") \
+	X(replies, "replies") \
+	X(replies_failed, "repliesFailed") \
+	X(pushed, "pushed") \
+	X(stored, "stored") \
+	X(undeliverable, "undeliverable") \
+	X(malformed, "malformed") \
+	X(slow_closed, "slowClosed") \
+	X(keepalive_closed, "keepAliveClosed") \
+	X(faults_applied, "faultsApplied") \
+	X(subscribes_refused, "subscribesRefused") \
+	X(throttled, "throttled") \
+	X(model_dropped, "modelDropped") \
+	X(auths, "auths") \
+	X(auths_refused, "authsRefused") \
+	X(downloads, "downloads")
 
 struct cloud_stats {
-	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
-		dropped_session, registrations, replies, replies_failed, pushed, stored, undeliverable, logins, logins_refused,
-		malformed, slow_closed, keepalive_closed, faults_applied, subscribes_refused, throttled;
+#define CLOUD_STAT_FIELD(field, name) uint64_t field;
+	CLOUD_STATS(CLOUD_STAT_FIELD)
+#undef CLOUD_STAT_FIELD
 };
 
 struct cw_cloud {
@@ -254,6 +318,7 @@ struct cw_cloud {
 	struct cloud_conf conf;
 	struct cw_map products, devices, deleted; /* deleted: ids of devices that were, for 521 */
 	struct cw_map iot_ids;                    /* the devices again */
+	struct cw_map tokens;                     /* tokens.h */
 	struct cw_list client_names;              /* struct cloud_clients */
 	struct cw_list batches;                   /* struct cloud_batch, oldest first */
 	uint64_t next_batch;
@@ -263,6 +328,7 @@ struct cw_cloud {
 	struct cloud_log *log;
 	struct cloud_faults *faults;
 	struct cloud_files *files; /* links to what can be fetched */
+	struct cloud_ota *ota;     /* packages, batches, tasks */
 	struct cw_list delayed; /* replies a fault holds back; delay.c */
 	struct cw_list calls; /* down calls waiting for the device; call.c */
 	struct cloud_stats stats;
@@ -275,6 +341,7 @@ struct cw_cloud {
 	uint64_t next_id; /* of messages the platform starts */
 	unsigned next_serial;
 	char download_url[80]; /* "https://host:port", without a slash: where links to files point */
+	char mqtt_address[80]; /* "host:port" of the MQTT listener, for who asks where it is; empty: there is none */
 	int64_t started_ms;
 	uint64_t login_second;
 	unsigned login_count;
@@ -365,7 +432,7 @@ void cw_cloud_link_down(struct cw_cloud *c, struct cloud_link *l, const char *re
 void cw_cloud_link_fini(struct cloud_link *l);
 /* Log `d` in on its own connection; closes an older one. Returns 1 when state of an earlier session exists. */
 int cw_cloud_link_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login);
-/* After the front's acceptance is on its way: what was stored for the device. */
+/* After the front's acceptance is on its way: what was stored for the device, then upgrades that wait for it. */
 void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d);
 /* A request by a channel without connections: the device counts as online for so long. `channel` is static. */
 void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *channel, const struct cloud_text *client_id,

@@ -6,7 +6,9 @@
 #include "cloud/core/batch.h"
 #include "cloud/core/naming.h"
 #include "cloud/core/save.h"
+#include "cloud/core/remote_config.h"
 #include "cloud/core/stock.h"
+#include "cloud/core/tsl.h"
 
 static const char *const node_names[] = { "device", "gateway", "subdevice" };
 
@@ -38,6 +40,8 @@ void cw_cloud_product_free(struct cloud_product *p)
 		cw_free(cw_container_of(e, struct cloud_class, link));
 	cw_list_remove(&p->changed);
 	json_decref(p->tsl);
+	cw_cloud_model_free(p->model);
+	cw_cloud_config_free(p);
 	cw_free(p->key);
 	cw_free(p->secret);
 	cw_free(p->name);

@@ -92,6 +92,8 @@ static struct passage examine(struct cw_cloud *c, struct cloud_link *l, const st
 			return refuse(CLOUD_DROP_SESSION, "sub-device has no session here", d);
 		return refuse(CLOUD_DROP_TOPIC, "topic of another device", l->owner);
 	}
+	if (l->uplink_only && t->kind == CLOUD_TOPIC_SESSION)
+		return refuse(CLOUD_DROP_TOPIC, "sub-devices need a standing connection", d);
 	if (!within_rate(c, session, t, qos))
 		return refuse(CLOUD_DROP_LIMIT, "over the device's publish rate", d);
 	if (!cw_cloud_window_ok(c, &c->account_up, c->conf.limits.account_up))

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cloud/core/clients.h"
 #include "cloud/core/msglog.h"
+#include "cloud/core/ota.h"
 #include "cloud/core/stock.h"
 
 #define STORE_MS          (7LL * 24 * 3600 * 1000)
@@ -74,6 +75,7 @@ static int begin(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *
 
 static void end(struct cw_cloud *c, struct cloud_device *d, const char *reason)
 {
+	d->half_until_ms = 0;
 	d->link = NULL;
 	d->offline_ms = cw_cloud_wall_ms(c);
 	cw_cloud_name_of(d)->offline_ms = d->offline_ms;
@@ -121,6 +123,8 @@ void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
 		cw_cloud_msg_unref(s->msg);
 		cw_free(s);
 	}
+	if (d->link != NULL)
+		cw_cloud_ota_online(c, d);
 }
 
 void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *channel, const struct cloud_text *client_id,
@@ -145,17 +149,23 @@ void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *chan
 
 void cw_cloud_link_down(struct cw_cloud *c, struct cloud_link *l, const char *reason)
 {
+	uint64_t half_ms = l->goodbye ? 0 : cw_cloud_now_ms(c) + l->keep_alive_ms;
 	struct cloud_device *owner = l->owner;
 	struct cw_list *e;
 
 	if (owner == NULL)
 		return;
-	while ((e = cw_list_first(&l->members)) != NULL)
-		cw_cloud_member_down(c, cw_container_of(e, struct cloud_device, member), 0);
+	while ((e = cw_list_first(&l->members)) != NULL) {
+		struct cloud_device *d = cw_container_of(e, struct cloud_device, member);
+
+		cw_cloud_member_down(c, d, 0);
+		d->half_until_ms = half_ms;
+	}
 	l->ops->forget(l, owner, owner->persistent);
 	l->owner = NULL;
 	l->last = NULL;
 	end(c, owner, reason);
+	owner->half_until_ms = half_ms;
 }
 
 void cw_cloud_member_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login)
@@ -191,6 +201,7 @@ void cw_cloud_session_kick(struct cw_cloud *c, struct cloud_device *d, int code,
 		cw_cloud_member_down(c, d, code);
 		return;
 	}
+	l->goodbye = 1;
 	cw_cloud_link_down(c, l, reason);
 	l->ops->close(l, reason);
 }
@@ -320,6 +331,8 @@ uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char 
 		rc = cw_cloud_sub_add(c, d, filter, len);
 		if (rc == 0 && d->persistent)
 			cw_cloud_changed(c, d);
+		if (rc == 0)
+			cw_cloud_ota_subscribed(c, d);
 	}
 	if (rc == 0)
 		return qos > 1 ? 1 : qos;

@@ -10,6 +10,9 @@
 #include "cloud/core/call.h"
 #include "cloud/core/clients.h"
 #include "cloud/core/naming.h"
+#include "cloud/core/device_log.h"
+#include "cloud/core/ota.h"
+#include "cloud/core/tokens.h"
 #include "cloud/core/x509.h"
 
 /* An id of a device that was deleted: a login of it is told 521, not 6100. */
@@ -38,7 +41,7 @@ int cw_cloud_make_text(char *out, size_t digits)
 json_t *cw_cloud_doc(struct cloud_device *d, enum cloud_doc which)
 {
 	if (d->doc[which] == NULL)
-		d->doc[which] = json_object();
+		d->doc[which] = which == CLOUD_DOC_CALLS || which == CLOUD_DOC_EVENT_LOG ? json_array() : json_object();
 	return d->doc[which];
 }
 
@@ -68,6 +71,7 @@ static void device_free(struct cloud_device *d)
 		cw_free(s);
 	}
 	drop_docs(d);
+	cw_cloud_device_log_free(d);
 	cw_free(d->id);
 	cw_free(d->secret);
 	cw_list_remove(&d->changed);
@@ -85,6 +89,8 @@ static struct cloud_device *device_new(struct cloud_product *p, const char *dn, 
 		return NULL;
 	cw_list_init(&d->children);
 	cw_list_init(&d->stored);
+	cw_list_init(&d->ota_tasks);
+	cw_list_init(&d->tokens);
 	d->product = p;
 	d->id = cw_alloc(pk_len + dn_len + 2);
 	d->secret = cw_strdup(secret);
@@ -210,6 +216,7 @@ void cw_cloud_device_reset(struct cw_cloud *c, struct cloud_device *d)
 {
 	cw_cloud_device_kick(c, d, 521, "reset");
 	cw_cloud_clients_forget(c, d);
+	cw_cloud_tokens_drop(c, d);
 	d->active_ms = 0;
 	d->visit_until_ms = 0;
 	cw_cloud_changed(c, d);
@@ -303,8 +310,10 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d)
 	cw_list_each_safe(e, n, &d->children)
 		cw_cloud_unrelate(cw_container_of(e, struct cloud_device, sibling));
 	cw_cloud_calls_abandon(c, d);
+	cw_cloud_tokens_drop(c, d);
 	cw_cloud_clients_forget(c, d);
 	cw_cloud_x509_drop(c, d);
+	cw_cloud_ota_device_gone(d);
 	cw_cloud_bury(c, d->id);
 	if (c->saver != NULL)
 		c->saver->device_gone(c->saver, d->id);
@@ -355,6 +364,8 @@ void cw_cloud_stock_reset(struct cw_cloud *c)
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 
 		drop_docs(d);
+		cw_cloud_device_log_free(d);
+		d->log_report = 0;
 		d->refusal_count = 0;
 		d->up = d->down = d->dropped = 0;
 		memset(&d->connects, 0, sizeof(d->connects));
@@ -372,8 +383,10 @@ void cw_cloud_stock_free(struct cw_cloud *c)
 
 		cw_cloud_clients_forget(c, d);
 		cw_cloud_x509_drop(c, d);
+		cw_cloud_tokens_drop(c, d);
 		device_free(d);
 	}
+	cw_map_fini(&c->tokens);
 	cw_map_fini(&c->devices);
 	cw_map_each_safe(n, next, &c->products)
 		cw_cloud_product_free(cw_container_of(n, struct cloud_product, node));

@@ -102,7 +102,7 @@ static int save(const char *dir, X509 *ca, X509 *cert, EVP_PKEY *key)
 	FILE *ca_file = create(dir, "ca.pem", 0644), *cert_file = create(dir, "server.pem", 0644);
 	FILE *key_file = create(dir, "server.key", 0600);
 	int ok = ca_file != NULL && cert_file != NULL && key_file != NULL && PEM_write_X509(ca_file, ca) &&
-	         PEM_write_X509(cert_file, cert) && PEM_write_PrivateKey(key_file, key, NULL, NULL, 0, NULL, NULL);
+		 PEM_write_X509(cert_file, cert) && PEM_write_PrivateKey(key_file, key, NULL, NULL, 0, NULL, NULL);
 
 	/* Written is what fclose() says was written. */
 	ok = (ca_file == NULL || fclose(ca_file) == 0) && ok;
@@ -142,13 +142,15 @@ static int choose_dir(struct cloud_tls *t, const struct cloud_tls_conf *conf, ch
 {
 	if (conf->dir != NULL) {
 		if (mkdir(conf->dir, 0700) < 0 && errno != EEXIST)
-			return cw_fail(msg, cw_err_from_errno(errno), "cannot make '%s': %s", conf->dir, strerror(errno));
+			return cw_fail(msg, cw_err_from_errno(errno), "cannot make '%s': %s", conf->dir,
+				       strerror(errno));
 		(void)snprintf(out, PATH_MAX, "%s", conf->dir);
 		return 0;
 	}
 	(void)snprintf(out, PATH_MAX, "/tmp/causeway-cloud-XXXXXX");
 	if (mkdtemp(out) == NULL)
-		return cw_fail(msg, cw_err_from_errno(errno), "cannot make a directory under /tmp: %s", strerror(errno));
+		return cw_fail(msg, cw_err_from_errno(errno), "cannot make a directory under /tmp: %s",
+			       strerror(errno));
 	t->made_dir = cw_strdup(out);
 	return t->made_dir != NULL ? 0 : cw_fail(msg, CW_ENOMEM, "out of memory");
 }
@@ -278,6 +280,49 @@ void cw_cloud_tls_free(struct cloud_tls *t)
 const char *cw_cloud_tls_ca(const struct cloud_tls *t)
 {
 	return t->ca;
+}
+
+static char *text_of(BIO *bio)
+{
+	char *data = NULL, *text;
+	long len = BIO_get_mem_data(bio, &data);
+
+	text = len > 0 ? cw_alloc((size_t)len + 1) : NULL;
+	if (text != NULL) {
+		memcpy(text, data, (size_t)len);
+		text[len] = '\0';
+	}
+	return text;
+}
+
+int cw_cloud_tls_pem(const struct cloud_tls *t, char **ret_certificate, char **ret_key)
+{
+	BIO *certs = BIO_new(BIO_s_mem()), *key = BIO_new(BIO_s_secmem());
+	STACK_OF(X509) *chain = NULL;
+	int ok = certs != NULL && key != NULL && PEM_write_bio_X509(certs, SSL_CTX_get0_certificate(t->ctx)) &&
+		 PEM_write_bio_PrivateKey(key, SSL_CTX_get0_privatekey(t->ctx), NULL, NULL, 0, NULL, NULL) &&
+		 SSL_CTX_get0_chain_certs(t->ctx, &chain);
+	int i;
+
+	for (i = 0; ok && i < sk_X509_num(chain); i++)
+		ok = PEM_write_bio_X509(certs, sk_X509_value(chain, i));
+	*ret_certificate = ok ? text_of(certs) : NULL;
+	*ret_key = ok ? text_of(key) : NULL;
+	BIO_free(certs);
+	BIO_free(key);
+	if (*ret_certificate != NULL && *ret_key != NULL)
+		return 0;
+	cw_cloud_tls_pem_free(*ret_certificate, *ret_key);
+	*ret_certificate = *ret_key = NULL;
+	return CW_ENOMEM;
+}
+
+void cw_cloud_tls_pem_free(char *certificate, char *key)
+{
+	if (key != NULL)
+		OPENSSL_cleanse(key, strlen(key));
+	cw_free(certificate);
+	cw_free(key);
 }
 
 void cw_cloud_tls_set_psk(struct cloud_tls *t, cloud_tls_psk_fn find, void *arg)

@@ -18,7 +18,7 @@ struct cloud_tls_conn;
 struct cloud_tls_conf {
 	const char *certificate, *key; /* both or none */
 	const char *ca;                /* beside a certificate: shown to people as what to trust */
-	const char *dir;               /* where made certificates are kept and found again; NULL: a new directory under /tmp */
+	const char *dir; /* where made certificates are kept and found again; NULL: a new directory under /tmp */
 };
 
 /* 0 or an error with a sentence. */
@@ -27,6 +27,11 @@ int cw_cloud_tls_new(const struct cloud_tls_conf *conf, struct cloud_tls **ret_t
 void cw_cloud_tls_free(struct cloud_tls *t);
 /* Path of the authority's certificate, or NULL when files were given without one. */
 const char *cw_cloud_tls_ca(const struct cloud_tls *t);
+
+/* Certificate with its chain, and private key, as PEM texts for a library that wants them so. 0 or CW_ENOMEM. */
+int cw_cloud_tls_pem(const struct cloud_tls *t, char **ret_certificate, char **ret_key);
+/* Both; the key's bytes are wiped. NULL is fine. */
+void cw_cloud_tls_pem_free(char *certificate, char *key);
 
 /* The key of a pre-shared identity, filled into out[psk_max]: its length, 0 when unknown. */
 typedef unsigned (*cloud_tls_psk_fn)(void *arg, const char *identity, unsigned char *out, unsigned psk_max);
