@@ -25,7 +25,7 @@ static json_t *summary(const struct cw_cloud *c, const struct cloud_device *d)
 
 	if (d->gateway != NULL)
 		json_object_set_new(j, "gateway", json_string(d->gateway->id));
-	if (l != NULL)
+	if (cw_cloud_is_online(d))
 		json_object_set_new(j, "session", json_pack("{s:s, s:s, s:b, s:b, s:s?, s:s?, s:I}", "channel", l->ops->channel,
 		                    "address", l->peer, "tls", l->tls, "websocket", l->websocket, "clientId", d->client_id, "gateway",
 		                    l->owner != d ? l->owner->id : NULL, "duration",

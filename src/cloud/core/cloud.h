@@ -136,6 +136,8 @@ struct cloud_device {
 	struct cloud_device *gateway;
 	struct cw_list children, sibling;
 	unsigned child_count;
+	int bridge_mode; /* subDeviceConnectMode it asked for as a bridge, CLOUD_BRIDGE_LARGE or another; 0: none */
+	int bridged;     /* online through its gateway, a large bridge: so it stays over a restart */
 
 	/* session */
 	struct cloud_link *link;  /* the way to it now, NULL: offline */
@@ -208,7 +210,11 @@ struct cloud_link_ops {
 	void (*recheck)(struct cloud_link *l);
 	/* A member leaves: QoS 1 messages under way for it are forgotten, or given to cw_cloud_store() first. */
 	void (*forget)(struct cloud_link *l, struct cloud_device *member, int store);
+	/* The gateway is told that something is wrong with a device (a kick, 520) in the channel's own way; NULL: /ext/error. */
+	void (*tell)(struct cloud_link *l, const struct cloud_device *about, int code);
 };
+
+#define CLOUD_BRIDGE_LARGE 3 /* subDeviceConnectMode: the devices stay online while the bridge is away */
 
 /* Embedded in a front's connection. */
 struct cloud_link {
@@ -220,6 +226,8 @@ struct cloud_link {
 	struct cloud_device *last; /* most recently resolved owner of a topic; a cache */
 	int64_t since_ms;
 	int tls, websocket; /* what it is wrapped in */
+	int bridge;  /* carries everything for its devices without their subscribing; lives as long as the identity is known */
+	int resting; /* a bridge none of whose connections is up: the owner is offline, members need not be */
 	int uplink_only; /* lives for one request; push() sees the platform's reply to it and nothing else */
 	uint64_t keep_alive_ms; /* of the client, 0: none; set by the front after link_init */
 	int goodbye;            /* it takes its leave (DISCONNECT), or we end it: not cut */
@@ -243,6 +251,7 @@ struct cloud_limits {
 	unsigned classes;                           /* custom topic classes of a product */
 	unsigned members;                      /* sub-devices of one gateway, related or online */
 	unsigned members_small, members_large; /* the same of the two kinds of bridges */
+	unsigned bridge_logins; /* of devices of one bridge a second, 0: no limit */
 	unsigned devices_per_product;
 	size_t package_bytes;                                 /* of all firmware packages together, and the largest upload */
 	uint64_t https_body;     /* of one publish over HTTPS */
@@ -257,6 +266,8 @@ struct cloud_switches {
 	bool topo_move;      /* false: 6619 instead of moving a relation */
 	int kick_logout_reply; /* kicks on combine/logout_reply instead of /ext/error */
 	bool allow_reregister; /* a device that was online once may register again */
+	bool bridge_kicks;   /* a bridge is told by a push when one of its devices is taken from it */
+	bool bridge_promise; /* pushes by PUSH_PROMISE on a client's request, instead of streams of the platform's own */
 	int downloads; /* links to files: 0 by https, 1 by plain http at the API's address */
 	const char *downloads_url; /* where they point instead, such as a name only clients know; NULL: those addresses. Lent */
 	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
@@ -305,7 +316,9 @@ struct cloud_ota;
 	X(model_dropped, "modelDropped") \
 	X(auths, "auths") \
 	X(auths_refused, "authsRefused") \
-	X(downloads, "downloads")
+	X(downloads, "downloads") \
+	X(push_acks, "pushAcks") \
+	X(push_repeats, "pushRepeats")
 
 struct cloud_stats {
 #define CLOUD_STAT_FIELD(field, name) uint64_t field;
@@ -430,6 +443,18 @@ void cw_cloud_link_init(struct cw_cloud *c, struct cloud_link *l, const struct c
 /* The connection is gone or going: every device on it goes offline. Harmless when repeated. */
 void cw_cloud_link_down(struct cw_cloud *c, struct cloud_link *l, const char *reason);
 void cw_cloud_link_fini(struct cloud_link *l);
+/*
+ * A bridge: its identity is known, be it connected or not. `d` has this link from now on (an older one is closed) and is
+ * offline; then awake with the first connection, and at rest again with the last one. Members are the front's business.
+ */
+void cw_cloud_link_adopt(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d);
+void cw_cloud_link_wake(struct cw_cloud *c, struct cloud_link *l, const struct cloud_login *login);
+void cw_cloud_link_rest(struct cw_cloud *c, struct cloud_link *l, const char *reason);
+/* Has the device a way of its own or its gateway's? Not so a bridge at rest. */
+static inline int cw_cloud_is_online(const struct cloud_device *d)
+{
+	return d->link != NULL && !(d->link->resting && d->link->owner == d);
+}
 /* Log `d` in on its own connection; closes an older one. Returns 1 when state of an earlier session exists. */
 int cw_cloud_link_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login);
 /* After the front's acceptance is on its way: what was stored for the device, then upgrades that wait for it. */

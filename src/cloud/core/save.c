@@ -87,7 +87,22 @@ static int load_session(struct cw_cloud *c, struct cloud_device *d, const json_t
 	return rc;
 }
 
+static json_t *save_bridge(struct cw_cloud *c, const struct cloud_device *d)
+{
+	if (d->bridge_mode == 0 && !d->bridged)
+		return NULL;
+	return json_pack("{s:i, s:b}", "mode", d->bridge_mode, "online", d->bridged);
+}
+
+static int load_bridge(struct cw_cloud *c, struct cloud_device *d, const json_t *j)
+{
+	d->bridge_mode = (int)json_integer_value(json_object_get(j, "mode"));
+	d->bridged = json_is_true(json_object_get(j, "online"));
+	return 0;
+}
+
 static const struct cloud_part parts[] = {
+	{ "bridge", save_bridge, load_bridge },
 	{ "docs", save_docs, load_docs },
 	{ "session", save_session, load_session },
 	{ "clients", cw_cloud_clients_save, cw_cloud_clients_load },

@@ -157,10 +157,12 @@ static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, con
 {
 	uint64_t second = cw_cloud_now_ms(c) / 1000;
 	const struct cloud_link *l = way_to(c, to, flags);
-	int wanted = (l != NULL && l->uplink_only) || wants(c, to, topic, topic_len, flags, ret_why);
+	int wanted = (l != NULL && (l->uplink_only || l->bridge)) || wants(c, to, topic, topic_len, flags, ret_why);
 
 	if (l == NULL)
 		return qos != 0 && to->persistent && wanted && !cw_cloud_name_of(to)->disabled ? CLOUD_STORED : CLOUD_OFFLINE;
+	if (l->resting) /* the bridge keeps it until it is back */
+		return qos != 0 ? CLOUD_STORED : CLOUD_OFFLINE;
 	if (!wanted)
 		return CLOUD_UNSUBSCRIBED;
 	*ret_why = "over the device's downlink rate";
@@ -192,7 +194,7 @@ static enum cloud_outcome send_one(struct cw_cloud *c, struct cloud_device *to, 
 		msg = cw_cloud_msg_new(topic, topic_len, payload, len, qos);
 		if (msg == NULL)
 			outcome = CLOUD_NOMEM;
-		else if (outcome == CLOUD_STORED)
+		else if (outcome == CLOUD_STORED && way_to(c, to, flags) == NULL)
 			cw_cloud_store(c, to, msg, 0);
 		else
 			way_to(c, to, flags)->ops->push(way_to(c, to, flags), to, msg, 0);
@@ -259,6 +261,10 @@ void cw_cloud_send_error(struct cw_cloud *c, struct cloud_device *gateway, const
 {
 	char topic[256];
 
+	if (gateway->link != NULL && gateway->link->ops->tell != NULL) {
+		gateway->link->ops->tell(gateway->link, about, code);
+		return;
+	}
 	if (c->conf.switches.kick_logout_reply && code != 520)
 		(void)snprintf(topic, sizeof(topic), "/ext/session/%s/combine/logout_reply", gateway->id);
 	else

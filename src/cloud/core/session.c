@@ -103,6 +103,34 @@ int cw_cloud_link_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_devi
 	return present;
 }
 
+void cw_cloud_link_adopt(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d)
+{
+	if (d->link != NULL) {
+		c->stats.kicks++;
+		cw_cloud_device_kick(c, d, 427, "the same identity connected again");
+	}
+	d->link = l;
+	d->persistent = 1; /* a bridge's subscriptions belong to its identity */
+	l->owner = d;
+	l->last = d;
+	l->resting = 1;
+}
+
+void cw_cloud_link_wake(struct cw_cloud *c, struct cloud_link *l, const struct cloud_login *login)
+{
+	(void)begin(c, l, l->owner, login);
+	l->resting = 0;
+	l->since_ms = l->owner->online_ms;
+	c->stats.connects++;
+}
+
+void cw_cloud_link_rest(struct cw_cloud *c, struct cloud_link *l, const char *reason)
+{
+	end(c, l->owner, reason);
+	l->owner->link = l;
+	l->resting = 1;
+}
+
 void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
 {
 	int64_t now = cw_cloud_wall_ms(c);
@@ -164,8 +192,13 @@ void cw_cloud_link_down(struct cw_cloud *c, struct cloud_link *l, const char *re
 	l->ops->forget(l, owner, owner->persistent);
 	l->owner = NULL;
 	l->last = NULL;
-	end(c, owner, reason);
-	owner->half_until_ms = half_ms;
+	if (l->resting) {
+		owner->link = NULL;
+	} else {
+		end(c, owner, reason);
+		owner->half_until_ms = half_ms;
+	}
+	l->resting = 0;
 }
 
 void cw_cloud_member_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login)

@@ -266,8 +266,12 @@ void cw_cloud_unrelate(struct cloud_device *child)
 
 void cw_cloud_topo_changed(struct cw_cloud *c, struct cloud_device *gateway, const struct cloud_device *d, int status)
 {
-	json_t *params = json_pack("{s:i, s:[{s:s, s:s}]}", "status", status, "subList", "productKey", d->product->key,
-	                           "deviceName", d->dn);
+	json_t *params;
+
+	if (gateway->link != NULL && gateway->link->bridge) /* its devices are told themselves, it has no such topic */
+		return;
+	params = json_pack("{s:i, s:[{s:s, s:s}]}", "status", status, "subList", "productKey", d->product->key, "deviceName",
+	                   d->dn);
 
 	cw_cloud_request(c, gateway, "thing/topo/change", "thing.topo.change", params);
 }
@@ -332,10 +336,10 @@ int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *
 	unsigned at = 0;
 
 	while ((s = cw_cloud_next_session(d, &at)) != NULL) {
-		if (s->link != NULL)
+		if (cw_cloud_is_online(s))
 			return 1;
 	}
-	return d->link != NULL || d->visit_until_ms > cw_cloud_wall_ms(c);
+	return cw_cloud_is_online(d) || d->visit_until_ms > cw_cloud_wall_ms(c);
 }
 
 const char *cw_cloud_device_status(const struct cw_cloud *c, const struct cloud_device *d)

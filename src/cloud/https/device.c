@@ -301,7 +301,9 @@ static void on_recheck(struct cloud_link *l) {}
 
 static void on_forget(struct cloud_link *l, struct cloud_device *member, int store) {}
 
-static const struct cloud_link_ops visit_ops = { CHANNEL, on_push, on_close, on_recheck, on_forget };
+static const struct cloud_link_ops visit_ops = {
+	.channel = CHANNEL, .push = on_push, .close = on_close, .recheck = on_recheck, .forget = on_forget,
+};
 
 static int code_of(enum cloud_verdict verdict)
 {
