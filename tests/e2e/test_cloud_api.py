@@ -465,6 +465,6 @@ def test_what_it_prints_can_be_used(start_cloud):
     cloud = start_cloud()
     out = cloud.process.stdout()
     assert f"mqtt        {cloud.process.ready['mqtt']} " in out
-    assert f"api         http://{cloud.process.ready['api']}/api/v1/devices " in out
+    assert f"api         http://{cloud.process.ready['api']}/ " in out
     assert f"ca          {cloud.ca}" in out and "limits      documented" in out
     assert re.search(r"device      gateway a1EmuGw0001 gw-0001 [0-9a-f]{32}", out)

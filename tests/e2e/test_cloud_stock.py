@@ -1,9 +1,13 @@
 """The emulator's stock by its API: names, batches, files of names and of certificates, clients that share a name."""
+import io
 import json
 import queue
 import re
 import ssl
 import subprocess
+import tarfile
+import urllib.error
+import urllib.request
 
 import paho.mqtt.client as paho
 import pytest
@@ -161,11 +165,39 @@ def test_certificates_verify_and_stay_the_same(start_cloud, tmp_path, cloud_stat
     subprocess.run(["openssl", "verify", "-CAfile", authority, "-purpose", "sslclient", tmp_path / "device.pem"], check=True)
     lines = cloud.get(f"/batches/{batch['applyId']}.csv").decode().splitlines()
     assert lines[0] == "DeviceName,ProductKey,CertUrl" and "/files/" in lines[1] and len(lines) == 3
+    url = lines[1].split(",")[2]
+    with tarfile.open(fileobj=io.BytesIO(fetch(cloud, url))) as package:
+        names = [d["deviceName"] for d in batch["devices"]]
+        assert package.getnames() == [f"{n}.{end}" for n in names for end in ("crt", "key")]
+        assert package.extractfile(f"{name}.key").read().decode() == pair["privateKey"]
     cloud.restart()
     assert cloud.get(f"/devices/{pk}/{name}/certificate") == pair
     plain = cloud.post("/products", {})["productKey"]
     cloud.add_device(plain, "dev-0001")
     assert cloud.request("GET", f"/devices/{plain}/dev-0001/certificate")[0] == 409
+
+
+def fetch(cloud, url):
+    with urllib.request.urlopen(url, timeout=PATIENCE, context=ssl.create_default_context(cafile=cloud.ca)) as answer:
+        return answer.read()
+
+
+def test_a_package_of_certificates_is_there_for_thirty_days(start_cloud):
+    cloud = start_cloud("")
+    pk = cloud.post("/products", {"authentication": "x509"})["productKey"]
+    batch = settled(cloud, cloud.post("/batches", {"productKey": pk, "count": 2}))
+    cloud.delete(f"/devices/{pk}/{batch['devices'][0]['deviceName']}")
+    csv = f"/batches/{batch['applyId']}.csv"
+    (line,) = cloud.get(csv).decode().splitlines()[1:]
+    url = line.split(",")[2]
+    with tarfile.open(fileobj=io.BytesIO(fetch(cloud, url))) as package:
+        assert package.extractfile("failed.txt").read().decode() == f"{batch['devices'][0]['deviceName']},the device was deleted\n"
+    cloud.post("/clock", {"advance": "31d"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        fetch(cloud, url)
+    assert refused.value.code == 403
+    fresh = cloud.get(csv).decode().splitlines()[1].split(",")[2]
+    assert fresh != url and fetch(cloud, fresh)
 
 
 # ---- clients of a name ----

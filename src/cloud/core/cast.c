@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cloud/core/clients.h"
 #include "cloud/core/down.h"
 
 static const char *pub_problem(const struct cloud_product *p, const struct cloud_publication *what, struct cloud_topic *t)
@@ -44,6 +45,19 @@ int cw_cloud_pub(struct cw_cloud *c, struct cloud_product *p, const struct cloud
 
 /* ---- broadcasts ---- */
 
+/* Online and subscribed, by its own session or another of its name. */
+static int subscribed(struct cw_cloud *c, const struct cloud_device *d, const char *topic, size_t len)
+{
+	const struct cloud_device *s;
+	unsigned at = 0;
+
+	while ((s = cw_cloud_next_session(d, &at)) != NULL) {
+		if (s->link != NULL && cw_cloud_device_subscribed(c, s, topic, len))
+			return 1;
+	}
+	return d->link != NULL && cw_cloud_device_subscribed(c, d, topic, len);
+}
+
 static unsigned cast_to_subscribers(struct cw_cloud *c, const struct cloud_product *p, const char *topic, const void *bytes,
                                     size_t len)
 {
@@ -54,8 +68,7 @@ static unsigned cast_to_subscribers(struct cw_cloud *c, const struct cloud_produ
 	cw_list_each(e, &c->device_list) {
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 
-		if (d->product == p && d->link != NULL && count < CLOUD_BROADCAST_SUBSCRIBERS &&
-		    cw_cloud_device_subscribed(c, d, topic, topic_len))
+		if (d->product == p && count < CLOUD_BROADCAST_SUBSCRIBERS && subscribed(c, d, topic, topic_len))
 			count += cw_cloud_send(c, d, topic, bytes, len, 0, 0) == CLOUD_DELIVERED;
 	}
 	return count;
@@ -70,7 +83,7 @@ static unsigned cast_to_all(struct cw_cloud *c, const struct cloud_product *p, c
 	cw_list_each(e, &c->device_list) {
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 
-		if (d->product != p || d->link == NULL)
+		if (d->product != p || !cw_cloud_device_linked(d))
 			continue;
 		(void)snprintf(topic, sizeof(topic), "/sys/%s/broadcast/request/%s", d->id, id);
 		count += cw_cloud_send(c, d, topic, bytes, len, 0, CLOUD_ALWAYS) == CLOUD_DELIVERED;

@@ -420,7 +420,9 @@ void cw_cloud_device_enable(struct cw_cloud *c, struct cloud_device *d);
 int cw_cloud_was_deleted(struct cw_cloud *c, const char *pk, const char *dn);
 /* One of the device's documents, made at its first use. NULL: out of memory (jansson's setters accept that). */
 json_t *cw_cloud_doc(struct cloud_device *d, enum cloud_doc which);
-/* By any session, or by a visit that is not over. */
+/* A connection leads to it, its own or that of a further client of its name (clients.h): ask this, not `link`, before sending. */
+int cw_cloud_device_linked(const struct cloud_device *d);
+/* That, or a visit that is not over. */
 int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *d);
 /* As if it had never been online: it may register again, with the secret it has; clients of its name are forgotten. */
 void cw_cloud_device_reset(struct cw_cloud *c, struct cloud_device *d);

@@ -223,7 +223,7 @@ static struct cloud_order *order_send(struct cloud_order *o, const void *bytes, 
 		o->started = 1;
 	}
 	/* Nobody waits for an answer to what is only stored. */
-	outcome = waits && d->link == NULL ? CLOUD_OFFLINE
+	outcome = waits && !cw_cloud_device_linked(d) ? CLOUD_OFFLINE
 	                                   : cw_cloud_send(o->cloud, d, o->topic, bytes, len, o->qos, 0);
 	if (outcome != CLOUD_DELIVERED || !waits)
 		return finish_as(o, end_of(o, outcome));

@@ -32,7 +32,7 @@ static void notify(struct cw_cloud *c, struct cloud_device *d, const char *id, j
 {
 	enum cloud_outcome outcome;
 
-	if (d->link == NULL)
+	if (!cw_cloud_device_linked(d))
 		return;
 	outcome = cw_cloud_request(c, d, "thing/job/notify", "thing.job.notify", json_pack("{s:o}", "task", task_json(id, job)));
 	if (outcome == CLOUD_DELIVERED && strcmp(status_of(job), "QUEUED") == 0)
@@ -74,7 +74,7 @@ int cw_cloud_job_remove(struct cw_cloud *c, struct cloud_device *d, const char *
 
 enum cloud_outcome cw_cloud_bootstrap_notify(struct cw_cloud *c, struct cloud_device *d, int cmd)
 {
-	if (d->link == NULL)
+	if (!cw_cloud_device_linked(d))
 		return CLOUD_OFFLINE;
 	return cw_cloud_request(c, d, "thing/bootstrap/notify", "thing.bootstrap.notify", json_pack("{s:i}", "cmd", cmd));
 }

@@ -76,12 +76,12 @@ void cw_cloud_ota_told(struct cw_cloud *c, struct cloud_task *t)
 /* Only to who is there: nothing is stored. */
 static enum cloud_outcome push(struct cw_cloud *c, struct cloud_task *t)
 {
-	json_t *data = t->device->link != NULL ? cw_cloud_package_data(c, t->batch->package, t->batch->tags) : NULL, *body;
+	json_t *data = cw_cloud_device_linked(t->device) ? cw_cloud_package_data(c, t->batch->package, t->batch->tags) : NULL, *body;
 	enum cloud_outcome outcome;
 	char topic[256], id[24];
 
 	if (data == NULL)
-		return t->device->link != NULL ? CLOUD_NOMEM : CLOUD_OFFLINE;
+		return cw_cloud_device_linked(t->device) ? CLOUD_NOMEM : CLOUD_OFFLINE;
 	cw_cloud_next_id(c, id);
 	body = json_pack("{s:s, s:s, s:s, s:o}", "id", id, "code", "1000", "message", "success", "data", data);
 	if (c->conf.switches.ota_later)

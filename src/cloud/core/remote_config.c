@@ -115,7 +115,7 @@ int cw_cloud_config_push(struct cw_cloud *c, struct cloud_product *p, struct clo
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 		json_t *params = NULL;
 
-		if (d->product == p && (only == NULL || d == only) && d->link != NULL)
+		if (d->product == p && (only == NULL || d == only) && cw_cloud_device_linked(d))
 			params = offer(c, p->config);
 		if (params != NULL)
 			told += cw_cloud_request(c, d, "thing/config/push", "thing.config.push", params) == CLOUD_DELIVERED;

@@ -330,7 +330,7 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d)
 	device_free(d);
 }
 
-int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *d)
+int cw_cloud_device_linked(const struct cloud_device *d)
 {
 	const struct cloud_device *s;
 	unsigned at = 0;
@@ -339,7 +339,12 @@ int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *
 		if (cw_cloud_is_online(s))
 			return 1;
 	}
-	return cw_cloud_is_online(d) || d->visit_until_ms > cw_cloud_wall_ms(c);
+	return cw_cloud_is_online(d);
+}
+
+int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *d)
+{
+	return cw_cloud_device_linked(d) || d->visit_until_ms > cw_cloud_wall_ms(c);
 }
 
 const char *cw_cloud_device_status(const struct cw_cloud *c, const struct cloud_device *d)
