@@ -58,6 +58,7 @@ def test_downlinks_of_the_account(limited):
     with Client(cloud, DEV, subscribe=[topic]):
         got = [cloud.request("POST", f"/devices/{DEV[0]}/{DEV[1]}/raw", b"x", topic=topic, qos=1)[1]["result"] for _ in range(5)]
         assert "limited" in got and "delivered" in got
+    assert {m["reason"] for m in cloud.messages(topic=topic) if m["outcome"] == "limited"} == {"over the account's downlink rate"}
 
 
 def test_a_connection_above_its_throughput_is_read_later_and_nobody_else_waits(limited):
@@ -145,6 +146,17 @@ def test_topic_classes_of_a_product(limited):
     status, answer = cloud.request("POST", path, {"topic": "own/2", "permission": "publish"})
     assert status >= 400 and "topicClasses" in answer["error"]
     cloud.post(path, {"topic": "own/1", "permission": "both"})  # a change is none more
+
+
+def test_the_platform_sends_only_where_a_class_allows_subscribing(cloud):
+    cloud.post(f"/products/{DEV[0]}/topics", {"topic": "user/report", "permission": "publish"})
+    base = f"/{DEV[0]}/{DEV[1]}/"
+    with Client(cloud, DEV, subscribe=[base + "user/#", base + "elsewhere"]) as device:
+        for rest, result in (("user/report", "unsubscribed"), ("elsewhere", "unsubscribed"), ("user/orders", "delivered")):
+            _, answer = cloud.request("POST", f"/devices/{DEV[0]}/{DEV[1]}/raw", b"x", topic=base + rest)
+            assert answer["result"] == result, rest
+        assert device.receive().topic == base + "user/orders"
+    assert cloud.messages(topic=base + "user/report")[0]["reason"] == "no topic class allows subscribing"
 
 
 def test_fifty_classes_by_default(cloud):

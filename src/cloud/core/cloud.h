@@ -431,6 +431,8 @@ int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish
 int cw_cloud_class_remove(struct cloud_product *p, struct cloud_class *k);
 /* Whether `rest` (a topic's levels behind pk and dn) may be published to. */
 int cw_cloud_class_publishable(const struct cloud_product *p, const char *rest, size_t len);
+/* Whether the platform sends there; devices may subscribe to more. */
+int cw_cloud_class_subscribable(const struct cloud_product *p, const char *rest, size_t len);
 
 /* ---- stock.c ---- */
 /* Name or secret NULL: made up. CW_EINVAL, CW_EEXIST, CW_ELIMIT (the product is full), CW_ENOMEM. */

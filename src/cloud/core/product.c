@@ -257,20 +257,31 @@ int cw_cloud_class_remove(struct cloud_product *p, struct cloud_class *k)
 }
 
 /* An exact class counts before one with wildcards, so that user/get can be closed while user/# is open. */
-int cw_cloud_class_publishable(const struct cloud_product *p, const char *rest, size_t len)
+static int class_allows(const struct cloud_product *p, const char *rest, size_t len, int publish)
 {
 	int open = 0;
 	struct cw_list *e;
 
 	cw_list_each(e, &p->classes) {
 		const struct cloud_class *k = cw_container_of(e, struct cloud_class, link);
+		int allowed = publish ? k->publish : k->subscribe;
 		size_t n = strlen(k->pattern);
 
 		if (n == len && memcmp(k->pattern, rest, n) == 0)
-			return k->publish;
-		if (k->publish && cw_cloud_topic_matches(k->pattern, n, rest, len))
+			return allowed;
+		if (allowed && cw_cloud_topic_matches(k->pattern, n, rest, len))
 			open = 1;
 	}
 	return open;
+}
+
+int cw_cloud_class_publishable(const struct cloud_product *p, const char *rest, size_t len)
+{
+	return class_allows(p, rest, len, 1);
+}
+
+int cw_cloud_class_subscribable(const struct cloud_product *p, const char *rest, size_t len)
+{
+	return class_allows(p, rest, len, 0);
 }
 

@@ -125,17 +125,21 @@ static int is_broadcast(const char *topic)
 	return strncmp(topic, "/sys/", 5) == 0 && strstr(topic, "/broadcast/request/") != NULL;
 }
 
-static int wants(struct cw_cloud *c, const struct cloud_device *to, const char *topic, size_t len, unsigned flags)
+static int wants(struct cw_cloud *c, const struct cloud_device *to, const char *topic, size_t len, unsigned flags,
+                 const char **ret_why)
 {
 	struct cloud_topic t;
 
 	if ((flags & CLOUD_ALWAYS) != 0)
 		return 1;
-	if (to->ss) {
-		cw_cloud_topic_parse(topic, len, &t);
-		if (cw_cloud_topic_is_system(&t))
-			return 1;
+	cw_cloud_topic_parse(topic, len, &t);
+	if (t.kind == CLOUD_TOPIC_CUSTOM && !cw_cloud_class_subscribable(to->product, t.rest.s, t.rest.len)) {
+		*ret_why = "no topic class allows subscribing";
+		return 0;
 	}
+	*ret_why = "not subscribed";
+	if (to->ss && cw_cloud_topic_is_system(&t))
+		return 1;
 	return is_broadcast(topic) || cw_cloud_device_subscribed(c, to, topic, len);
 }
 
@@ -149,11 +153,11 @@ static struct cloud_link *way_to(const struct cw_cloud *c, const struct cloud_de
 
 /* Is the device offline for this message, and if so, is it kept? Or over its rate? */
 static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, const char *topic, size_t topic_len,
-                                uint8_t qos, unsigned flags)
+                                uint8_t qos, unsigned flags, const char **ret_why)
 {
 	uint64_t second = cw_cloud_now_ms(c) / 1000;
 	const struct cloud_link *l = way_to(c, to, flags);
-	int wanted = (l != NULL && (l->uplink_only || l->bridge)) || wants(c, to, topic, topic_len, flags);
+	int wanted = (l != NULL && (l->uplink_only || l->bridge)) || wants(c, to, topic, topic_len, flags, ret_why);
 
 	if (l == NULL) {
 		int kept = (to->persistent && wanted) || to->pull_until_ms > cw_cloud_wall_ms(c);
@@ -164,6 +168,7 @@ static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, con
 		return qos != 0 && (flags & CLOUD_NOW) == 0 ? CLOUD_STORED : CLOUD_OFFLINE;
 	if (!wanted)
 		return CLOUD_UNSUBSCRIBED;
+	*ret_why = "over the device's downlink rate";
 	if (second != to->window_s) {
 		to->window_s = second;
 		to->window_qos[0] = to->window_qos[1] = to->window_down = 0;
@@ -171,6 +176,7 @@ static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, con
 	/* Replies (QoS 0) answer what was admitted by the uplink's limit. */
 	if (c->conf.limits.documented && qos != 0 && to->window_down++ >= c->conf.limits.down_per_second)
 		return CLOUD_LIMITED;
+	*ret_why = "over the account's downlink rate";
 	if (qos != 0 && !cw_cloud_window_ok(c, &c->account_down, c->conf.limits.account_down))
 		return CLOUD_LIMITED;
 	return CLOUD_DELIVERED;
@@ -183,7 +189,8 @@ static enum cloud_outcome send_one(struct cw_cloud *c, struct cloud_device *to, 
 	static const char hidden[] = "(holds a secret, not shown)";
 	size_t topic_len = strlen(topic);
 	int secret = (flags & CLOUD_SECRET) != 0;
-	enum cloud_outcome outcome = judge(c, to, topic, topic_len, qos, flags);
+	const char *why = NULL;
+	enum cloud_outcome outcome = judge(c, to, topic, topic_len, qos, flags, &why);
 	struct cloud_msg *msg;
 
 	if (outcome == CLOUD_DELIVERED || outcome == CLOUD_STORED) {
@@ -204,7 +211,8 @@ static enum cloud_outcome send_one(struct cw_cloud *c, struct cloud_device *to, 
 	}
 	cw_cloud_log_add(c->log, &(struct cloud_log_note){ .down = 1, .device = to->id, .topic = topic,
 	                 .topic_len = topic_len, .payload = secret ? hidden : payload, .len = secret ? sizeof(hidden) - 1 : len, .qos = qos,
-	                 .outcome = cw_cloud_outcome_name(outcome) });
+	                 .outcome = cw_cloud_outcome_name(outcome),
+	                 .reason = outcome == CLOUD_UNSUBSCRIBED || outcome == CLOUD_LIMITED ? why : NULL });
 	return outcome;
 }
 
