@@ -198,7 +198,8 @@ static enum cloud_outcome send_one(struct cw_cloud *c, struct cloud_device *to, 
 		c->stats.undeliverable++;
 	}
 	cw_cloud_log_add(c->log, &(struct cloud_log_note){ .down = 1, .device = to->id, .topic = topic,
-	                 .topic_len = topic_len, .payload = secret ? hidden : payload, .len = secret ? sizeof(hidden) - 1 : len, .qos = qos,
+	                 .topic_len = topic_len, .payload = secret ? hidden : payload,
+	                 .len = secret ? sizeof(hidden) - 1 : len, .qos = qos,
 	                 .outcome = cw_cloud_outcome_name(outcome) });
 	return outcome;
 }
