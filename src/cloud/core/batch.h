@@ -1,9 +1,10 @@
 /*
  * batch.h - devices made by the hundred: names made up, names that were checked first, or names from a file.
  *
- * A batch is ordered by one call and carried out later (limits.batchDelay): whoever ordered it asks for its state. Its number,
- * the ApplyId, stays the same from the check to the creation. A batch of an X.509 product is done when every device has its
- * certificate. The last CLOUD_BATCHES_MAX batches are known; an older one is forgotten, its devices stay.
+ * A batch is ordered by one call and carried out later (limits.batchDelay): whoever ordered it asks for its state.
+ * Its number, the ApplyId, stays the same from the check to the creation. A batch of an X.509 product is done when
+ * every device has its certificate. The last CLOUD_BATCHES_MAX batches are known; an older one is forgotten, its
+ * devices stay.
  */
 #ifndef CW_CLOUD_BATCH_H
 #define CW_CLOUD_BATCH_H
@@ -51,8 +52,8 @@ struct cloud_batch {
 int cw_cloud_batch_generate(struct cw_cloud *c, struct cloud_product *p, unsigned count, struct cloud_batch **ret_batch,
                             struct cw_msg *msg);
 /*
- * Order the check of names; `nicknames` NULL, or with NULL for those without. 0; CW_ELIMIT and CW_EBUSY as above; CW_EINVAL
- * and {"names": [...], "nicknames": [...]} of the malformed ones in *ret_invalid, if that is not NULL.
+ * Order the check of names; `nicknames` NULL, or with NULL for those without. 0; CW_ELIMIT and CW_EBUSY as above;
+ * CW_EINVAL and {"names": [...], "nicknames": [...]} of the malformed ones in *ret_invalid, if that is not NULL.
  */
 int cw_cloud_batch_check(struct cw_cloud *c, struct cloud_product *p, const char *const *names, const char *const *nicknames,
                          size_t n, struct cloud_batch **ret_batch, json_t **ret_invalid, struct cw_msg *msg);
@@ -60,15 +61,16 @@ int cw_cloud_batch_check(struct cw_cloud *c, struct cloud_product *p, const char
    failed, or it was done. */
 int cw_cloud_batch_create(struct cw_cloud *c, struct cloud_batch *b, struct cw_msg *msg);
 /*
- * Order the devices of a file: lines DeviceName,Nickname below a header of that form, UTF-8. CW_ELIMIT: no line, more than 1,000, or
- * above 2 MB; CW_EINVAL: nothing is created, and *ret_bad is [{line, deviceName, nickname?, problem}] of the illegal lines.
+ * Order the devices of a file: lines DeviceName,Nickname below a header of that form, UTF-8. CW_ELIMIT: no line,
+ * more than 1,000, or above 2 MB; CW_EINVAL: nothing is created, and *ret_bad is [{line, deviceName, nickname?,
+ * problem}] of the illegal lines.
  */
 int cw_cloud_batch_upload(struct cw_cloud *c, struct cloud_product *p, const char *text, size_t len,
                           struct cloud_batch **ret_batch, json_t **ret_bad, struct cw_msg *msg);
 /*
- * The certificates of a batch as a file: header DeviceName,DeviceSecret,ProductKey and with_product_secret also ProductSecret; of an
- * X.509 product DeviceName,ProductKey,CertUrl, the link to a package of PEM pairs that is valid for 30 days. The text is the
- * caller's, to be freed with cw_free(). CW_EBUSY: not created yet.
+ * The certificates of a batch as a file: header DeviceName,DeviceSecret,ProductKey and with_product_secret also
+ * ProductSecret; of an X.509 product DeviceName,ProductKey,CertUrl, the link to a package of PEM pairs that is
+ * valid for 30 days. The text is the caller's, to be freed with cw_free(). CW_EBUSY: not created yet.
  */
 int cw_cloud_batch_csv(struct cw_cloud *c, struct cloud_batch *b, int with_product_secret, char **ret_text, size_t *ret_len,
                        struct cw_msg *msg);
@@ -80,7 +82,8 @@ json_t *cw_cloud_batch_view(const struct cloud_batch *b);
 json_t *cw_cloud_batch_list(const struct cw_cloud *c, const struct cloud_product *p);
 /* Names as an array, those refused or the others; empty unless a check or a creation failed. */
 json_t *cw_cloud_batch_names(const struct cloud_batch *b, int valid);
-/* Made devices that still exist: [{deviceName, nickname, deviceSecret, iotId}], `count` from `first` (0), and how many in all. */
+/* Made devices that still exist: [{deviceName, nickname, deviceSecret, iotId}], `count` from `first` (0), and how
+   many in all. */
 json_t *cw_cloud_batch_members(struct cw_cloud *c, const struct cloud_batch *b, unsigned first, unsigned count,
                                unsigned *ret_total);
 /* The device of a member, or NULL: not made, or deleted since. */

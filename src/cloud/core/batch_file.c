@@ -65,7 +65,8 @@ static int occurs(const struct upload *u, const char *dn)
 static int take_row(struct upload *u, unsigned line, const struct cloud_csv_row *row)
 {
 	struct cw_msg why = { "" };
-	const char *pk = u->product->key, *dn = row->count > 0 ? row->field[0] : "", *nickname = row->count > 1 ? row->field[1] : "";
+	const char *pk = u->product->key, *dn = row->count > 0 ? row->field[0] : "";
+	const char *nickname = row->count > 1 ? row->field[1] : "";
 
 	if (row->problem != NULL || row->count > 2) {
 		list_line(u, line, NULL, NULL, row->problem != NULL ? row->problem : "a line has DeviceName and Nickname");

@@ -1,12 +1,12 @@
 /*
- * clients.h - names without pre-registration: up to five physical devices share one DeviceName, each with a ClientID and a
- * DeviceToken of its own, issued by a registration with the product's secret.
+ * clients.h - names without pre-registration: up to five physical devices share one DeviceName, each with a
+ * ClientID and a DeviceToken of its own, issued by a registration with the product's secret.
  *
- * The plain case is one client: its session is the device's own, as with a secret, and nothing else knows of clients.
- * Every further one gets a *session of its own under the name*: a struct cloud_device that is in no map and no list, whose
- * `name_of` is the device. Link, subscriptions, kept messages and rates are the session's. What was reported, relations, calls
- * and the log are the device's: rules are handed the device, never the session. A message to the device goes to each session, an
- * answer to the one that asked (send.c).
+ * The plain case is one client: its session is the device's own, as with a secret, and nothing else knows of
+ * clients. Every further one gets a *session of its own under the name*: a struct cloud_device that is in no map
+ * and no list, whose `name_of` is the device. Link, subscriptions, kept messages and rates are the session's. What
+ * was reported, relations, calls and the log are the device's: rules are handed the device, never the session. A
+ * message to the device goes to each session, an answer to the one that asked (send.c).
  *
  * Switching bars all clients but one, clearing bars all. Who is barred stays on the list and counts among the five,
  * or a copied product secret would get in again at once; resetting or deleting the device forgets them all.
@@ -35,16 +35,18 @@ struct cloud_clients {
 };
 
 /*
- * Register one more physical device under r->dn, which is made if it does not exist. `instance`: the instanceId it sent, NULL: none. 200
- * and the client, or the platform's code: those of cw_cloud_register(), 460 for another instance or a product of sub-devices,
- * 6280 for an illegal name, 429 for the sixth client and for the product's last device but one.
+ * Register one more physical device under r->dn, which is made if it does not exist. `instance`: the instanceId it
+ * sent, NULL: none. 200 and the client, or the platform's code: those of cw_cloud_register(), 460 for another
+ * instance or a product of sub-devices, 6280 for an illegal name, 429 for the sixth client and when the product
+ * is full.
  */
 int cw_cloud_client_register(struct cw_cloud *c, const struct cloud_registration *r, const struct cloud_text *instance,
                              struct cloud_client **ret_client);
 
 /*
- * Login by token. 0 and what to hand to cw_cloud_link_up(); or 4 (no such client, wrong token) or 5 (barred, device disabled),
- * the codes of CONNACK, with a reason (static). *ret_name, if known, is for cw_cloud_device_refused().
+ * Login by token. 0 and the session to hand to cw_cloud_link_up(); or 4 (no such client, wrong token), 5 (barred,
+ * device disabled), 3 (out of memory), the codes of CONNACK, with a reason (static). `name`, the device if it is
+ * known, is for cw_cloud_device_refused().
  */
 struct cloud_client_login {
 	struct cloud_text pk, dn, client_id, token; /* lent */

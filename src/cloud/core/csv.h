@@ -1,7 +1,7 @@
 /*
- * csv.h - a comma-separated file, row by row: UTF-8 with or without BOM, lines ended by LF or CRLF, fields bare or in quotes
- * ("" is a quote), blanks around a field cut off, empty lines passed over. A quoted field ends with its line at the latest.
- * No allocation; nothing of the file is kept.
+ * csv.h - a comma-separated file, row by row: UTF-8 with or without BOM, lines ended by LF or CRLF, fields bare or
+ * in quotes ("" is a quote), blanks around a field cut off, empty lines passed over. A quoted field ends with its
+ * line at the latest. No allocation; nothing of the file is kept.
  */
 #ifndef CW_CLOUD_CSV_H
 #define CW_CLOUD_CSV_H

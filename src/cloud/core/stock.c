@@ -1,5 +1,4 @@
-/* stock.c - products, devices, topic classes; see cloud.h. */
-#include "cloud/core/save.h"
+/* stock.c - devices: made, found, disabled, reset, deleted; see cloud.h. */
 #include "cloud/core/stock.h"
 
 #include <openssl/rand.h>
@@ -10,6 +9,7 @@
 #include "cloud/core/call.h"
 #include "cloud/core/clients.h"
 #include "cloud/core/naming.h"
+#include "cloud/core/save.h"
 #include "cloud/core/device_log.h"
 #include "cloud/core/ota.h"
 #include "cloud/core/tokens.h"

@@ -1,5 +1,6 @@
 /*
- * tar.h - an archive in memory, in the form every tar reads (POSIX ustar, not compressed). No clock: the caller says when.
+ * tar.h - an archive in memory, in the form every tar reads (POSIX ustar, not compressed). No clock: the caller
+ * says when.
  */
 #ifndef CW_CLOUD_TAR_H
 #define CW_CLOUD_TAR_H

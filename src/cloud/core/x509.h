@@ -1,14 +1,15 @@
 /*
  * x509.h - certificates of devices: the platform's authority, and what it issued.
  *
- * A device of an X.509 product has one certificate with its key, made at the first need and the same from then on. A channel
- * that saw a client prove the key of a certificate asks cw_cloud_x509_find() whose it is: a fingerprint that is known was
- * issued here and is in force, so a chain need not be checked besides. The authority's own certificate is for those
- * who want to.
+ * A device of an X.509 product has one certificate with its key, made at the first need and the same from then on.
+ * A channel that saw a client prove the key of a certificate asks cw_cloud_x509_find() whose it is: a fingerprint
+ * that is known was issued here and is in force, so a chain need not be checked besides. The authority's own
+ * certificate is for those who want to.
  *
- * Keys are RSA 2048: device SDKs of the time are built without elliptic curves (they offer RSA key exchange only) and
- * could not read anything else. One takes some 100 ms to make, so whoever needs many lets them be made on libuv's pool:
- * cw_cloud_x509_prepare() again and again, and issues when it says that a key lies ready. All else is on the loop's thread.
+ * Keys are RSA 2048: device SDKs of the time are built without elliptic curves (they offer RSA key exchange only)
+ * and could not read anything else. One takes some 100 ms to make, so whoever needs many lets them be made on
+ * libuv's pool: cw_cloud_x509_prepare() again and again, and issues when it says that a key lies ready. All else
+ * is on the loop's thread.
  */
 #ifndef CW_CLOUD_X509_H
 #define CW_CLOUD_X509_H
@@ -25,8 +26,9 @@ struct cloud_cert {
 };
 
 /*
- * Use the authority kept in `dir`, or one to be made at the first need and kept there (device-ca.pem, certificate and key);
- * NULL: made anew in every run. Call once, before the first certificate. A file that cannot be read is an error.
+ * Use the authority kept in `dir`, or one to be made at the first need and kept there (device-ca.pem, certificate
+ * and key); NULL: made anew in every run. Call once, before the first certificate. A file that cannot be read is
+ * an error.
  */
 int cw_cloud_x509_open(struct cw_cloud *c, const char *dir, struct cw_msg *msg);
 /* The authority's certificate, PEM; made now if need be. NULL with a sentence. */
