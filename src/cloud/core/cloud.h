@@ -81,6 +81,7 @@ struct cloud_msg;
 struct cloud_link;
 struct cloud_cert;    /* x509.h */
 struct cloud_clients; /* clients.h */
+struct cloud_violations; /* violations.h */
 
 /* What is kept of a device's reports, as the API names it. */
 #define CLOUD_DOCS(X)                                                                                         \
@@ -159,6 +160,7 @@ struct cloud_device {
 	} refusal[CLOUD_REFUSALS];
 	unsigned refusal_count; /* ever */
 	uint64_t up, down, dropped;
+	struct cloud_violations *violations; /* NULL: none yet */
 };
 
 /* One message to devices; shared, counted by refs. */
@@ -187,6 +189,8 @@ struct cloud_link_ops {
 	void (*recheck)(struct cloud_link *l);
 	/* A member leaves: QoS 1 messages under way for it are forgotten, or given to cw_cloud_store() first. */
 	void (*forget)(struct cloud_link *l, struct cloud_device *member, int store);
+	/* NULL: cannot be. Say nothing more on the connection, but read on. */
+	void (*half_close)(struct cloud_link *l);
 };
 
 /* Embedded in a front's connection. */
@@ -200,6 +204,8 @@ struct cloud_link {
 	int64_t since_ms;
 	int tls, websocket; /* what it is wrapped in */
 	int uplink_only; /* lives for one request; push() sees the platform's reply to it and nothing else */
+	int doomed;        /* a fault ends it; nothing passes any more. A front of uplink_only links gives no answer then */
+	unsigned delay_ms; /* of an uplink_only link: a fault wants the answer that much later */
 	unsigned members_max; /* online through it, counted by who calls cw_cloud_member_up() */
 	char peer[64];
 };
@@ -243,6 +249,7 @@ struct cloud_conf {
 	struct cloud_switches switches;
 	unsigned keep_messages;
 	size_t keep_bytes;
+	uint64_t fault_seed; /* of what faults leave to chance */
 };
 
 struct cloud_log;
@@ -272,6 +279,8 @@ struct cw_cloud {
 	struct cloud_log *log;
 	struct cloud_faults *faults;
 	struct cloud_files *files; /* links to what can be fetched */
+	struct cw_list held; /* messages that a fault holds back; disturb.c */
+	unsigned held_count;
 	struct cw_list delayed; /* replies a fault holds back; delay.c */
 	struct cw_list calls; /* down calls waiting for the device; call.c */
 	struct cloud_stats stats;
@@ -289,6 +298,10 @@ struct cw_cloud {
 	uint64_t login_second;
 	unsigned login_count;
 	struct cloud_window account_connects, account_up, account_down;
+	struct {
+		const char *limit;
+		uint64_t count;
+	} violation[48]; /* by limit, in the order of their first time; violations.c */
 };
 
 void cw_cloud_conf_default(struct cloud_conf *conf);

@@ -6,8 +6,9 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cloud/core/clients.h"
-#include "cloud/core/fault.h"
+#include "cloud/core/disturb.h"
 #include "cloud/core/msglog.h"
+#include "cloud/core/violations.h"
 
 static const struct {
 	int code;
@@ -134,10 +135,14 @@ static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, con
 		to->window_qos[0] = to->window_qos[1] = to->window_down = 0;
 	}
 	/* Replies (QoS 0) answer what was admitted by the uplink's limit. */
-	if (c->conf.limits.documented && qos != 0 && to->window_down++ >= c->conf.limits.down_per_second)
+	if (c->conf.limits.documented && qos != 0 && to->window_down++ >= c->conf.limits.down_per_second) {
+		cw_cloud_violation(c, to, "downPerSecond", "not sent");
 		return CLOUD_LIMITED;
-	if (qos != 0 && !cw_cloud_window_ok(c, &c->account_down, c->conf.limits.account_down))
+	}
+	if (qos != 0 && !cw_cloud_window_ok(c, &c->account_down, c->conf.limits.account_down)) {
+		cw_cloud_violation(c, to, "accountDown", "not sent");
 		return CLOUD_LIMITED;
+	}
 	return CLOUD_DELIVERED;
 }
 
@@ -147,6 +152,7 @@ static enum cloud_outcome send_one(struct cw_cloud *c, struct cloud_device *to, 
 {
 	size_t topic_len = strlen(topic);
 	enum cloud_outcome outcome = judge(c, to, topic, topic_len, qos, flags);
+	const char *reason = NULL;
 	struct cloud_msg *msg;
 
 	if (outcome == CLOUD_DELIVERED || outcome == CLOUD_STORED) {
@@ -156,7 +162,7 @@ static enum cloud_outcome send_one(struct cw_cloud *c, struct cloud_device *to, 
 		else if (outcome == CLOUD_STORED)
 			cw_cloud_store(c, to, msg, 0);
 		else
-			way_to(c, to, flags)->ops->push(way_to(c, to, flags), to, msg, 0);
+			reason = cw_cloud_push(c, way_to(c, to, flags), to, msg, 0);
 		cw_cloud_msg_unref(msg);
 	}
 	if (outcome == CLOUD_DELIVERED) {
@@ -167,7 +173,7 @@ static enum cloud_outcome send_one(struct cw_cloud *c, struct cloud_device *to, 
 	}
 	cw_cloud_log_add(c->log, &(struct cloud_log_note){ .down = 1, .device = to->id, .topic = topic,
 	                 .topic_len = topic_len, .payload = payload, .len = len, .qos = qos,
-	                 .outcome = cw_cloud_outcome_name(outcome) });
+	                 .outcome = cw_cloud_outcome_name(outcome), .reason = reason });
 	return outcome;
 }
 

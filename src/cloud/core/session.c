@@ -5,8 +5,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cloud/core/clients.h"
+#include "cloud/core/disturb.h"
 #include "cloud/core/msglog.h"
 #include "cloud/core/stock.h"
+#include "cloud/core/violations.h"
 
 #define STORE_MS          (7LL * 24 * 3600 * 1000)
 #define SUBSCRIBE_REFUSED 0x80 /* in SUBACK */
@@ -74,6 +76,7 @@ static int begin(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *
 
 static void end(struct cw_cloud *c, struct cloud_device *d, const char *reason)
 {
+	cw_cloud_disturb_session_gone(c, d);
 	d->link = NULL;
 	d->offline_ms = cw_cloud_wall_ms(c);
 	cw_cloud_name_of(d)->offline_ms = d->offline_ms;
@@ -115,7 +118,7 @@ void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
 
 		d->stored_count--;
 		if (s->until_ms > now) {
-			d->link->ops->push(d->link, d, s->msg, s->sent);
+			(void)cw_cloud_push(c, d->link, d, s->msg, s->sent);
 			c->stats.pushed++;
 		}
 		cw_cloud_msg_unref(s->msg);
@@ -153,6 +156,7 @@ void cw_cloud_link_down(struct cw_cloud *c, struct cloud_link *l, const char *re
 	while ((e = cw_list_first(&l->members)) != NULL)
 		cw_cloud_member_down(c, cw_container_of(e, struct cloud_device, member), 0);
 	l->ops->forget(l, owner, owner->persistent);
+	cw_cloud_disturb_link_gone(c, l);
 	l->owner = NULL;
 	l->last = NULL;
 	end(c, owner, reason);
@@ -237,10 +241,14 @@ int cw_cloud_window_ok(struct cw_cloud *c, struct cloud_window *w, unsigned limi
 
 const char *cw_cloud_connect_limit(struct cw_cloud *c, struct cloud_device *session)
 {
-	if (!cw_cloud_window_ok(c, &c->account_connects, c->conf.limits.account_connects))
+	if (!cw_cloud_window_ok(c, &c->account_connects, c->conf.limits.account_connects)) {
+		cw_cloud_violation(c, session, "accountConnects", "refused");
 		return "too many CONNECTs a second of the account";
-	if (!cw_cloud_rate_ok(c, &session->connects, c->conf.limits.connect_per_minute))
+	}
+	if (!cw_cloud_rate_ok(c, &session->connects, c->conf.limits.connect_per_minute)) {
+		cw_cloud_violation(c, session, "connectPerMinute", "refused");
 		return "too many CONNECTs a minute";
+	}
 	return NULL;
 }
 
@@ -323,6 +331,8 @@ uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char 
 	}
 	if (rc == 0)
 		return qos > 1 ? 1 : qos;
+	if (rc == CW_ELIMIT)
+		cw_cloud_violation(c, asker, "subscriptions", "refused");
 	if (d != NULL)
 		why = rc == CW_ELIMIT ? "subscription refused: too many of this device" : "subscription refused: out of memory";
 	c->stats.subscribes_refused++;

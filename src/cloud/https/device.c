@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "cloud/core/fault.h"
 #include "cloud/core/tokens.h"
+#include "cloud/core/violations.h"
 
 #define CHANNEL "https"
 #define PAIRS_MAX 16u     /* parameters of one /auth */
@@ -301,7 +302,9 @@ static void on_recheck(struct cloud_link *l) {}
 
 static void on_forget(struct cloud_link *l, struct cloud_device *member, int store) {}
 
-static const struct cloud_link_ops visit_ops = { CHANNEL, on_push, on_close, on_recheck, on_forget };
+static const struct cloud_link_ops visit_ops = {
+	.channel = CHANNEL, .push = on_push, .close = on_close, .recheck = on_recheck, .forget = on_forget,
+};
 
 static int code_of(enum cloud_verdict verdict)
 {
@@ -347,6 +350,8 @@ static void publish(struct https_device *h, const struct https_ask *ask, const s
 		json_object_set_new(ret->body, "info", info);
 		ret->withheld = cw_cloud_fault(h->cloud, CLOUD_FAULT_PUBACK, &at);
 	}
+	ret->delay_ms = v.link.delay_ms;
+	ret->cut = v.link.doomed;
 	cw_cloud_msg_unref(v.reply);
 }
 
@@ -385,6 +390,8 @@ void cw_cloud_https_topic(struct https_device *h, const struct https_ask *ask, s
 		code = HTTPS_PARAM;
 	else if (topic[1] == '\0')
 		code = HTTPS_PUBLISH;
+	if (code == HTTPS_PARAM && (ask->too_large || ask->len > h->cloud->conf.limits.https_body))
+		cw_cloud_violation(h->cloud, token != NULL ? token->device : NULL, "httpsBody", "refused with 10001");
 	if (code == HTTPS_OK)
 		publish(h, ask, token, topic, ret);
 	else

@@ -139,6 +139,11 @@ static void serve(struct https_path *path, struct cw_http_req *req)
 
 	ask.body = cw_http_body(req, &ask.len);
 	path->fn(&path->front->device, &ask, &ret);
+	if (ret.cut) {
+		json_decref(ret.body);
+		cw_http_abort(req);
+		return;
+	}
 	if (ret.stalled || ret.withheld || ret.delay_ms != 0)
 		hold(path, req, &ret);
 	else

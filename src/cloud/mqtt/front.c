@@ -27,8 +27,7 @@ static size_t on_data(struct cloud_stream *s, const uint8_t *data, size_t len)
 
 	m->link.tls = s->tls != NULL;
 	m->link.websocket = s->ws != NULL;
-	if (m->cloud->conf.limits.documented)
-		cw_cloud_mqtt_throttle(m);
+	cw_cloud_mqtt_throttle(m);
 	return cw_cloud_mqtt_packets(m, data, len);
 }
 
