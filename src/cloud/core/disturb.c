@@ -26,7 +26,7 @@ struct held {
 	struct cloud_msg *msg;   /* up, down */
 	int dup;
 	enum cloud_fault_kind kind; /* end */
-	int code;
+	int code, waited;
 };
 
 int cw_cloud_disturbed(const struct cw_cloud *c)
@@ -68,7 +68,15 @@ static void release(struct held *h)
 
 static void on_due(struct cw_timer *t)
 {
-	release(cw_container_of(t, struct held, timer));
+	struct held *h = cw_container_of(t, struct held, timer);
+
+	/* What the front has to say about the message itself goes out when the loop waits for the first time: after this. */
+	if (h->what == HELD_END && !h->waited) {
+		h->waited = 1;
+		cw_timer_set(cw_worker_timers(h->cloud->worker), &h->timer, 0, on_due);
+		return;
+	}
+	release(h);
 }
 
 /* NULL: no room or no memory; then nothing is held. */

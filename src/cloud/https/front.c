@@ -92,12 +92,14 @@ static void on_hold_over(struct cw_timer *t)
 
 	cw_http_on_gone(req, NULL, NULL);
 	hold_free(x);
-	if (again)
+	if (again) {
 		serve(path, req);
-	else if (status != 0)
+	} else if (status != 0) {
 		reply(req, status, body);
-	else
+	} else {
+		json_decref(body);
 		cw_http_abort(req);
+	}
 }
 
 /* Consumes ret->body. */
