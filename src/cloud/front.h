@@ -12,10 +12,11 @@
 #include "cloud/wire/tls.h"
 
 /* name, address by default, what is printed with the address in it, what it is */
-#define CLOUD_LISTENERS(X)                                                                                    \
-	X(mqtt, "127.0.0.1:1883", "%s", "MQTT, TCP and TLS alike")                                            \
-	X(https, "127.0.0.1:8443", "https://%s", "devices over HTTPS, their registration, files")     \
-	X(api, "127.0.0.1:8090", "http://%s/api/v1/devices", "the emulator's own API")
+#define CLOUD_LISTENERS(X) \
+	X(mqtt, "127.0.0.1:1883", "%s", "MQTT: TCP, TLS and WebSocket alike") \
+	X(http2, "127.0.0.1:9443", "https://%s", "the bridge channel: HTTP/2") \
+	X(https, "127.0.0.1:8443", "https://%s", "devices over HTTPS, their registration, files") \
+	X(api, "127.0.0.1:8090", "http://%s/", "the page, and the emulator's own API (/api/v1)")
 
 enum cloud_listener {
 #define CLOUD_LISTENER_ENUM(name, address, url, what) CLOUD_LISTENER_##name,

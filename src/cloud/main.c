@@ -17,6 +17,7 @@
 #include "cloud/api/api.h"
 #include "cloud/core/call.h"
 #include "cloud/core/x509.h"
+#include "cloud/http2/front.h"
 #include "cloud/https/front.h"
 #include "cloud/mqtt/front.h"
 #include "cloud/mqtt/login.h"
@@ -39,6 +40,7 @@ struct program {
 /* In the order of opening. */
 static const struct cloud_front *const fronts[CLOUD_LISTENER_COUNT] = {
 	[CLOUD_LISTENER_mqtt] = &cw_cloud_mqtt_front,
+	[CLOUD_LISTENER_http2] = &cw_cloud_http2_front,
 	[CLOUD_LISTENER_https] = &cw_cloud_https_front,
 	[CLOUD_LISTENER_api] = &cw_cloud_api_front,
 };

@@ -70,7 +70,7 @@ struct topic_conf {
 
 struct product_conf {
 	const char *key, *secret, *name;
-	int type, format;
+	int type, format, authentication;
 	bool registration;
 	struct cw_conf_list topics;
 };
@@ -101,10 +101,12 @@ struct file_conf {
 static const char *const permissions[] = { "publish", "subscribe", "both", NULL };
 static const char *const node_types[] = { "device", "gateway", "subdevice", NULL };
 static const char *const formats[] = { "alink", "raw", NULL };
+static const char *const authentications[] = { "secret", "x509", NULL };
 static const char *const profiles[] = { "off", "documented", NULL };
 static const char *const keepalive_values[] = { "refuse", "clamp", NULL };
 static const char *const kick_topics[] = { "error", "logout_reply", NULL };
 static const char *const regnwl_topics[] = { "regnwl", "register", "both", NULL };
+static const char *const ota_pushes[] = { "2020", "later", NULL };
 static const char *const downloads_values[] = { "https", "http", NULL };
 static const char *const log_formats[] = { "text", "json", NULL };
 static const char *const log_levels[] = { "debug", "info", "note", "warn", "error", NULL };
@@ -122,10 +124,13 @@ static const struct cw_conf_setting product_settings[] = {
 	CW_CONF_MUST(struct product_conf, key, STRING, "productKey", NULL, NULL,
 	             "Letters and digits, 11 on the real platform."),
 	CW_CONF(struct product_conf, secret, SECRET, "productSecret", NULL, NULL, NULL, "Made up when left out."),
-	CW_CONF(struct product_conf, name, STRING, "name", NULL, NULL, NULL, "A name for people."),
+	CW_CONF(struct product_conf, name, STRING, "name", NULL, NULL, NULL,
+	        "A name for people: 4 to 30 characters, unique."),
 	CW_CONF_CHOICE(struct product_conf, type, "nodeType", node_types, "device",
 	               "A gateway has sub-devices; a subdevice never connects itself."),
 	CW_CONF_CHOICE(struct product_conf, format, "format", formats, "alink", "Alink JSON, or raw bytes."),
+	CW_CONF_CHOICE(struct product_conf, authentication, "authentication", authentications, "secret",
+	               "One secret per device, or a certificate that the platform issues."),
 	CW_CONF(struct product_conf, registration, BOOL, "registration", "true", NULL, NULL,
 	        "Whether devices of the product may fetch their secret."),
 	CW_CONF_TABLES(struct product_conf, topics, LIST, "topics", &topic_table,
@@ -215,6 +220,10 @@ static const struct cw_conf_setting file_settings[] = {
 	        "Subscriptions of one device, whatever the profile; more are refused in SUBACK."),
 	CW_CONF(struct file_conf, limits.classes, INT, "limits.topicClasses", "50", "1", "10000",
 	        "Topic classes of a product beside those every product has."),
+	CW_CONF(struct file_conf, limits.broadcast_ms, DURATION, "limits.broadcastEvery", "1s", "0s", "1h",
+	        "Between two broadcasts to subscribers of a product."),
+	CW_CONF(struct file_conf, limits.broadcast_all_ms, DURATION, "limits.broadcastAllEvery", "1m", "0s", "1h",
+	        "Between two broadcasts to all online devices of a product."),
 	CW_CONF(struct file_conf, limits.inflight_in, INT, "limits.inflightIn", "100", "0", "65535",
 	        "Unacknowledged publishes of a client before it is no longer read; 0: no limit."),
 	CW_CONF(struct file_conf, limits.inflight_out, INT, "limits.inflightOut", "100", "0", "32768",
@@ -227,6 +236,8 @@ static const struct cw_conf_setting file_settings[] = {
 	        "The same of a bridge of the small kind."),
 	CW_CONF(struct file_conf, limits.members_large, INT, "limits.membersLargeBridge", "200000", "1", "1000000",
 	        "The same of a bridge of the large kind."),
+	CW_CONF(struct file_conf, limits.bridge_logins, INT, "limits.bridgeLogins", "0", "0", "1000000",
+	        "Device logins of one bridge a second; more are refused with 429. 0: no limit."),
 	CW_CONF(struct file_conf, limits.devices_per_product, INT, "limits.devicesPerProduct", "500000", "1", "100000000",
 	        "Devices of one product; a registration beyond them is refused."),
 	CW_CONF(struct file_conf, limits.https_body, BYTES, "limits.httpsBody", "128KiB", "1", "1MiB",
@@ -235,16 +246,24 @@ static const struct cw_conf_setting file_settings[] = {
 	        "How long a token of /auth is good."),
 	CW_CONF(struct file_conf, limits.batch_ms, DURATION, "limits.batchDelay", "100ms", "0s", "1h",
 	        "From the order of a batch of devices to its end."),
+	CW_CONF(struct file_conf, limits.package_bytes, BYTES, "limits.packages", "256MiB", "64KiB", "1000MiB",
+	        "Bytes of all firmware packages together, and the largest upload; profile off does not lift it."),
 	CW_CONF(struct file_conf, switches.strict_securemode, BOOL, "switches.strictSecuremode", "true", NULL, NULL,
 	        "securemode must fit the channel."),
 	CW_CONF_CHOICE(struct file_conf, switches.keepalive_clamp, "switches.keepAliveAbove1200", keepalive_values, "refuse",
 	               "What becomes of a keep-alive above 1200 s: refused, or treated as 1200."),
+	CW_CONF(struct file_conf, switches.strict_model, BOOL, "switches.strictModel", "false", NULL, NULL,
+	        "A post with a value that breaks the product's model is answered with that value's code; false: the value is left out."),
 	CW_CONF(struct file_conf, switches.topo_move, BOOL, "switches.topoMove", "true", NULL, NULL,
 	        "A topo add of another gateway's sub-device moves it; false: 6619."),
 	CW_CONF_CHOICE(struct file_conf, switches.kick_logout_reply, "switches.kickTopic", kick_topics, "error",
 	               "Where a gateway is told of kicks: /ext/error or combine/logout_reply."),
 	CW_CONF(struct file_conf, switches.allow_reregister, BOOL, "switches.allowReregister", "false", NULL, NULL,
 	        "Whether a device that was online once may register again."),
+	CW_CONF(struct file_conf, switches.bridge_kicks, BOOL, "switches.bridgeKicks", "false", NULL, NULL,
+	        "A bridge is told by a push when one of its devices is taken from it."),
+	CW_CONF(struct file_conf, switches.bridge_promise, BOOL, "switches.bridgePromise", "false", NULL, NULL,
+	        "Pushes of the bridge channel by PUSH_PROMISE on requests of the client."),
 	CW_CONF(struct file_conf, switches.subscribe_delay_ms, DURATION, "switches.subscribeDelay", "0s", "0s", "10s",
 	        "How long a subscription takes to take effect; the platform promises 10 s."),
 	CW_CONF_CHOICE(struct file_conf, switches.downloads, "downloads", downloads_values, "https",
@@ -257,6 +276,8 @@ static const struct cw_conf_setting file_settings[] = {
 	        "What the instanceId of a registration must be when it has one; left out: anything."),
 	CW_CONF(struct file_conf, fault_seed, INT, "faultSeed", "1", "0", "9223372036854775807",
 	        "Of what faults leave to chance: the same seed, the same messages struck."),
+	CW_CONF_CHOICE(struct file_conf, switches.ota_later, "switches.otaPush", ota_pushes, "2020",
+	               "Pushes of upgrades: 2020 (id a text, signMethod Md5) or later (id a number, signMethod MD5)."),
 	CW_CONF(struct file_conf, keep, INT, "messages.keep", "10000", "1", "10000000", "Messages the API can show."),
 	CW_CONF(struct file_conf, keep_bytes, BYTES, "messages.keepBytes", "64MiB", "64KiB", "16GiB",
 	        "Bytes of them all."),
@@ -376,19 +397,16 @@ static int known(struct cw_cloud *c, const char *pk, const char *dn)
 
 static int add_product(struct cw_cloud *c, const struct product_conf *conf, struct cw_msg *msg)
 {
+	const struct cloud_product_spec spec = { .key = conf->key, .secret = conf->secret, .name = conf->name,
+		                                 .type = (enum cloud_node)conf->type, .raw = conf->format,
+		                                 .x509 = conf->authentication, .registration = conf->registration };
 	struct cloud_product *p = NULL;
 	size_t i;
 	int rc;
 
 	if (known(c, conf->key, NULL))
 		return 0;
-	rc = cw_cloud_product_add(c, conf->key, conf->secret, (enum cloud_node)conf->type, &p, msg);
-	if (rc < 0)
-		return rc;
-	p->raw = conf->format;
-	p->registration = conf->registration;
-	if (conf->name != NULL && (p->name = cw_strdup(conf->name)) == NULL)
-		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	rc = cw_cloud_product_create(c, &spec, &p, msg);
 	for (i = 0; i < conf->topics.count && rc == 0; i++) {
 		const struct topic_conf *t = cw_conf_item(&conf->topics, struct topic_conf, i);
 

@@ -315,6 +315,38 @@ class Bench:
         return json.loads(done.stdout)
 
 
+    def emulator(self):
+        """What causeway-cloud takes over MQTT with all its checks, limits off; the best of three runs of each. It has one thread."""
+        import hashlib
+        import hmac
+        import conftest
+        stock = self.dir / "mqtt-stock"
+        place = self.dir / "emulator"
+        place.mkdir()
+        pk, devices, secret = "a1EmuPk0001", ("dev-0001", "dev-0002"), "0123456789abcdef0123456789abcdef"
+        conf = place / "cloud.conf"
+        conf.write_text("products = [ { productKey = %s } ]\ndevices = [ %s ]\nlimits { profile = off }\nlog { level = warn }\n" % (
+            pk, ", ".join(f"{{ productKey = {pk}, deviceName = {dn}, deviceSecret = {secret} }}" for dn in devices)))
+        conf.chmod(0o600)
+        stock.write_text("".join("%s %s 1|securemode=3,signmethod=hmacsha256,_ss=1| %s&%s %s\n" % (pk, dn, dn, pk, hmac.new(
+            secret.encode(), f"clientId1deviceName{dn}productKey{pk}".encode(), hashlib.sha256).hexdigest()) for dn in devices))
+        process = conftest.Process("causeway-cloud", "--free-ports", "--config", conf, dir=place).start()
+        try:
+            port = process.ready["mqtt"].rsplit(":", 1)[1]
+            for what, bar, *args in (("QoS 1, each acknowledged and answered", 40000, "--qos", 1),
+                                     ("QoS 1, sys.ack = 0", 100000, "--qos", 1, "--ack", 0), ("QoS 0", 100000, "--qos", 0)):
+                got = max(self.tool("bench_mqtt", "--to", port, "--stock", stock, *args)["per_second"] for _ in range(3))
+                self.add(f"emulator: property posts/s over MQTT, {what}", got, "/s", bar=f">= {bar:,}", least=bar)
+        finally:
+            process.stop()
+
+    def tool(self, name, *args):
+        done = subprocess.run([str(a) for a in (self.tools / name, *args)], capture_output=True, text=True, timeout=120)
+        if done.returncode != 0:
+            raise Failed(f"{name}: {done.stderr}")
+        return json.loads(done.stdout)
+
+
 def micro(result):
     return result["cpu_s"] * 1e6 / max(result["messages"], 1)
 
@@ -330,7 +362,7 @@ def wait_online(gateway, count):
     wait_until(lambda: sum(u["devicesOnline"] for u in gateway.status()["upstreams"]) >= count, f"{count} devices online", timeout=90)
 
 
-PARTS = ("frames", "decode", "memory", "logins", "upstream")
+PARTS = ("frames", "decode", "memory", "logins", "upstream", "emulator")
 
 
 def main():

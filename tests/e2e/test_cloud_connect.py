@@ -372,6 +372,17 @@ def test_a_pre_shared_key_opens_tls(cloud):
     good = openssl(cloud, *options, key.upper().encode().hex())
     assert b"Cipher is PSK-AES128-CBC-SHA" in good.stdout and good.returncode == 0
     assert openssl(cloud, *options, key).returncode != 0
+    # Inside is an ordinary CONNECT with securemode 2.
+    device = ("a1B2c3D4e5F", "gw_dtu-01", "0123456789abcdef0123456789ABCDEF")
+    connect = connect_packet(*credentials(device, securemode="2"))
+    host, port = cloud.mqtt
+    with subprocess.Popen(["openssl", "s_client", "-quiet", "-connect", f"{host}:{port}", *options, key.upper().encode().hex()],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as client:
+        client.stdin.write(connect)
+        client.stdin.flush()
+        assert client.stdout.read(4) == b"\x20\2\0\0"
+        assert cloud.device(*device[:2])["session"]["tls"] is True
+        client.kill()
 
 
 def test_a_client_that_does_not_read_is_closed_and_memory_stays_bounded(start_cloud):

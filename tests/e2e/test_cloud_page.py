@@ -1,10 +1,11 @@
 """The emulator's page in a real browser: headless Chromium, driven as a person would."""
+import base64
 import json
 import threading
 
 import pytest
 
-from cloud_client import DEV, Client, sys_topic
+from cloud_client import DEV, Client, connect_packet, credentials, publish_packet, sys_topic
 from conftest import PATIENCE, wait_until
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="python3-selenium is not installed")
@@ -161,3 +162,23 @@ def test_stock_is_changed_from_the_page(page, cloud):
     page.browser.execute_script("document.querySelector('#add-device [name=deviceName]').minLength = 0")
     page.find("#add-device button").click()
     page.wait(lambda: "4 to 32" in page.text("#add-device output"), "the error of the API")
+
+
+def test_a_browser_speaks_mqtt_in_a_websocket(cloud, browser):
+    """covers: H50. The bytes are ours, the WebSocket is Chromium's, with its extensions and its own idea of frames."""
+    browser.get(cloud.base + "/stats")  # Chromium lets only what came from this machine connect to it
+    browser.set_script_timeout(30)
+    packets = [connect_packet(*credentials(DEV)), publish_packet(f"/{DEV[0]}/{DEV[1]}/user/update", b"b" * 100000, qos=1)]
+    got = browser.execute_async_script("""
+        const [url, packets, done] = arguments, got = [];
+        const ws = new WebSocket(url, ['mqtt', 'mqttv3.1']);
+        ws.binaryType = 'arraybuffer';
+        ws.onopen = () => packets.forEach(p => ws.send(Uint8Array.from(atob(p), c => c.charCodeAt(0))));
+        ws.onmessage = m => {
+            got.push(...new Uint8Array(m.data));
+            if (got.length >= 8) ws.close(1000);
+        };
+        ws.onclose = e => done([ws.protocol, got, e.code, e.wasClean]);
+    """, f"ws://{cloud.mqtt[0]}:{cloud.mqtt[1]}/mqtt", [base64.b64encode(p).decode() for p in packets])
+    assert got == ["mqtt", [0x20, 2, 0, 0, 0x40, 2, 0, 1], 1000, True]
+    assert len(cloud.messages(topic="/+/+/user/update")) == 1

@@ -53,13 +53,13 @@ def test_the_secret_is_pushed_without_a_subscription_and_logs_in(cloud):
 def test_every_registration_of_the_vectors(cloud):
     """covers: H32"""
     for v in VECTORS["dynreg_mqtt"]:
-        if v["auth_type"] != "register":
-            continue
         cloud.request("POST", "/products", {"productKey": v["product_key"], "productSecret": v["product_secret"]})
-        cloud.request("POST", "/devices", {"productKey": v["product_key"], "deviceName": v["device_name"]})
+        if v["auth_type"] == "register":
+            cloud.request("POST", "/devices", {"productKey": v["product_key"], "deviceName": v["device_name"]})
         raw, code = connect(cloud, v["mqtt_client_id"], v["mqtt_username"], v["hex"].upper())
-        raw.close()
-        assert code == 0, v["name"]
+        with raw:
+            assert code == 0, v["name"]
+            assert f"/ext/{v['auth_type']}".encode() in raw.packet()[1], v["name"]
 
 
 def test_each_code_is_produced(cloud):

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "cloud/core/delay.h"
 #include "cloud/core/disturb.h"
+#include "cloud/core/down.h"
 #include "cloud/core/fault.h"
 #include "cloud/core/msglog.h"
 #include "cloud/core/stock.h"
@@ -15,7 +16,7 @@
 #include "cloud/core/violations.h"
 #include "cloud/web/files.h"
 
-#define BODY_MAX (1u << 20)
+#define BODY_MAX (5u << 19) /* a file of names has up to 2 MB */
 
 struct cloud_api {
 	struct cw_cloud *cloud;
@@ -51,58 +52,17 @@ void cw_cloud_api_error(struct cw_http_req *req, unsigned status, const char *te
 unsigned cw_cloud_api_status(int rc)
 {
 	switch (rc) {
-	case CW_EEXIST: return 409;
+	case CW_EEXIST:
+	case CW_EREFUSED:
+	case CW_EBUSY: return 409;
 	case CW_ENOENT: return 404;
-	case CW_ENOMEM: return 503;
+	case CW_ENOMEM:
+	case CW_EINTERNAL: return 503;
 	default: return 400;
 	}
 }
 
 /* ---- changing the stock ---- */
-
-static void on_product_add(struct api_call *a)
-{
-	const char *pk = NULL, *secret = NULL, *type_name = "device", *format = "alink";
-	struct cloud_product *p = NULL;
-	struct cw_msg msg = { "" };
-	enum cloud_node type;
-	int registration = 1, rc;
-
-	if (json_unpack(a->body, "{s:s, s?s, s?s, s?s, s?b}", "productKey", &pk, "productSecret", &secret, "nodeType",
-	                &type_name, "format", &format, "registration", &registration) < 0 ||
-	    cw_cloud_node_parse(type_name, &type) < 0 || (strcmp(format, "alink") != 0 && strcmp(format, "raw") != 0)) {
-		cw_cloud_api_error(a->req, 400, "productKey; if wanted productSecret, nodeType device, gateway or subdevice, "
-		                                "format alink or raw, registration");
-		return;
-	}
-	rc = cw_cloud_product_add(a->cloud, pk, secret, type, &p, &msg);
-	if (rc < 0) {
-		cw_cloud_api_error(a->req, cw_cloud_api_status(rc), msg.text);
-		return;
-	}
-	p->raw = strcmp(format, "raw") == 0;
-	p->registration = registration;
-	cw_cloud_api_json(a->req, 201, json_pack("{s:s, s:s, s:s}", "productKey", p->key, "productSecret", p->secret,
-	                                         "nodeType", cw_cloud_node_name(p->type)));
-}
-
-/* Change what of a product may change: its registration switch. */
-static void on_product_change(struct api_call *a)
-{
-	struct cloud_product *p = cw_cloud_product_find(a->cloud, a->tail, strlen(a->tail));
-	int registration;
-
-	if (p == NULL) {
-		cw_cloud_api_error(a->req, 404, "no such product");
-		return;
-	}
-	if (json_unpack(a->body, "{s:b}", "registration", &registration) < 0) {
-		cw_cloud_api_error(a->req, 400, "registration: true or false");
-		return;
-	}
-	p->registration = registration;
-	cw_cloud_api_json(a->req, 200, json_pack("{s:b}", "registration", registration));
-}
 
 static void on_class_add(struct api_call *a)
 {
@@ -127,31 +87,6 @@ static void on_class_add(struct api_call *a)
 		cw_cloud_api_json(a->req, 201, json_pack("{s:s, s:s}", "topic", pattern, "permission", permission));
 }
 
-static void on_device_add(struct api_call *a)
-{
-	const char *pk = NULL, *dn = NULL, *secret = NULL;
-	struct cloud_device *d = NULL;
-	struct cloud_product *p;
-	struct cw_msg msg = { "" };
-	int rc;
-
-	if (json_unpack(a->body, "{s:s, s:s, s?s}", "productKey", &pk, "deviceName", &dn, "deviceSecret", &secret) < 0) {
-		cw_cloud_api_error(a->req, 400, "productKey, deviceName, optional deviceSecret");
-		return;
-	}
-	p = cw_cloud_product_find(a->cloud, pk, strlen(pk));
-	if (p == NULL) {
-		cw_cloud_api_error(a->req, 404, "no such product");
-		return;
-	}
-	rc = cw_cloud_device_add(a->cloud, p, dn, secret, &d, &msg);
-	if (rc < 0)
-		cw_cloud_api_error(a->req, cw_cloud_api_status(rc), msg.text);
-	else
-		cw_cloud_api_json(a->req, 201, json_pack("{s:s, s:s, s:s}", "productKey", p->key, "deviceName", d->dn,
-		                                         "deviceSecret", d->secret));
-}
-
 static void on_enable(struct api_call *a)
 {
 	cw_cloud_device_enable(a->cloud, a->device);
@@ -161,15 +96,6 @@ static void on_enable(struct api_call *a)
 static void on_disable(struct api_call *a)
 {
 	cw_cloud_device_disable(a->cloud, a->device);
-	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "status", cw_cloud_device_status(a->cloud, a->device)));
-}
-
-/* As if it had never been online: it may register again. The secret stays. */
-static void on_device_reset(struct api_call *a)
-{
-	cw_cloud_device_kick(a->cloud, a->device, 521, "reset");
-	cw_cloud_tokens_drop(a->cloud, a->device);
-	a->device->active_ms = 0;
 	cw_cloud_api_json(a->req, 200, json_pack("{s:s}", "status", cw_cloud_device_status(a->cloud, a->device)));
 }
 
@@ -195,8 +121,7 @@ static void on_topo(struct api_call *a)
 		return;
 	}
 	if (strcmp(action, "notify") == 0) {
-		cw_cloud_request(a->cloud, gw, "thing/topo/add/notify", "thing.topo.add.notify",
-		                 json_pack("[{s:s, s:s}]", "productKey", pk, "deviceName", dn));
+		cw_cloud_notify_found(a->cloud, gw, json_pack("[{s:s, s:s}]", "productKey", pk, "deviceName", dn));
 	} else if (strcmp(action, "add") == 0 && d != gw && d->gateway == NULL && gw->child_count < a->cloud->conf.limits.members) {
 		cw_cloud_relate(gw, d);
 		cw_cloud_topo_changed(a->cloud, gw, d, 0);
@@ -237,21 +162,34 @@ static void on_reset(struct api_call *a)
 
 static const struct route routes[] = {
 	{ "GET", "/api/v1/devices", cw_cloud_api_devices },
-	{ "POST", "/api/v1/devices", on_device_add },
+	{ "POST", "/api/v1/devices", cw_cloud_api_device_add },
 	{ "GET", "/api/v1/products", cw_cloud_api_products },
-	{ "POST", "/api/v1/products", on_product_add },
-	{ "POST", "/api/v1/products/{tail}", on_product_change },
+	{ "POST", "/api/v1/products", cw_cloud_api_product_add },
+	{ "POST", "/api/v1/products/{tail}", cw_cloud_api_product_change },
+	{ "DELETE", "/api/v1/products/{tail}", cw_cloud_api_product_delete },
+	{ "POST", "/api/v1/products/{tail}/names", cw_cloud_api_names },
 	{ "POST", "/api/v1/products/{tail}/topics", on_class_add },
+	{ "POST", "/api/v1/products/{tail}/broadcast", cw_cloud_api_broadcast },
 	{ "GET", "/api/v1/devices/{pk}/{dn}", cw_cloud_api_device },
 	{ "DELETE", "/api/v1/devices/{pk}/{dn}", on_delete },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/properties", cw_cloud_api_properties },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/services/{tail}", cw_cloud_api_service },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/raw", cw_cloud_api_raw },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/rrpc", cw_cloud_api_rrpc },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/tags", cw_cloud_api_tags },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/topo", on_topo },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/enable", on_enable },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/disable", on_disable },
-	{ "POST", "/api/v1/devices/{pk}/{dn}/reset", on_device_reset },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/reset", cw_cloud_api_device_reset },
+	{ "GET", "/api/v1/devices/{pk}/{dn}/certificate", cw_cloud_api_certificate },
+	{ "GET", "/api/v1/devices/{pk}/{dn}/clients", cw_cloud_api_clients },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/clients", cw_cloud_api_client_keep },
+	{ "DELETE", "/api/v1/devices/{pk}/{dn}/clients", cw_cloud_api_client_clear },
+	{ "GET", "/api/v1/clients", cw_cloud_api_client_risks },
+	{ "GET", "/api/v1/batches", cw_cloud_api_batches },
+	{ "POST", "/api/v1/batches", cw_cloud_api_batch_add },
+	{ "GET", "/api/v1/batches/{tail}", cw_cloud_api_batch },
+	{ "POST", "/api/v1/batches/{tail}", cw_cloud_api_batch_create },
 	{ "GET", "/api/v1/messages", cw_cloud_api_messages },
 	{ "GET", "/api/v1/messages/stream", cw_cloud_api_stream },
 	{ "GET", "/api/v1/faults", cw_cloud_api_faults },
@@ -309,7 +247,8 @@ static void dispatch(struct api_call *a, const struct route *r, const struct lev
 	char tail[128];
 
 	/* Raw bytes may come as such; everything else is JSON. */
-	if (r->handle != cw_cloud_api_raw && r->handle != cw_cloud_api_rrpc && read_body(a) < 0) {
+	if (r->handle != cw_cloud_api_raw && r->handle != cw_cloud_api_rrpc && r->handle != cw_cloud_api_names &&
+	    r->handle != cw_cloud_api_broadcast && read_body(a) < 0) {
 		cw_cloud_api_error(a->req, 400, "the body is not JSON");
 		return;
 	}

@@ -49,10 +49,29 @@ void cw_cloud_api_stream(struct api_call *a);
 void cw_cloud_api_stats(struct api_call *a);
 void cw_cloud_api_products(struct api_call *a);
 
+/* stock.c */
+void cw_cloud_api_product_add(struct api_call *a);
+void cw_cloud_api_product_change(struct api_call *a);
+void cw_cloud_api_product_delete(struct api_call *a);
+void cw_cloud_api_names(struct api_call *a); /* the body is a file, not JSON */
+void cw_cloud_api_device_add(struct api_call *a);
+void cw_cloud_api_device_reset(struct api_call *a);
+void cw_cloud_api_certificate(struct api_call *a);
+void cw_cloud_api_clients(struct api_call *a);
+void cw_cloud_api_client_keep(struct api_call *a);
+void cw_cloud_api_client_clear(struct api_call *a);
+void cw_cloud_api_client_risks(struct api_call *a);
+void cw_cloud_api_batches(struct api_call *a);
+void cw_cloud_api_batch_add(struct api_call *a);
+void cw_cloud_api_batch(struct api_call *a);
+void cw_cloud_api_batch_create(struct api_call *a);
+
 /* down.c */
 void cw_cloud_api_properties(struct api_call *a);
 void cw_cloud_api_service(struct api_call *a);
 void cw_cloud_api_raw(struct api_call *a);
 void cw_cloud_api_rrpc(struct api_call *a);
+void cw_cloud_api_tags(struct api_call *a);
+void cw_cloud_api_broadcast(struct api_call *a);
 
 #endif

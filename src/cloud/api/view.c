@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cloud/api/api.h"
+#include "cloud/core/clients.h"
 #include "cloud/core/msglog.h"
 
 #define LIMIT_DEFAULT 1000u
@@ -14,8 +15,9 @@
 static json_t *summary(const struct cw_cloud *c, const struct cloud_device *d)
 {
 	const struct cloud_link *l = d->link;
-	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "productKey", d->product->key,
-	                      "deviceName", d->dn, "nodeType", cw_cloud_node_name(d->product->type), "status",
+	json_t *j = json_pack("{s:s, s:s, s:s, s:s?, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "productKey", d->product->key,
+	                      "deviceName", d->dn, "iotId", d->iot_id, "nickname", d->nickname, "nodeType",
+	                      cw_cloud_node_name(d->product->type), "status",
 	                      cw_cloud_device_status(c, d), "created", (json_int_t)d->created_ms, "active",
 	                      (json_int_t)d->active_ms, "lastOnline", (json_int_t)d->online_ms, "lastOffline",
 	                      (json_int_t)d->offline_ms, "up", (json_int_t)d->up, "down", (json_int_t)d->down, "dropped",
@@ -23,7 +25,7 @@ static json_t *summary(const struct cw_cloud *c, const struct cloud_device *d)
 
 	if (d->gateway != NULL)
 		json_object_set_new(j, "gateway", json_string(d->gateway->id));
-	if (l != NULL)
+	if (cw_cloud_is_online(d))
 		json_object_set_new(j, "session", json_pack("{s:s, s:s, s:b, s:b, s:s?, s:s?, s:I}", "channel", l->ops->channel,
 		                    "address", l->peer, "tls", l->tls, "websocket", l->websocket, "clientId", d->client_id, "gateway",
 		                    l->owner != d ? l->owner->id : NULL, "duration",
@@ -97,6 +99,7 @@ void cw_cloud_api_device(struct api_call *a)
 	json_object_set_new(j, "systemTopics", json_boolean(d->ss));
 	json_object_set_new(j, "stored", json_integer(d->stored_count));
 	json_object_set_new(j, "refused", refusals(d));
+	json_object_set_new(j, "clients", cw_cloud_clients_list(d));
 	for (i = 0; i < CLOUD_DOC_COUNT; i++)
 		json_object_set(j, doc_names[i], cw_cloud_doc(d, (enum cloud_doc)i));
 	cw_cloud_api_json(a->req, 200, j);
@@ -124,8 +127,9 @@ void cw_cloud_api_products(struct api_call *a)
 	cw_map_each(n, &a->cloud->products) {
 		const struct cloud_product *p = cw_container_of(n, struct cloud_product, node);
 
-		json_array_append_new(list, json_pack("{s:s, s:s?, s:s, s:s, s:b, s:o}", "productKey", p->key, "name", p->name,
-		                      "nodeType", cw_cloud_node_name(p->type), "format", p->raw ? "raw" : "alink",
+		json_array_append_new(list, json_pack("{s:s, s:s?, s:s, s:s, s:s, s:I, s:b, s:o}", "productKey", p->key, "name",
+		                      p->name, "nodeType", cw_cloud_node_name(p->type), "format", p->raw ? "raw" : "alink",
+		                      "authentication", p->x509 ? "x509" : "secret", "devices", (json_int_t)p->device_count,
 		                      "registration", p->registration, "topics", classes_of(p)));
 	}
 	cw_cloud_api_json(a->req, 200, json_pack("{s:o}", "products", list));
@@ -259,18 +263,9 @@ void cw_cloud_api_stats(struct api_call *a)
 		const char *name;
 		uint64_t value;
 	} list[] = {
-		{ "connects", s->connects }, { "connectsRefused", s->connects_refused }, { "kicks", s->kicks },
-		{ "registrations", s->registrations }, { "logins", s->logins }, { "loginsRefused", s->logins_refused }, { "published", s->published },
-		{ "publishedBytes", s->published_bytes }, { "droppedLimit", s->dropped_limit },
-		{ "droppedPermission", s->dropped_permission }, { "droppedSession", s->dropped_session },
-		{ "replies", s->replies }, { "repliesFailed", s->replies_failed }, { "pushed", s->pushed },
-		{ "stored", s->stored }, { "undeliverable", s->undeliverable }, { "malformed", s->malformed },
-		{ "slowClosed", s->slow_closed }, { "keepAliveClosed", s->keepalive_closed },
-		{ "faultsApplied", s->faults_applied }, { "subscribesRefused", s->subscribes_refused },
-		{ "throttled", s->throttled },
-		{ "auths", s->auths },
-		{ "authsRefused", s->auths_refused },
-		{ "downloads", s->downloads },
+#define STAT_ROW(field, name) { name, s->field },
+		CLOUD_STATS(STAT_ROW)
+#undef STAT_ROW
 	};
 	json_t *j = json_object();
 	unsigned online = 0, links = 0;
@@ -280,7 +275,7 @@ void cw_cloud_api_stats(struct api_call *a)
 	for (i = 0; i < sizeof(list) / sizeof(list[0]); i++)
 		json_object_set_new(j, list[i].name, json_integer((json_int_t)list[i].value));
 	cw_list_each(e, &a->cloud->device_list)
-		online += cw_container_of(e, struct cloud_device, all)->link != NULL;
+		online += cw_cloud_device_online(a->cloud, cw_container_of(e, struct cloud_device, all)) != 0;
 	cw_list_each(e, &a->cloud->links)
 		links++;
 	json_object_set_new(j, "online", json_integer(online));

@@ -7,7 +7,12 @@
 #include "base/mem.h"
 #include "cloud/core/call.h"
 #include "cloud/core/delay.h"
+#include "cloud/core/device_log.h"
 #include "cloud/core/fault.h"
+#include "cloud/core/job.h"
+#include "cloud/core/ota.h"
+#include "cloud/core/remote_config.h"
+#include "cloud/core/shadow.h"
 
 #define REQUEST(pattern, handler)  { CLOUD_TOPIC_SYS, pattern, ALINK_REQUEST, handler, NULL, 0 }
 #define GATEWAY(pattern, handler)  { CLOUD_TOPIC_SYS, pattern, ALINK_REQUEST, handler, NULL, 1 }
@@ -34,8 +39,10 @@ static const struct alink_rule rules[] = {
 	GATEWAY("thing/topo/add", cw_cloud_topo_add),
 	GATEWAY("thing/topo/delete", cw_cloud_topo_delete),
 	GATEWAY("thing/topo/get", cw_cloud_topo_get),
-	GATEWAY("thing/list/found", NULL),
+	GATEWAY("thing/list/found", cw_cloud_list_found),
 	GATEWAY("thing/sub/register", cw_cloud_sub_register),
+	GATEWAY("thing/sub/unregister", cw_cloud_sub_unregister),
+	GATEWAY("thing/proxy/provisioning/product_register", cw_cloud_product_register),
 	ANSWER("thing/topo/add/notify_reply"),
 	ANSWER("thing/topo/change_reply"),
 	ANSWER("thing/gateway/permit_reply"),
@@ -50,18 +57,23 @@ static const struct alink_rule rules[] = {
 	REQUEST("thing/deviceinfo/update", cw_cloud_tags_update),
 	REQUEST("thing/deviceinfo/delete", cw_cloud_tags_delete),
 	REQUEST("thing/dsltemplate/get", cw_cloud_tsl_get),
-	REQUEST("thing/dynamicTsl/get", cw_cloud_tsl_get),
+	REQUEST("thing/dynamicTsl/get", cw_cloud_tsl_get_short),
 	REQUEST("thing/config/get", cw_cloud_config_get),
 	REQUEST("thing/config/log/get", cw_cloud_log_config_get),
-	REQUEST("thing/log/post", NULL),
+	REQUEST("thing/log/post", cw_cloud_log_post),
 	REQUEST("thing/reset", NULL),
-	REQUEST("thing/ota/firmware/get", NULL),
-	{ CLOUD_TOPIC_SYS, "_thing/diag/post", ALINK_SESSION, NULL, NULL, 0 },
+	REQUEST("thing/ota/firmware/get", cw_cloud_ota_get),
+	{ CLOUD_TOPIC_SYS, "thing/file/download", ALINK_SPECIAL, NULL, cw_cloud_ota_download, 0 },
+	{ CLOUD_TOPIC_SYS, "_thing/diag/post", ALINK_SESSION, cw_cloud_diag_post, NULL, 0 },
+	/* Official clients misspell the method. */
+	{ CLOUD_TOPIC_SYS, "thing/job/get", ALINK_SESSION, cw_cloud_job_get, NULL, 0 },
+	{ CLOUD_TOPIC_SYS, "thing/job/update", ALINK_SESSION, cw_cloud_job_update, NULL, 0 },
+	ANSWER("thing/job/notify_reply"),
 	{ CLOUD_TOPIC_NTP, "request", ALINK_SPECIAL, NULL, cw_cloud_ntp, 0 },
 	{ CLOUD_TOPIC_OTA, "inform", ALINK_SPECIAL, NULL, cw_cloud_ota_inform, 0 },
-	RECORD(CLOUD_TOPIC_OTA, "progress"),
-	RECORD(CLOUD_TOPIC_OTA, "request"),
-	RECORD(CLOUD_TOPIC_SHADOW, "update"),
+	{ CLOUD_TOPIC_OTA, "progress", ALINK_SPECIAL, NULL, cw_cloud_ota_progress, 0 },
+	{ CLOUD_TOPIC_OTA, "request", ALINK_SPECIAL, NULL, cw_cloud_ota_request, 0 },
+	{ CLOUD_TOPIC_SHADOW, "update", ALINK_SPECIAL, NULL, cw_cloud_shadow, 0 },
 };
 
 /* thing/service/{service}_reply: the level's end is no wildcard of MQTT. */
@@ -149,6 +161,7 @@ static void reply(struct alink_request *r, const char *topic, size_t topic_len, 
 	char out[512];
 	struct cloud_strike at = { .channel = r->link->ops->channel, .device = r->device->id, .topic = topic,
 		                   .topic_len = topic_len };
+	unsigned flags = r->secret ? CLOUD_SECRET : 0;
 	json_t *body;
 
 	c->stats.replies++;
@@ -166,15 +179,16 @@ static void reply(struct alink_request *r, const char *topic, size_t topic_len, 
 		at.ms = 0;
 	}
 	if (at.ms != 0)
-		cw_cloud_delay(c, r->device, out, body, (unsigned)at.ms);
+		cw_cloud_delay(c, r->device, out, body, flags, (unsigned)at.ms);
 	else
-		cw_cloud_send_json(c, r->device, out, body, 0, CLOUD_REPLY);
+		cw_cloud_send_json(c, r->device, out, body, 0, CLOUD_REPLY | flags);
 }
 
 static void handle_request(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct alink_rule *rule,
                            const struct cloud_topic *t, const char *topic, size_t topic_len, const char *payload, size_t len)
 {
-	struct alink_request r = { .cloud = c, .link = l, .device = d, .topic = t, .body = json_loadb(payload, len, 0, NULL) };
+	struct alink_request r = { .cloud = c, .link = l, .device = d, .topic = t, .len = len,
+		                   .body = json_loadb(payload, len, 0, NULL) };
 	char id[160], method[128];
 	int id_rc = read_id(r.body, id, sizeof(id)), code;
 

@@ -1,6 +1,6 @@
 /*
  * alink.h - requests of devices that the platform carries out and answers: the table of system
- * topics, and the envelope every one of them shares. topo.c and model.c hold the handlers.
+ * topics, and the envelope every one of them shares. topo.c, report.c, desired.c and model.c hold the handlers.
  */
 #ifndef CW_CLOUD_ALINK_H
 #define CW_CLOUD_ALINK_H
@@ -12,10 +12,12 @@ struct alink_request {
 	struct cloud_link *link;
 	struct cloud_device *device; /* owner of the topic */
 	const struct cloud_topic *topic;
+	size_t len;            /* bytes of the message */
 	json_t *body, *params; /* lent to handlers */
 	json_t *data;          /* of the reply; a handler may set it, NULL: {} */
 	struct cloud_device *fresh[CLOUD_BATCH_MAX]; /* logged in by this request: after the reply, what was kept for them */
 	unsigned fresh_count;
+	int secret; /* a handler says that the reply holds one */
 };
 
 /* Carries a request out and returns the code of the reply. */
@@ -48,26 +50,30 @@ int cw_cloud_topo_add(struct alink_request *r);
 int cw_cloud_topo_delete(struct alink_request *r);
 int cw_cloud_topo_get(struct alink_request *r);
 int cw_cloud_sub_register(struct alink_request *r);
+int cw_cloud_product_register(struct alink_request *r);
+int cw_cloud_sub_unregister(struct alink_request *r);
 int cw_cloud_login(struct alink_request *r);
 int cw_cloud_batch_login(struct alink_request *r);
 int cw_cloud_logout(struct alink_request *r);
 int cw_cloud_batch_logout(struct alink_request *r);
 
-/* model.c */
+/* report.c */
 int cw_cloud_property_post(struct alink_request *r);
 int cw_cloud_event_post(struct alink_request *r);
 int cw_cloud_pack_post(struct alink_request *r);
 int cw_cloud_history_post(struct alink_request *r);
 int cw_cloud_batch_post(struct alink_request *r);
+
+/* desired.c */
 int cw_cloud_desired_get(struct alink_request *r);
 int cw_cloud_desired_delete(struct alink_request *r);
 int cw_cloud_tags_update(struct alink_request *r);
 int cw_cloud_tags_delete(struct alink_request *r);
+
+/* model.c */
 int cw_cloud_tsl_get(struct alink_request *r);
-int cw_cloud_config_get(struct alink_request *r);
-int cw_cloud_log_config_get(struct alink_request *r);
+int cw_cloud_tsl_get_short(struct alink_request *r);
+int cw_cloud_list_found(struct alink_request *r);
 void cw_cloud_ntp(struct cw_cloud *c, struct cloud_device *d, const struct cloud_topic *t, const char *payload, size_t len);
-void cw_cloud_ota_inform(struct cw_cloud *c, struct cloud_device *d, const struct cloud_topic *t, const char *payload,
-                         size_t len);
 
 #endif

@@ -49,6 +49,9 @@ struct cloud_class {
 	char pattern[];
 };
 
+struct cloud_model;
+struct cloud_remote_config;
+
 struct cloud_product {
 	struct cw_map_node node; /* by key */
 	struct cw_cloud *cloud;
@@ -58,9 +61,12 @@ struct cloud_product {
 	int x509;             /* devices log in with certificates, not with secrets */
 	int registration;     /* sub-devices and devices may fetch their secret */
 	struct cw_list classes;
-	unsigned class_count, class_limit; /* beside those every product has */
-	json_t *tsl; /* or NULL */
+	unsigned class_count; /* beside those every product has */
 	unsigned device_count;
+	json_t *tsl; /* or NULL; cw_cloud_tsl_set() */
+	struct cloud_model *model; /* the same compiled, or NULL */
+	uint64_t broadcast_next_ms, broadcast_all_next_ms; /* no earlier; cw_cloud_now_ms() */
+	struct cloud_remote_config *config; /* or NULL; remote_config.h */
 	int64_t created_ms;
 	struct cw_list changed; /* in cw_cloud.changed_products while its state is newer than the file's */
 };
@@ -82,14 +88,20 @@ struct cloud_link;
 struct cloud_cert;    /* x509.h */
 struct cloud_clients; /* clients.h */
 struct cloud_violations; /* violations.h */
+struct cloud_device_log;
 
 /* What is kept of a device's reports, as the API names it. */
 #define CLOUD_DOCS(X)                                                                                         \
 	X(REPORTED, reported) /* identifier to {value, time} */                                               \
-	X(DESIRED, desired)   /* identifier to {value, version} */                                            \
+	X(DESIRED, desired)   /* identifier to {value, version, time} */                                      \
 	X(EVENTS, events)     /* identifier to the last one, {value, time} */                                 \
 	X(TAGS, tags)         /* key to value */                                                              \
-	X(MODULES, modules)   /* firmware module to version */
+	X(MODULES, modules)   /* firmware module to version */                                                \
+	X(CALLS, calls)       /* a list: the last orders with their answers, newest last; down.c */           \
+	X(EVENT_LOG, eventLog) /* a list: the last events, newest last */                                     \
+	X(FOUND, found)       /* a gateway's discoveries: "pk/dn" to {time} */                            \
+	X(SHADOW, shadow)     /* {state, metadata, version, timestamp}: shadow.h */                           \
+	X(JOBS, jobs)         /* id to {status, jobDocument, ..}: job.h */
 enum cloud_doc {
 #define CLOUD_DOC_ENUM(sym, name) CLOUD_DOC_##sym,
 	CLOUD_DOCS(CLOUD_DOC_ENUM)
@@ -125,11 +137,14 @@ struct cloud_device {
 	struct cloud_device *gateway;
 	struct cw_list children, sibling;
 	unsigned child_count;
+	int bridge_mode; /* subDeviceConnectMode it asked for as a bridge, CLOUD_BRIDGE_LARGE or another; 0: none */
+	int bridged;     /* online through its gateway, a large bridge: so it stays over a restart */
 
 	/* session */
 	struct cloud_link *link;  /* the way to it now, NULL: offline */
 	struct cw_list member;    /* in link->members when it is a gateway's sub-device */
 	char *client_id;          /* of the present or last session */
+	uint64_t half_until_ms;   /* cut without a goodbye: till then it counts as half connected; cw_cloud_now_ms() */
 	int ss;                   /* system topics need no SUBSCRIBE */
 	int ext;                  /* bit 0: custom RRPC */
 	int persistent;           /* clean session 0: state below outlives the session */
@@ -151,8 +166,16 @@ struct cloud_device {
 	unsigned window_down;
 	uint64_t error520_s; /* last second a 520 was sent about it */
 
+	struct cw_list ota_tasks; /* struct cloud_task, newest first */
+	struct cw_list ota_due;   /* in cloud_ota.due while a push is due at ota_due_ms */
+	uint64_t ota_due_ms;
+
 	/* what it reported */
 	json_t *doc[CLOUD_DOC_COUNT]; /* NULL until first used: cw_cloud_doc() */
+	struct cloud_device_log *local_log; /* its own log, or NULL; device_log.h */
+	int log_report;                     /* it shall post its log */
+	uint64_t shadow_second;             /* that the count below belongs to */
+	unsigned shadow_count;
 	struct {
 		int64_t ms;
 		int code;
@@ -191,7 +214,11 @@ struct cloud_link_ops {
 	void (*forget)(struct cloud_link *l, struct cloud_device *member, int store);
 	/* NULL: cannot be. Say nothing more on the connection, but read on. */
 	void (*half_close)(struct cloud_link *l);
+	/* The gateway is told that something is wrong with a device (a kick, 520) in the channel's own way; NULL: /ext/error. */
+	void (*tell)(struct cloud_link *l, const struct cloud_device *about, int code);
 };
+
+#define CLOUD_BRIDGE_LARGE 3 /* subDeviceConnectMode: the devices stay online while the bridge is away */
 
 /* Embedded in a front's connection. */
 struct cloud_link {
@@ -203,9 +230,13 @@ struct cloud_link {
 	struct cloud_device *last; /* most recently resolved owner of a topic; a cache */
 	int64_t since_ms;
 	int tls, websocket; /* what it is wrapped in */
+	int bridge;  /* carries everything for its devices without their subscribing; lives as long as the identity is known */
+	int resting; /* a bridge none of whose connections is up: the owner is offline, members need not be */
 	int uplink_only; /* lives for one request; push() sees the platform's reply to it and nothing else */
 	int doomed;        /* a fault ends it; nothing passes any more. A front of uplink_only links gives no answer then */
 	unsigned delay_ms; /* of an uplink_only link: a fault wants the answer that much later */
+	uint64_t keep_alive_ms; /* of the client, 0: none; set by the front after link_init */
+	int goodbye;            /* it takes its leave (DISCONNECT), or we end it: not cut */
 	unsigned members_max; /* online through it, counted by who calls cw_cloud_member_up() */
 	char peer[64];
 };
@@ -217,6 +248,7 @@ struct cloud_limits {
 	unsigned account_connects, account_up, account_down;  /* of all devices, per second */
 	uint64_t throughput;                                  /* bytes a second that are read from one connection */
 	unsigned inflight_in, inflight_out;                   /* unacknowledged on a connection, 0: no limit */
+	uint64_t broadcast_ms, broadcast_all_ms; /* between two broadcasts of a product: to subscribers, to all online */
 	size_t out_queue_bytes;                               /* a client that does not read is closed above this */
 	/* Of the messages themselves; profile off does not lift these. */
 	uint64_t payload_bytes;                     /* of one MQTT publish */
@@ -225,7 +257,9 @@ struct cloud_limits {
 	unsigned classes;                           /* custom topic classes of a product */
 	unsigned members;                      /* sub-devices of one gateway, related or online */
 	unsigned members_small, members_large; /* the same of the two kinds of bridges */
+	unsigned bridge_logins; /* of devices of one bridge a second, 0: no limit */
 	unsigned devices_per_product;
+	size_t package_bytes;                                 /* of all firmware packages together, and the largest upload */
 	uint64_t https_body;     /* of one publish over HTTPS */
 	uint64_t https_token_ms; /* how long a token of /auth is good */
 	uint64_t batch_ms;       /* from the order of a batch to its end */
@@ -234,14 +268,18 @@ struct cloud_limits {
 struct cloud_switches {
 	bool strict_securemode;
 	int keepalive_clamp; /* above 1200: 0 refuse, 1 treat as 1200 */
+	bool strict_model;   /* a value that breaks the model is answered with its code; false: left out, code 200 */
 	bool topo_move;      /* false: 6619 instead of moving a relation */
 	int kick_logout_reply; /* kicks on combine/logout_reply instead of /ext/error */
 	bool allow_reregister; /* a device that was online once may register again */
+	bool bridge_kicks;   /* a bridge is told by a push when one of its devices is taken from it */
+	bool bridge_promise; /* pushes by PUSH_PROMISE on a client's request, instead of streams of the platform's own */
 	int downloads; /* links to files: 0 by https, 1 by plain http at the API's address */
 	const char *downloads_url; /* where they point instead, such as a name only clients know; NULL: those addresses. Lent */
 	uint64_t subscribe_delay_ms; /* before a subscription takes effect */
 	int regnwl_topic; /* 0: /ext/regnwl, 1: /ext/register, 2: both */
 	const char *instance_id;     /* what a registration's instanceId must be when it sends one; NULL: anything. Lent */
+	int ota_later; /* pushes of upgrades as in later documents: id a number, signMethod MD5 */
 };
 
 struct cloud_conf {
@@ -256,12 +294,43 @@ struct cloud_log;
 struct cloud_faults;
 struct cloud_x509;
 struct cloud_files;
+struct cloud_ota;
+
+/* Counters, and their names in GET /api/v1/stats. */
+#define CLOUD_STATS(X) \
+	X(connects, "connects") \
+	X(connects_refused, "connectsRefused") \
+	X(kicks, "kicks") \
+	X(registrations, "registrations") \
+	X(logins, "logins") \
+	X(logins_refused, "loginsRefused") \
+	X(published, "published") \
+	X(published_bytes, "publishedBytes") \
+	X(dropped_limit, "droppedLimit") \
+	X(dropped_permission, "droppedPermission") \
+	X(dropped_session, "droppedSession") \
+	X(replies, "replies") \
+	X(replies_failed, "repliesFailed") \
+	X(pushed, "pushed") \
+	X(stored, "stored") \
+	X(undeliverable, "undeliverable") \
+	X(malformed, "malformed") \
+	X(slow_closed, "slowClosed") \
+	X(keepalive_closed, "keepAliveClosed") \
+	X(faults_applied, "faultsApplied") \
+	X(subscribes_refused, "subscribesRefused") \
+	X(throttled, "throttled") \
+	X(model_dropped, "modelDropped") \
+	X(auths, "auths") \
+	X(auths_refused, "authsRefused") \
+	X(downloads, "downloads") \
+	X(push_acks, "pushAcks") \
+	X(push_repeats, "pushRepeats")
 
 struct cloud_stats {
-	uint64_t connects, connects_refused, kicks, published, published_bytes, dropped_limit, dropped_permission,
-		dropped_session, registrations, replies, replies_failed, pushed, stored, undeliverable, logins, logins_refused,
-		malformed, slow_closed, keepalive_closed, faults_applied, subscribes_refused, throttled, auths, auths_refused,
-		downloads;
+#define CLOUD_STAT_FIELD(field, name) uint64_t field;
+	CLOUD_STATS(CLOUD_STAT_FIELD)
+#undef CLOUD_STAT_FIELD
 };
 
 struct cw_cloud {
@@ -281,6 +350,7 @@ struct cw_cloud {
 	struct cloud_files *files; /* links to what can be fetched */
 	struct cw_list held; /* messages that a fault holds back; disturb.c */
 	unsigned held_count;
+	struct cloud_ota *ota;     /* packages, batches, tasks */
 	struct cw_list delayed; /* replies a fault holds back; delay.c */
 	struct cw_list calls; /* down calls waiting for the device; call.c */
 	struct cloud_stats stats;
@@ -317,18 +387,33 @@ void cw_cloud_skip(struct cw_cloud *c, uint64_t ms);
 /* Next message id of the platform, decimal, into out[24]. */
 void cw_cloud_next_id(struct cw_cloud *c, char out[24]);
 
-/* ---- stock.c ---- */
+/* ---- product.c ---- */
 const char *cw_cloud_node_name(enum cloud_node type);
 int cw_cloud_node_parse(const char *name, enum cloud_node *ret_type);
 /* Secret NULL: made up. 0; CW_EEXIST; CW_EINVAL with a sentence; CW_ENOMEM. */
 int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret, enum cloud_node type,
                          struct cloud_product **ret_product, struct cw_msg *msg);
+/* The same with all that the platform's rules say; key NULL: made up, of 11 letters and digits. Key, format (raw), type and
+   authentication (x509) stay as they are from then on. */
+struct cloud_product_spec {
+	const char *key, *secret, *name; /* NULL: made up, made up, none; a name is 4 to 30 characters and unique */
+	enum cloud_node type;
+	int raw, x509, registration;
+};
+int cw_cloud_product_create(struct cw_cloud *c, const struct cloud_product_spec *spec, struct cloud_product **ret_product,
+                            struct cw_msg *msg);
+int cw_cloud_product_set_name(struct cw_cloud *c, struct cloud_product *p, const char *name, struct cw_msg *msg);
+void cw_cloud_product_set_registration(struct cw_cloud *c, struct cloud_product *p, int on);
+/* CW_EREFUSED while it has devices. */
+int cw_cloud_product_delete(struct cw_cloud *c, struct cloud_product *p, struct cw_msg *msg);
 struct cloud_product *cw_cloud_product_find(struct cw_cloud *c, const char *key, size_t len);
 /* Declare (or change) a topic class, such as user/update or user/#. */
 int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish, int subscribe, struct cw_msg *msg);
 /* Whether `rest` (a topic's levels behind pk and dn) may be published to. */
 int cw_cloud_class_publishable(const struct cloud_product *p, const char *rest, size_t len);
-/* CW_EINVAL, CW_EEXIST, CW_ELIMIT (the product is full), CW_ENOMEM. Secret NULL: made up. */
+
+/* ---- stock.c ---- */
+/* Name or secret NULL: made up. CW_EINVAL, CW_EEXIST, CW_ELIMIT (the product is full), CW_ENOMEM. */
 int cw_cloud_device_add(struct cw_cloud *c, struct cloud_product *p, const char *dn, const char *secret,
                         struct cloud_device **ret_device, struct cw_msg *msg);
 struct cloud_device *cw_cloud_device_find(struct cw_cloud *c, const char *pk, size_t pk_len, const char *dn, size_t dn_len);
@@ -346,8 +431,12 @@ void cw_cloud_device_enable(struct cw_cloud *c, struct cloud_device *d);
 int cw_cloud_was_deleted(struct cw_cloud *c, const char *pk, const char *dn);
 /* One of the device's documents, made at its first use. NULL: out of memory (jansson's setters accept that). */
 json_t *cw_cloud_doc(struct cloud_device *d, enum cloud_doc which);
-/* By any session, or by a visit that is not over. */
+/* A connection leads to it, its own or that of a further client of its name (clients.h): ask this, not `link`, before sending. */
+int cw_cloud_device_linked(const struct cloud_device *d);
+/* That, or a visit that is not over. */
 int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *d);
+/* As if it had never been online: it may register again, with the secret it has; clients of its name are forgotten. */
+void cw_cloud_device_reset(struct cw_cloud *c, struct cloud_device *d);
 /* ONLINE, OFFLINE, UNACTIVE or DISABLED. */
 const char *cw_cloud_device_status(const struct cw_cloud *c, const struct cloud_device *d);
 /* What must survive a restart is different from now on. */
@@ -367,9 +456,21 @@ void cw_cloud_link_init(struct cw_cloud *c, struct cloud_link *l, const struct c
 /* The connection is gone or going: every device on it goes offline. Harmless when repeated. */
 void cw_cloud_link_down(struct cw_cloud *c, struct cloud_link *l, const char *reason);
 void cw_cloud_link_fini(struct cloud_link *l);
+/*
+ * A bridge: its identity is known, be it connected or not. `d` has this link from now on (an older one is closed) and is
+ * offline; then awake with the first connection, and at rest again with the last one. Members are the front's business.
+ */
+void cw_cloud_link_adopt(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d);
+void cw_cloud_link_wake(struct cw_cloud *c, struct cloud_link *l, const struct cloud_login *login);
+void cw_cloud_link_rest(struct cw_cloud *c, struct cloud_link *l, const char *reason);
+/* Has the device a way of its own or its gateway's? Not so a bridge at rest. */
+static inline int cw_cloud_is_online(const struct cloud_device *d)
+{
+	return d->link != NULL && !(d->link->resting && d->link->owner == d);
+}
 /* Log `d` in on its own connection; closes an older one. Returns 1 when state of an earlier session exists. */
 int cw_cloud_link_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login);
-/* After the front's acceptance is on its way: what was stored for the device. */
+/* After the front's acceptance is on its way: what was stored for the device, then upgrades that wait for it. */
 void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d);
 /* A request by a channel without connections: the device counts as online for so long. `channel` is static. */
 void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *channel, const struct cloud_text *client_id,
@@ -413,6 +514,7 @@ enum cloud_outcome { CLOUD_DELIVERED, CLOUD_STORED, CLOUD_OFFLINE, CLOUD_UNSUBSC
 const char *cw_cloud_outcome_name(enum cloud_outcome o);
 #define CLOUD_ALWAYS 1u /* delivered without a subscription */
 #define CLOUD_REPLY  2u /* answers the publish under way: an uplink_only link gets it without a subscription too */
+#define CLOUD_SECRET 4u /* holds a secret: the log of messages does not show it */
 enum cloud_outcome cw_cloud_send(struct cw_cloud *c, struct cloud_device *to, const char *topic, const void *payload,
                                  size_t len, uint8_t qos, unsigned flags);
 /* The same for JSON; `body` is consumed. */

@@ -11,19 +11,45 @@
 #include "cloud/core/fault.h"
 #include "cloud/core/files.h"
 #include "cloud/core/msglog.h"
+#include "cloud/core/ota.h"
 #include "cloud/core/stock.h"
 #include "cloud/core/x509.h"
 
 void cw_cloud_conf_default(struct cloud_conf *conf)
 {
 	*conf = (struct cloud_conf){
-		.limits = { .documented = 1, .connect_per_minute = 5, .login_per_minute = 5, .login_per_second = 200,
-		            .publish_qos0 = 30, .publish_qos1 = 10, .down_per_second = 50, .account_connects = 500,
-		            .account_up = 10000, .account_down = 2000, .throughput = 1u << 20, .inflight_in = 100,
-		            .payload_bytes = 256u << 10, .topic_bytes = 128, .topic_slashes = 7, .topics_per_subscribe = 8,
-		            .subscriptions = 100, .classes = 50, .inflight_out = 100, .out_queue_bytes = 4u << 20, .members = 1500, .members_small = 15000,
-		            .members_large = 200000, .devices_per_product = 500000, .batch_ms = 100,
-		            .https_body = 128u << 10, .https_token_ms = 7ull * 24 * 3600 * 1000 },
+		.limits = {
+			.documented = 1,
+			.connect_per_minute = 5,
+			.login_per_minute = 5,
+			.login_per_second = 200,
+			.publish_qos0 = 30,
+			.publish_qos1 = 10,
+			.down_per_second = 50,
+			.account_connects = 500,
+			.account_up = 10000,
+			.account_down = 2000,
+			.throughput = 1u << 20,
+			.inflight_in = 100,
+			.payload_bytes = 256u << 10,
+			.topic_bytes = 128,
+			.topic_slashes = 7,
+			.topics_per_subscribe = 8,
+			.subscriptions = 100,
+			.classes = 50,
+			.inflight_out = 100,
+			.out_queue_bytes = 4u << 20,
+			.members = 1500,
+			.members_small = 15000,
+			.members_large = 200000,
+			.devices_per_product = 500000,
+			.batch_ms = 100,
+			.broadcast_ms = 1000,
+			.broadcast_all_ms = 60000,
+			.package_bytes = 256u << 20,
+			.https_body = 128u << 10,
+			.https_token_ms = 7ull * 24 * 3600 * 1000,
+		},
 		.switches = { .strict_securemode = 1, .topo_move = 1 },
 		.keep_messages = 10000,
 		.keep_bytes = 64u << 20,
@@ -66,8 +92,13 @@ int cw_cloud_new(struct cw_worker *worker, const struct cloud_conf *conf, struct
 	rc = cw_cloud_files_new(&c->files);
 	if (rc < 0)
 		goto err_faults;
+	rc = cw_cloud_ota_new(c, &c->ota);
+	if (rc < 0)
+		goto err_files;
 	*ret_cloud = c;
 	return 0;
+err_files:
+	cw_cloud_files_free(c->files);
 err_faults:
 	cw_cloud_faults_free(c->faults);
 err_log:
@@ -86,6 +117,7 @@ void cw_cloud_free(struct cw_cloud *c)
 	cw_cloud_delay_drop(c);
 	cw_cloud_disturb_drop(c);
 	cw_cloud_batches_forget(c, NULL);
+	cw_cloud_ota_free(c->ota);
 	cw_cloud_stock_free(c);
 	cw_cloud_x509_close(c);
 	cw_cloud_files_free(c->files);

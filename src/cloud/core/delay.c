@@ -12,6 +12,7 @@ struct delayed {
 	char *device, *topic;
 	unsigned serial; /* a namesake made anew must not get it */
 	json_t *body;
+	unsigned flags;
 };
 
 static void delayed_free(struct delayed *d)
@@ -33,13 +34,14 @@ static void on_due(struct cw_timer *t)
 	                                               strlen(slash + 1));
 
 	if (to != NULL && to->serial == d->serial) {
-		cw_cloud_send_json(d->cloud, to, d->topic, d->body, 0, 0);
+		cw_cloud_send_json(d->cloud, to, d->topic, d->body, 0, d->flags);
 		d->body = NULL;
 	}
 	delayed_free(d);
 }
 
-void cw_cloud_delay(struct cw_cloud *c, const struct cloud_device *to, const char *topic, json_t *body, unsigned ms)
+void cw_cloud_delay(struct cw_cloud *c, const struct cloud_device *to, const char *topic, json_t *body, unsigned flags,
+                    unsigned ms)
 {
 	struct delayed *d = cw_zalloc(sizeof(*d));
 
@@ -49,6 +51,7 @@ void cw_cloud_delay(struct cw_cloud *c, const struct cloud_device *to, const cha
 	}
 	d->cloud = c;
 	d->body = body;
+	d->flags = flags;
 	d->serial = to->serial;
 	d->device = cw_strdup(to->id);
 	d->topic = cw_strdup(topic);

@@ -150,12 +150,13 @@ void cw_cloud_fault_end(struct cw_cloud *c, struct cloud_link *l, struct cloud_d
 	if (kind == CLOUD_FAULT_KICK) {
 		cw_cloud_violation(c, d, "fault", "kicked");
 		cw_cloud_device_kick(c, d, code != 0 ? code : 427, "kicked by a fault");
-	} else if (kind == CLOUD_FAULT_HALF_CLOSE && l->ops->half_close != NULL) {
+	} else if (kind == CLOUD_FAULT_HALF_CLOSE && l != NULL && l->ops->half_close != NULL) {
 		cw_cloud_violation(c, l->owner, "fault", "connection half-closed");
 		l->ops->half_close(l);
-	} else if (l->owner != NULL) {
-		cw_cloud_violation(c, l->owner, "fault", "connection cut");
-		cw_cloud_device_kick(c, l->owner, 0, "cut by a fault");
+	} else {
+		d = l != NULL && l->owner != NULL ? l->owner : d;
+		cw_cloud_violation(c, d, "fault", "connection cut");
+		cw_cloud_device_kick(c, d, 0, "cut by a fault");
 	}
 }
 

@@ -29,7 +29,7 @@ void cw_cloud_disturb_session_gone(struct cw_cloud *c, struct cloud_device *d);
 /* All of it: a reset, or the end. */
 void cw_cloud_disturb_drop(struct cw_cloud *c);
 
-/* End a connection, or a session, because of a fault, now. */
+/* End a connection, or a session, because of a fault, now. l NULL: whatever connections d has. */
 void cw_cloud_fault_end(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, enum cloud_fault_kind kind, int code);
 
 #endif

@@ -149,11 +149,11 @@ static uint64_t strike_now(struct cw_cloud *c, const struct fault *x)
 	cw_list_each_safe(e, n, &c->device_list) {
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 
-		if (d->link == NULL || (x->device != NULL && strcmp(x->device, d->id) != 0) ||
-		    (x->channel != NULL && strcmp(x->channel, d->link->ops->channel) != 0))
+		if (!cw_cloud_device_linked(d) || (x->device != NULL && strcmp(x->device, d->id) != 0) ||
+		    (x->channel != NULL && (d->link == NULL || strcmp(x->channel, d->link->ops->channel) != 0)))
 			continue;
 		/* Without a device, and with the others than kick, it is connections that are meant. */
-		if (d->link->owner != d && (x->device == NULL || x->kind != CLOUD_FAULT_KICK))
+		if (d->link != NULL && d->link->owner != d && (x->device == NULL || x->kind != CLOUD_FAULT_KICK))
 			continue;
 		if (x->left >= 0 && hits == (uint64_t)x->left)
 			break;

@@ -90,7 +90,7 @@ static struct passage examine(struct cw_cloud *c, struct cloud_link *l, const st
 		return refuse(CLOUD_DROP_TOPIC, "topic of an unknown device", l->owner);
 	session = cw_cloud_session_on(l, d);
 	if (session == NULL) {
-		if (l->owner->product->type == CLOUD_NODE_GATEWAY)
+		if (l->bridge || l->owner->product->type == CLOUD_NODE_GATEWAY)
 			return refuse(CLOUD_DROP_SESSION, "sub-device has no session here", d);
 		return refuse(CLOUD_DROP_TOPIC, "topic of another device", l->owner);
 	}

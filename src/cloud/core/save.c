@@ -5,7 +5,10 @@
 
 #include "base/mem.h"
 #include "cloud/core/clients.h"
+#include "cloud/core/device_log.h"
+#include "cloud/core/remote_config.h"
 #include "cloud/core/stock.h"
+#include "cloud/core/tsl.h"
 #include "cloud/core/x509.h"
 
 /* ---- parts ---- */
@@ -47,7 +50,7 @@ static int load_docs(struct cw_cloud *c, struct cloud_device *d, const json_t *j
 
 		if (one == NULL)
 			continue;
-		if (!json_is_object(one))
+		if (!json_is_object(one) && !json_is_array(one))
 			return CW_EINVAL;
 		json_decref(d->doc[docs[i].doc]);
 		d->doc[docs[i].doc] = json_incref(one);
@@ -84,11 +87,27 @@ static int load_session(struct cw_cloud *c, struct cloud_device *d, const json_t
 	return rc;
 }
 
+static json_t *save_bridge(struct cw_cloud *c, const struct cloud_device *d)
+{
+	if (d->bridge_mode == 0 && !d->bridged)
+		return NULL;
+	return json_pack("{s:i, s:b}", "mode", d->bridge_mode, "online", d->bridged);
+}
+
+static int load_bridge(struct cw_cloud *c, struct cloud_device *d, const json_t *j)
+{
+	d->bridge_mode = (int)json_integer_value(json_object_get(j, "mode"));
+	d->bridged = json_is_true(json_object_get(j, "online"));
+	return 0;
+}
+
 static const struct cloud_part parts[] = {
+	{ "bridge", save_bridge, load_bridge },
 	{ "docs", save_docs, load_docs },
 	{ "session", save_session, load_session },
 	{ "clients", cw_cloud_clients_save, cw_cloud_clients_load },
 	{ "certificate", cw_cloud_x509_save, cw_cloud_x509_load },
+	{ "log", cw_cloud_device_log_save, cw_cloud_device_log_load },
 };
 
 /* ---- devices ---- */
@@ -186,9 +205,10 @@ json_t *cw_cloud_product_save(const struct cloud_product *p)
 		json_array_append_new(classes, json_pack("{s:s, s:b, s:b}", "topic", k->pattern, "publish", k->publish,
 		                      "subscribe", k->subscribe));
 	}
-	return json_pack("{s:s, s:s, s:s*, s:s, s:b, s:b, s:b, s:o, s:O*, s:I}", "productKey", p->key, "secret", p->secret,
+	return json_pack("{s:s, s:s, s:s*, s:s, s:b, s:b, s:b, s:o, s:O*, s:I, s:o*}", "productKey", p->key, "secret", p->secret,
 	                 "name", p->name, "nodeType", cw_cloud_node_name(p->type), "raw", p->raw, "x509", p->x509, "registration",
-	                 p->registration, "topics", classes, "tsl", p->tsl, "created", (json_int_t)p->created_ms);
+	                 p->registration, "topics", classes, "tsl", p->tsl, "created", (json_int_t)p->created_ms,
+	                 "config", cw_cloud_config_save(p));
 }
 
 int cw_cloud_product_load(struct cw_cloud *c, const json_t *j, struct cw_msg *msg)
@@ -211,7 +231,9 @@ int cw_cloud_product_load(struct cw_cloud *c, const json_t *j, struct cw_msg *ms
 	p->x509 = json_is_true(json_object_get(j, "x509"));
 	p->registration = json_is_true(json_object_get(j, "registration"));
 	p->created_ms = number_of(j, "created");
-	p->tsl = json_incref(json_object_get(j, "tsl"));
+	one = json_object_get(j, "tsl");
+	if (one != NULL)
+		rc = cw_cloud_tsl_set(c, p, (json_t *)(uintptr_t)one, msg);
 	json_array_foreach(json_object_get(j, "topics"), i, one) {
 		const char *pattern = json_string_value(json_object_get(one, "topic"));
 
@@ -219,6 +241,9 @@ int cw_cloud_product_load(struct cw_cloud *c, const json_t *j, struct cw_msg *ms
 			rc = cw_cloud_class_add(p, pattern, json_is_true(json_object_get(one, "publish")),
 			                        json_is_true(json_object_get(one, "subscribe")), msg);
 	}
+	one = json_object_get(j, "config");
+	if (rc == 0 && one != NULL)
+		rc = cw_cloud_config_load(c, p, one);
 	return rc;
 }
 

@@ -25,6 +25,8 @@ static const struct {
 	{ 520, "device session error" },
 	{ 521, "device deleted" },
 	{ 522, "device forbidden" },
+	{ 5160, "no such event in the model" },
+	{ 5161, "no such service in the model" },
 	{ 6100, "device not found" },
 	{ 6104, "too many desired properties" },
 	{ 6106, "too many properties" },
@@ -37,15 +39,43 @@ static const struct {
 	{ 6288, "dynamic registration is off" },
 	{ 6289, "device is active already" },
 	{ 6292, "sign method not supported" },
+	{ 6280, "device name is illegal" },
 	{ 6300, "method is wrong" },
+	{ 6301, "not an array" },
+	{ 6302, "a required input is missing" },
+	{ 6304, "no such member of the struct" },
+	{ 6306, "not an int of the model" },
+	{ 6307, "not a float of the model" },
+	{ 6308, "not a bool of the model" },
+	{ 6309, "not an enum of the model" },
+	{ 6310, "not a text of the model" },
+	{ 6311, "not a date of the model" },
+	{ 6312, "not a struct of the model" },
+	{ 6317, "the model is incomplete" },
+	{ 6320, "no such property in the model" },
+	{ 6321, "the identifier is empty or too long" },
+	{ 6322, "not a double of the model" },
+	{ 6324, "the array does not fit the model" },
+	{ 6325, "an element of the array does not fit the model" },
+	{ 6326, "the time is no number of milliseconds" },
+	{ 6328, "not an array of the model" },
 	{ 6356, "too many events" },
 	{ 6357, "too many subdevices in a pack" },
+	{ 6450, "the script's result has no method" },
 	{ 6400, "too many topology relations" },
 	{ 6401, "topo relation not exist" },
 	{ 6402, "gateway and subdevice are the same" },
 	{ 6600, "invalid product sign" },
 	{ 6619, "device is bound to another gateway" },
 	{ 6710, "no configuration" },
+	{ 26001, "the product has no script" },
+	{ 26002, "the script failed" },
+	{ 26006, "the script lacks a function" },
+	{ 26007, "the script's result is of the wrong type" },
+	{ 26010, "too many messages wait for the script" },
+	{ 6713, "configuration service is off" },
+	{ 6717, "getType is wrong" },
+	{ 6718, "configScope is wrong" },
 };
 
 const char *cw_cloud_code_text(int code)
@@ -124,10 +154,12 @@ static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, con
 {
 	uint64_t second = cw_cloud_now_ms(c) / 1000;
 	const struct cloud_link *l = way_to(c, to, flags);
-	int wanted = (l != NULL && l->uplink_only) || wants(c, to, topic, topic_len, flags);
+	int wanted = (l != NULL && (l->uplink_only || l->bridge)) || wants(c, to, topic, topic_len, flags);
 
 	if (l == NULL)
-		return qos != 0 && to->persistent && wanted && !to->disabled ? CLOUD_STORED : CLOUD_OFFLINE;
+		return qos != 0 && to->persistent && wanted && !cw_cloud_name_of(to)->disabled ? CLOUD_STORED : CLOUD_OFFLINE;
+	if (l->resting) /* the bridge keeps it until it is back */
+		return qos != 0 ? CLOUD_STORED : CLOUD_OFFLINE;
 	if (!wanted)
 		return CLOUD_UNSUBSCRIBED;
 	if (second != to->window_s) {
@@ -150,7 +182,9 @@ static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, con
 static enum cloud_outcome send_one(struct cw_cloud *c, struct cloud_device *to, const char *topic, const void *payload, size_t len,
                                    uint8_t qos, unsigned flags)
 {
+	static const char hidden[] = "(holds a secret, not shown)";
 	size_t topic_len = strlen(topic);
+	int secret = (flags & CLOUD_SECRET) != 0;
 	enum cloud_outcome outcome = judge(c, to, topic, topic_len, qos, flags);
 	const char *reason = NULL;
 	struct cloud_msg *msg;
@@ -159,7 +193,7 @@ static enum cloud_outcome send_one(struct cw_cloud *c, struct cloud_device *to, 
 		msg = cw_cloud_msg_new(topic, topic_len, payload, len, qos);
 		if (msg == NULL)
 			outcome = CLOUD_NOMEM;
-		else if (outcome == CLOUD_STORED)
+		else if (outcome == CLOUD_STORED && way_to(c, to, flags) == NULL)
 			cw_cloud_store(c, to, msg, 0);
 		else
 			reason = cw_cloud_push(c, way_to(c, to, flags), to, msg, 0);
@@ -172,7 +206,7 @@ static enum cloud_outcome send_one(struct cw_cloud *c, struct cloud_device *to, 
 		c->stats.undeliverable++;
 	}
 	cw_cloud_log_add(c->log, &(struct cloud_log_note){ .down = 1, .device = to->id, .topic = topic,
-	                 .topic_len = topic_len, .payload = payload, .len = len, .qos = qos,
+	                 .topic_len = topic_len, .payload = secret ? hidden : payload, .len = secret ? sizeof(hidden) - 1 : len, .qos = qos,
 	                 .outcome = cw_cloud_outcome_name(outcome), .reason = reason });
 	return outcome;
 }
@@ -225,6 +259,10 @@ void cw_cloud_send_error(struct cw_cloud *c, struct cloud_device *gateway, const
 {
 	char topic[256];
 
+	if (gateway->link != NULL && gateway->link->ops->tell != NULL) {
+		gateway->link->ops->tell(gateway->link, about, code);
+		return;
+	}
 	if (c->conf.switches.kick_logout_reply && code != 520)
 		(void)snprintf(topic, sizeof(topic), "/ext/session/%s/combine/logout_reply", gateway->id);
 	else

@@ -7,6 +7,7 @@
 #include "cloud/core/clients.h"
 #include "cloud/core/disturb.h"
 #include "cloud/core/msglog.h"
+#include "cloud/core/ota.h"
 #include "cloud/core/stock.h"
 #include "cloud/core/violations.h"
 
@@ -77,6 +78,7 @@ static int begin(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *
 static void end(struct cw_cloud *c, struct cloud_device *d, const char *reason)
 {
 	cw_cloud_disturb_session_gone(c, d);
+	d->half_until_ms = 0;
 	d->link = NULL;
 	d->offline_ms = cw_cloud_wall_ms(c);
 	cw_cloud_name_of(d)->offline_ms = d->offline_ms;
@@ -104,6 +106,34 @@ int cw_cloud_link_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_devi
 	return present;
 }
 
+void cw_cloud_link_adopt(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d)
+{
+	if (d->link != NULL) {
+		c->stats.kicks++;
+		cw_cloud_device_kick(c, d, 427, "the same identity connected again");
+	}
+	d->link = l;
+	d->persistent = 1; /* a bridge's subscriptions belong to its identity */
+	l->owner = d;
+	l->last = d;
+	l->resting = 1;
+}
+
+void cw_cloud_link_wake(struct cw_cloud *c, struct cloud_link *l, const struct cloud_login *login)
+{
+	(void)begin(c, l, l->owner, login);
+	l->resting = 0;
+	l->since_ms = l->owner->online_ms;
+	c->stats.connects++;
+}
+
+void cw_cloud_link_rest(struct cw_cloud *c, struct cloud_link *l, const char *reason)
+{
+	end(c, l->owner, reason);
+	l->owner->link = l;
+	l->resting = 1;
+}
+
 void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
 {
 	int64_t now = cw_cloud_wall_ms(c);
@@ -124,6 +154,8 @@ void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
 		cw_cloud_msg_unref(s->msg);
 		cw_free(s);
 	}
+	if (d->link != NULL)
+		cw_cloud_ota_online(c, d);
 }
 
 void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *channel, const struct cloud_text *client_id,
@@ -148,18 +180,29 @@ void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *chan
 
 void cw_cloud_link_down(struct cw_cloud *c, struct cloud_link *l, const char *reason)
 {
+	uint64_t half_ms = l->goodbye ? 0 : cw_cloud_now_ms(c) + l->keep_alive_ms;
 	struct cloud_device *owner = l->owner;
 	struct cw_list *e;
 
 	if (owner == NULL)
 		return;
-	while ((e = cw_list_first(&l->members)) != NULL)
-		cw_cloud_member_down(c, cw_container_of(e, struct cloud_device, member), 0);
+	while ((e = cw_list_first(&l->members)) != NULL) {
+		struct cloud_device *d = cw_container_of(e, struct cloud_device, member);
+
+		cw_cloud_member_down(c, d, 0);
+		d->half_until_ms = half_ms;
+	}
 	l->ops->forget(l, owner, owner->persistent);
 	cw_cloud_disturb_link_gone(c, l);
 	l->owner = NULL;
 	l->last = NULL;
-	end(c, owner, reason);
+	if (l->resting) {
+		owner->link = NULL;
+	} else {
+		end(c, owner, reason);
+		owner->half_until_ms = half_ms;
+	}
+	l->resting = 0;
 }
 
 void cw_cloud_member_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login)
@@ -195,6 +238,7 @@ void cw_cloud_session_kick(struct cw_cloud *c, struct cloud_device *d, int code,
 		cw_cloud_member_down(c, d, code);
 		return;
 	}
+	l->goodbye = 1;
 	cw_cloud_link_down(c, l, reason);
 	l->ops->close(l, reason);
 }
@@ -328,6 +372,8 @@ uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char 
 		rc = cw_cloud_sub_add(c, d, filter, len);
 		if (rc == 0 && d->persistent)
 			cw_cloud_changed(c, d);
+		if (rc == 0)
+			cw_cloud_ota_subscribed(c, d);
 	}
 	if (rc == 0)
 		return qos > 1 ? 1 : qos;

@@ -10,6 +10,8 @@
 #include "cloud/core/call.h"
 #include "cloud/core/clients.h"
 #include "cloud/core/naming.h"
+#include "cloud/core/device_log.h"
+#include "cloud/core/ota.h"
 #include "cloud/core/tokens.h"
 #include "cloud/core/violations.h"
 #include "cloud/core/x509.h"
@@ -20,27 +22,8 @@ struct tombstone {
 	char id[];
 };
 
-#define IOT_ID_LEN 30u
-
-static const char *const node_names[] = { "device", "gateway", "subdevice" };
-
-const char *cw_cloud_node_name(enum cloud_node type)
-{
-	return node_names[type];
-}
-
-int cw_cloud_node_parse(const char *name, enum cloud_node *ret_type)
-{
-	size_t i;
-
-	for (i = 0; i < 3; i++) {
-		if (strcmp(name, node_names[i]) == 0) {
-			*ret_type = (enum cloud_node)i;
-			return 0;
-		}
-	}
-	return CW_EINVAL;
-}
+#define IOT_ID_LEN    30u
+#define MADE_NAME_LEN 20u
 
 int cw_cloud_make_text(char *out, size_t digits)
 {
@@ -56,140 +39,10 @@ int cw_cloud_make_text(char *out, size_t digits)
 	return 0;
 }
 
-static void product_free(struct cloud_product *p)
-{
-	struct cw_list *e;
-
-	if (p == NULL)
-		return;
-	while ((e = cw_list_pop(&p->classes)) != NULL)
-		cw_free(cw_container_of(e, struct cloud_class, link));
-	cw_list_remove(&p->changed);
-	json_decref(p->tsl);
-	cw_free(p->key);
-	cw_free(p->secret);
-	cw_free(p->name);
-	cw_free(p);
-}
-
-/* The classes every product has (emulator's choice; the manual's samples use all of them). */
-static int add_default_classes(struct cloud_product *p, struct cw_msg *msg)
-{
-	static const char *const patterns[] = { "user/#", "update", "update/error", "get", "pub" };
-	size_t i;
-	int rc;
-
-	for (i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
-		rc = cw_cloud_class_add(p, patterns[i], 1, 1, msg);
-		if (rc < 0)
-			return rc;
-	}
-	p->class_count = 0;
-	return 0;
-}
-
-int cw_cloud_product_add(struct cw_cloud *c, const char *key, const char *secret, enum cloud_node type,
-                         struct cloud_product **ret_product, struct cw_msg *msg)
-{
-	struct cloud_product *p;
-	char made[33];
-	int rc;
-
-	rc = cw_cloud_check_product_key(key, msg);
-	if (rc < 0)
-		return rc;
-	if (cw_cloud_product_find(c, key, strlen(key)) != NULL)
-		return cw_fail(msg, CW_EEXIST, "productKey \"%s\" exists already", key);
-	rc = cw_cloud_make_text(made, 16);
-	if (rc < 0)
-		return cw_fail(msg, rc, "no random numbers");
-	p = cw_zalloc(sizeof(*p));
-	if (p == NULL)
-		return cw_fail(msg, CW_ENOMEM, "out of memory");
-	cw_list_init(&p->classes);
-	p->cloud = c;
-	p->type = type;
-	p->registration = 1;
-	p->created_ms = cw_cloud_wall_ms(c);
-	p->key = cw_strdup(key);
-	p->secret = cw_strdup(secret != NULL ? secret : made);
-	rc = p->key == NULL || p->secret == NULL ? cw_fail(msg, CW_ENOMEM, "out of memory") : add_default_classes(p, msg);
-	if (rc == 0)
-		rc = cw_map_add(&c->products, &p->node, p->key, strlen(p->key));
-	if (rc < 0) {
-		product_free(p);
-		return rc;
-	}
-	p->class_limit = c->conf.limits.classes;
-	cw_cloud_product_changed(c, p);
-	*ret_product = p;
-	return 0;
-}
-
-struct cloud_product *cw_cloud_product_find(struct cw_cloud *c, const char *key, size_t len)
-{
-	struct cw_map_node *n = cw_map_find(&c->products, key, len);
-
-	return n != NULL ? cw_container_of(n, struct cloud_product, node) : NULL;
-}
-
-int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish, int subscribe, struct cw_msg *msg)
-{
-	size_t len = strlen(pattern);
-	struct cloud_class *k;
-	struct cw_list *e;
-
-	if (!cw_cloud_custom_valid(pattern, len, 1))
-		return cw_fail(msg, CW_EINVAL, "topic class \"%s\": levels are of letters, digits and _, none empty", pattern);
-	/* user/# stands for the platform's own rule that all below user may be used both ways. */
-	if (publish && strpbrk(pattern, "+#") != NULL && strcmp(pattern, "user/#") != 0)
-		return cw_fail(msg, CW_EINVAL, "topic class \"%s\": wildcards only with permission subscribe", pattern);
-	cw_list_each(e, &p->classes) {
-		k = cw_container_of(e, struct cloud_class, link);
-		if (strcmp(k->pattern, pattern) == 0) {
-			k->publish = publish;
-			k->subscribe = subscribe;
-			cw_cloud_product_changed(p->cloud, p);
-			return 0;
-		}
-	}
-	if (p->class_limit != 0 && p->class_count >= p->class_limit)
-		return cw_fail(msg, CW_ELIMIT, "product \"%s\" has %u topic classes already (limits.topicClasses)", p->key,
-		               p->class_limit);
-	k = cw_alloc(sizeof(*k) + len + 1);
-	if (k == NULL)
-		return cw_fail(msg, CW_ENOMEM, "out of memory");
-	k->publish = publish;
-	k->subscribe = subscribe;
-	memcpy(k->pattern, pattern, len + 1);
-	cw_list_push_back(&p->classes, &k->link);
-	p->class_count++;
-	cw_cloud_product_changed(p->cloud, p);
-	return 0;
-}
-
-/* An exact class counts before one with wildcards, so that user/get can be closed while user/# is open. */
-int cw_cloud_class_publishable(const struct cloud_product *p, const char *rest, size_t len)
-{
-	int open = 0;
-	struct cw_list *e;
-
-	cw_list_each(e, &p->classes) {
-		const struct cloud_class *k = cw_container_of(e, struct cloud_class, link);
-		size_t n = strlen(k->pattern);
-
-		if (n == len && memcmp(k->pattern, rest, n) == 0)
-			return k->publish;
-		if (k->publish && cw_cloud_topic_matches(k->pattern, n, rest, len))
-			open = 1;
-	}
-	return open;
-}
-
 json_t *cw_cloud_doc(struct cloud_device *d, enum cloud_doc which)
 {
 	if (d->doc[which] == NULL)
-		d->doc[which] = json_object();
+		d->doc[which] = which == CLOUD_DOC_CALLS || which == CLOUD_DOC_EVENT_LOG ? json_array() : json_object();
 	return d->doc[which];
 }
 
@@ -220,6 +73,7 @@ static void device_free(struct cloud_device *d)
 	}
 	drop_docs(d);
 	cw_free(d->violations);
+	cw_cloud_device_log_free(d);
 	cw_free(d->id);
 	cw_free(d->secret);
 	cw_list_remove(&d->changed);
@@ -237,6 +91,7 @@ static struct cloud_device *device_new(struct cloud_product *p, const char *dn, 
 		return NULL;
 	cw_list_init(&d->children);
 	cw_list_init(&d->stored);
+	cw_list_init(&d->ota_tasks);
 	cw_list_init(&d->tokens);
 	d->product = p;
 	d->id = cw_alloc(pk_len + dn_len + 2);
@@ -258,7 +113,6 @@ struct cloud_device *cw_cloud_session_new(struct cloud_device *d)
 		return NULL;
 	s->name_of = d;
 	s->serial = d->serial;
-	s->disabled = d->disabled;
 	return s;
 }
 
@@ -272,8 +126,11 @@ int cw_cloud_device_add(struct cw_cloud *c, struct cloud_product *p, const char 
                         struct cloud_device **ret_device, struct cw_msg *msg)
 {
 	struct cloud_device *d;
-	char made[33], iot_id[sizeof(d->iot_id)];
+	char made[33], iot_id[sizeof(d->iot_id)], name[MADE_NAME_LEN + 1];
 
+	if (dn == NULL && cw_cloud_make_text(name, MADE_NAME_LEN) < 0)
+		return cw_fail(msg, CW_EINTERNAL, "no random numbers");
+	dn = dn != NULL ? dn : name;
 	if (cw_cloud_check_device_name(dn, msg) < 0)
 		return CW_EINVAL;
 	if (cw_cloud_device_find(c, p->key, strlen(p->key), dn, strlen(dn)) != NULL)
@@ -359,6 +216,16 @@ struct cloud_device *cw_cloud_device_find(struct cw_cloud *c, const char *pk, si
 	return n != NULL ? cw_container_of(n, struct cloud_device, node) : NULL;
 }
 
+void cw_cloud_device_reset(struct cw_cloud *c, struct cloud_device *d)
+{
+	cw_cloud_device_kick(c, d, 521, "reset");
+	cw_cloud_clients_forget(c, d);
+	cw_cloud_tokens_drop(c, d);
+	d->active_ms = 0;
+	d->visit_until_ms = 0;
+	cw_cloud_changed(c, d);
+}
+
 int cw_cloud_was_deleted(struct cw_cloud *c, const char *pk, const char *dn)
 {
 	char id[128];
@@ -403,21 +270,14 @@ void cw_cloud_unrelate(struct cloud_device *child)
 
 void cw_cloud_topo_changed(struct cw_cloud *c, struct cloud_device *gateway, const struct cloud_device *d, int status)
 {
-	json_t *params = json_pack("{s:i, s:[{s:s, s:s}]}", "status", status, "subList", "productKey", d->product->key,
-	                           "deviceName", d->dn);
+	json_t *params;
+
+	if (gateway->link != NULL && gateway->link->bridge) /* its devices are told themselves, it has no such topic */
+		return;
+	params = json_pack("{s:i, s:[{s:s, s:s}]}", "status", status, "subList", "productKey", d->product->key, "deviceName",
+	                   d->dn);
 
 	cw_cloud_request(c, gateway, "thing/topo/change", "thing.topo.change", params);
-}
-
-static void set_disabled(struct cw_cloud *c, struct cloud_device *d, int disabled)
-{
-	struct cloud_device *s;
-	unsigned at = 0;
-
-	d->disabled = disabled;
-	while ((s = cw_cloud_next_session(d, &at)) != NULL)
-		s->disabled = disabled;
-	cw_cloud_changed(c, d);
 }
 
 void cw_cloud_device_disable(struct cw_cloud *c, struct cloud_device *d)
@@ -427,7 +287,8 @@ void cw_cloud_device_disable(struct cw_cloud *c, struct cloud_device *d)
 	/* The message first, then the end of the session. */
 	if (d->link != NULL && d->link->owner != d)
 		cw_cloud_request(c, d, "thing/disable", "thing.disable", json_object());
-	set_disabled(c, d, 1);
+	d->disabled = 1;
+	cw_cloud_changed(c, d);
 	cw_cloud_device_kick(c, d, 522, "disabled");
 	if (d->gateway != NULL)
 		cw_cloud_topo_changed(c, d->gateway, d, 8);
@@ -437,7 +298,8 @@ void cw_cloud_device_enable(struct cw_cloud *c, struct cloud_device *d)
 {
 	if (!d->disabled)
 		return;
-	set_disabled(c, d, 0);
+	d->disabled = 0;
+	cw_cloud_changed(c, d);
 	if (d->gateway != NULL)
 		cw_cloud_topo_changed(c, d->gateway, d, 2);
 }
@@ -459,6 +321,7 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d)
 	cw_cloud_tokens_drop(c, d);
 	cw_cloud_clients_forget(c, d);
 	cw_cloud_x509_drop(c, d);
+	cw_cloud_ota_device_gone(d);
 	cw_cloud_bury(c, d->id);
 	if (c->saver != NULL)
 		c->saver->device_gone(c->saver, d->id);
@@ -471,16 +334,21 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d)
 	device_free(d);
 }
 
-int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *d)
+int cw_cloud_device_linked(const struct cloud_device *d)
 {
 	const struct cloud_device *s;
 	unsigned at = 0;
 
 	while ((s = cw_cloud_next_session(d, &at)) != NULL) {
-		if (s->link != NULL)
+		if (cw_cloud_is_online(s))
 			return 1;
 	}
-	return d->link != NULL || d->visit_until_ms > cw_cloud_wall_ms(c);
+	return cw_cloud_is_online(d);
+}
+
+int cw_cloud_device_online(const struct cw_cloud *c, const struct cloud_device *d)
+{
+	return cw_cloud_device_linked(d) || d->visit_until_ms > cw_cloud_wall_ms(c);
 }
 
 const char *cw_cloud_device_status(const struct cw_cloud *c, const struct cloud_device *d)
@@ -509,6 +377,8 @@ void cw_cloud_stock_reset(struct cw_cloud *c)
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 
 		drop_docs(d);
+		cw_cloud_device_log_free(d);
+		d->log_report = 0;
 		d->refusal_count = 0;
 		d->up = d->down = d->dropped = 0;
 		memset(&d->connects, 0, sizeof(d->connects));
@@ -532,7 +402,7 @@ void cw_cloud_stock_free(struct cw_cloud *c)
 	cw_map_fini(&c->tokens);
 	cw_map_fini(&c->devices);
 	cw_map_each_safe(n, next, &c->products)
-		product_free(cw_container_of(n, struct cloud_product, node));
+		cw_cloud_product_free(cw_container_of(n, struct cloud_product, node));
 	cw_map_fini(&c->products);
 	cw_map_each_safe(n, next, &c->deleted)
 		cw_free(cw_container_of(n, struct tombstone, node));

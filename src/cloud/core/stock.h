@@ -4,6 +4,8 @@
 
 #include "cloud/core/cloud.h"
 
+/* No longer in the map. */
+void cw_cloud_product_free(struct cloud_product *p);
 /* Free every product and device; nobody may be online. */
 void cw_cloud_stock_free(struct cw_cloud *c);
 /* `digits` (up to 64) letters and digits at random, with a final NUL. */

@@ -21,6 +21,13 @@ static json_t *identity(const char *pk, const char *dn)
 	return json_pack("{s:s, s:s}", "productKey", pk, "deviceName", dn);
 }
 
+static json_t *named(const json_t *entry)
+{
+	const char *pk = text_of(entry, "productKey"), *dn = text_of(entry, "deviceName");
+
+	return identity(pk != NULL ? pk : "", dn != NULL ? dn : "");
+}
+
 /* Names of one entry. 0, 460, or what is known of a device that is not there. */
 static int find_named(struct cw_cloud *c, const json_t *entry, struct cloud_device **ret_device)
 {
@@ -129,19 +136,24 @@ static int add_check(struct alink_request *r, const json_t *entry, unsigned othe
 	return 0;
 }
 
-/* A relation to one gateway at a time: an older one ends, and its gateway is told. */
-static void add_one(struct cw_cloud *c, struct cloud_device *gw, struct cloud_device *d)
+/* Old relation, session and all, of a device that another gateway takes over. */
+static void release(struct cw_cloud *c, struct cloud_device *d)
 {
 	struct cloud_device *old = d->gateway;
 
-	if (old == gw)
+	if (d->link != NULL && cw_cloud_name_of(d->link->owner) == old)
+		cw_cloud_member_down(c, d, 6401);
+	cw_cloud_unrelate(d);
+	cw_cloud_topo_changed(c, old, d, 1);
+}
+
+/* A relation to one gateway at a time: an older one ends, and its gateway is told. */
+static void add_one(struct cw_cloud *c, struct cloud_device *gw, struct cloud_device *d)
+{
+	if (d->gateway == gw)
 		return;
-	if (old != NULL) {
-		if (d->link != NULL && cw_cloud_name_of(d->link->owner) == old)
-			cw_cloud_member_down(c, d, 6401);
-		cw_cloud_unrelate(d);
-		cw_cloud_topo_changed(c, old, d, 1);
-	}
+	if (d->gateway != NULL)
+		release(c, d);
 	cw_cloud_relate(gw, d);
 }
 
@@ -210,11 +222,117 @@ int cw_cloud_topo_get(struct alink_request *r)
 	return 200;
 }
 
+/* ---- registration ---- */
+
+static int register_check(struct alink_request *r, const json_t *entry)
+{
+	struct cloud_device *d = NULL;
+	int code = find_named(r->cloud, entry, &d);
+
+	if (code != 0)
+		return code == 521 ? 6100 : code;
+	if (d == r->device || d->product->type == CLOUD_NODE_GATEWAY)
+		return 460;
+	if (!d->product->registration || d->product->x509)
+		return 6288;
+	return d->gateway != NULL && d->gateway != r->device ? 6619 : 0;
+}
+
+/* All or nothing. An active sub-device gets its secret again; bound elsewhere it does not. */
 int cw_cloud_sub_register(struct alink_request *r)
 {
 	size_t n = json_array_size(r->params), i;
 	struct cloud_device *d = NULL;
-	json_t *data;
+
+	if (n == 0 || n > CLOUD_TOPO_MAX)
+		return 460;
+	for (i = 0; i < n; i++) {
+		int code = register_check(r, json_array_get(r->params, i));
+
+		if (code != 0)
+			return code;
+	}
+	r->secret = 1;
+	r->data = json_array();
+	for (i = 0; i < n; i++) {
+		(void)find_named(r->cloud, json_array_get(r->params, i), &d);
+		json_array_append_new(r->data, json_pack("{s:s, s:s, s:s, s:s}", "iotId", d->iot_id, "productKey", d->product->key,
+		                      "deviceName", d->dn, "deviceSecret", d->secret));
+		r->cloud->stats.registrations++;
+	}
+	return 200;
+}
+
+static struct cloud_text lent(const json_t *entry, const char *key)
+{
+	const char *text = text_of(entry, key);
+
+	return (struct cloud_text){ text != NULL ? text : "", text != NULL ? strlen(text) : 0 };
+}
+
+/* One entry of product_register: 200 and the device, whatever gateway has it, or the code of its failure. */
+static int product_register_one(struct alink_request *r, const json_t *entry, struct cloud_device **ret_device)
+{
+	/* The SDK that leaves the method out signs with SHA-256. */
+	static const struct cloud_text usual = { "hmacSha256", 10 };
+	struct cloud_registration ask = { .pk = lent(entry, "productKey"), .dn = lent(entry, "deviceName"),
+		                          .random = lent(entry, "random"), .method = lent(entry, "signMethod"),
+		                          .sign = lent(entry, "sign") };
+	struct cloud_product *p;
+	int code;
+
+	if (ask.method.len == 0)
+		ask.method = usual;
+	code = cw_cloud_registration_check(r->cloud, &ask, &p);
+	if (code != 200)
+		return code;
+	*ret_device = cw_cloud_device_find(r->cloud, ask.pk.s, ask.pk.len, ask.dn.s, ask.dn.len);
+	if (*ret_device == NULL)
+		return 6100;
+	if (*ret_device == r->device || p->type == CLOUD_NODE_GATEWAY)
+		return 460;
+	return (*ret_device)->disabled ? 6204 : 200;
+}
+
+/* With the product's secret a device may be taken over from another gateway. Each entry succeeds or fails alone. */
+int cw_cloud_product_register(struct alink_request *r)
+{
+	json_t *list = json_object_get(r->params, "proxieds"), *good, *bad;
+	size_t n = json_array_size(list), i;
+
+	if (n == 0 || n > CLOUD_TOPO_MAX)
+		return 460;
+	r->secret = 1;
+	good = json_array();
+	bad = json_array();
+	for (i = 0; i < n; i++) {
+		json_t *entry = json_array_get(list, i);
+		struct cloud_device *d = NULL;
+		int code = product_register_one(r, entry, &d);
+
+		if (code != 200) {
+			json_t *failure = named(entry);
+
+			json_object_set_new(failure, "errorDetail", json_pack("{s:i, s:s}", "code", code, "message",
+			                    cw_cloud_registration_text(code)));
+			json_array_append_new(bad, failure);
+			continue;
+		}
+		if (d->gateway != NULL && d->gateway != r->device)
+			release(r->cloud, d);
+		json_array_append_new(good, json_pack("{s:s, s:s, s:s}", "productKey", d->product->key, "deviceName", d->dn,
+		                      "deviceSecret", d->secret));
+		r->cloud->stats.registrations++;
+	}
+	r->data = json_pack("{s:o, s:o}", "successes", good, "failures", bad);
+	return 200;
+}
+
+/* The opposite, for sub-devices of this gateway: session and relation end, and the name may register anew. */
+int cw_cloud_sub_unregister(struct alink_request *r)
+{
+	size_t n = json_array_size(r->params), i;
+	struct cloud_device *d = NULL;
 
 	if (n == 0 || n > CLOUD_TOPO_MAX)
 		return 460;
@@ -223,18 +341,16 @@ int cw_cloud_sub_register(struct alink_request *r)
 
 		if (code != 0)
 			return code == 521 ? 6100 : code;
-		if (!d->product->registration)
-			return 6288;
-		if (d->gateway != NULL && d->gateway != r->device)
-			return 6619;
+		if (d->gateway != r->device)
+			return 6401;
 	}
-	data = json_array();
 	for (i = 0; i < n; i++) {
 		(void)find_named(r->cloud, json_array_get(r->params, i), &d);
-		json_array_append_new(data, json_pack("{s:s, s:s, s:s, s:s}", "iotId", d->iot_id, "productKey", d->product->key,
-		                                      "deviceName", d->dn, "deviceSecret", d->secret));
+		if (d->link == r->link)
+			cw_cloud_member_down(r->cloud, d, 0);
+		cw_cloud_unrelate(d);
+		cw_cloud_device_reset(r->cloud, d);
 	}
-	r->data = data;
 	return 200;
 }
 
@@ -320,13 +436,6 @@ static void login_refused(struct alink_request *r, struct cloud_device *d, int c
 		cw_cloud_device_refused(r->cloud, d, code, cw_cloud_code_text(code));
 	cw_log(cloud_refused, cw_cloud_code_text(code), CW_LS("gateway", r->device->id), CW_LS("device", d != NULL ? d->id : ""),
 	       CW_LI("code", code));
-}
-
-static json_t *named(const json_t *entry)
-{
-	const char *pk = text_of(entry, "productKey"), *dn = text_of(entry, "deviceName");
-
-	return identity(pk != NULL ? pk : "", dn != NULL ? dn : "");
 }
 
 int cw_cloud_login(struct alink_request *r)

@@ -138,13 +138,13 @@ static void file_path(const struct cloud_x509 *x, char out[PATH_MAX])
 /* Written beside and renamed, so that half a file is never taken for the authority. */
 static int save(const struct cloud_x509 *x, struct cw_msg *msg)
 {
-	char path[PATH_MAX], beside[PATH_MAX + 4];
+	char path[PATH_MAX], beside[PATH_MAX + 16];
 	FILE *f = NULL;
 	int fd, ok;
 
 	(void)mkdir(x->dir, 0700); /* if nobody has needed it before; open() tells what is wrong */
 	file_path(x, path);
-	(void)snprintf(beside, sizeof(beside), "%s.new", path);
+	(void)snprintf(beside, sizeof(beside), "%s.%d", path, (int)getpid()); /* another emulator may use the same directory */
 	fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd >= 0)
 		f = fdopen(fd, "w");

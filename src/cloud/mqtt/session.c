@@ -362,6 +362,7 @@ static void go_online(struct mqtt_conn *m, const struct cloud_mqtt_connect *p, c
 	present = cw_cloud_link_up(m->cloud, &m->link, v->session, &v->login);
 	m->state = MQTT_UP;
 	m->keep_alive_s = v->keep_alive_s;
+	m->link.keep_alive_ms = v->keep_alive_s * 1000u;
 	cw_log(cloud_connect, "accepted", CW_LS("device", d->id), CW_LS("peer", m->link.peer),
 	       CW_LB("client_id", p->client_id.s, p->client_id.len), CW_LU("keep_alive_s", v->keep_alive_s));
 	/* MQTT 3.1 has no session present flag: that byte is reserved. */
@@ -486,7 +487,10 @@ static void take_packet(struct mqtt_conn *m, struct cloud_mqtt_packet *p)
 	case MQTT_SUBSCRIBE:
 	case MQTT_UNSUBSCRIBE: take_subscribe(m, p); break;
 	case MQTT_PINGREQ: cw_cloud_mqtt_put(m, out, cw_cloud_mqtt_pingresp(out)); break;
-	default: cw_cloud_mqtt_drop(m, "DISCONNECT"); break;
+	default:
+		m->link.goodbye = 1;
+		cw_cloud_mqtt_drop(m, "DISCONNECT");
+		break;
 	}
 }
 

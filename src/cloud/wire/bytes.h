@@ -34,12 +34,13 @@ static inline uint8_t *cw_cloud_bytes_want(struct cloud_bytes *b, size_t n)
 /* 0 or CW_ENOMEM. */
 static inline int cw_cloud_bytes_add(struct cloud_bytes *b, const void *data, size_t n)
 {
-	uint8_t *at = cw_cloud_bytes_want(b, n);
+	uint8_t *at = n != 0 ? cw_cloud_bytes_want(b, n) : NULL;
 
+	if (n == 0)
+		return 0;
 	if (at == NULL)
 		return CW_ENOMEM;
-	if (n != 0)
-		memcpy(at, data, n);
+	memcpy(at, data, n);
 	b->len += n;
 	return 0;
 }

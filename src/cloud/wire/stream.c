@@ -295,7 +295,7 @@ static int sniff(struct cloud_stream *s, uint8_t first)
 	s->sniffed = 1;
 	if (first != 0x16 || s->port->conf.tls == NULL)
 		return s->port->conf.mode == CLOUD_PORT_TLS_ONLY ? CW_EPROTO : 0;
-	rc = cw_cloud_tls_conn_new(s->port->conf.tls, &s->tls);
+	rc = cw_cloud_tls_conn_new(s->port->conf.tls, s->port->conf.alpn, &s->tls);
 	if (rc == 0 && s->port->conf.ask_certificate)
 		cw_cloud_tls_ask(s->tls);
 	return rc;

@@ -63,6 +63,7 @@ struct cloud_port_conf {
 	enum cloud_port_tls mode;
 	int ask_certificate;    /* over TLS; see cw_cloud_tls_fingerprint() */
 	const char *websocket;  /* sub-protocols of WebSockets on this port; NULL: there are none */
+	const char *alpn;       /* see cw_cloud_tls_conn_new() */
 	const char *address;    /* "host:port", numeric host; port 0: any free one */
 	size_t out_queue_bytes; /* a stream with more waiting is closed */
 	const struct cloud_port_ops *ops;

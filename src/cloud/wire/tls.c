@@ -9,6 +9,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@ struct cloud_tls {
 struct cloud_tls_conn {
 	SSL *ssl;
 	BIO *in, *out; /* owned by ssl */
+	const char *alpn;
 };
 
 /* Suites with forward secrecy first; then what old device SDKs offer: RSA key exchange with AES-CBC, and PSK. */
@@ -229,6 +231,24 @@ static int set_up_clients(struct cloud_tls *t)
 	return 0;
 }
 
+static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in, unsigned in_len,
+                   void *arg)
+{
+	const struct cloud_tls_conn *c = SSL_get_app_data(ssl);
+	unsigned at;
+
+	if (c->alpn == NULL)
+		return SSL_TLSEXT_ERR_NOACK;
+	for (at = 0; at < in_len; at += 1u + in[at]) { /* OpenSSL has checked the list's form */
+		if (in[at] == strlen(c->alpn) && memcmp(in + at + 1, c->alpn, in[at]) == 0) {
+			*out = in + at + 1;
+			*out_len = in[at];
+			return SSL_TLSEXT_ERR_OK;
+		}
+	}
+	return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
 int cw_cloud_tls_new(const struct cloud_tls_conf *conf, struct cloud_tls **ret_tls, struct cw_msg *msg)
 {
 	struct cloud_tls *t = cw_zalloc(sizeof(*t));
@@ -246,6 +266,7 @@ int cw_cloud_tls_new(const struct cloud_tls_conf *conf, struct cloud_tls **ret_t
 	SSL_CTX_set_options(t->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
 	SSL_CTX_set_app_data(t->ctx, t);
 	SSL_CTX_set_psk_server_callback(t->ctx, on_psk);
+	SSL_CTX_set_alpn_select_cb(t->ctx, on_alpn, NULL);
 	rc = load_or_make(t, conf, msg);
 	if (rc < 0)
 		goto err_tls;
@@ -339,7 +360,7 @@ void cw_cloud_tls_set_authority(struct cloud_tls *t, cloud_tls_authority_fn fetc
 
 /* ---- one connection ---- */
 
-int cw_cloud_tls_conn_new(struct cloud_tls *t, struct cloud_tls_conn **ret_conn)
+int cw_cloud_tls_conn_new(struct cloud_tls *t, const char *alpn, struct cloud_tls_conn **ret_conn)
 {
 	struct cloud_tls_conn *c = cw_zalloc(sizeof(*c));
 
@@ -355,6 +376,8 @@ int cw_cloud_tls_conn_new(struct cloud_tls *t, struct cloud_tls_conn **ret_conn)
 		cw_free(c);
 		return CW_ENOMEM;
 	}
+	c->alpn = alpn;
+	SSL_set_app_data(c->ssl, c);
 	SSL_set_bio(c->ssl, c->in, c->out);
 	SSL_set_accept_state(c->ssl);
 	*ret_conn = c;

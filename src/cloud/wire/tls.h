@@ -44,7 +44,11 @@ void cw_cloud_tls_set_psk(struct cloud_tls *t, cloud_tls_psk_fn find, void *arg)
 typedef const char *(*cloud_tls_authority_fn)(void *arg);
 void cw_cloud_tls_set_authority(struct cloud_tls *t, cloud_tls_authority_fn fetch, void *arg);
 
-int cw_cloud_tls_conn_new(struct cloud_tls *t, struct cloud_tls_conn **ret_conn);
+/*
+ * `alpn` (static text or NULL): the protocol of the port. A client that offers others only is refused, one that offers none
+ * goes on; NULL: what it offers is not looked at.
+ */
+int cw_cloud_tls_conn_new(struct cloud_tls *t, const char *alpn, struct cloud_tls_conn **ret_conn);
 void cw_cloud_tls_conn_free(struct cloud_tls_conn *c);
 /* Before the first byte: ask for a certificate. A client without one is as welcome. */
 void cw_cloud_tls_ask(struct cloud_tls_conn *c);

@@ -53,8 +53,9 @@ static void on_forget(struct cloud_link *l, struct cloud_device *member, int sto
 	fix->stored_back += store != 0;
 }
 
-static const struct cloud_link_ops ops = { .channel = "test", .push = on_push, .close = on_close, .recheck = on_recheck,
-	                                     .forget = on_forget };
+static const struct cloud_link_ops ops = {
+	.channel = "test", .push = on_push, .close = on_close, .recheck = on_recheck, .forget = on_forget,
+};
 
 static int stock(struct fixture *f, struct cw_msg *msg)
 {

@@ -328,7 +328,7 @@ async function showFigures() {
   $("#figures").textContent = `${s.online} of ${s.devices} devices online, ${s.connections} connections, ${s.published} up, ` +
     `${s.pushed} down, limits ${s.limits}`;
   const clock = await call("GET", "/clock");
-  $("#clock").textContent = time(clock.now).slice(0, 19) + "Z" + (clock.ahead ? " (ahead)" : "");
+  $("#clock").textContent = time(clock.now).slice(0, 19) + "Z" + (clock.aheadMs ? " (put forward)" : "");
 }
 
 async function refresh() {
