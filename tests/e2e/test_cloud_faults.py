@@ -1,10 +1,12 @@
 """Faults of messages and connections, limits and their violations, and the platform's clock."""
+import hashlib
+import hmac
 import json
-import queue
+import ssl
 import time
 
 import pytest
-from cloud_client import DEV, GW, SUB1, SUB2, Client, Raw, add_sub, gateway, online_sub, publish_packet, session_topic, sys_topic
+from cloud_client import DEV, GW, SUB1, SUB2, Client, Raw, add_sub, connect_packet, gateway, online_sub, publish_packet, session_topic, sys_topic
 from conftest import PATIENCE, wait_until
 
 POST = sys_topic(DEV, "thing/event/property/post")
@@ -322,3 +324,15 @@ def test_stored_messages_expire_after_seven_days(cloud, days, kept):
     cloud.post("/clock", {"advance": days})
     with Client(cloud, DEV, clean=False) as c:
         assert [m.payload for m in c.fence() if m.topic == GET] == ([b"stored"] if kept else [])
+
+
+def test_a_registration_connection_ends_after_15_seconds(cloud):
+    """It ends by the platform's clock; a device would have to read its secret and go."""
+    digest = hmac.new(b"EmuPs0123456789A", f"deviceName{DEV[1]}productKey{DEV[0]}random1".encode(), hashlib.sha256).hexdigest()
+    cid = f"{DEV[1]}.{DEV[0]}|securemode=2,authType=register,random=1,signmethod=hmacsha256|"
+    with Raw(cloud, ssl.create_default_context(cafile=cloud.ca)) as raw:
+        raw.send(connect_packet(cid, f"{DEV[1]}&{DEV[0]}", digest))
+        assert raw.packet() == (0x20, b"\0\0")
+        assert raw.packet()[0] >> 4 == 3
+        cloud.post("/clock", {"advance": "16s"})
+        assert raw.at_end()

@@ -147,6 +147,8 @@ void cw_cloud_disturb_drop(struct cw_cloud *c)
 
 void cw_cloud_fault_end(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, enum cloud_fault_kind kind, int code)
 {
+	if (l != NULL) /* a bridge's link outlives its connections */
+		l->doomed = 0;
 	if (kind == CLOUD_FAULT_KICK) {
 		cw_cloud_violation(c, d, "fault", "kicked");
 		cw_cloud_device_kick(c, d, code != 0 ? code : 427, "kicked by a fault");

@@ -154,7 +154,7 @@ int cw_cloud_mqtt_may_read(const struct mqtt_conn *m)
 {
 	const struct cloud_limits *limits = &m->cloud->conf.limits;
 
-	if (m->throttled || m->link.doomed)
+	if (m->link.doomed)
 		return 0;
 	if (m->link.owner != NULL && cw_cloud_fault_active(m->cloud, CLOUD_FAULT_STALL, "mqtt", m->link.owner->id))
 		return 0;
@@ -176,16 +176,8 @@ const struct cloud_link_ops cw_cloud_mqtt_ops = {
 	.half_close = on_half_close,
 };
 
-static void on_credit(struct cw_timer *t)
-{
-	struct mqtt_conn *m = cw_container_of(t, struct mqtt_conn, throttle);
-
-	m->throttled = 0;
-	cw_cloud_stream_recheck(&m->stream);
-}
-
-/* Bytes a second that are read from this connection, by the limit or a fault; 0: any number. */
-static uint64_t rate_of(const struct mqtt_conn *m)
+/* By the limit or a fault; 0: any number. */
+uint64_t cw_cloud_mqtt_rate(const struct mqtt_conn *m)
 {
 	uint64_t limit = m->cloud->conf.limits.documented ? m->cloud->conf.limits.throughput : 0, fault = 0;
 
@@ -194,35 +186,11 @@ static uint64_t rate_of(const struct mqtt_conn *m)
 	return fault != 0 && (limit == 0 || fault < limit) ? fault : limit;
 }
 
-/* What is not read fills the client's own buffers, and then it waits: nothing is lost, and nobody else notices. */
-void cw_cloud_mqtt_throttle(struct mqtt_conn *m)
+void cw_cloud_mqtt_throttled(struct mqtt_conn *m, uint64_t rate)
 {
-	int64_t rate = (int64_t)rate_of(m);
-	uint64_t now = cw_worker_now(m->cloud->worker);
-
-	if (rate == 0) {
-		m->credit_ms = 0;
-		m->counted = m->stream.received;
-		return;
-	}
-
-	if (m->credit_ms == 0)
-		m->credit = rate; /* a second's worth may come at once */
-	else
-		m->credit += (int64_t)(now - m->credit_ms < 60000 ? now - m->credit_ms : 60000) * rate / 1000;
-	if (m->credit > rate)
-		m->credit = rate;
-	m->credit -= (int64_t)(m->stream.received - m->counted);
-	m->counted = m->stream.received;
-	m->credit_ms = now;
-	if (m->credit >= 0 || m->throttled)
-		return;
-	m->throttled = 1;
 	m->cloud->stats.throttled++;
-	if (rate == (int64_t)m->cloud->conf.limits.throughput)
+	if (rate == m->cloud->conf.limits.throughput)
 		cw_cloud_violation(m->cloud, m->link.owner, "throughput", "read later");
-	cw_timer_set(timers_of(m), &m->throttle, (uint64_t)(-m->credit * 1000 / rate) + 1, on_credit);
-	cw_cloud_stream_recheck(&m->stream);
 }
 
 /* ---- deadlines ---- */
