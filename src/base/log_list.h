@@ -76,6 +76,7 @@
 	X(cloud_batch, INFO, "cloud.batch", 100, "A batch of devices was checked or created, or could not be.") \
 	X(cloud_state, ERROR, "cloud.state", 10, "The emulator's state file cannot be written; what changed stays in memory and is tried again.") \
 	X(cloud_model, DEBUG, "cloud.model", 100, "A value or event of a device breaks its product's model; code says how.") \
+	X(cloud_script, WARN, "cloud.script", 20, "A product's script failed; the API shows the input.")                    \
 	X(cloud_dropped, WARN, "cloud.dropped", 100, "A message was not taken; reason says which rule of the platform it breaks.")
 
 #endif

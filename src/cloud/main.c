@@ -16,6 +16,7 @@
 #include "base/stat.h"
 #include "cloud/api/api.h"
 #include "cloud/core/call.h"
+#include "cloud/core/script.h"
 #include "cloud/core/x509.h"
 #include "cloud/http2/front.h"
 #include "cloud/https/front.h"
@@ -85,8 +86,10 @@ static void stop(struct program *p)
 	uv_close((uv_handle_t *)&p->sigint, NULL);
 	uv_close((uv_handle_t *)&p->sigterm, NULL);
 	p->open = 1; /* ours, until both were asked */
-	if (p->cloud != NULL)
+	if (p->cloud != NULL) {
 		cw_cloud_calls_abandon(p->cloud, NULL);
+		cw_cloud_scripts_stop(p->cloud);
+	}
 	for (i = 0; i < CLOUD_LISTENER_COUNT; i++) {
 		if (p->fronts[i] == NULL)
 			continue;

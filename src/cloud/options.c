@@ -1,6 +1,7 @@
 /* options.c - see options.h. */
 #include "cloud/options.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,7 +9,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cloud/core/fault.h"
+#include "cloud/core/script.h"
+#include "cloud/core/tsl.h"
 #include "conf/schema.h"
+
+#define FILE_MAX (1u << 20)
 
 static const char usage[] =
 	"Usage: causeway-cloud [--config FILE] [--LISTENER ADDRESS ...] [--state FILE] [--tls-dir DIR]\n"
@@ -69,7 +74,7 @@ struct topic_conf {
 };
 
 struct product_conf {
-	const char *key, *secret, *name;
+	const char *key, *secret, *name, *tsl, *script;
 	int type, format, authentication;
 	bool registration;
 	struct cw_conf_list topics;
@@ -131,6 +136,9 @@ static const struct cw_conf_setting product_settings[] = {
 	CW_CONF_CHOICE(struct product_conf, format, "format", formats, "alink", "Alink JSON, or raw bytes."),
 	CW_CONF_CHOICE(struct product_conf, authentication, "authentication", authentications, "secret",
 	               "One secret per device, or a certificate that the platform issues."),
+	CW_CONF(struct product_conf, tsl, STRING, "tsl", NULL, NULL, NULL, "File with its thing model, the platform's TSL JSON."),
+	CW_CONF(struct product_conf, script, STRING, "script", NULL, NULL, NULL,
+	        "File with its script: rawDataToProtocol and protocolToRawData, transformPayload."),
 	CW_CONF(struct product_conf, registration, BOOL, "registration", "true", NULL, NULL,
 	        "Whether devices of the product may fetch their secret."),
 	CW_CONF_TABLES(struct product_conf, topics, LIST, "topics", &topic_table,
@@ -224,6 +232,8 @@ static const struct cw_conf_setting file_settings[] = {
 	        "Between two broadcasts to subscribers of a product."),
 	CW_CONF(struct file_conf, limits.broadcast_all_ms, DURATION, "limits.broadcastAllEvery", "1m", "0s", "1h",
 	        "Between two broadcasts to all online devices of a product."),
+	CW_CONF(struct file_conf, limits.script_ms, DURATION, "limits.scriptTime", "1s", "10ms", "1m",
+	        "One call of a product's script; after it the script's process is ended. Profile off does not lift it."),
 	CW_CONF(struct file_conf, limits.inflight_in, INT, "limits.inflightIn", "100", "0", "65535",
 	        "Unacknowledged publishes of a client before it is no longer read; 0: no limit."),
 	CW_CONF(struct file_conf, limits.inflight_out, INT, "limits.inflightOut", "100", "0", "32768",
@@ -395,6 +405,59 @@ static int known(struct cw_cloud *c, const char *pk, const char *dn)
 	return cw_cloud_device_find(c, pk, strlen(pk), dn, strlen(dn)) != NULL || cw_cloud_was_deleted(c, pk, dn);
 }
 
+/* A model or a script; both are texts of bounded size. A new text, or NULL with a sentence. */
+static char *read_file(const char *path, struct cw_msg *msg)
+{
+	FILE *f = fopen(path, "re");
+	char *text = NULL;
+	size_t n;
+
+	if (f == NULL) {
+		(void)cw_fail(msg, CW_EIO, "cannot read '%s': %s", path, strerror(errno));
+		return NULL;
+	}
+	text = cw_alloc(FILE_MAX + 1);
+	n = text != NULL ? fread(text, 1, FILE_MAX + 1, f) : 0;
+	if (text == NULL || ferror(f) || n > FILE_MAX) {
+		(void)cw_fail(msg, CW_EIO, "cannot read '%s': %s", path, n > FILE_MAX ? "it has more than 1 MiB" : "no memory, or an error");
+		cw_free(text);
+		text = NULL;
+	} else {
+		text[n] = '\0';
+	}
+	(void)fclose(f);
+	return text;
+}
+
+static int load_model(struct cw_cloud *c, struct cloud_product *p, const char *path, struct cw_msg *msg)
+{
+	char *text = read_file(path, msg);
+	json_error_t error;
+	json_t *tsl;
+	int rc;
+
+	if (text == NULL)
+		return CW_ECONF;
+	tsl = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+	cw_free(text);
+	if (tsl == NULL)
+		return cw_fail(msg, CW_ECONF, "'%s' line %d: %s", path, error.line, error.text);
+	rc = cw_cloud_tsl_set(c, p, tsl, msg);
+	json_decref(tsl);
+	if (rc < 0)
+		cw_msg_wrap(msg, "'%s'", path);
+	return rc;
+}
+
+static int load_script(struct cw_cloud *c, struct cloud_product *p, const char *path, struct cw_msg *msg)
+{
+	char *text = read_file(path, msg);
+	int rc = text != NULL ? cw_cloud_script_set(c, p, text, msg) : CW_ECONF;
+
+	cw_free(text);
+	return rc;
+}
+
 static int add_product(struct cw_cloud *c, const struct product_conf *conf, struct cw_msg *msg)
 {
 	const struct cloud_product_spec spec = { .key = conf->key, .secret = conf->secret, .name = conf->name,
@@ -407,6 +470,10 @@ static int add_product(struct cw_cloud *c, const struct product_conf *conf, stru
 	if (known(c, conf->key, NULL))
 		return 0;
 	rc = cw_cloud_product_create(c, &spec, &p, msg);
+	if (rc == 0 && conf->tsl != NULL)
+		rc = load_model(c, p, conf->tsl, msg);
+	if (rc == 0 && conf->script != NULL)
+		rc = load_script(c, p, conf->script, msg);
 	for (i = 0; i < conf->topics.count && rc == 0; i++) {
 		const struct topic_conf *t = cw_conf_item(&conf->topics, struct topic_conf, i);
 

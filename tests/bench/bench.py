@@ -302,6 +302,47 @@ class Bench:
         payload.write_text(text)
         return payload, sum(d["up"] for d in cloud.get("/devices")["devices"])
 
+    # ---- the emulator's bridge channel ----
+
+    def bridge(self):
+        """publishes of a bridge to the emulator over HTTP/2 and TLS; load: h2load"""
+        import base64
+        import bridge_client as client
+        import conftest
+        place = self.dir / "bridge"
+        place.mkdir()
+        conf = place / "cloud.conf"
+        stock = [f'{{ productKey = {pk}, deviceName = {dn}, deviceSecret = {secret} }}' for pk, dn, secret in (client.BRIDGE, client.SUB1)]
+        conf.write_text("limits { profile = off }\nlog { level = warn }\nproducts = [ { productKey = a1EmuGw0001, nodeType = gateway }\n"
+                        "  { productKey = a1EmuSub001, nodeType = subdevice } ]\ndevices = [ " + "\n".join(stock) + " ]\n")
+        process = conftest.Process("causeway-cloud", "--config", conf, "--free-ports", dir=place).start()
+        try:
+            cloud = conftest.Cloud(process)
+            net_id = client.auth(cloud, client.BRIDGE, gateway=True, subDeviceConnectMode=3)["data"]["netId"]
+            if client.auth(cloud, client.SUB1, netId=net_id)["code"] != 200:
+                raise Failed("the device did not come online")
+            pk, dn = client.SUB1[:2]
+            body = place / "body"
+            body.write_text(json.dumps({"id": "05a4a962-f21d-48b1-82de-86fb8c2cc796", "method": "fake", "params": {
+                "deviceName": dn, "payload": base64.b64encode(b"x" * 100).decode(), "productKey": pk, "topic": f"/{pk}/{dn}/user/update"}}))
+            login = client.Bridge.login_headers(type("Who", (), {"device": client.BRIDGE})())
+            headers = [a for name, value in [*login, ("x-qos", "1")] for a in ("-H", f"{name}: {value}")]
+            url = f"https://{process.ready['http2']}/message/pub/sys/{client.BRIDGE[0]}/{client.BRIDGE[1]}/bridge/post"
+            count = 100000 * SECONDS
+            before = cpu_s(process.popen.pid)
+            out = subprocess.run(["h2load", "-n", str(count), "-c", "1", "-m", "100", "-d", str(body), *headers, url],
+                                 capture_output=True, text=True, timeout=120).stdout
+            used = cpu_s(process.popen.pid) - before
+            if f"{count} succeeded" not in out:
+                raise Failed("h2load: " + out[-500:])
+            rate = float(re.search(r"finished in [^,]+, ([0-9.]+) req/s", out).group(1))
+            self.add("publishes of a bridge to the emulator, 100 bytes, 100 in flight, by CPU of one core", count / used, "/s",
+                     bar=">= 50,000", least=50000)
+            self.add("  CPU a publish", used / count * 1e6, "us")
+            self.add("  by the clock, with the load beside it", rate, "/s")
+        finally:
+            process.stop()
+
     def paho(self, cloud, payload, devices, window, seconds, rate):
         import gw
         stock = self.dir / "stock"
@@ -357,12 +398,17 @@ def rss(pid):
     return int(re.search(r"^Pss: +(\d+) kB", text, re.M).group(1)) * 1024
 
 
+def cpu_s(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def wait_online(gateway, count):
     from conftest import wait_until
     wait_until(lambda: sum(u["devicesOnline"] for u in gateway.status()["upstreams"]) >= count, f"{count} devices online", timeout=90)
 
 
-PARTS = ("frames", "decode", "memory", "logins", "upstream", "emulator")
+PARTS = ("frames", "decode", "memory", "logins", "upstream", "emulator", "bridge")
 
 
 def main():

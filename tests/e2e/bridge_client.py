@@ -238,9 +238,9 @@ class Bridge:
         assert answer["code"] == expect, answer
         return answer
 
-    def post(self, device, topic, payload, qos=1, what="post", mid=None, **params):
+    def post(self, device, topic, payload, qos=1, what="post", mid=None, change=()):
         params = {"deviceName": device[1], "payload": base64.b64encode(payload).decode(), "productKey": device[0], "topic": topic,
-                  **params}
+                  **dict(change)}
         body = json.dumps({"id": mid or str(uuid.uuid4()), "method": "fake", "params": params}, separators=(",", ":")).encode()
         return self.send_request("/message/pub" + self.topic(what), [("x-qos", str(qos))], body)
 

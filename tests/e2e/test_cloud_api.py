@@ -299,8 +299,7 @@ def test_every_documented_path_exists_and_every_path_is_documented(cloud):
         for method in ("GET", "POST", "DELETE", "PUT", "PATCH"):
             status = exists(cloud, method, real)
             documented = method.lower() in operations
-            assert (status not in (404, 405) or (status == 404 and method == "DELETE" and "faults" in real)) == documented, (
-                method, template, status)
+            assert (status is not None) == documented, (method, template, status)
             if documented:
                 seen.add((method, re.sub(r"\{\w+\}", "{}", template)))
                 codes = operations[method.lower()]["responses"]
@@ -312,11 +311,16 @@ def test_every_documented_path_exists_and_every_path_is_documented(cloud):
 
 
 def exists(cloud, method, real):
-    """Status of a request without a body; only the head of the answer is read (one path never ends)."""
+    """Status of a request without a body, None without such an operation; only the head is read (one path never ends)."""
     host, port = cloud.process.ready["api"].rsplit(":", 1)
     with socket.create_connection((host, int(port)), timeout=30) as sock:
         sock.sendall(f"{method} /api/v1{real} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
-        status = int(sock.recv(64).split()[1])
+        answer = sock.recv(64)
+        status = int(answer.split()[1])
+        while status == 404 and (more := sock.recv(4096)):
+            answer += more
+    if status == 405 or b"no such path" in answer:
+        return None
     if method == "DELETE" and real == path(DEV):
         cloud.add_device(*DEV)
     return status

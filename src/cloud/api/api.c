@@ -16,7 +16,7 @@
 #include "cloud/core/violations.h"
 #include "cloud/web/files.h"
 
-#define BODY_MAX (5u << 19) /* a file of names has up to 2 MB */
+#define BODY_MAX (1u << 20)
 
 struct cloud_api {
 	struct cw_cloud *cloud;
@@ -60,6 +60,20 @@ unsigned cw_cloud_api_status(int rc)
 	case CW_EINTERNAL: return 503;
 	default: return 400;
 	}
+}
+
+void cw_cloud_api_fail(struct cw_http_req *req, int rc, const char *text)
+{
+	cw_cloud_api_error(req, cw_cloud_api_status(rc), text);
+}
+
+struct cloud_product *cw_cloud_api_product(struct api_call *a)
+{
+	struct cloud_product *p = cw_cloud_product_find(a->cloud, a->tail, strlen(a->tail));
+
+	if (p == NULL)
+		cw_cloud_api_error(a->req, 404, "no such product");
+	return p;
 }
 
 /* ---- changing the stock ---- */
@@ -170,6 +184,10 @@ static const struct route routes[] = {
 	{ "POST", "/api/v1/products/{tail}/names", cw_cloud_api_names },
 	{ "POST", "/api/v1/products/{tail}/topics", on_class_add },
 	{ "POST", "/api/v1/products/{tail}/broadcast", cw_cloud_api_broadcast },
+	{ "GET", "/api/v1/products/{tail}/tsl", cw_cloud_api_tsl_get },
+	{ "POST", "/api/v1/products/{tail}/tsl", cw_cloud_api_tsl },
+	{ "GET", "/api/v1/products/{tail}/script", cw_cloud_api_script_get },
+	{ "POST", "/api/v1/products/{tail}/script", cw_cloud_api_script },
 	{ "GET", "/api/v1/devices/{pk}/{dn}", cw_cloud_api_device },
 	{ "DELETE", "/api/v1/devices/{pk}/{dn}", on_delete },
 	{ "POST", "/api/v1/devices/{pk}/{dn}/properties", cw_cloud_api_properties },
@@ -190,6 +208,27 @@ static const struct route routes[] = {
 	{ "POST", "/api/v1/batches", cw_cloud_api_batch_add },
 	{ "GET", "/api/v1/batches/{tail}", cw_cloud_api_batch },
 	{ "POST", "/api/v1/batches/{tail}", cw_cloud_api_batch_create },
+	{ "GET", "/api/v1/products/{tail}/packages", cw_cloud_api_packages },
+	{ "POST", "/api/v1/products/{tail}/packages", cw_cloud_api_package_add },
+	{ "GET", "/api/v1/packages/{tail}", cw_cloud_api_package },
+	{ "DELETE", "/api/v1/packages/{tail}", cw_cloud_api_package_delete },
+	{ "POST", "/api/v1/packages/{tail}/files", cw_cloud_api_package_file },
+	{ "GET", "/api/v1/packages/{tail}/batches", cw_cloud_api_package_batches },
+	{ "POST", "/api/v1/packages/{tail}/batches", cw_cloud_api_upgrade_start },
+	{ "GET", "/api/v1/upgrades/{tail}", cw_cloud_api_upgrade },
+	{ "POST", "/api/v1/upgrades/{tail}/cancel", cw_cloud_api_upgrade_cancel },
+	{ "GET", "/api/v1/devices/{pk}/{dn}/upgrades", cw_cloud_api_upgrades },
+	{ "GET", "/api/v1/devices/{pk}/{dn}/shadow", cw_cloud_api_shadow },
+	{ "PUT", "/api/v1/devices/{pk}/{dn}/shadow", cw_cloud_api_shadow_put },
+	{ "GET", "/api/v1/products/{tail}/config", cw_cloud_api_config },
+	{ "PUT", "/api/v1/products/{tail}/config", cw_cloud_api_config_put },
+	{ "POST", "/api/v1/products/{tail}/config/push", cw_cloud_api_config_push },
+	{ "GET", "/api/v1/devices/{pk}/{dn}/logs", cw_cloud_api_logs },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/logs", cw_cloud_api_logs_switch },
+	{ "GET", "/api/v1/devices/{pk}/{dn}/jobs", cw_cloud_api_jobs },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/jobs", cw_cloud_api_job_add },
+	{ "DELETE", "/api/v1/devices/{pk}/{dn}/jobs/{tail}", cw_cloud_api_job_remove },
+	{ "POST", "/api/v1/devices/{pk}/{dn}/bootstrap", cw_cloud_api_bootstrap },
 	{ "GET", "/api/v1/messages", cw_cloud_api_messages },
 	{ "GET", "/api/v1/messages/stream", cw_cloud_api_stream },
 	{ "GET", "/api/v1/faults", cw_cloud_api_faults },
@@ -202,6 +241,12 @@ static const struct route routes[] = {
 	{ "GET", "/api/v1/openapi.json", cw_cloud_api_document },
 	{ "GET", "/api/v1/stats", cw_cloud_api_stats },
 	{ "POST", "/api/v1/reset", on_reset },
+};
+
+/* These take the body as it comes, up to limits.packages; everything else is JSON of at most BODY_MAX. */
+static void (*const takes_bytes[])(struct api_call *a) = {
+	cw_cloud_api_raw, cw_cloud_api_rrpc, cw_cloud_api_broadcast, cw_cloud_api_names, cw_cloud_api_package_add,
+	cw_cloud_api_package_file, cw_cloud_api_config_put, cw_cloud_api_script,
 };
 
 /* Levels of a path that stand for something. */
@@ -236,7 +281,7 @@ static int read_body(struct api_call *a)
 	size_t len;
 	const char *text = cw_http_body(a->req, &len);
 
-	if (strcmp(cw_http_method(a->req), "POST") != 0)
+	if (strcmp(cw_http_method(a->req), "POST") != 0 && strcmp(cw_http_method(a->req), "PUT") != 0)
 		return 0;
 	a->body = len == 0 ? json_object() : json_loadb(text, len, JSON_DECODE_ANY, NULL);
 	return a->body != NULL ? 0 : CW_EPROTO;
@@ -245,10 +290,17 @@ static int read_body(struct api_call *a)
 static void dispatch(struct api_call *a, const struct route *r, const struct levels *at)
 {
 	char tail[128];
+	size_t len, i;
+	int bytes = 0;
 
-	/* Raw bytes may come as such; everything else is JSON. */
-	if (r->handle != cw_cloud_api_raw && r->handle != cw_cloud_api_rrpc && r->handle != cw_cloud_api_names &&
-	    r->handle != cw_cloud_api_broadcast && read_body(a) < 0) {
+	for (i = 0; i < sizeof(takes_bytes) / sizeof(takes_bytes[0]); i++)
+		bytes |= takes_bytes[i] == r->handle;
+	(void)cw_http_body(a->req, &len);
+	if (!bytes && len > BODY_MAX) {
+		cw_cloud_api_error(a->req, 413, "the body is too large");
+		return;
+	}
+	if (!bytes && read_body(a) < 0) {
 		cw_cloud_api_error(a->req, 400, "the body is not JSON");
 		return;
 	}
@@ -303,6 +355,8 @@ static int front_open(const struct cloud_front_conf *front, void **ret_front, st
 	if (a == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	a->cloud = front->cloud;
+	if (a->cloud->conf.limits.package_bytes > conf.max_body)
+		conf.max_body = a->cloud->conf.limits.package_bytes;
 	rc = cw_http_open(a->cloud->worker, &conf, &a->http, msg);
 	if (rc < 0) {
 		cw_free(a);

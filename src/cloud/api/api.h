@@ -18,13 +18,17 @@ struct api_call {
 	struct cw_http_req *req;
 	struct cloud_device *device; /* of paths below /devices/{pk}/{dn} */
 	const char *tail;            /* what a path ends in: a service's name, a fault's number */
-	json_t *body;                /* of POST; an object, empty when nothing was sent */
+	json_t *body;                /* of POST and PUT; an object, empty when nothing was sent */
 };
 
 /* Answer with JSON; `body` is consumed. */
 void cw_cloud_api_json(struct cw_http_req *req, unsigned status, json_t *body);
 /* Answer {"error": text}. */
 void cw_cloud_api_error(struct cw_http_req *req, unsigned status, const char *text);
+/* The same with the status that fits an error number. */
+void cw_cloud_api_fail(struct cw_http_req *req, int rc, const char *text);
+/* The product a path names in its tail, or NULL: answered 404. */
+struct cloud_product *cw_cloud_api_product(struct api_call *a);
 
 /* page.c: the page and its parts. 1: answered; 0: the path is none of them. */
 int cw_cloud_api_page(struct cw_http_req *req);
@@ -73,5 +77,35 @@ void cw_cloud_api_raw(struct api_call *a);
 void cw_cloud_api_rrpc(struct api_call *a);
 void cw_cloud_api_tags(struct api_call *a);
 void cw_cloud_api_broadcast(struct api_call *a);
+
+/* model.c */
+void cw_cloud_api_tsl(struct api_call *a);
+void cw_cloud_api_tsl_get(struct api_call *a);
+void cw_cloud_api_script(struct api_call *a);
+void cw_cloud_api_script_get(struct api_call *a);
+/* api/ota.c */
+void cw_cloud_api_packages(struct api_call *a);
+void cw_cloud_api_package_add(struct api_call *a);
+void cw_cloud_api_package(struct api_call *a);
+void cw_cloud_api_package_file(struct api_call *a);
+void cw_cloud_api_package_delete(struct api_call *a);
+void cw_cloud_api_package_batches(struct api_call *a);
+void cw_cloud_api_upgrade_start(struct api_call *a);
+void cw_cloud_api_upgrade(struct api_call *a);
+void cw_cloud_api_upgrade_cancel(struct api_call *a);
+void cw_cloud_api_upgrades(struct api_call *a);
+
+/* api/upkeep.c */
+void cw_cloud_api_shadow(struct api_call *a);
+void cw_cloud_api_shadow_put(struct api_call *a);
+void cw_cloud_api_config(struct api_call *a);
+void cw_cloud_api_config_put(struct api_call *a);
+void cw_cloud_api_config_push(struct api_call *a);
+void cw_cloud_api_logs(struct api_call *a);
+void cw_cloud_api_logs_switch(struct api_call *a);
+void cw_cloud_api_jobs(struct api_call *a);
+void cw_cloud_api_job_add(struct api_call *a);
+void cw_cloud_api_job_remove(struct api_call *a);
+void cw_cloud_api_bootstrap(struct api_call *a);
 
 #endif

@@ -13,6 +13,7 @@
 #include "cloud/core/ota.h"
 #include "cloud/core/remote_config.h"
 #include "cloud/core/shadow.h"
+#include "cloud/core/script.h"
 
 #define REQUEST(pattern, handler)  { CLOUD_TOPIC_SYS, pattern, ALINK_REQUEST, handler, NULL, 0 }
 #define GATEWAY(pattern, handler)  { CLOUD_TOPIC_SYS, pattern, ALINK_REQUEST, handler, NULL, 1 }
@@ -27,8 +28,8 @@ static const struct alink_rule rules[] = {
 	REQUEST("thing/event/property/history/post", cw_cloud_history_post),
 	REQUEST("thing/event/property/batch/post", cw_cloud_batch_post),
 	REQUEST("thing/event/+/post", cw_cloud_event_post),
-	RECORD(CLOUD_TOPIC_SYS, "thing/model/up_raw"),
-	ANSWER("thing/model/down_raw_reply"),
+	{ CLOUD_TOPIC_SYS, "thing/model/up_raw", ALINK_RAW, NULL, NULL, 0 },
+	{ CLOUD_TOPIC_SYS, "thing/model/down_raw_reply", ALINK_RAW_ANSWER, NULL, NULL, 0 },
 	ANSWER("thing/service/property/set_reply"),
 	ANSWER("thing/service/property/get_reply"),
 	ANSWER("rrpc/response/+"),
@@ -135,7 +136,7 @@ static int judge(struct alink_request *r, const struct alink_rule *rule, const c
                  const char *method, int id_rc)
 {
 	const json_t *sent = json_object_get(r->body, "method");
-	struct cloud_strike at = { .channel = r->link->ops->channel, .device = r->device->id, .topic = topic,
+	struct cloud_strike at = { .channel = r->channel, .device = r->device->id, .topic = topic,
 		                   .topic_len = topic_len };
 
 	if (r->body == NULL)
@@ -159,7 +160,7 @@ static void reply(struct alink_request *r, const char *topic, size_t topic_len, 
 {
 	struct cw_cloud *c = r->cloud;
 	char out[512];
-	struct cloud_strike at = { .channel = r->link->ops->channel, .device = r->device->id, .topic = topic,
+	struct cloud_strike at = { .channel = r->channel, .device = r->device->id, .topic = topic,
 		                   .topic_len = topic_len };
 	unsigned flags = r->secret ? CLOUD_SECRET : 0;
 	json_t *body;
@@ -169,41 +170,60 @@ static void reply(struct alink_request *r, const char *topic, size_t topic_len, 
 		c->stats.replies_failed++;
 	if (cw_cloud_fault(c, CLOUD_FAULT_REPLY, &at))
 		return;
-	if (topic_len + 7 > sizeof(out))
+	if (!r->raw && topic_len + 7 > sizeof(out))
 		return;
 	(void)snprintf(out, sizeof(out), "%.*s_reply", (int)topic_len, topic);
 	body = json_pack("{s:s, s:i, s:O, s:s, s:s, s:s}", "id", id, "code", code, "data", r->data, "message",
 	                 cw_cloud_code_text(code), "method", method, "version", "1.0");
-	if (cw_cloud_fault(c, CLOUD_FAULT_DELAY, &at) && r->link->uplink_only) {
+	if (!r->raw && cw_cloud_fault(c, CLOUD_FAULT_DELAY, &at) && r->link->uplink_only) {
 		r->link->delay_ms += (unsigned)at.ms;
 		at.ms = 0;
 	}
-	if (at.ms != 0)
+	if (r->raw)
+		cw_cloud_raw_reply(c, r->device, body);
+	else if (at.ms != 0)
 		cw_cloud_delay(c, r->device, out, body, flags, (unsigned)at.ms);
 	else
 		cw_cloud_send_json(c, r->device, out, body, 0, CLOUD_REPLY | flags);
 }
 
+/* r->body is consumed. */
+static void answer_request(struct alink_request *r, const struct alink_rule *rule, const char *topic, size_t topic_len)
+{
+	char id[160], method[128];
+	int id_rc = read_id(r->body, id, sizeof(id)), code;
+
+	method_of(r->topic, method);
+	code = judge(r, rule, topic, topic_len, method, id_rc);
+	if (code == 200)
+		cw_cloud_changed(r->cloud, r->device);
+	if (r->data == NULL)
+		r->data = json_object();
+	if (wants_reply(r->body))
+		reply(r, topic, topic_len, id, method, code);
+	while (r->fresh_count > 0)
+		cw_cloud_link_ready(r->cloud, r->fresh[--r->fresh_count]);
+	json_decref(r->data);
+	json_decref(r->body);
+}
+
 static void handle_request(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct alink_rule *rule,
                            const struct cloud_topic *t, const char *topic, size_t topic_len, const char *payload, size_t len)
 {
-	struct alink_request r = { .cloud = c, .link = l, .device = d, .topic = t, .len = len,
+	struct alink_request r = { .cloud = c, .link = l, .channel = l->ops->channel, .device = d, .topic = t, .len = len,
 		                   .body = json_loadb(payload, len, 0, NULL) };
-	char id[160], method[128];
-	int id_rc = read_id(r.body, id, sizeof(id)), code;
 
-	method_of(t, method);
-	code = judge(&r, rule, topic, topic_len, method, id_rc);
-	if (code == 200)
-		cw_cloud_changed(c, d);
-	if (r.data == NULL)
-		r.data = json_object();
-	if (wants_reply(r.body))
-		reply(&r, topic, topic_len, id, method, code);
-	while (r.fresh_count > 0)
-		cw_cloud_link_ready(c, r.fresh[--r.fresh_count]);
-	json_decref(r.data);
-	json_decref(r.body);
+	answer_request(&r, rule, topic, topic_len);
+}
+
+void cw_cloud_alink_decoded(struct cw_cloud *c, struct cloud_device *d, const struct alink_rule *rule,
+                            const struct cloud_topic *t, const char *channel, json_t *body, size_t len)
+{
+	struct alink_request r = { .cloud = c, .channel = channel, .device = d, .topic = t, .len = len, .body = body, .raw = 1 };
+	char topic[256];
+	int n = snprintf(topic, sizeof(topic), "/sys/%s/%.*s", d->id, (int)t->rest.len, t->rest.s);
+
+	answer_request(&r, rule, topic, n > 0 && (size_t)n < sizeof(topic) ? (size_t)n : 0);
 }
 
 void cw_cloud_alink_handle(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct alink_rule *rule,
@@ -211,6 +231,11 @@ void cw_cloud_alink_handle(struct cw_cloud *c, struct cloud_link *l, struct clou
 {
 	switch (rule->mode) {
 	case ALINK_RECORD: break;
+	case ALINK_RAW: cw_cloud_raw_up(c, l, d, payload, len); break;
+	case ALINK_RAW_ANSWER:
+		if (!cw_cloud_call_answer(c, d, topic, topic_len, payload, len))
+			cw_cloud_raw_answer(c, d, topic, topic_len, payload, len);
+		break;
 	case ALINK_ANSWER: (void)cw_cloud_call_answer(c, d, topic, topic_len, payload, len); break;
 	case ALINK_REQUEST:
 	case ALINK_SESSION: handle_request(c, l, d, rule, t, topic, topic_len, payload, len); break;

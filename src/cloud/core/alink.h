@@ -9,7 +9,9 @@
 
 struct alink_request {
 	struct cw_cloud *cloud;
-	struct cloud_link *link;
+	struct cloud_link *link; /* NULL when `raw`: the device may be gone from its link by now */
+	const char *channel;
+	int raw;                 /* came as bytes through the script, and so goes the reply */
 	struct cloud_device *device; /* owner of the topic */
 	const struct cloud_topic *topic;
 	size_t len;            /* bytes of the message */
@@ -28,6 +30,8 @@ struct alink_rule {
 	const char *pattern; /* of the topic's rest */
 	enum {
 		ALINK_RECORD,  /* taken and shown, nothing is answered */
+		ALINK_RAW,        /* bytes for the product's script */
+		ALINK_RAW_ANSWER, /* the device's answer, as such or through the script */
 		ALINK_ANSWER,  /* the device's answer to a call */
 		ALINK_REQUEST, /* answered on the topic with _reply */
 		ALINK_SESSION, /* the same without checking the method */
@@ -44,6 +48,10 @@ const struct alink_rule *cw_cloud_alink_rule(const struct cloud_topic *t);
 /* Carry out one publish that passed all checks. Topic text is lent. */
 void cw_cloud_alink_handle(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct alink_rule *rule,
                            const struct cloud_topic *t, const char *topic, size_t topic_len, const char *payload, size_t len);
+
+/* A request that came as bytes and is Alink now; its rule is an ALINK_REQUEST that no gateway is needed for. `body` is consumed. */
+void cw_cloud_alink_decoded(struct cw_cloud *c, struct cloud_device *d, const struct alink_rule *rule,
+                            const struct cloud_topic *t, const char *channel, json_t *body, size_t len);
 
 /* topo.c */
 int cw_cloud_topo_add(struct alink_request *r);

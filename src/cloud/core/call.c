@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cloud/core/script.h"
 
 void cw_cloud_call_cancel(struct cloud_call *call)
 {
@@ -80,6 +81,7 @@ void cw_cloud_calls_abandon(struct cw_cloud *c, struct cloud_device *d)
 {
 	struct cw_list *e, *n;
 
+	cw_cloud_scripts_abandon(c, d);
 	cw_list_each_safe(e, n, &c->calls) {
 		struct cloud_call *call = cw_container_of(e, struct cloud_call, link);
 

@@ -13,6 +13,9 @@
  * link and calls its push(). When the connection ends the front calls cw_cloud_link_down(), which takes
  * every member offline.
  *
+ * A *bridge* (HTTP/2) is a link too, of an identity rather than of a connection: it rests while none is up, and the devices of
+ * a large one stay online meanwhile.
+ *
  * Channels without a standing connection (HTTPS, CoAP) have a link with `uplink_only` for the time of one request:
  * the platform's reply to it comes back through push() before cw_cloud_publish() returns, and nothing else does;
  * cw_cloud_visit() says how long the device counts as online for it.
@@ -51,6 +54,7 @@ struct cloud_class {
 
 struct cloud_model;
 struct cloud_remote_config;
+struct cloud_script;
 
 struct cloud_product {
 	struct cw_map_node node; /* by key */
@@ -65,6 +69,7 @@ struct cloud_product {
 	unsigned device_count;
 	json_t *tsl; /* or NULL; cw_cloud_tsl_set() */
 	struct cloud_model *model; /* the same compiled, or NULL */
+	struct cloud_script *script; /* or NULL; cw_cloud_script_set() */
 	uint64_t broadcast_next_ms, broadcast_all_next_ms; /* no earlier; cw_cloud_now_ms() */
 	struct cloud_remote_config *config; /* or NULL; remote_config.h */
 	int64_t created_ms;
@@ -216,6 +221,8 @@ struct cloud_link_ops {
 	void (*half_close)(struct cloud_link *l);
 	/* The gateway is told that something is wrong with a device (a kick, 520) in the channel's own way; NULL: /ext/error. */
 	void (*tell)(struct cloud_link *l, const struct cloud_device *about, int code);
+	/* The connections break, and what that means for the devices is the channel's affair; NULL: the link goes. */
+	void (*cut)(struct cloud_link *l, const char *reason);
 };
 
 #define CLOUD_BRIDGE_LARGE 3 /* subDeviceConnectMode: the devices stay online while the bridge is away */
@@ -249,6 +256,7 @@ struct cloud_limits {
 	uint64_t throughput;                                  /* bytes a second that are read from one connection */
 	unsigned inflight_in, inflight_out;                   /* unacknowledged on a connection, 0: no limit */
 	uint64_t broadcast_ms, broadcast_all_ms; /* between two broadcasts of a product: to subscribers, to all online */
+	uint64_t script_ms;                      /* one call of a product's script */
 	size_t out_queue_bytes;                               /* a client that does not read is closed above this */
 	/* Of the messages themselves; profile off does not lift these. */
 	uint64_t payload_bytes;                     /* of one MQTT publish */
@@ -321,6 +329,7 @@ struct cloud_ota;
 	X(subscribes_refused, "subscribesRefused") \
 	X(throttled, "throttled") \
 	X(model_dropped, "modelDropped") \
+	X(script_errors, "scriptErrors") \
 	X(auths, "auths") \
 	X(auths_refused, "authsRefused") \
 	X(downloads, "downloads") \
@@ -352,6 +361,8 @@ struct cw_cloud {
 	unsigned held_count;
 	struct cloud_ota *ota;     /* packages, batches, tasks */
 	struct cw_list delayed; /* replies a fault holds back; delay.c */
+	struct cw_timer scripts_timer; /* script.c */
+	int scripts_stopped;
 	struct cw_list calls; /* down calls waiting for the device; call.c */
 	struct cloud_stats stats;
 	int64_t skipped_ms;           /* by which the platform's clock is ahead of the machine's */
@@ -515,6 +526,7 @@ const char *cw_cloud_outcome_name(enum cloud_outcome o);
 #define CLOUD_ALWAYS 1u /* delivered without a subscription */
 #define CLOUD_REPLY  2u /* answers the publish under way: an uplink_only link gets it without a subscription too */
 #define CLOUD_SECRET 4u /* holds a secret: the log of messages does not show it */
+#define CLOUD_NOW    8u /* not kept for who is away */
 enum cloud_outcome cw_cloud_send(struct cw_cloud *c, struct cloud_device *to, const char *topic, const void *payload,
                                  size_t len, uint8_t qos, unsigned flags);
 /* The same for JSON; `body` is consumed. */
@@ -523,6 +535,9 @@ enum cloud_outcome cw_cloud_send_json(struct cw_cloud *c, struct cloud_device *t
 /* A request of the platform: {id, version, method, params}; `params` is consumed. */
 enum cloud_outcome cw_cloud_request(struct cw_cloud *c, struct cloud_device *to, const char *path, const char *method,
                                     json_t *params);
+/* The same, not kept for who is away: those ask for it. */
+enum cloud_outcome cw_cloud_request_now(struct cw_cloud *c, struct cloud_device *to, const char *path, const char *method,
+                                        json_t *params);
 /* /ext/error to the gateway of a link about `about`; id NULL: "0". */
 void cw_cloud_send_error(struct cw_cloud *c, struct cloud_device *gateway, const struct cloud_device *about, int code,
                          const char *id);

@@ -46,6 +46,7 @@ void cw_cloud_conf_default(struct cloud_conf *conf)
 			.batch_ms = 100,
 			.broadcast_ms = 1000,
 			.broadcast_all_ms = 60000,
+			.script_ms = 1000,
 			.package_bytes = 256u << 20,
 			.https_body = 128u << 10,
 			.https_token_ms = 7ull * 24 * 3600 * 1000,

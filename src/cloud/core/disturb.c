@@ -158,7 +158,10 @@ void cw_cloud_fault_end(struct cw_cloud *c, struct cloud_link *l, struct cloud_d
 	} else {
 		d = l != NULL && l->owner != NULL ? l->owner : d;
 		cw_cloud_violation(c, d, "fault", "connection cut");
-		cw_cloud_device_kick(c, d, 0, "cut by a fault");
+		if (l != NULL && l->ops->cut != NULL)
+			l->ops->cut(l, "cut by a fault");
+		else
+			cw_cloud_device_kick(c, d, 0, "cut by a fault");
 	}
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "cloud/core/call.h"
+#include "cloud/core/script.h"
 #include "cloud/core/tsl.h"
 
 #define SYNC_MS        8000u
@@ -25,6 +26,7 @@ struct cloud_order {
 	int started;        /* the call waits */
 	uint8_t qos;
 	char id[24], topic[512], answer[520];
+	struct cloud_script_job job; /* raw products: the request on its way to bytes, or an answer from bytes */
 	char *service;  /* an Alink order to a service, or NULL */
 	json_t *record; /* in the device's document of calls, or NULL */
 };
@@ -154,11 +156,30 @@ static void finish_answered(struct cloud_order *o, const char *payload, size_t l
 	json_decref(reply);
 }
 
+/* An answer over RRPC that came as bytes. */
+static void on_decoded(struct cloud_script_job *job, const struct cloud_script_result *r)
+{
+	struct cloud_order *o = cw_container_of(job, struct cloud_order, job);
+
+	if (r->code == 0 && r->output != NULL)
+		finish_answered(o, r->output, r->len);
+	else if (r->code == 500)
+		(void)finish_as(o, CLOUD_DOWN_GONE);
+	else
+		(void)refuse(o, r->code != 0 ? r->code : 26007, "the device answered, but the script made nothing of it");
+}
+
 static void on_call_done(struct cloud_call *call, enum cloud_call_end end, const char *payload, size_t len)
 {
 	struct cloud_order *o = cw_container_of(call, struct cloud_order, call);
 
 	o->started = 0;
+	if (end == CLOUD_CALL_ANSWERED && o->kind == ORDER_ALINK && o->ask.device->product->raw && !o->answered_by_id) {
+		o->job.kind = SCRIPT_UP;
+		o->job.done = on_decoded;
+		if (cw_cloud_script_submit(o->cloud, &o->job, NULL, payload, len) == 0)
+			return;
+	}
 	if (end == CLOUD_CALL_ANSWERED)
 		finish_answered(o, payload, len);
 	else
@@ -169,6 +190,7 @@ void cw_cloud_order_cancel(struct cloud_order *o)
 {
 	if (o->started)
 		cw_cloud_call_cancel(&o->call);
+	cw_cloud_script_cancel(&o->job);
 	order_free(o);
 }
 
@@ -185,6 +207,7 @@ static struct cloud_order *order_new(struct cw_cloud *c, const struct cloud_ask 
 	o->cloud = c;
 	o->ask = *ask;
 	o->kind = kind;
+	o->job.device = ask->device;
 	cw_cloud_next_id(c, o->id);
 	return o;
 }
@@ -249,6 +272,31 @@ static void address(struct cloud_order *o, const char *path, int rrpc)
 	}
 }
 
+/* The request as bytes. */
+static void on_encoded(struct cloud_script_job *job, const struct cloud_script_result *r)
+{
+	struct cloud_order *o = cw_container_of(job, struct cloud_order, job);
+
+	if (r->code == 500)
+		(void)finish_as(o, CLOUD_DOWN_GONE);
+	else if (r->code != 0)
+		(void)refuse(o, r->code, cw_cloud_code_text(r->code));
+	else if (r->output == NULL)
+		(void)refuse(o, 26007, "the script makes no bytes of this request");
+	else
+		(void)order_send(o, r->output, r->len);
+}
+
+static struct cloud_order *order_encode(struct cloud_order *o, const char *text)
+{
+	int code;
+
+	o->job.kind = SCRIPT_DOWN;
+	o->job.done = on_encoded;
+	code = cw_cloud_script_submit(o->cloud, &o->job, NULL, text, strlen(text));
+	return code != 0 ? refuse(o, code, cw_cloud_code_text(code)) : o;
+}
+
 /* An Alink request; `what` is shown in the record of calls. */
 static struct cloud_order *order_request(struct cloud_order *o, const char *what, const char *path, const char *method,
                                          const json_t *params, int rrpc)
@@ -258,15 +306,11 @@ static struct cloud_order *order_request(struct cloud_order *o, const char *what
 	struct cloud_order *left;
 
 	json_decref(body);
-	if (o->ask.device->product->raw) {
-		free(text);
-		return refuse(o, 26001, cw_cloud_code_text(26001));
-	}
 	if (text == NULL)
 		return finish_as(o, CLOUD_DOWN_NOMEM);
-	address(o, path, rrpc);
+	address(o, o->ask.device->product->raw ? "thing/model/down_raw" : path, rrpc);
 	keep_record(o, what, params);
-	left = order_send(o, text, strlen(text));
+	left = o->ask.device->product->raw ? order_encode(o, text) : order_send(o, text, strlen(text));
 	free(text);
 	return left;
 }

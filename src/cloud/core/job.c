@@ -27,14 +27,12 @@ static json_t *task_json(const char *id, const json_t *job)
 	                 json_object_get(job, "jobDocument"));
 }
 
-/* Only to who is there; the others ask. */
 static void notify(struct cw_cloud *c, struct cloud_device *d, const char *id, json_t *job)
 {
 	enum cloud_outcome outcome;
 
-	if (!cw_cloud_device_linked(d))
-		return;
-	outcome = cw_cloud_request(c, d, "thing/job/notify", "thing.job.notify", json_pack("{s:o}", "task", task_json(id, job)));
+	outcome = cw_cloud_request_now(c, d, "thing/job/notify", "thing.job.notify",
+	                               json_pack("{s:o}", "task", task_json(id, job)));
 	if (outcome == CLOUD_DELIVERED && strcmp(status_of(job), "QUEUED") == 0)
 		json_object_set_new(job, "status", json_string("SENT"));
 }
@@ -74,9 +72,7 @@ int cw_cloud_job_remove(struct cw_cloud *c, struct cloud_device *d, const char *
 
 enum cloud_outcome cw_cloud_bootstrap_notify(struct cw_cloud *c, struct cloud_device *d, int cmd)
 {
-	if (!cw_cloud_device_linked(d))
-		return CLOUD_OFFLINE;
-	return cw_cloud_request(c, d, "thing/bootstrap/notify", "thing.bootstrap.notify", json_pack("{s:i}", "cmd", cmd));
+	return cw_cloud_request_now(c, d, "thing/bootstrap/notify", "thing.bootstrap.notify", json_pack("{s:i}", "cmd", cmd));
 }
 
 /* ---- the device's side ---- */

@@ -76,18 +76,19 @@ void cw_cloud_ota_told(struct cw_cloud *c, struct cloud_task *t)
 /* Only to who is there: nothing is stored. */
 static enum cloud_outcome push(struct cw_cloud *c, struct cloud_task *t)
 {
-	json_t *data = cw_cloud_device_linked(t->device) ? cw_cloud_package_data(c, t->batch->package, t->batch->tags) : NULL, *body;
+	int there = cw_cloud_device_linked(t->device);
+	json_t *data = there ? cw_cloud_package_data(c, t->batch->package, t->batch->tags) : NULL, *body;
 	enum cloud_outcome outcome;
 	char topic[256], id[24];
 
 	if (data == NULL)
-		return cw_cloud_device_linked(t->device) ? CLOUD_NOMEM : CLOUD_OFFLINE;
+		return there ? CLOUD_NOMEM : CLOUD_OFFLINE;
 	cw_cloud_next_id(c, id);
 	body = json_pack("{s:s, s:s, s:s, s:o}", "id", id, "code", "1000", "message", "success", "data", data);
 	if (c->conf.switches.ota_later)
 		json_object_set_new(body, "id", json_integer((json_int_t)c->next_id));
 	(void)snprintf(topic, sizeof(topic), "/ota/device/upgrade/%s", t->device->id);
-	outcome = cw_cloud_send_json(c, t->device, topic, body, 1, 0);
+	outcome = cw_cloud_send_json(c, t->device, topic, body, 1, CLOUD_NOW);
 	if (outcome == CLOUD_DELIVERED)
 		cw_cloud_ota_told(c, t);
 	return outcome;

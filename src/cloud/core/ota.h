@@ -19,7 +19,7 @@
 
 #define CLOUD_PACKAGES_MAX      500u /* of all products, as documented for an account */
 #define CLOUD_PACKAGE_FILES     20u
-#define CLOUD_OTA_BATCHES_MAX       100u        /* of a package */
+#define CLOUD_OTA_BATCHES_MAX   100u        /* of a package */
 #define CLOUD_MQTT_FILE_MAX     (16u << 20) /* bytes of a file that is fetched by MQTT */
 #define CLOUD_DOWNLOAD_BLOCK    131072u     /* largest block of such a download */
 #define CLOUD_OTA_LINK_MS       (24ull * 3600 * 1000)
@@ -149,6 +149,8 @@ void cw_cloud_ota_batch_free(struct cloud_ota_batch *b);
 void cw_cloud_ota_online(struct cw_cloud *c, struct cloud_device *d);
 void cw_cloud_ota_subscribed(struct cw_cloud *c, struct cloud_device *d);
 void cw_cloud_ota_device_gone(struct cloud_device *d);
+/* It had no devices any more. */
+void cw_cloud_ota_product_gone(struct cw_cloud *c, const struct cloud_product *p);
 extern const struct cloud_chapter cw_cloud_ota_tasks_chapter;
 int cw_cloud_ota_new(struct cw_cloud *c, struct cloud_ota **ret_ota);
 void cw_cloud_ota_free(struct cloud_ota *o);

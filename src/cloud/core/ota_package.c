@@ -210,6 +210,20 @@ static void drop(struct cw_cloud *c, struct cloud_package *k)
 	package_free(k);
 }
 
+void cw_cloud_ota_product_gone(struct cw_cloud *c, const struct cloud_product *p)
+{
+	struct cw_list *e, *n;
+
+	cw_list_each_safe(e, n, &c->ota->packages) {
+		struct cloud_package *k = cw_container_of(e, struct cloud_package, link);
+
+		if (strcmp(k->product, p->key) == 0)
+			drop(c, k);
+	}
+	cw_cloud_chapter_changed(c, &c->ota->kept_packages);
+	cw_cloud_chapter_changed(c, &c->ota->kept_tasks);
+}
+
 static int unfinished(struct cw_cloud *c, struct cloud_ota_batch *b)
 {
 	json_t *j = cw_cloud_ota_batch_json(c, b);

@@ -5,9 +5,11 @@
 #include "base/mem.h"
 #include "cloud/core/batch.h"
 #include "cloud/core/naming.h"
-#include "cloud/core/save.h"
+#include "cloud/core/ota.h"
 #include "cloud/core/remote_config.h"
+#include "cloud/core/save.h"
 #include "cloud/core/stock.h"
+#include "cloud/core/script.h"
 #include "cloud/core/tsl.h"
 
 static const char *const node_names[] = { "device", "gateway", "subdevice" };
@@ -41,6 +43,7 @@ void cw_cloud_product_free(struct cloud_product *p)
 	cw_list_remove(&p->changed);
 	json_decref(p->tsl);
 	cw_cloud_model_free(p->model);
+	cw_cloud_script_free(p);
 	cw_cloud_config_free(p);
 	cw_free(p->key);
 	cw_free(p->secret);
@@ -187,6 +190,7 @@ int cw_cloud_product_delete(struct cw_cloud *c, struct cloud_product *p, struct 
 	if (p->device_count != 0)
 		return cw_fail(msg, CW_EREFUSED, "product \"%s\" has %u devices; delete them first", p->key, p->device_count);
 	cw_cloud_batches_forget(c, p);
+	cw_cloud_ota_product_gone(c, p);
 	cw_cloud_bury(c, p->key);
 	if (c->saver != NULL)
 		c->saver->product_gone(c->saver, p->key);

@@ -7,14 +7,15 @@
 #include "cloud/core/clients.h"
 #include "cloud/core/disturb.h"
 #include "cloud/core/msglog.h"
+#include "cloud/core/script.h"
 #include "cloud/core/violations.h"
 
 static int is_device(const struct cloud_device *d, const struct cloud_topic *t)
 {
 	size_t pk_len = (size_t)(d->dn - d->id) - 1;
 
-	return pk_len == t->pk.len && memcmp(d->id, t->pk.s, pk_len) == 0 && strncmp(d->dn, t->dn.s, t->dn.len) == 0 &&
-	       d->dn[t->dn.len] == '\0';
+	return pk_len == t->pk.len && memcmp(d->id, t->pk.s, pk_len) == 0 && strlen(d->dn) == t->dn.len &&
+	       memcmp(d->dn, t->dn.s, t->dn.len) == 0; /* the topic's name may hold any byte */
 }
 
 /* The device that owns the topic, cached per link: publishes come in runs. */
@@ -177,6 +178,8 @@ enum cloud_verdict cw_cloud_publish_now(struct cw_cloud *c, struct cloud_link *l
 		c->answering = l;
 		cw_cloud_alink_handle(c, l, p.device, p.rule, &t, topic, topic_len, payload, len);
 		c->answering = NULL;
+	} else if (p.device->product->script != NULL) {
+		cw_cloud_raw_custom(c, p.device, topic, topic_len, payload, len);
 	}
 	return CLOUD_TAKEN;
 }

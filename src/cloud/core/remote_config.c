@@ -118,7 +118,7 @@ int cw_cloud_config_push(struct cw_cloud *c, struct cloud_product *p, struct clo
 		if (d->product == p && (only == NULL || d == only) && cw_cloud_device_linked(d))
 			params = offer(c, p->config);
 		if (params != NULL)
-			told += cw_cloud_request(c, d, "thing/config/push", "thing.config.push", params) == CLOUD_DELIVERED;
+			told += cw_cloud_request_now(c, d, "thing/config/push", "thing.config.push", params) == CLOUD_DELIVERED;
 	}
 	return told;
 }

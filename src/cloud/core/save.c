@@ -8,6 +8,7 @@
 #include "cloud/core/device_log.h"
 #include "cloud/core/remote_config.h"
 #include "cloud/core/stock.h"
+#include "cloud/core/script.h"
 #include "cloud/core/tsl.h"
 #include "cloud/core/x509.h"
 
@@ -205,9 +206,10 @@ json_t *cw_cloud_product_save(const struct cloud_product *p)
 		json_array_append_new(classes, json_pack("{s:s, s:b, s:b}", "topic", k->pattern, "publish", k->publish,
 		                      "subscribe", k->subscribe));
 	}
-	return json_pack("{s:s, s:s, s:s*, s:s, s:b, s:b, s:b, s:o, s:O*, s:I, s:o*}", "productKey", p->key, "secret", p->secret,
+	return json_pack("{s:s, s:s, s:s*, s:s, s:b, s:b, s:b, s:o, s:O*, s:s*, s:I, s:o*}", "productKey", p->key, "secret", p->secret,
 	                 "name", p->name, "nodeType", cw_cloud_node_name(p->type), "raw", p->raw, "x509", p->x509, "registration",
-	                 p->registration, "topics", classes, "tsl", p->tsl, "created", (json_int_t)p->created_ms,
+	                 p->registration, "topics", classes, "tsl", p->tsl,
+	                 "script", cw_cloud_script_text(p), "created", (json_int_t)p->created_ms,
 	                 "config", cw_cloud_config_save(p));
 }
 
@@ -234,6 +236,9 @@ int cw_cloud_product_load(struct cw_cloud *c, const json_t *j, struct cw_msg *ms
 	one = json_object_get(j, "tsl");
 	if (one != NULL)
 		rc = cw_cloud_tsl_set(c, p, (json_t *)(uintptr_t)one, msg);
+	one = json_object_get(j, "script");
+	if (rc == 0 && json_is_string(one))
+		rc = cw_cloud_script_set(c, p, json_string_value(one), msg);
 	json_array_foreach(json_object_get(j, "topics"), i, one) {
 		const char *pattern = json_string_value(json_object_get(one, "topic"));
 

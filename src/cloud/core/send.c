@@ -157,9 +157,10 @@ static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, con
 	int wanted = (l != NULL && (l->uplink_only || l->bridge)) || wants(c, to, topic, topic_len, flags);
 
 	if (l == NULL)
-		return qos != 0 && to->persistent && wanted && !cw_cloud_name_of(to)->disabled ? CLOUD_STORED : CLOUD_OFFLINE;
+		return qos != 0 && to->persistent && wanted && !cw_cloud_name_of(to)->disabled && (flags & CLOUD_NOW) == 0
+		               ? CLOUD_STORED : CLOUD_OFFLINE;
 	if (l->resting) /* the bridge keeps it until it is back */
-		return qos != 0 ? CLOUD_STORED : CLOUD_OFFLINE;
+		return qos != 0 && (flags & CLOUD_NOW) == 0 ? CLOUD_STORED : CLOUD_OFFLINE;
 	if (!wanted)
 		return CLOUD_UNSUBSCRIBED;
 	if (second != to->window_s) {
@@ -243,15 +244,27 @@ enum cloud_outcome cw_cloud_send_json(struct cw_cloud *c, struct cloud_device *t
 	return outcome;
 }
 
-enum cloud_outcome cw_cloud_request(struct cw_cloud *c, struct cloud_device *to, const char *path, const char *method,
-                                    json_t *params)
+static enum cloud_outcome request(struct cw_cloud *c, struct cloud_device *to, const char *path, const char *method,
+                                  json_t *params, unsigned flags)
 {
 	char topic[256], id[24];
 
 	cw_cloud_next_id(c, id);
 	(void)snprintf(topic, sizeof(topic), "/sys/%s/%s", to->id, path);
 	return cw_cloud_send_json(c, to, topic, json_pack("{s:s, s:s, s:s, s:o}", "id", id, "version", "1.0", "method",
-	                          method, "params", params), 1, 0);
+	                          method, "params", params), 1, flags);
+}
+
+enum cloud_outcome cw_cloud_request(struct cw_cloud *c, struct cloud_device *to, const char *path, const char *method,
+                                    json_t *params)
+{
+	return request(c, to, path, method, params, 0);
+}
+
+enum cloud_outcome cw_cloud_request_now(struct cw_cloud *c, struct cloud_device *to, const char *path, const char *method,
+                                        json_t *params)
+{
+	return request(c, to, path, method, params, CLOUD_NOW);
 }
 
 void cw_cloud_send_error(struct cw_cloud *c, struct cloud_device *gateway, const struct cloud_device *about, int code,

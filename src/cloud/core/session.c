@@ -155,7 +155,7 @@ void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
 		cw_free(s);
 	}
 	if (d->link != NULL)
-		cw_cloud_ota_online(c, d);
+		cw_cloud_ota_online(c, cw_cloud_name_of(d));
 }
 
 void cw_cloud_visit(struct cw_cloud *c, struct cloud_device *d, const char *channel, const struct cloud_text *client_id,
@@ -373,7 +373,7 @@ uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char 
 		if (rc == 0 && d->persistent)
 			cw_cloud_changed(c, d);
 		if (rc == 0)
-			cw_cloud_ota_subscribed(c, d);
+			cw_cloud_ota_subscribed(c, cw_cloud_name_of(d));
 	}
 	if (rc == 0)
 		return qos > 1 ? 1 : qos;

@@ -337,7 +337,7 @@ int cw_cloud_shadow_set_desired(struct cw_cloud *c, struct cloud_device *d, cons
 	if (code != 200)
 		return cw_fail(msg, code == 500 ? CW_ENOMEM : CW_ELIMIT, "%s", error_text(code));
 	(void)snprintf(topic, sizeof(topic), "/shadow/get/%s", d->id);
-	if (cw_cloud_device_linked(d) && !is_null(desired))
-		cw_cloud_send_json(c, d, topic, whole(c, d, "control"), 1, 0);
+	if (!is_null(desired) && cw_cloud_device_linked(d))
+		cw_cloud_send_json(c, d, topic, whole(c, d, "control"), 1, CLOUD_NOW);
 	return 0;
 }

@@ -182,7 +182,7 @@ static int read_field(struct builder *b, const json_t *entry, unsigned depth, st
 		return CW_EINVAL;
 	f->required = json_is_true(json_object_get(entry, "required"));
 	f->identifier = cw_arena_strndup(&b->model->arena, id, strlen(id));
-	rc = f->identifier == NULL ? wrong(b, "out of memory") : read_type(b, json_object_get(entry, "dataType"), depth, &f->type);
+	rc = f->identifier == NULL ? cw_fail(b->msg, CW_ENOMEM, "out of memory") : read_type(b, json_object_get(entry, "dataType"), depth, &f->type);
 	if (rc < 0)
 		cw_msg_wrap(b->msg, "\"%.64s\"", id);
 	return rc;

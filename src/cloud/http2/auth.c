@@ -6,11 +6,12 @@
 
 #include "base/log.h"
 #include "cloud/core/fault.h"
+#include "cloud/core/save.h"
 #include "cloud/core/stock.h"
 #include "cloud/http2/conn.h"
 
 #define FIELDS_MAX 16u
-#define TEXT_MAX   2048u
+#define TEXT_MAX 2048u
 
 /* The fields of one call, copied. */
 struct auth_form {
@@ -73,7 +74,8 @@ static int sign_fits(struct auth_form *f, const struct cloud_device *d, enum clo
 	qsort(f->field, f->count, sizeof(f->field[0]), by_name);
 	for (i = 0; i < f->count; i++) {
 		if (strcmp(f->field[i].name, "sign") != 0 && strcmp(f->field[i].name, "signmethod") != 0)
-			n += (size_t)snprintf(content + n, sizeof(content) - n, "%s%s", f->field[i].name, f->field[i].value);
+			n += (size_t)snprintf(content + n, sizeof(content) - n, "%s%s", f->field[i].name,
+					      f->field[i].value);
 	}
 	return cw_cloud_hmac_matches(method, d->secret, content, n, get(f, "sign"), strlen(get(f, "sign")));
 }
@@ -99,7 +101,8 @@ static int check_device(struct cw_cloud *c, struct auth_form *f, struct cloud_de
 }
 
 /* The bridge itself: a net id, and how its devices are to be treated when it is away. */
-static int bridge_call(struct h2_front *front, const struct auth_form *f, struct cloud_device *d, struct h2_bridge **ret_bridge)
+static int bridge_call(struct h2_front *front, const struct auth_form *f, struct cloud_device *d,
+		       struct h2_bridge **ret_bridge)
 {
 	const char *mode = get(f, "subDeviceConnectMode");
 	char *end = NULL;
@@ -128,7 +131,8 @@ static int over_rate(struct h2_bridge *b)
 	return b->logins++ >= limits->bridge_logins;
 }
 
-static int device_call(struct h2_front *front, const struct auth_form *f, struct cloud_device *d, struct h2_bridge **ret_bridge)
+static int device_call(struct h2_front *front, const struct auth_form *f, struct cloud_device *d,
+		       struct h2_bridge **ret_bridge)
 {
 	const char *net_id = get(f, "netId");
 	struct h2_bridge *b = net_id != NULL ? cw_cloud_h2_bridge_by_net(front, net_id) : NULL;
@@ -156,8 +160,10 @@ static void reply(struct cw_http_req *req, int code, const struct cloud_device *
 	for (i = 0; b != NULL && i < sizeof(random); i++)
 		(void)snprintf(token + 2 * i, 3, "%02x", random[i]);
 	if (code == 200 && b != NULL)
-		n = snprintf(body, sizeof(body), "{\"code\":200,\"message\":\"success\",\"data\":{\"iotId\":\"%s\",\"iotToken\":\"%s\","
-		             "\"netId\":\"%s\"}}", d->iot_id, token, b->net_id);
+		n = snprintf(body, sizeof(body),
+			     "{\"code\":200,\"message\":\"success\",\"data\":{\"iotId\":\"%s\",\"iotToken\":\"%s\","
+			     "\"netId\":\"%s\"}}",
+			     d->iot_id, token, b->net_id);
 	else
 		n = snprintf(body, sizeof(body), "{\"code\":%d,\"message\":\"%s\"}", code, cw_cloud_code_text(code));
 	cw_http_reply(req, 200, "application/json", body, (size_t)n);
@@ -176,7 +182,7 @@ void cw_cloud_h2_auth(void *arg, struct cw_http_req *req)
 
 	cw_http_params(req, on_field, &f);
 	(void)snprintf(id, sizeof(id), "%.60s/%.60s", get(&f, "productKey") != NULL ? get(&f, "productKey") : "",
-	               get(&f, "deviceName") != NULL ? get(&f, "deviceName") : "");
+		       get(&f, "deviceName") != NULL ? get(&f, "deviceName") : "");
 	at.device = id;
 	if (cw_cloud_fault(c, CLOUD_FAULT_STATUS, &at)) {
 		reply(req, at.code, NULL, NULL);
@@ -188,6 +194,9 @@ void cw_cloud_h2_auth(void *arg, struct cw_http_req *req)
 	is_bridge = get(&f, "isGateway") != NULL && strcmp(get(&f, "isGateway"), "true") == 0;
 	if (code == 0)
 		code = is_bridge ? bridge_call(front, &f, d, &b) : device_call(front, &f, d, &b);
+	/* The library never asks again for what a large bridge was told: it must survive whatever comes. */
+	if (code == 200 && cw_cloud_h2_is_large(b))
+		cw_cloud_commit(c);
 	if (code == 200) {
 		c->stats.logins += !is_bridge;
 	} else {

@@ -9,7 +9,7 @@
 #include "cloud/http2/conn.h"
 
 #define PRESUME_MS 5000u /* from a login without any subscription to taking it to have both */
-#define SEARCH_MS  1000u /* all devices are looked through for a net id this often at most */
+#define SEARCH_MS 1000u  /* all devices are looked through for a net id this often at most */
 
 static struct h2_bridge *bridge_of(struct cloud_link *l)
 {
@@ -60,9 +60,10 @@ static void on_push(struct cloud_link *l, struct cloud_device *to, struct cloud_
 	if (cast && is_repeated_cast(b, msg))
 		return;
 	cw_cloud_next_id(b->front->cloud, id);
-	if (cw_cloud_envelope_write(&body, id, cast ? NULL : to->product->key, to->dn, msg->topic, cw_cloud_msg_payload(msg),
-	                            msg->len) == 0)
-		cw_cloud_h2_queue(b, msg->qos != 0 ? H2_QUEUE_QOS1 : H2_QUEUE_QOS0, body.data, body.len, cast ? 0 : to->serial, dup);
+	if (cw_cloud_envelope_write(&body, id, cast ? NULL : to->product->key, to->dn, msg->topic,
+				    cw_cloud_msg_payload(msg), msg->len) == 0)
+		cw_cloud_h2_queue(b, msg->qos != 0 ? H2_QUEUE_QOS1 : H2_QUEUE_QOS0, body.data, body.len,
+				  cast ? 0 : to->serial, dup);
 	else
 		b->front->cloud->stats.undeliverable++;
 	cw_cloud_bytes_free(&body);
@@ -81,8 +82,10 @@ static void on_tell(struct cloud_link *l, const struct cloud_device *about, int 
 		return;
 	cw_cloud_next_id(c, id);
 	(void)snprintf(topic, sizeof(topic), "/ext/error/%s", b->device->id);
-	n = snprintf(payload, sizeof(payload), "{\"id\":\"%s\",\"code\":%d,\"message\":\"%s\",\"data\":{\"productKey\":\"%s\","
-	             "\"deviceName\":\"%s\"}}", id, code, cw_cloud_code_text(code), about->product->key, about->dn);
+	n = snprintf(payload, sizeof(payload),
+		     "{\"id\":\"%s\",\"code\":%d,\"message\":\"%s\",\"data\":{\"productKey\":\"%s\","
+		     "\"deviceName\":\"%s\"}}",
+		     id, code, cw_cloud_code_text(code), about->product->key, about->dn);
 	if (cw_cloud_envelope_write(&body, id, about->product->key, about->dn, topic, payload, (size_t)n) == 0)
 		cw_cloud_h2_queue(b, H2_QUEUE_QOS0, body.data, body.len, 0, 0);
 	cw_cloud_bytes_free(&body);
@@ -103,23 +106,34 @@ static void on_recheck(struct cloud_link *l)
 {
 	struct cw_list *e, *n;
 
-	cw_list_each_safe(e, n, &bridge_of(l)->conns)
+	cw_list_each_safe (e, n, &bridge_of(l)->conns)
 		cw_cloud_stream_recheck(&cw_container_of(e, struct h2_conn, in_bridge)->stream);
 }
 
-/* The core has let go: the identity was disabled, deleted, kicked, or is online in another way. */
-static void on_close(struct cloud_link *l, const char *reason)
+static void on_cut(struct cloud_link *l, const char *reason)
 {
 	struct h2_bridge *b = bridge_of(l);
 	struct cw_list *e;
 
 	while ((e = cw_list_first(&b->conns)) != NULL)
 		cw_cloud_stream_drop(&cw_container_of(e, struct h2_conn, in_bridge)->stream, reason);
-	cw_cloud_h2_bridge_free(b);
+}
+
+/* The core has let go: the identity was disabled, deleted, kicked, or is online in another way. */
+static void on_close(struct cloud_link *l, const char *reason)
+{
+	on_cut(l, reason);
+	cw_cloud_h2_bridge_free(bridge_of(l));
 }
 
 const struct cloud_link_ops cw_cloud_h2_link_ops = {
-	.channel = "http2", .push = on_push, .close = on_close, .recheck = on_recheck, .forget = on_forget, .tell = on_tell,
+	.channel = "http2",
+	.push = on_push,
+	.close = on_close,
+	.recheck = on_recheck,
+	.forget = on_forget,
+	.tell = on_tell,
+	.cut = on_cut,
 };
 
 /* ---- making and unmaking ---- */
@@ -145,13 +159,15 @@ static void restore_members(struct h2_bridge *b)
 {
 	struct cw_list *e, *n;
 
-	cw_list_each_safe(e, n, &b->device->children) {
+	cw_list_each_safe (e, n, &b->device->children) {
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, sibling);
+		char client_id[256];
 
 		if (!d->bridged)
 			continue;
+		(void)snprintf(client_id, sizeof(client_id), "%s", d->client_id != NULL ? d->client_id : "");
 		if (d->link == NULL && !d->disabled)
-			cw_cloud_h2_member_up(b, d, d->client_id != NULL ? d->client_id : "");
+			cw_cloud_h2_member_up(b, d, client_id);
 		else if (d->link != &b->link)
 			d->bridged = 0;
 	}
@@ -208,7 +224,7 @@ void cw_cloud_h2_restore(struct h2_front *f)
 {
 	struct cw_list *e;
 
-	cw_list_each(e, &f->cloud->device_list) {
+	cw_list_each (e, &f->cloud->device_list) {
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 
 		if (d->bridge_mode == CLOUD_BRIDGE_LARGE && d->link == NULL && !d->disabled)
@@ -229,7 +245,7 @@ struct h2_bridge *cw_cloud_h2_bridge_by_net(struct h2_front *f, const char *net_
 	if (strlen(net_id) != H2_NET_ID || (f->searched_ms != 0 && now - f->searched_ms < SEARCH_MS))
 		return NULL;
 	f->searched_ms = now != 0 ? now : 1;
-	cw_list_each(e, &f->cloud->device_list) {
+	cw_list_each (e, &f->cloud->device_list) {
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 
 		if (d->product->type == CLOUD_NODE_SUBDEVICE || d->disabled || d->link != NULL)
@@ -262,7 +278,8 @@ void cw_cloud_h2_join(struct h2_bridge *b, struct h2_conn *x, const char *client
 	struct cloud_login login = { .client_id = client_id, .client_id_len = strlen(client_id) };
 
 	if (b->conn_count == H2_CONNS_MAX)
-		cw_cloud_h2_goodbye(cw_container_of(cw_list_first(&b->conns), struct h2_conn, in_bridge), NGHTTP2_NO_ERROR, "replaced");
+		cw_cloud_h2_goodbye(cw_container_of(cw_list_first(&b->conns), struct h2_conn, in_bridge),
+				    NGHTTP2_NO_ERROR, "replaced");
 	cw_list_push_back(&b->conns, &x->in_bridge);
 	b->conn_count++;
 	x->bridge = b;
@@ -326,7 +343,7 @@ void cw_cloud_h2_set_mode(struct h2_bridge *b, int mode)
 	if (b->device->bridge_mode != mode) {
 		b->device->bridge_mode = mode;
 		cw_cloud_changed(b->front->cloud, b->device);
-		cw_list_each(e, &b->link.members) {
+		cw_list_each (e, &b->link.members) {
 			struct cloud_device *d = cw_container_of(e, struct cloud_device, member);
 
 			d->bridged = cw_cloud_h2_is_large(b);

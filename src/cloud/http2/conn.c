@@ -9,7 +9,8 @@
 
 static void nv_set(nghttp2_nv *nv, const char *name, const char *value, uint8_t flags)
 {
-	*nv = (nghttp2_nv){ (uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name), strlen(value), flags };
+	*nv = (nghttp2_nv){ (uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name), strlen(value),
+			    flags };
 }
 
 /* ---- headers of a request ---- */
@@ -64,8 +65,8 @@ static void take_auth(struct h2_req *r, const uint8_t *name, size_t len, const u
 	}
 }
 
-static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name, size_t len, const uint8_t *value,
-                     size_t value_len, uint8_t flags, void *arg)
+static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name, size_t len,
+		     const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
 {
 	struct h2_req *r = nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);
 	uint64_t number = 0;
@@ -132,7 +133,8 @@ static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t stream, con
 
 	if (r == NULL || stream % 2 == 0 || (x->state != H2_UP && r->auth == NULL) || r->too_large)
 		return 0;
-	if (r->body.len + len > H2_BODY_MAX || x->held + len > H2_HELD_MAX || cw_cloud_bytes_add(&r->body, data, len) < 0) {
+	if (r->body.len + len > H2_BODY_MAX || x->held + len > H2_HELD_MAX ||
+	    cw_cloud_bytes_add(&r->body, data, len) < 0) {
 		r->too_large = 1;
 		drop_body(r);
 		return 0;
@@ -314,7 +316,9 @@ void cw_cloud_h2_drain(struct h2_conn *x)
 {
 	if (x->state >= H2_LEAVING)
 		return;
-	write_out(x);
+	do {
+		write_out(x);
+	} while (x->state < H2_LEAVING && cw_cloud_h2_top_up(x));
 	/* It has said goodbye itself. */
 	if (x->state < H2_LEAVING && !nghttp2_session_want_read(x->h2) && !nghttp2_session_want_write(x->h2))
 		leave(x, "the client broke the rules of HTTP/2");
@@ -325,7 +329,7 @@ void cw_cloud_h2_goodbye(struct h2_conn *x, uint32_t code, const char *text)
 	if (x->state >= H2_LEAVING)
 		return;
 	(void)nghttp2_submit_goaway(x->h2, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(x->h2), code,
-	                            (const uint8_t *)text, strlen(text));
+				    (const uint8_t *)text, strlen(text));
 	write_out(x);
 	if (x->state < H2_LEAVING)
 		leave(x, text);
@@ -355,7 +359,7 @@ void cw_cloud_h2_accept(struct h2_req *r, uint64_t message_id)
 
 /* The text of a refusal; it waits when pushes have used up the connection's window. */
 static ssize_t on_read_answer(nghttp2_session *h2, int32_t stream, uint8_t *buf, size_t size, uint32_t *flags,
-                              nghttp2_data_source *source, void *arg)
+			      nghttp2_data_source *source, void *arg)
 {
 	struct h2_conn *x = arg;
 	struct h2_req *r = source->ptr;
@@ -395,7 +399,8 @@ void cw_cloud_h2_refuse(struct h2_req *r, unsigned status, const char *text)
 	nv_set(&nv[0], ":status", number, NGHTTP2_NV_FLAG_NO_COPY_NAME);
 	nv_set(&nv[1], "x-request-id", request, NGHTTP2_NV_FLAG_NO_COPY_NAME);
 	nv_set(&nv[2], "x-response-status", number, NGHTTP2_NV_FLAG_NO_COPY_NAME);
-	nv_set(&nv[3], "content-type", "application/json", NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE);
+	nv_set(&nv[3], "content-type", "application/json",
+	       NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE);
 	r->answered = 1;
 	if (nghttp2_submit_response(r->conn->h2, r->id, nv, 4, &body) != 0)
 		fail(r);

@@ -9,9 +9,9 @@
  * those frames are written by hand between its own (push.c), the client's answers on even streams are taken out of its
  * input, and the window of the connection is counted here (frames.c).
  *
- * Bounds: bodies not yet whole HELD_MAX per connection, requests MAX_STREAMS, pushes waiting QUEUE_MAX and QUEUE_BYTES per
- * bridge, OUTSTANDING_MAX unacknowledged per connection, CONNS_MAX connections per bridge, what a client does not read
- * limits.outQueue.
+ * Bounds: bodies not yet whole HELD_MAX per connection, requests MAX_STREAMS, pushes waiting QUEUE_MAX and QUEUE_BYTES
+ * per bridge, OUTSTANDING_MAX unacknowledged per connection, CONNS_MAX connections per bridge, what a client does not
+ * read limits.outQueue.
  */
 #ifndef CW_CLOUD_HTTP2_CONN_H
 #define CW_CLOUD_HTTP2_CONN_H
@@ -21,26 +21,26 @@
 #include "cloud/core/cloud.h"
 #include "cloud/core/sign.h"
 #include "cloud/http2/envelope.h"
-#include "cloud/wire/stream.h"
 #include "cloud/web/routes.h"
+#include "cloud/wire/stream.h"
 
-#define H2_MAX_STREAMS     16384u
-#define H2_WINDOW          16777215 /* what the official C SDK takes for granted */
-#define H2_BODY_MAX        16777216u
-#define H2_HELD_MAX        (2 * H2_BODY_MAX)
-#define H2_CONNS_MAX       8u
+#define H2_MAX_STREAMS 16384u
+#define H2_WINDOW 16777215 /* what the official C SDK takes for granted */
+#define H2_BODY_MAX 16777216u
+#define H2_HELD_MAX (2 * H2_BODY_MAX)
+#define H2_CONNS_MAX 8u
 #define H2_OUTSTANDING_MAX 100u
-#define H2_QUEUE_MAX       10000u
-#define H2_QUEUE_BYTES     (64u << 20)
-#define H2_REPEAT_MS       30000u
-#define H2_NET_ID          24u
+#define H2_QUEUE_MAX 10000u
+#define H2_QUEUE_BYTES (64u << 20)
+#define H2_REPEAT_MS 30000u
+#define H2_NET_ID 24u
 
 struct h2_front {
 	struct cw_cloud *cloud;
 	struct cloud_port *port;
-	struct cw_map nets;     /* bridges by net id */
+	struct cw_map nets; /* bridges by net id */
 	struct cw_list bridges;
-	struct cw_list due;     /* bridges with pushes to be sent once `busy` input is through */
+	struct cw_list due; /* bridges with pushes to be sent once `busy` input is through */
 	int busy, stopping;
 	void (*closed)(void *arg);
 	void *closed_arg;
@@ -58,8 +58,8 @@ struct h2_push {
 	struct cw_list link;
 	unsigned refs;
 	uint64_t id;
-	unsigned serial; /* of the device it is for, 0: nobody's */
-	int64_t made_ms; /* wall clock */
+	unsigned serial;  /* of the device it is for, 0: nobody's */
+	int64_t made_ms;  /* wall clock */
 	uint64_t sent_ms; /* the platform's, 0: never */
 	uint8_t qos;
 	int offline_reply; /* on that topic, else on the push topic */
@@ -68,7 +68,8 @@ struct h2_push {
 	char body[];
 };
 
-/* In the order of their right of way: answers that nobody acknowledges must not wait behind messages that wait for that. */
+/* In the order of their right of way: answers that nobody acknowledges must not wait behind messages that wait for
+ * that. */
 enum h2_queue { H2_QUEUE_OFFLINE, H2_QUEUE_QOS0, H2_QUEUE_QOS1, H2_QUEUE_COUNT };
 
 struct h2_bridge {
@@ -103,10 +104,10 @@ struct h2_conn {
 	struct h2_bridge *bridge; /* UP only */
 	struct cw_list in_bridge;
 	struct cw_timer deadline, repeat, resume;
-	uint64_t heard_ms; /* the machine's clock */
-	size_t held;       /* bytes of bodies that are not whole */
-	const char *leave; /* say goodbye with this text once the answer is out */
-	int settled;       /* the client has acknowledged our SETTINGS */
+	uint64_t heard_ms;       /* the machine's clock */
+	size_t held;             /* bytes of bodies that are not whole */
+	const char *leave;       /* say goodbye with this text once the answer is out */
+	int settled;             /* the client has acknowledged our SETTINGS */
 	struct cw_list reqs;     /* struct h2_req */
 	struct cw_list promised; /* struct h2_promised of push.c */
 
@@ -174,6 +175,8 @@ void cw_cloud_h2_resume_answers(struct h2_conn *x);
 /* ---- frames.c: the border between the wire and nghttp2 ---- */
 /* Bytes used; the rest is an unfinished frame that must be looked at whole. */
 size_t cw_cloud_h2_filter(struct h2_conn *x, const uint8_t *data, size_t len);
+/* Tell nghttp2 of credit it may use. 1: it was told more. */
+int cw_cloud_h2_top_up(struct h2_conn *x);
 /* Header block of a push into out[512]: its length. */
 size_t cw_cloud_h2_push_block(uint8_t *out, const char *topic, uint64_t id, unsigned qos, int64_t made_ms);
 /* The nine bytes before a frame's payload. */

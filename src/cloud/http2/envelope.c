@@ -103,7 +103,9 @@ static int add_escaped(struct cloud_bytes *out, const char *text)
 		if (*text == '"' || *text == '\\')
 			rc = cw_cloud_bytes_add(out, (char[]){ '\\', *text }, 2);
 		else if ((unsigned char)*text < 0x20)
-			rc = cw_cloud_bytes_add(out, code, (size_t)snprintf(code, sizeof(code), "\\u%04x", (unsigned)(unsigned char)*text));
+			rc = cw_cloud_bytes_add(
+				out, code,
+				(size_t)snprintf(code, sizeof(code), "\\u%04x", (unsigned)(unsigned char)*text));
 		else
 			rc = cw_cloud_bytes_add(out, text, 1);
 	}
@@ -120,7 +122,7 @@ static int add_member(struct cloud_bytes *out, const char *before, const char *v
 }
 
 int cw_cloud_envelope_write(struct cloud_bytes *out, const char *id, const char *pk, const char *dn, const char *topic,
-                            const void *payload, size_t len)
+			    const void *payload, size_t len)
 {
 	int rc = add_member(out, "{\"id\":\"", id);
 	uint8_t *at;

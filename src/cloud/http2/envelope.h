@@ -15,9 +15,9 @@
 /* What a bridge publishes; texts belong to `json`. */
 struct h2_envelope {
 	json_t *json;
-	const char *id;                     /* or NULL */
-	const char *pk, *dn;                /* never empty */
-	const char *topic, *net_id;         /* or NULL */
+	const char *id;             /* or NULL */
+	const char *pk, *dn;        /* never empty */
+	const char *topic, *net_id; /* or NULL */
 	size_t topic_len;
 	struct cloud_bytes payload;
 };
@@ -28,7 +28,7 @@ void cw_cloud_envelope_fini(struct h2_envelope *e);
 
 /* A push: to the device named, or with pk NULL to all (broadcast). Appended to `out`. 0 or CW_ENOMEM. */
 int cw_cloud_envelope_write(struct cloud_bytes *out, const char *id, const char *pk, const char *dn, const char *topic,
-                            const void *payload, size_t len);
+			    const void *payload, size_t len);
 
 /* Standard alphabet with padding, nothing else. 0, CW_EPROTO, CW_ENOMEM. */
 int cw_cloud_base64_decode(const char *text, size_t len, struct cloud_bytes *out);

@@ -5,6 +5,7 @@
 #include "cloud/http2/conn.h"
 
 #define HEAD 9u
+#define FIRST_WINDOW 65535
 
 enum { FRAME_RST_STREAM = 3, FRAME_WINDOW_UPDATE = 8 };
 
@@ -39,12 +40,30 @@ static void feed(struct h2_conn *x, const uint8_t *data, size_t len)
 		cw_cloud_h2_input(x, data, len);
 }
 
-/* Credit for the whole connection. nghttp2 is told no more than it used up itself: the rest was used by pushes. */
+/*
+ * nghttp2 knows of the connection's first 65,535 bytes and then of what it has used itself, as far as the client's
+ * credit goes: the rest belongs to pushes. The frame is made up here, so the input must be between two frames.
+ */
+int cw_cloud_h2_top_up(struct h2_conn *x)
+{
+	int64_t owed = (int64_t)(x->h2_sent - x->h2_credited), free_bytes = x->window - FIRST_WINDOW + owed;
+	uint8_t frame[HEAD + 4];
+
+	if (owed > free_bytes)
+		owed = free_bytes;
+	if (owed <= 0 || x->magic_left != 0 || x->pass_left != 0 || x->cloud->conf.switches.bridge_promise)
+		return 0;
+	cw_cloud_h2_frame_head(frame, 4, FRAME_WINDOW_UPDATE, 0, 0);
+	put32(frame + HEAD, (uint32_t)owed);
+	x->h2_credited += (uint64_t)owed;
+	feed(x, frame, sizeof(frame));
+	return 1;
+}
+
+/* Credit for the whole connection. */
 static void take_credit(struct h2_conn *x, const uint8_t *frame)
 {
 	uint32_t n = get32(frame + HEAD) & 0x7fffffff;
-	uint64_t owed = x->h2_sent - x->h2_credited;
-	uint8_t mine[HEAD + 4];
 
 	x->window += n;
 	if (n == 0) { /* nghttp2 knows what to say to that */
@@ -55,14 +74,7 @@ static void take_credit(struct h2_conn *x, const uint8_t *frame)
 		cw_cloud_h2_goodbye(x, NGHTTP2_FLOW_CONTROL_ERROR, "more credit than there can be");
 		return;
 	}
-	if (owed != 0) {
-		uint32_t part = n < owed ? n : (uint32_t)owed;
-
-		memcpy(mine, frame, HEAD);
-		put32(mine + HEAD, part);
-		x->h2_credited += part;
-		feed(x, mine, sizeof(mine));
-	}
+	(void)cw_cloud_h2_top_up(x);
 	cw_cloud_h2_resume_answers(x);
 	if (x->bridge != NULL)
 		cw_cloud_h2_pump_soon(x->bridge);
@@ -80,7 +92,8 @@ static void take(struct h2_conn *x, const uint8_t *frame)
 	/* a WINDOW_UPDATE on a push: its window was large enough already */
 }
 
-/* WINDOW_UPDATE on the connection; RST_STREAM and WINDOW_UPDATE on a stream of ours. A wrong length is nghttp2's to complain of. */
+/* WINDOW_UPDATE on the connection; RST_STREAM and WINDOW_UPDATE on a stream of ours. A wrong length is nghttp2's to
+ * complain of. */
 static int is_ours(const struct h2_conn *x, const uint8_t *head, size_t len)
 {
 	uint32_t stream = get32(head + 5) & 0x7fffffff;
@@ -111,6 +124,11 @@ size_t cw_cloud_h2_filter(struct h2_conn *x, const uint8_t *data, size_t len)
 		}
 		if (n < HEAD)
 			break;
+		if (x->h2_sent != x->h2_credited) { /* between two frames: now it can be told */
+			feed(x, data + from, at - from);
+			from = at;
+			(void)cw_cloud_h2_top_up(x);
+		}
 		n = (size_t)data[at] << 16 | (size_t)data[at + 1] << 8 | data[at + 2];
 		if (!is_ours(x, data + at, n)) {
 			x->pass_left = HEAD + n;

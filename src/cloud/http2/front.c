@@ -6,7 +6,7 @@
 #include "cloud/http2/conn.h"
 
 #define LOGIN_MS 30000u /* from accept to the login */
-#define IDLE_MS  90000u /* without any frame of the client */
+#define IDLE_MS 90000u  /* without any frame of the client */
 
 static struct h2_conn *conn_of(struct cloud_stream *s)
 {
@@ -149,9 +149,14 @@ static void on_restore(struct cw_timer *t)
 static int front_open(const struct cloud_front_conf *conf, void **ret_front, struct cw_msg *msg)
 {
 	struct h2_front *f = cw_zalloc(sizeof(*f));
-	struct cloud_port_conf port = { .worker = conf->cloud->worker, .tls = conf->tls, .mode = CLOUD_PORT_TLS_ONLY, .alpn = "h2",
-		                        .address = conf->address, .out_queue_bytes = conf->cloud->conf.limits.out_queue_bytes,
-		                        .ops = &port_ops, .arg = f };
+	struct cloud_port_conf port = { .worker = conf->cloud->worker,
+					.tls = conf->tls,
+					.mode = CLOUD_PORT_TLS_ONLY,
+					.alpn = "h2",
+					.address = conf->address,
+					.out_queue_bytes = conf->cloud->conf.limits.out_queue_bytes,
+					.ops = &port_ops,
+					.arg = f };
 	int rc;
 
 	if (f == NULL)

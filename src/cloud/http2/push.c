@@ -1,13 +1,13 @@
-/* push.c - messages to a bridge: queues, frames on streams nobody promised, acknowledgements, repetition; see conn.h. */
+/* push.c - messages to a bridge: queues, frames on streams nobody promised, acknowledgements, repetition; see conn.h.
+ */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "cloud/http2/conn.h"
 
-#define FRAME_MAX  16384u
-#define OUT_FULL   (1u << 20) /* bytes waiting on a connection before pushes wait in their queue */
-#define RESUME_MS  10u
+#define FRAME_MAX 16384u
+#define RESUME_MS 10u
 
 /* A push on its way on a promised stream. */
 struct h2_promised {
@@ -62,8 +62,13 @@ void cw_cloud_h2_queue(struct h2_bridge *b, enum h2_queue q, const void *body, s
 		return;
 	}
 	cw_cloud_next_id(c, id);
-	*p = (struct h2_push){ .refs = 1, .id = c->next_id, .serial = serial, .made_ms = cw_cloud_wall_ms(c),
-		               .qos = q == H2_QUEUE_QOS1, .offline_reply = q == H2_QUEUE_OFFLINE, .len = len };
+	*p = (struct h2_push){ .refs = 1,
+			       .id = c->next_id,
+			       .serial = serial,
+			       .made_ms = cw_cloud_wall_ms(c),
+			       .qos = q == H2_QUEUE_QOS1,
+			       .offline_reply = q == H2_QUEUE_OFFLINE,
+			       .len = len };
 	memcpy(p->body, body, len);
 	cw_list_push_back(&b->queue[q], &p->link);
 	b->queued++;
@@ -75,7 +80,7 @@ static void forget_in(struct h2_bridge *b, struct cw_list *list, unsigned serial
 {
 	struct cw_list *e, *n;
 
-	cw_list_each_safe(e, n, list) {
+	cw_list_each_safe (e, n, list) {
 		struct h2_push *p = cw_container_of(e, struct h2_push, link);
 
 		if (serial != 0 && p->serial != serial)
@@ -96,7 +101,7 @@ void cw_cloud_h2_forget(struct h2_bridge *b, unsigned serial)
 
 	forget_in(b, &b->queue[H2_QUEUE_QOS0], serial, NULL);
 	forget_in(b, &b->queue[H2_QUEUE_QOS1], serial, NULL);
-	cw_list_each(e, &b->conns) {
+	cw_list_each (e, &b->conns) {
 		struct h2_conn *x = cw_container_of(e, struct h2_conn, in_bridge);
 
 		forget_in(b, &x->outstanding, serial, x);
@@ -115,7 +120,7 @@ static int ack_in(struct h2_bridge *b, struct cw_list *list, uint64_t id, struct
 {
 	struct cw_list *e;
 
-	cw_list_each(e, list) {
+	cw_list_each (e, list) {
 		struct h2_push *p = cw_container_of(e, struct h2_push, link);
 
 		if (p->id != id || p->sent_ms == 0)
@@ -137,7 +142,7 @@ void cw_cloud_h2_ack(struct h2_bridge *b, uint64_t id)
 {
 	struct cw_list *e;
 
-	cw_list_each(e, &b->conns) {
+	cw_list_each (e, &b->conns) {
 		struct h2_conn *x = cw_container_of(e, struct h2_conn, in_bridge);
 
 		if (ack_in(b, &x->outstanding, id, x)) {
@@ -157,7 +162,8 @@ static void on_repeat(struct cw_timer *t)
 	uint64_t now = cw_cloud_now_ms(x->cloud);
 	struct cw_list *e = &x->outstanding, *last = NULL;
 
-	while (e->next != &x->outstanding && cw_container_of(e->next, struct h2_push, link)->sent_ms + H2_REPEAT_MS <= now)
+	while (e->next != &x->outstanding &&
+	       cw_container_of(e->next, struct h2_push, link)->sent_ms + H2_REPEAT_MS <= now)
 		last = e = e->next;
 	while (last != NULL) {
 		struct h2_push *p = cw_container_of(last, struct h2_push, link);
@@ -188,7 +194,7 @@ void cw_cloud_h2_push_refused(struct h2_conn *x, uint32_t stream)
 {
 	struct cw_list *e;
 
-	cw_list_each(e, &x->outstanding) {
+	cw_list_each (e, &x->outstanding) {
 		if (cw_container_of(e, struct h2_push, link)->stream == (int32_t)stream)
 			x->cloud->stats.undeliverable++; /* still unacknowledged: it comes again */
 	}
@@ -229,7 +235,7 @@ static int out_full(struct h2_conn *x)
 {
 	const struct cloud_stream *s = &x->stream;
 
-	if (s->out.len + s->wire.len + s->writing.len < OUT_FULL)
+	if (s->out.len + s->wire.len + s->writing.len < x->cloud->conf.limits.out_queue_bytes / 4)
 		return 0;
 	cw_timer_set(cw_cloud_h2_timers(x->cloud), &x->resume, RESUME_MS, on_resume);
 	return 1;
@@ -247,7 +253,7 @@ static void finish(struct h2_conn *x, struct h2_push *p)
 	arm_repeat(x);
 }
 
-/* As much of the current one as the window takes. Returns 1 when it is through. */
+/* As much of the current one as window and socket take. Returns 1 when it is through. */
 static int send_current(struct h2_conn *x)
 {
 	struct h2_push *p = x->current;
@@ -258,12 +264,13 @@ static int send_current(struct h2_conn *x)
 
 		if (n > FRAME_MAX)
 			n = FRAME_MAX;
-		if (x->window <= 0)
+		if (x->window <= 0 || out_full(x))
 			return 0;
 		if ((int64_t)n > x->window)
 			n = (size_t)x->window;
 		cw_cloud_h2_frame_head(head, n, NGHTTP2_DATA,
-		                       x->current_at + n == p->len ? NGHTTP2_FLAG_END_STREAM : NGHTTP2_FLAG_NONE, (uint32_t)p->stream);
+				       x->current_at + n == p->len ? NGHTTP2_FLAG_END_STREAM : NGHTTP2_FLAG_NONE,
+				       (uint32_t)p->stream);
 		cw_cloud_stream_put(&x->stream, head, sizeof(head));
 		cw_cloud_stream_put(&x->stream, p->body + x->current_at, n);
 		x->current_at += n;
@@ -278,7 +285,8 @@ static void start(struct h2_conn *x, struct h2_push *p)
 {
 	uint8_t head[9], block[512];
 	char topic[128];
-	size_t n = cw_cloud_h2_push_block(block, cw_cloud_h2_push_topic(x->bridge, p, topic), p->id, p->qos, p->made_ms);
+	size_t n =
+		cw_cloud_h2_push_block(block, cw_cloud_h2_push_topic(x->bridge, p, topic), p->id, p->qos, p->made_ms);
 
 	p->stream = (int32_t)x->next_push;
 	x->next_push += 2;
@@ -334,7 +342,7 @@ void cw_cloud_h2_pump(struct h2_bridge *b)
 			cw_cloud_h2_promise(x, x->carrier);
 		return;
 	}
-	while (x->bridge == b && !out_full(x)) {
+	while (x->bridge == b) {
 		if (x->current != NULL) {
 			if (!send_current(x))
 				return;
@@ -390,7 +398,7 @@ void cw_cloud_h2_promised_clear(struct h2_conn *x)
 }
 
 static ssize_t on_read_push(nghttp2_session *h2, int32_t stream, uint8_t *buf, size_t size, uint32_t *flags,
-                            nghttp2_data_source *source, void *arg)
+			    nghttp2_data_source *source, void *arg)
 {
 	struct h2_promised *m = source->ptr;
 	size_t n = m->push->len - m->at;
@@ -403,14 +411,17 @@ static ssize_t on_read_push(nghttp2_session *h2, int32_t stream, uint8_t *buf, s
 	return (ssize_t)n;
 }
 
-#define NV(name, value) { (uint8_t *)(uintptr_t)(name), (uint8_t *)(uintptr_t)(value), strlen(name), strlen(value), 0 }
+#define NV(name, value)                                                                                                \
+	{                                                                                                              \
+		(uint8_t *)(uintptr_t)(name), (uint8_t *)(uintptr_t)(value), strlen(name), strlen(value), 0            \
+	}
 
 /* 0, or nothing was sent. */
 static int promise_one(struct h2_conn *x, int32_t stream, struct h2_push *p)
 {
 	char topic[128], id[24], made[24];
-	nghttp2_nv request[] = { NV(":method", "GET"), NV(":scheme", "https"),
-		                 NV(":path", cw_cloud_h2_push_topic(x->bridge, p, topic)) };
+	nghttp2_nv request[] = { NV(":method", "GET"), NV(":scheme", "https"), NV(":authority", "bridge"),
+				 NV(":path", cw_cloud_h2_push_topic(x->bridge, p, topic)) };
 	struct h2_promised *m = cw_zalloc(sizeof(*m));
 	nghttp2_data_provider body = { { .ptr = m }, on_read_push };
 
@@ -419,7 +430,7 @@ static int promise_one(struct h2_conn *x, int32_t stream, struct h2_push *p)
 	m->push = p;
 	p->refs++;
 	cw_list_push_back(&x->promised, &m->link);
-	p->stream = nghttp2_submit_push_promise(x->h2, NGHTTP2_FLAG_NONE, stream, request, 3, m);
+	p->stream = nghttp2_submit_push_promise(x->h2, NGHTTP2_FLAG_NONE, stream, request, 4, m);
 	if (p->stream < 0) {
 		cw_cloud_h2_promised_free(m);
 		return CW_EPROTO;
@@ -428,7 +439,7 @@ static int promise_one(struct h2_conn *x, int32_t stream, struct h2_push *p)
 	(void)snprintf(made, sizeof(made), "%lld", (long long)p->made_ms);
 	{
 		nghttp2_nv nv[] = { NV(":status", "200"), NV("x-topic", topic), NV("x-message-id", id),
-			            NV("x-qos", p->qos != 0 ? "1" : "0"), NV("x-generate-time", made) };
+				    NV("x-qos", p->qos != 0 ? "1" : "0"), NV("x-generate-time", made) };
 
 		/* Never fails but for memory; the stream is then reset by the client in the end. */
 		(void)nghttp2_submit_response(x->h2, p->stream, nv, sizeof(nv) / sizeof(nv[0]), &body);

@@ -61,13 +61,14 @@ static int sign_fits(const struct h2_auth *a, const struct cloud_device *d)
 	if (a->has_method && cw_cloud_hmac_parse(a->method, strlen(a->method), &method) < 0)
 		return 0;
 	n = snprintf(content, sizeof(content), "clientId%sdeviceName%sproductKey%s%s%s", a->client_id, a->dn, a->pk,
-	             a->has_timestamp ? "timestamp" : "", a->timestamp);
+		     a->has_timestamp ? "timestamp" : "", a->timestamp);
 	return n > 0 && (size_t)n < sizeof(content) &&
 	       cw_cloud_hmac_matches(method, d->secret, content, (size_t)n, a->sign, strlen(a->sign));
 }
 
 /* Status, and why it is not 200. */
-static unsigned check_login(struct cw_cloud *c, const struct h2_auth *a, struct cloud_device **ret_device, const char **ret_why)
+static unsigned check_login(struct cw_cloud *c, const struct h2_auth *a, struct cloud_device **ret_device,
+			    const char **ret_why)
 {
 	struct cloud_device *d;
 
@@ -114,8 +115,8 @@ static int login(struct h2_req *r)
 		c->stats.connects_refused++;
 		if (d != NULL)
 			cw_cloud_device_refused(c, d, (int)status, why);
-		cw_log(cloud_refused, why, CW_LS("peer", x->stream.peer), CW_LS("product", r->auth->pk), CW_LS("device", r->auth->dn),
-		       CW_LU("code", status));
+		cw_log(cloud_refused, why, CW_LS("peer", x->stream.peer), CW_LS("product", r->auth->pk),
+		       CW_LS("device", r->auth->dn), CW_LU("code", status));
 		cw_cloud_h2_refuse(r, status, why);
 		x->leave = "login refused";
 		return -1;
@@ -150,18 +151,20 @@ static int names(const struct cloud_device *d, const struct cloud_topic *t)
 {
 	size_t pk = strlen(d->product->key), dn = strlen(d->dn);
 
-	return t->pk.len == pk && memcmp(t->pk.s, d->product->key, pk) == 0 && t->dn.len == dn && memcmp(t->dn.s, d->dn, dn) == 0;
+	return t->pk.len == pk && memcmp(t->pk.s, d->product->key, pk) == 0 && t->dn.len == dn &&
+	       memcmp(t->dn.s, d->dn, dn) == 0;
 }
 
 /* A publish that reached its device's topic: the core's verdict as a status. */
 static void publish(struct h2_req *r, struct h2_bridge *b, struct cloud_device *d, const struct h2_envelope *e,
-                    const char *topic, size_t topic_len)
+		    const char *topic, size_t topic_len)
 {
 	struct cw_cloud *c = r->conn->cloud;
 	struct cloud_strike at = { .channel = "http2", .device = d->id, .topic = topic, .topic_len = topic_len };
 	int withheld = cw_cloud_fault(c, CLOUD_FAULT_PUBACK, &at);
-	enum cloud_verdict v = cw_cloud_publish(c, &b->link, topic, topic_len, e->payload.len != 0 ? (const char *)e->payload.data : "",
-	                                        e->payload.len, (uint8_t)r->qos);
+	enum cloud_verdict v = cw_cloud_publish(c, &b->link, topic, topic_len,
+						e->payload.len != 0 ? (const char *)e->payload.data : "",
+						e->payload.len, (uint8_t)r->qos);
 
 	if (withheld) {
 		r->answered = 1;
@@ -196,8 +199,8 @@ static void take_post(struct h2_req *r, struct h2_bridge *b, const struct h2_env
 	}
 	if (d == NULL) {
 		c->stats.dropped_session++;
-		cw_log(cloud_dropped, "device is not online on this bridge", CW_LS("bridge", b->device->id), CW_LS("product", e->pk),
-		       CW_LS("device", e->dn));
+		cw_log(cloud_dropped, "device is not online on this bridge", CW_LS("bridge", b->device->id),
+		       CW_LS("product", e->pk), CW_LS("device", e->dn));
 		cw_cloud_h2_refuse(r, 403, "device is not online on this bridge");
 		return;
 	}
@@ -228,10 +231,12 @@ static int offline(struct h2_bridge *b, const struct h2_envelope *e)
 static void take_offline(struct h2_req *r, struct h2_bridge *b, const struct h2_envelope *e)
 {
 	char device[128];
-	struct cloud_strike at = { .channel = "http2", .device = device, .topic = r->path + strlen("/message/pub"),
-		                   .topic_len = r->path_len - strlen("/message/pub") };
-	json_t *body = json_pack("{s:s, s:i, s:{s:s, s:s}}", "id", e->id != NULL ? e->id : "0", "code", offline(b, e), "data",
-	                         "productKey", e->pk, "deviceName", e->dn);
+	struct cloud_strike at = { .channel = "http2",
+				   .device = device,
+				   .topic = r->path + strlen("/message/pub"),
+				   .topic_len = r->path_len - strlen("/message/pub") };
+	json_t *body = json_pack("{s:s, s:i, s:{s:s, s:s}}", "id", e->id != NULL ? e->id : "0", "code", offline(b, e),
+				 "data", "productKey", e->pk, "deviceName", e->dn);
 	char *text = json_dumps(body, JSON_COMPACT);
 
 	(void)snprintf(device, sizeof(device), "%.60s/%.60s", e->pk, e->dn);
@@ -314,7 +319,8 @@ static void carry_out(struct h2_req *r)
 		if (topic[0] == '\0' || topic[1] == '\0')
 			cw_cloud_h2_refuse(r, 400, "the topic is empty");
 		else if (cw_cloud_h2_subscribe(b, topic) < 0)
-			cw_cloud_h2_refuse(r, 403, "a bridge subscribes bridge/push and bridge/offline_reply of its own");
+			cw_cloud_h2_refuse(r, 403,
+					   "a bridge subscribes bridge/push and bridge/offline_reply of its own");
 		else
 			cw_cloud_h2_accept(r, 0);
 	} else {
@@ -350,8 +356,9 @@ void cw_cloud_h2_handle(struct h2_req *r)
 		cw_cloud_h2_refuse(r, 404, "unknown path");
 		return;
 	}
-	/* Clients of other kinds put the login on any request. */
-	if (r->auth != NULL && login(r) < 0)
+	/* Clients of other kinds put the login on any request; once it is done only the login's own path does it again.
+	 */
+	if (r->auth != NULL && (x->bridge == NULL || strcmp(r->path, "/message/echo/success") == 0) && login(r) < 0)
 		return;
 	if (x->bridge == NULL) {
 		cw_cloud_h2_refuse(r, 401, "no login on this connection");
