@@ -42,7 +42,12 @@ static const char usage[] =
 	"  POST /api/v1/devices/PK/DN/services/NAME {\"ARGUMENT\": VALUE}\n"
 	"  POST /api/v1/devices/PK/DN/disable       and enable; DELETE /api/v1/devices/PK/DN\n"
 	"  POST /api/v1/faults                      {\"kind\": K, \"device\": \"PK/DN\", \"code\": N, \"count\": N}; DELETE ends all;\n"
-	"                                           K: connack, puback, reply, delay, refuse, stall, kick, cut\n"
+	"                                           also topic, channel, direction, after, probability, seed, ms, rate; K:\n"
+#define FAULT_USAGE(sym, name, help) "                                             " name ": " help "\n"
+	CLOUD_FAULTS(FAULT_USAGE)
+#undef FAULT_USAGE
+	"  GET  /api/v1/violations                  which limits were exceeded, by whom\n"
+	"  POST /api/v1/clock                       {\"advance\": \"7d\"}: put the platform's clock forward\n"
 	"All of it is in src/cloud/api/openapi.json.\n";
 
 enum { OPT_READY = 256, OPT_STATE, OPT_TLS_DIR, OPT_FREE_PORTS, OPT_LISTENER };
@@ -81,9 +86,10 @@ struct device_conf {
 };
 
 struct fault_conf {
-	const char *kind, *device, *topic;
+	const char *kind, *device, *topic, *channel, *direction;
 	int code, ms;
-	int64_t count;
+	int64_t count, after, rate, seed;
+	double probability;
 };
 
 struct file_conf {
@@ -94,7 +100,7 @@ struct file_conf {
 	struct cloud_switches switches;
 	int log_format, log_level;
 	unsigned keep;
-	uint64_t keep_bytes;
+	uint64_t keep_bytes, fault_seed;
 };
 
 static const char *const permissions[] = { "publish", "subscribe", "both", NULL };
@@ -155,12 +161,18 @@ static const struct cw_conf_table device_table = { .name = "devices", .size = si
 	                                           .settings = device_settings };
 
 static const struct cw_conf_setting fault_settings[] = {
-	CW_CONF_MUST(struct fault_conf, kind, STRING, "kind", NULL, NULL, "connack, puback, reply, delay, refuse or stall."),
+	CW_CONF_MUST(struct fault_conf, kind, STRING, "kind", NULL, NULL, "connack, drop, stall and so on; `causeway-cloud --help` lists them."),
 	CW_CONF(struct fault_conf, device, STRING, "device", NULL, NULL, NULL, "productKey/deviceName; left out: all."),
 	CW_CONF(struct fault_conf, topic, STRING, "topic", NULL, NULL, NULL, "An MQTT filter; left out: all."),
+	CW_CONF(struct fault_conf, channel, STRING, "channel", NULL, NULL, NULL, "mqtt, https and so on; left out: all."),
+	CW_CONF(struct fault_conf, direction, STRING, "direction", NULL, NULL, NULL, "up (from devices) or down; left out: both."),
 	CW_CONF(struct fault_conf, code, INT, "code", "0", "0", "999999", "What a refusal answers."),
 	CW_CONF(struct fault_conf, ms, INT, "ms", "0", "0", "3600000", "How long a delay is."),
 	CW_CONF(struct fault_conf, count, INT, "count", "-1", "-1", "1000000000", "How often it strikes; -1: always."),
+	CW_CONF(struct fault_conf, after, INT, "after", "0", "0", "1000000000", "How many times it lets pass before."),
+	CW_CONF(struct fault_conf, rate, INT, "rate", "0", "0", "1000000000", "Bytes a second that throttle reads."),
+	CW_CONF(struct fault_conf, probability, DOUBLE, "probability", "1", "0", "1", "How likely it strikes then."),
+	CW_CONF(struct fault_conf, seed, INT, "seed", "-1", "-1", "9223372036854775807", "Of that chance; -1: made from faultSeed."),
 	CW_CONF_END,
 };
 static const struct cw_conf_table fault_table = { .name = "faults", .size = sizeof(struct fault_conf),
@@ -297,6 +309,8 @@ static const struct cw_conf_setting file_settings[] = {
 	               "Where a device registered without pre-registration is told its token: /ext/regnwl, /ext/register, or both."),
 	CW_CONF(struct file_conf, switches.instance_id, STRING, "switches.instanceId", NULL, NULL, NULL,
 	        "What the instanceId of a registration must be when it has one; left out: anything."),
+	CW_CONF(struct file_conf, fault_seed, INT, "faultSeed", "1", "0", "9223372036854775807",
+	        "Of what faults leave to chance: the same seed, the same messages struck."),
 	CW_CONF_CHOICE(struct file_conf, switches.ota_later, "switches.otaPush", ota_pushes, "2020",
 	               "Pushes of upgrades: 2020 (id a text, signMethod Md5) or later (id a number, signMethod MD5)."),
 	CW_CONF(struct file_conf, keep, INT, "messages.keep", "10000", "1", "10000000", "Messages the API can show."),
@@ -358,6 +372,7 @@ static void take_file(struct cloud_options *o, const struct file_conf *f)
 	o->conf.keep_bytes = f->keep_bytes;
 	o->conf.keys = f->keys.items;
 	o->conf.key_count = f->keys.count;
+	o->conf.fault_seed = f->fault_seed;
 	cw_log_setup((enum cw_log_level)f->log_level, f->log_format, 2);
 }
 
@@ -517,10 +532,15 @@ static int add_device(struct cw_cloud *c, const struct device_conf *conf, struct
 
 static int add_fault(struct cw_cloud *c, const struct fault_conf *conf, struct cw_msg *msg)
 {
-	json_t *spec = json_pack("{s:s, s:s*, s:s*, s:i, s:i, s:I}", "kind", conf->kind, "device", conf->device, "topic",
-	                         conf->topic, "code", conf->code, "ms", conf->ms, "count", (json_int_t)conf->count), *made = NULL;
-	int rc = cw_cloud_faults_add(c, spec, &made, msg);
+	json_t *spec = json_pack("{s:s, s:s*, s:s*, s:s*, s:s*, s:i, s:i, s:I, s:I, s:I, s:f}", "kind", conf->kind, "device",
+	                         conf->device, "topic", conf->topic, "channel", conf->channel, "direction", conf->direction, "code",
+	                         conf->code, "ms", conf->ms, "count", (json_int_t)conf->count, "after", (json_int_t)conf->after,
+	                         "rate", (json_int_t)conf->rate, "probability", conf->probability), *made = NULL;
+	int rc;
 
+	if (conf->seed >= 0)
+		json_object_set_new(spec, "seed", json_integer((json_int_t)conf->seed));
+	rc = cw_cloud_faults_add(c, spec, &made, msg);
 	json_decref(spec);
 	json_decref(made);
 	return rc;

@@ -414,3 +414,30 @@ def test_stall_and_stop_with_requests_held(https):
     wait_until(lambda: https.cloud.get("/stats")["published"] == 2)
     https.cloud.process.stop()  # a request that waits holds nothing up
     s.close()
+
+
+def test_faults_of_messages_on_a_request(https):
+    """What a connection would carry later is an answer that comes later; what would cut it gives none."""
+    token = https.token()
+    post = sys_topic(DEV, "thing/event/property/post")
+    body = b'{"id": "1", "params": {"t": 1}}'
+    https.cloud.fault("drop", channel="https", direction="up", count=1)
+    assert https.publish(post, body, token)["info"].get("data") is None
+    https.cloud.fault("drop", channel="https", direction="down", count=1)
+    assert https.publish(post, body, token)["info"].get("data") is None
+    https.cloud.fault("cut", channel="https", direction="up", count=1)
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionError, ssl.SSLError)):
+        https.publish(post, body, token)
+    https.http.close()
+    assert json.loads(https.publish(post, body, token)["info"]["data"])["code"] == 200
+    https.cloud.fault("delay", topic=post, ms=3600000, count=1)
+    with https.raw() as s:
+        s.sendall(f"POST /topic{post} HTTP/1.1\r\nHost: x\r\npassword: {token}\r\nContent-Type: application/octet-stream\r\n"
+                  f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        wait_until(lambda: https.cloud.stats()["faultsApplied"] == 4)
+        s.setblocking(False)
+        with pytest.raises(ssl.SSLWantReadError):
+            s.recv(1)
+        https.cloud.post("/clock", {"advance": "1h"})
+        s.settimeout(PATIENCE)
+        assert s.recv(20).split()[1] == b"200"

@@ -7,11 +7,13 @@
 
 #include "base/mem.h"
 #include "cloud/core/delay.h"
+#include "cloud/core/disturb.h"
 #include "cloud/core/down.h"
 #include "cloud/core/fault.h"
 #include "cloud/core/msglog.h"
 #include "cloud/core/stock.h"
 #include "cloud/core/tokens.h"
+#include "cloud/core/violations.h"
 #include "cloud/web/files.h"
 
 #define BODY_MAX (1u << 20)
@@ -155,6 +157,8 @@ static void on_reset(struct api_call *a)
 
 	(void)cw_cloud_faults_remove(a->cloud, 0);
 	cw_cloud_delay_drop(a->cloud);
+	cw_cloud_disturb_drop(a->cloud);
+	cw_cloud_violations_clear(a->cloud);
 	cw_list_each_safe(e, n, &a->cloud->device_list) {
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 
@@ -231,6 +235,7 @@ static const struct route routes[] = {
 	{ "POST", "/api/v1/faults", cw_cloud_api_fault_add },
 	{ "DELETE", "/api/v1/faults", cw_cloud_api_fault_remove },
 	{ "DELETE", "/api/v1/faults/{tail}", cw_cloud_api_fault_remove },
+	{ "GET", "/api/v1/violations", cw_cloud_api_violations },
 	{ "GET", "/api/v1/clock", cw_cloud_api_clock },
 	{ "POST", "/api/v1/clock", cw_cloud_api_clock_advance },
 	{ "GET", "/api/v1/openapi.json", cw_cloud_api_document },

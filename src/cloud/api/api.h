@@ -41,6 +41,7 @@ unsigned cw_cloud_api_status(int rc);
 void cw_cloud_api_faults(struct api_call *a);
 void cw_cloud_api_fault_add(struct api_call *a);
 void cw_cloud_api_fault_remove(struct api_call *a);
+void cw_cloud_api_violations(struct api_call *a);
 void cw_cloud_api_clock(struct api_call *a);
 void cw_cloud_api_clock_advance(struct api_call *a);
 

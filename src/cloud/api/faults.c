@@ -4,6 +4,7 @@
 
 #include "cloud/api/api.h"
 #include "cloud/core/fault.h"
+#include "cloud/core/violations.h"
 
 #define AHEAD_MAX_MS (100LL * 365 * 24 * 3600 * 1000) /* the platform's clock before the machine's */
 
@@ -34,6 +35,12 @@ void cw_cloud_api_fault_remove(struct api_call *a)
 		cw_cloud_api_error(a->req, 404, "no such fault");
 	else
 		cw_http_reply(a->req, 204, NULL, NULL, 0);
+}
+
+/* What exceeded the platform's limits; ?device=PK/DN for one. */
+void cw_cloud_api_violations(struct api_call *a)
+{
+	cw_cloud_api_json(a->req, 200, cw_cloud_violations_list(a->cloud, cw_http_query(a->req, "device")));
 }
 
 /* ---- the clock ---- */

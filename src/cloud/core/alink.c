@@ -175,9 +175,13 @@ static void reply(struct alink_request *r, const char *topic, size_t topic_len, 
 	(void)snprintf(out, sizeof(out), "%.*s_reply", (int)topic_len, topic);
 	body = json_pack("{s:s, s:i, s:O, s:s, s:s, s:s}", "id", id, "code", code, "data", r->data, "message",
 	                 cw_cloud_code_text(code), "method", method, "version", "1.0");
+	if (!r->raw && cw_cloud_fault(c, CLOUD_FAULT_DELAY, &at) && r->link->uplink_only) {
+		r->link->delay_ms += (unsigned)at.ms;
+		at.ms = 0;
+	}
 	if (r->raw)
 		cw_cloud_raw_reply(c, r->device, body);
-	else if (cw_cloud_fault(c, CLOUD_FAULT_DELAY, &at))
+	else if (at.ms != 0)
 		cw_cloud_delay(c, r->device, out, body, flags, (unsigned)at.ms);
 	else
 		cw_cloud_send_json(c, r->device, out, body, 0, CLOUD_REPLY | flags);

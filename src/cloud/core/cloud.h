@@ -93,6 +93,7 @@ struct cloud_msg;
 struct cloud_link;
 struct cloud_cert;    /* x509.h */
 struct cloud_clients; /* clients.h */
+struct cloud_violations; /* violations.h */
 struct cloud_device_log;
 
 /* What is kept of a device's reports, as the API names it. */
@@ -189,6 +190,7 @@ struct cloud_device {
 	} refusal[CLOUD_REFUSALS];
 	unsigned refusal_count; /* ever */
 	uint64_t up, down, dropped;
+	struct cloud_violations *violations; /* NULL: none yet */
 };
 
 /* One message to devices; shared, counted by refs. */
@@ -217,6 +219,8 @@ struct cloud_link_ops {
 	void (*recheck)(struct cloud_link *l);
 	/* A member leaves: QoS 1 messages under way for it are forgotten, or given to cw_cloud_store() first. */
 	void (*forget)(struct cloud_link *l, struct cloud_device *member, int store);
+	/* NULL: cannot be. Say nothing more on the connection, but read on. */
+	void (*half_close)(struct cloud_link *l);
 	/* The gateway is told that something is wrong with a device (a kick, 520) in the channel's own way; NULL: /ext/error. */
 	void (*tell)(struct cloud_link *l, const struct cloud_device *about, int code);
 	/* The connections break, and what that means for the devices is the channel's affair; NULL: the link goes. */
@@ -238,6 +242,8 @@ struct cloud_link {
 	int bridge;  /* carries everything for its devices without their subscribing; lives as long as the identity is known */
 	int resting; /* a bridge none of whose connections is up: the owner is offline, members need not be */
 	int uplink_only; /* lives for one request; push() sees the platform's reply to it and nothing else */
+	int doomed;        /* a fault ends it; nothing passes any more. A front of uplink_only links gives no answer then */
+	unsigned delay_ms; /* of an uplink_only link: a fault wants the answer that much later */
 	uint64_t keep_alive_ms; /* of the client, 0: none; set by the front after link_init */
 	int goodbye;            /* it takes its leave (DISCONNECT), or we end it: not cut */
 	unsigned members_max; /* online through it, counted by who calls cw_cloud_member_up() */
@@ -306,6 +312,7 @@ struct cloud_conf {
 	size_t keep_bytes;
 	const struct cloud_access_key *keys; /* lent */
 	size_t key_count;
+	uint64_t fault_seed; /* of what faults leave to chance */
 };
 
 struct cloud_log;
@@ -370,6 +377,8 @@ struct cw_cloud {
 	struct cloud_log *log;
 	struct cloud_faults *faults;
 	struct cloud_files *files; /* links to what can be fetched */
+	struct cw_list held; /* messages that a fault holds back; disturb.c */
+	unsigned held_count;
 	struct cloud_ota *ota;     /* packages, batches, tasks */
 	struct cw_list delayed; /* replies a fault holds back; delay.c */
 	struct cw_timer scripts_timer; /* script.c */
@@ -390,6 +399,10 @@ struct cw_cloud {
 	uint64_t login_second;
 	unsigned login_count;
 	struct cloud_window account_connects, account_up, account_down;
+	struct {
+		const char *limit;
+		uint64_t count;
+	} violation[48]; /* by limit, in the order of their first time; violations.c */
 };
 
 void cw_cloud_conf_default(struct cloud_conf *conf);

@@ -7,6 +7,7 @@
 #include "cloud/core/call.h"
 #include "cloud/core/cloud.h"
 #include "cloud/core/delay.h"
+#include "cloud/core/disturb.h"
 #include "cloud/core/fault.h"
 #include "cloud/core/files.h"
 #include "cloud/core/msglog.h"
@@ -57,6 +58,7 @@ void cw_cloud_conf_default(struct cloud_conf *conf)
 		.switches = { .strict_securemode = 1, .topo_move = 1, .coap_pull = 1 },
 		.keep_messages = 10000,
 		.keep_bytes = 64u << 20,
+		.fault_seed = 1,
 	};
 }
 
@@ -80,6 +82,7 @@ int cw_cloud_new(struct cw_worker *worker, const struct cloud_conf *conf, struct
 	cw_list_init(&c->links);
 	cw_list_init(&c->calls);
 	cw_list_init(&c->delayed);
+	cw_list_init(&c->held);
 	cw_list_init(&c->changed_devices);
 	cw_list_init(&c->changed_products);
 	cw_list_init(&c->chapters);
@@ -88,7 +91,7 @@ int cw_cloud_new(struct cw_worker *worker, const struct cloud_conf *conf, struct
 	rc = cw_cloud_log_new(conf->keep_messages, conf->keep_bytes, &c->log);
 	if (rc < 0)
 		goto err_cloud;
-	rc = cw_cloud_faults_new(&c->faults);
+	rc = cw_cloud_faults_new(conf->fault_seed, &c->faults);
 	if (rc < 0)
 		goto err_log;
 	rc = cw_cloud_files_new(&c->files);
@@ -117,6 +120,7 @@ void cw_cloud_free(struct cw_cloud *c)
 	cw_invariant(cw_list_empty(&c->links));
 	cw_cloud_calls_abandon(c, NULL);
 	cw_cloud_delay_drop(c);
+	cw_cloud_disturb_drop(c);
 	cw_cloud_batches_forget(c, NULL);
 	cw_cloud_ota_free(c->ota);
 	cw_cloud_stock_free(c);

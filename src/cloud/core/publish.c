@@ -5,8 +5,10 @@
 #include "base/log.h"
 #include "cloud/core/alink.h"
 #include "cloud/core/clients.h"
+#include "cloud/core/disturb.h"
 #include "cloud/core/msglog.h"
 #include "cloud/core/script.h"
+#include "cloud/core/violations.h"
 
 static int is_device(const struct cloud_device *d, const struct cloud_topic *t)
 {
@@ -95,13 +97,19 @@ static struct passage examine(struct cw_cloud *c, struct cloud_link *l, const st
 	}
 	if (l->uplink_only && t->kind == CLOUD_TOPIC_SESSION)
 		return refuse(CLOUD_DROP_TOPIC, "sub-devices need a standing connection", d);
-	if (!within_rate(c, session, t, qos))
+	if (!within_rate(c, session, t, qos)) {
+		cw_cloud_violation(c, d, qos == 0 ? "publishQos0" : "publishQos1", "dropped");
 		return refuse(CLOUD_DROP_LIMIT, "over the device's publish rate", d);
-	if (!cw_cloud_window_ok(c, &c->account_up, c->conf.limits.account_up))
+	}
+	if (!cw_cloud_window_ok(c, &c->account_up, c->conf.limits.account_up)) {
+		cw_cloud_violation(c, d, "accountUp", "dropped");
 		return refuse(CLOUD_DROP_LIMIT, "over the account's publish rate", d);
+	}
 	if (t->kind == CLOUD_TOPIC_CUSTOM) {
-		if (!cw_cloud_topic_fits(topic, topic_len, c->conf.limits.topic_bytes, c->conf.limits.topic_slashes))
+		if (!cw_cloud_topic_fits(topic, topic_len, c->conf.limits.topic_bytes, c->conf.limits.topic_slashes)) {
+			cw_cloud_violation(c, d, topic_len > c->conf.limits.topic_bytes ? "topicBytes" : "topicSlashes", "dropped");
 			return refuse(CLOUD_DROP_TOPIC, "custom topic longer than 128 bytes or deeper than 7 levels", d);
+		}
 		if (!cw_cloud_custom_valid(t->rest.s, t->rest.len, 0) ||
 		    !cw_cloud_class_publishable(d->product, t->rest.s, t->rest.len))
 			return refuse(CLOUD_DROP_TOPIC, "no topic class allows publishing", d);
@@ -137,6 +145,14 @@ void cw_cloud_publish_refused(struct cw_cloud *c, struct cloud_link *l, const ch
 
 enum cloud_verdict cw_cloud_publish(struct cw_cloud *c, struct cloud_link *l, const char *topic, size_t topic_len,
                                     const void *payload, size_t len, uint8_t qos)
+{
+	if (cw_cloud_disturbed(c) || l->doomed)
+		return cw_cloud_disturb_up(c, l, topic, topic_len, payload, len, qos);
+	return cw_cloud_publish_now(c, l, topic, topic_len, payload, len, qos);
+}
+
+enum cloud_verdict cw_cloud_publish_now(struct cw_cloud *c, struct cloud_link *l, const char *topic, size_t topic_len,
+                                        const void *payload, size_t len, uint8_t qos)
 {
 	const char *query = memchr(topic, '?', topic_len);
 	struct cloud_topic t;

@@ -6,8 +6,9 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cloud/core/clients.h"
-#include "cloud/core/fault.h"
+#include "cloud/core/disturb.h"
 #include "cloud/core/msglog.h"
+#include "cloud/core/violations.h"
 
 static const struct {
 	int code;
@@ -174,11 +175,15 @@ static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, con
 		to->window_qos[0] = to->window_qos[1] = to->window_down = 0;
 	}
 	/* Replies (QoS 0) answer what was admitted by the uplink's limit. */
-	if (c->conf.limits.documented && qos != 0 && to->window_down++ >= c->conf.limits.down_per_second)
+	if (c->conf.limits.documented && qos != 0 && to->window_down++ >= c->conf.limits.down_per_second) {
+		cw_cloud_violation(c, to, "downPerSecond", "not sent");
 		return CLOUD_LIMITED;
+	}
 	*ret_why = "over the account's downlink rate";
-	if (qos != 0 && !cw_cloud_window_ok(c, &c->account_down, c->conf.limits.account_down))
+	if (qos != 0 && !cw_cloud_window_ok(c, &c->account_down, c->conf.limits.account_down)) {
+		cw_cloud_violation(c, to, "accountDown", "not sent");
 		return CLOUD_LIMITED;
+	}
 	return CLOUD_DELIVERED;
 }
 
@@ -189,7 +194,7 @@ static enum cloud_outcome send_one(struct cw_cloud *c, struct cloud_device *to, 
 	static const char hidden[] = "(holds a secret, not shown)";
 	size_t topic_len = strlen(topic);
 	int secret = (flags & CLOUD_SECRET) != 0;
-	const char *why = NULL;
+	const char *why = NULL, *reason = NULL;
 	enum cloud_outcome outcome = judge(c, to, topic, topic_len, qos, flags, &why);
 	struct cloud_msg *msg;
 
@@ -200,7 +205,7 @@ static enum cloud_outcome send_one(struct cw_cloud *c, struct cloud_device *to, 
 		else if (outcome == CLOUD_STORED && way_to(c, to, flags) == NULL)
 			cw_cloud_store(c, to, msg, 0);
 		else
-			way_to(c, to, flags)->ops->push(way_to(c, to, flags), to, msg, 0);
+			reason = cw_cloud_push(c, way_to(c, to, flags), to, msg, 0);
 		cw_cloud_msg_unref(msg);
 	}
 	if (outcome == CLOUD_DELIVERED) {
@@ -209,10 +214,11 @@ static enum cloud_outcome send_one(struct cw_cloud *c, struct cloud_device *to, 
 	} else if (outcome != CLOUD_STORED) {
 		c->stats.undeliverable++;
 	}
+	if (outcome == CLOUD_UNSUBSCRIBED || outcome == CLOUD_LIMITED)
+		reason = why;
 	cw_cloud_log_add(c->log, &(struct cloud_log_note){ .down = 1, .device = to->id, .topic = topic,
 	                 .topic_len = topic_len, .payload = secret ? hidden : payload, .len = secret ? sizeof(hidden) - 1 : len, .qos = qos,
-	                 .outcome = cw_cloud_outcome_name(outcome),
-	                 .reason = outcome == CLOUD_UNSUBSCRIBED || outcome == CLOUD_LIMITED ? why : NULL });
+	                 .outcome = cw_cloud_outcome_name(outcome), .reason = reason });
 	return outcome;
 }
 

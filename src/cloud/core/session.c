@@ -5,9 +5,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cloud/core/clients.h"
+#include "cloud/core/disturb.h"
 #include "cloud/core/msglog.h"
 #include "cloud/core/ota.h"
 #include "cloud/core/stock.h"
+#include "cloud/core/violations.h"
 
 #define STORE_MS          (7LL * 24 * 3600 * 1000)
 #define SUBSCRIBE_REFUSED 0x80 /* in SUBACK */
@@ -75,6 +77,7 @@ static int begin(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *
 
 static void end(struct cw_cloud *c, struct cloud_device *d, const char *reason)
 {
+	cw_cloud_disturb_session_gone(c, d);
 	d->half_until_ms = 0;
 	d->link = NULL;
 	d->offline_ms = cw_cloud_wall_ms(c);
@@ -169,7 +172,7 @@ void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
 
 		msg->refs++; /* out of the list before push(), which may end the session */
 		cw_cloud_stored_drop(c, d, 1);
-		d->link->ops->push(d->link, d, msg, sent);
+		(void)cw_cloud_push(c, d->link, d, msg, sent);
 		cw_cloud_msg_unref(msg);
 	}
 	if (d->link != NULL)
@@ -211,6 +214,7 @@ void cw_cloud_link_down(struct cw_cloud *c, struct cloud_link *l, const char *re
 		d->half_until_ms = half_ms;
 	}
 	l->ops->forget(l, owner, owner->persistent);
+	cw_cloud_disturb_link_gone(c, l);
 	l->owner = NULL;
 	l->last = NULL;
 	if (l->resting) {
@@ -302,10 +306,14 @@ int cw_cloud_window_ok(struct cw_cloud *c, struct cloud_window *w, unsigned limi
 
 const char *cw_cloud_connect_limit(struct cw_cloud *c, struct cloud_device *session)
 {
-	if (!cw_cloud_window_ok(c, &c->account_connects, c->conf.limits.account_connects))
+	if (!cw_cloud_window_ok(c, &c->account_connects, c->conf.limits.account_connects)) {
+		cw_cloud_violation(c, session, "accountConnects", "refused");
 		return "too many CONNECTs a second of the account";
-	if (!cw_cloud_rate_ok(c, &session->connects, c->conf.limits.connect_per_minute))
+	}
+	if (!cw_cloud_rate_ok(c, &session->connects, c->conf.limits.connect_per_minute)) {
+		cw_cloud_violation(c, session, "connectPerMinute", "refused");
 		return "too many CONNECTs a minute";
+	}
 	return NULL;
 }
 
@@ -390,6 +398,8 @@ uint8_t cw_cloud_subscribe(struct cw_cloud *c, struct cloud_link *l, const char 
 	}
 	if (rc == 0)
 		return qos > 1 ? 1 : qos;
+	if (rc == CW_ELIMIT)
+		cw_cloud_violation(c, asker, "subscriptions", "refused");
 	if (d != NULL)
 		why = rc == CW_ELIMIT ? "subscription refused: too many of this device" : "subscription refused: out of memory";
 	c->stats.subscribes_refused++;

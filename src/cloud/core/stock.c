@@ -13,6 +13,7 @@
 #include "cloud/core/device_log.h"
 #include "cloud/core/ota.h"
 #include "cloud/core/tokens.h"
+#include "cloud/core/violations.h"
 #include "cloud/core/x509.h"
 
 /* An id of a device that was deleted: a login of it is told 521, not 6100. */
@@ -71,6 +72,7 @@ static void device_free(struct cloud_device *d)
 		cw_free(s);
 	}
 	drop_docs(d);
+	cw_free(d->violations);
 	cw_cloud_device_log_free(d);
 	cw_free(d->id);
 	cw_free(d->secret);
@@ -133,9 +135,11 @@ int cw_cloud_device_add(struct cw_cloud *c, struct cloud_product *p, const char 
 		return CW_EINVAL;
 	if (cw_cloud_device_find(c, p->key, strlen(p->key), dn, strlen(dn)) != NULL)
 		return cw_fail(msg, CW_EEXIST, "device \"%s/%s\" exists already", p->key, dn);
-	if (p->device_count >= c->conf.limits.devices_per_product)
+	if (p->device_count >= c->conf.limits.devices_per_product) {
+		cw_cloud_violation(c, NULL, "devicesPerProduct", "not created");
 		return cw_fail(msg, CW_ELIMIT, "product \"%s\" has %u devices already (limits.devicesPerProduct)", p->key,
 		               p->device_count);
+	}
 	if (cw_cloud_make_text(iot_id, IOT_ID_LEN) < 0 || (secret == NULL && cw_cloud_make_text(made, 32) < 0))
 		return cw_fail(msg, CW_EINTERNAL, "no random numbers");
 	d = device_new(p, dn, secret != NULL ? secret : made);

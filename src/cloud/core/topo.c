@@ -9,6 +9,7 @@
 #include "cloud/core/clients.h"
 #include "cloud/core/sign.h"
 #include "cloud/core/stock.h"
+#include "cloud/core/violations.h"
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -128,8 +129,10 @@ static int add_check(struct alink_request *r, const json_t *entry, unsigned othe
 		return 6204;
 	if (d->gateway != NULL && d->gateway != gw && !r->cloud->conf.switches.topo_move)
 		return 6619;
-	if (d->gateway != gw && gw->child_count + others >= r->link->members_max)
+	if (d->gateway != gw && gw->child_count + others >= r->link->members_max) {
+		cw_cloud_violation(r->cloud, gw, "members", "refused with 6400");
 		return 6400;
+	}
 	return 0;
 }
 
@@ -361,10 +364,15 @@ static int login_rate(struct cw_cloud *c, struct cloud_device *d)
 		c->login_second = second;
 		c->login_count = 0;
 	}
-	if (c->conf.limits.documented && c->login_count >= c->conf.limits.login_per_second)
+	if (c->conf.limits.documented && c->login_count >= c->conf.limits.login_per_second) {
+		cw_cloud_violation(c, d, "loginPerSecond", "refused with 429");
 		return 429;
+	}
 	c->login_count++;
-	return cw_cloud_rate_ok(c, &d->logins, c->conf.limits.login_per_minute) ? 0 : 429;
+	if (cw_cloud_rate_ok(c, &d->logins, c->conf.limits.login_per_minute))
+		return 0;
+	cw_cloud_violation(c, d, "loginPerMinute", "refused with 429");
+	return 429;
 }
 
 static int login_check(struct alink_request *r, const json_t *entry, const json_t *beside, unsigned others,
@@ -385,8 +393,10 @@ static int login_check(struct alink_request *r, const json_t *entry, const json_
 		return 522;
 	if (d->gateway != r->device)
 		return 6401;
-	if (d->link != r->link && r->link->member_count + others >= r->link->members_max)
+	if (d->link != r->link && r->link->member_count + others >= r->link->members_max) {
+		cw_cloud_violation(r->cloud, r->device, "members", "refused with 428");
 		return 428;
+	}
 	return d->link == r->link ? 0 : login_rate(r->cloud, d);
 }
 

@@ -113,6 +113,13 @@ static int may_read(const struct cloud_stream *s)
 	return x->bridge == NULL || !cw_cloud_fault_active(x->cloud, CLOUD_FAULT_STALL, "http2", x->bridge->device->id);
 }
 
+static uint64_t rate(const struct cloud_stream *s)
+{
+	const struct h2_conn *x = (const struct h2_conn *)(const void *)s;
+
+	return x->bridge != NULL ? cw_cloud_fault_rate(x->cloud, "http2", x->bridge->device->id) : 0;
+}
+
 static const struct cloud_port_ops port_ops = {
 	.size = sizeof(struct h2_conn),
 	.opened = on_opened,
@@ -120,6 +127,7 @@ static const struct cloud_port_ops port_ops = {
 	.closed = on_closed,
 	.freed = on_freed,
 	.may_read = may_read,
+	.rate = rate,
 };
 
 /* ---- the front ---- */

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "cloud/core/fault.h"
 #include "cloud/core/tokens.h"
+#include "cloud/core/violations.h"
 
 #define CHANNEL "https"
 #define PAIRS_MAX 16u     /* parameters of one /auth */
@@ -349,6 +350,8 @@ static void publish(struct https_device *h, const struct https_ask *ask, const s
 		json_object_set_new(ret->body, "info", info);
 		ret->withheld = cw_cloud_fault(h->cloud, CLOUD_FAULT_PUBACK, &at);
 	}
+	ret->delay_ms = v.link.delay_ms;
+	ret->cut = v.link.doomed;
 	cw_cloud_msg_unref(v.reply);
 }
 
@@ -387,6 +390,8 @@ void cw_cloud_https_topic(struct https_device *h, const struct https_ask *ask, s
 		code = HTTPS_PARAM;
 	else if (topic[1] == '\0')
 		code = HTTPS_PUBLISH;
+	if (code == HTTPS_PARAM && (ask->too_large || ask->len > h->cloud->conf.limits.https_body))
+		cw_cloud_violation(h->cloud, token != NULL ? token->device : NULL, "httpsBody", "refused with 10001");
 	if (code == HTTPS_OK)
 		publish(h, ask, token, topic, ret);
 	else

@@ -33,6 +33,7 @@ struct https_answer {
 	json_t *body;      /* NULL: none, or no memory for it */
 	unsigned delay_ms; /* a fault keeps the answer back so long */
 	int withheld;      /* a fault keeps it back for good */
+	int cut;           /* a fault closes the connection instead of answering */
 	int stalled;       /* nothing was looked at: ask again later */
 };
 

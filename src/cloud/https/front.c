@@ -92,12 +92,14 @@ static void on_hold_over(struct cw_timer *t)
 
 	cw_http_on_gone(req, NULL, NULL);
 	hold_free(x);
-	if (again)
+	if (again) {
 		serve(path, req);
-	else if (status != 0)
+	} else if (status != 0) {
 		reply(req, status, body);
-	else
+	} else {
+		json_decref(body);
 		cw_http_abort(req);
+	}
 }
 
 /* Consumes ret->body. */
@@ -139,6 +141,11 @@ static void serve(struct https_path *path, struct cw_http_req *req)
 
 	ask.body = cw_http_body(req, &ask.len);
 	path->fn(&path->front->device, &ask, &ret);
+	if (ret.cut) {
+		json_decref(ret.body);
+		cw_http_abort(req);
+		return;
+	}
 	if (ret.stalled || ret.withheld || ret.delay_ms != 0)
 		hold(path, req, &ret);
 	else

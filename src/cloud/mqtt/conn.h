@@ -23,12 +23,6 @@ struct mqtt_conn {
 	unsigned keep_alive_s, level;
 	unsigned withheld; /* PUBACKs a fault keeps back */
 
-	/* limits.throughput: bytes that may be read now; below zero it is not read until the timer says so */
-	int64_t credit;
-	uint64_t credit_ms, counted; /* when credit was right; bytes of the stream that are in it */
-	struct cw_timer throttle;
-	int throttled;
-
 	/* towards the client */
 	struct cw_list inflight, waiting; /* struct mqtt_push */
 	unsigned inflight_count, waiting_count;
@@ -51,8 +45,9 @@ static inline void cw_cloud_mqtt_put(struct mqtt_conn *m, const void *data, size
 void cw_cloud_mqtt_begin(struct mqtt_conn *m);
 /* Decode and act; returns the bytes used. The connection may be CLOSING afterwards. */
 size_t cw_cloud_mqtt_packets(struct mqtt_conn *m, const uint8_t *data, size_t len);
-/* Bytes were read: stop reading for a while when they exceed limits.throughput. */
-void cw_cloud_mqtt_throttle(struct mqtt_conn *m);
+/* Bytes a second to be read, by limits.throughput or a fault; and that they were too many. */
+uint64_t cw_cloud_mqtt_rate(const struct mqtt_conn *m);
+void cw_cloud_mqtt_throttled(struct mqtt_conn *m, uint64_t rate);
 int cw_cloud_mqtt_may_read(const struct mqtt_conn *m);
 
 #endif

@@ -27,8 +27,6 @@ static size_t on_data(struct cloud_stream *s, const uint8_t *data, size_t len)
 
 	m->link.tls = s->tls != NULL;
 	m->link.websocket = s->ws != NULL;
-	if (m->cloud->conf.limits.documented)
-		cw_cloud_mqtt_throttle(m);
 	return cw_cloud_mqtt_packets(m, data, len);
 }
 
@@ -40,10 +38,8 @@ static void on_closed(struct cloud_stream *s, const char *reason)
 	if (reason == cw_cloud_stream_slow)
 		m->cloud->stats.slow_closed++;
 	cw_cloud_link_down(m->cloud, &m->link, reason);
-	if (cw_worker_timers(m->cloud->worker) != NULL) {
+	if (cw_worker_timers(m->cloud->worker) != NULL)
 		cw_timer_stop(cw_worker_timers(m->cloud->worker), &m->deadline);
-		cw_timer_stop(cw_worker_timers(m->cloud->worker), &m->throttle);
-	}
 }
 
 static void on_freed(struct cloud_stream *s)
@@ -56,6 +52,16 @@ static int may_read(const struct cloud_stream *s)
 	return cw_cloud_mqtt_may_read((const struct mqtt_conn *)(const void *)s);
 }
 
+static uint64_t rate(const struct cloud_stream *s)
+{
+	return cw_cloud_mqtt_rate((const struct mqtt_conn *)(const void *)s);
+}
+
+static void throttled(struct cloud_stream *s, uint64_t by)
+{
+	cw_cloud_mqtt_throttled(conn_of(s), by);
+}
+
 static const struct cloud_port_ops port_ops = {
 	.size = sizeof(struct mqtt_conn),
 	.opened = on_opened,
@@ -63,6 +69,8 @@ static const struct cloud_port_ops port_ops = {
 	.closed = on_closed,
 	.freed = on_freed,
 	.may_read = may_read,
+	.rate = rate,
+	.throttled = throttled,
 };
 
 static int front_open(const struct cloud_front_conf *conf, void **ret_front, struct cw_msg *msg)

@@ -7,6 +7,7 @@
 #include "cloud/core/clients.h"
 #include "cloud/core/fault.h"
 #include "cloud/core/msglog.h"
+#include "cloud/core/violations.h"
 #include "cloud/mqtt/conn.h"
 #include "cloud/mqtt/login.h"
 
@@ -153,7 +154,7 @@ int cw_cloud_mqtt_may_read(const struct mqtt_conn *m)
 {
 	const struct cloud_limits *limits = &m->cloud->conf.limits;
 
-	if (m->throttled)
+	if (m->link.doomed)
 		return 0;
 	if (m->link.owner != NULL && cw_cloud_fault_active(m->cloud, CLOUD_FAULT_STALL, "mqtt", m->link.owner->id))
 		return 0;
@@ -165,39 +166,31 @@ static void on_recheck(struct cloud_link *l)
 	cw_cloud_stream_recheck(&cw_container_of(l, struct mqtt_conn, link)->stream);
 }
 
-const struct cloud_link_ops cw_cloud_mqtt_ops = {
-	.channel = "mqtt", .push = on_push, .close = on_close, .recheck = on_recheck, .forget = on_forget,
-};
-
-static void on_credit(struct cw_timer *t)
+static void on_half_close(struct cloud_link *l)
 {
-	struct mqtt_conn *m = cw_container_of(t, struct mqtt_conn, throttle);
-
-	m->throttled = 0;
-	cw_cloud_stream_recheck(&m->stream);
+	cw_cloud_stream_half_close(&cw_container_of(l, struct mqtt_conn, link)->stream);
 }
 
-/* What is not read fills the client's own buffers, and then it waits: nothing is lost, and nobody else notices. */
-void cw_cloud_mqtt_throttle(struct mqtt_conn *m)
-{
-	int64_t rate = (int64_t)m->cloud->conf.limits.throughput;
-	uint64_t now = cw_worker_now(m->cloud->worker);
+const struct cloud_link_ops cw_cloud_mqtt_ops = {
+	.channel = "mqtt", .push = on_push, .close = on_close, .recheck = on_recheck, .forget = on_forget,
+	.half_close = on_half_close,
+};
 
-	if (m->credit_ms == 0)
-		m->credit = rate; /* a second's worth may come at once */
-	else
-		m->credit += (int64_t)(now - m->credit_ms < 60000 ? now - m->credit_ms : 60000) * rate / 1000;
-	if (m->credit > rate)
-		m->credit = rate;
-	m->credit -= (int64_t)(m->stream.received - m->counted);
-	m->counted = m->stream.received;
-	m->credit_ms = now;
-	if (m->credit >= 0 || m->throttled)
-		return;
-	m->throttled = 1;
+/* By the limit or a fault; 0: any number. */
+uint64_t cw_cloud_mqtt_rate(const struct mqtt_conn *m)
+{
+	uint64_t limit = m->cloud->conf.limits.documented ? m->cloud->conf.limits.throughput : 0, fault = 0;
+
+	if (m->link.owner != NULL)
+		fault = cw_cloud_fault_rate(m->cloud, "mqtt", m->link.owner->id);
+	return fault != 0 && (limit == 0 || fault < limit) ? fault : limit;
+}
+
+void cw_cloud_mqtt_throttled(struct mqtt_conn *m, uint64_t rate)
+{
 	m->cloud->stats.throttled++;
-	cw_timer_set(timers_of(m), &m->throttle, (uint64_t)(-m->credit * 1000 / rate) + 1, on_credit);
-	cw_cloud_stream_recheck(&m->stream);
+	if (rate == m->cloud->conf.limits.throughput)
+		cw_cloud_violation(m->cloud, m->link.owner, "throughput", "read later");
 }
 
 /* ---- deadlines ---- */
@@ -394,6 +387,7 @@ static void take_publish(struct mqtt_conn *m, const struct cloud_mqtt_publish *p
 		return;
 	}
 	if (p->len > c->conf.limits.payload_bytes) {
+		cw_cloud_violation(c, owner, "payload", "connection closed");
 		refuse_publish(m, p, payload_too_large);
 		return;
 	}
@@ -422,6 +416,7 @@ static void take_subscribe(struct mqtt_conn *m, struct cloud_mqtt_packet *p)
 
 	if (p->type == MQTT_SUBSCRIBE && p->u.filters.count > c->conf.limits.topics_per_subscribe) {
 		c->stats.subscribes_refused++;
+		cw_cloud_violation(c, m->link.owner, "topicsPerSubscribe", "connection closed");
 		cw_cloud_device_refused(c, cw_cloud_name_of(m->link.owner), 0, too_many_topics);
 		cw_cloud_mqtt_drop(m, too_many_topics);
 		return;
@@ -484,7 +479,7 @@ size_t cw_cloud_mqtt_packets(struct mqtt_conn *m, const uint8_t *data, size_t le
 	size_t used = 0;
 
 	m->heard_ms = cw_worker_now(m->cloud->worker);
-	while (used < len && m->state != MQTT_CLOSING && m->stream.doomed == NULL) {
+	while (used < len && m->state != MQTT_CLOSING && m->stream.doomed == NULL && !m->link.doomed) {
 		int rc = cw_cloud_mqtt_decode(data + used, len - used, m->level, &p);
 
 		if (rc == CW_EBUSY)

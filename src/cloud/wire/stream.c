@@ -60,6 +60,8 @@ void cw_cloud_stream_drop(struct cloud_stream *s, const char *reason)
 		return;
 	s->ended = 1;
 	cw_list_remove(&s->dirty);
+	if (cw_worker_timers(s->port->conf.worker) != NULL)
+		cw_timer_stop(cw_worker_timers(s->port->conf.worker), &s->throttle);
 	s->port->conf.ops->closed(s, reason);
 	cw_log(cloud_closed, reason, CW_LS("peer", s->peer));
 	cw_closing_close((uv_handle_t *)&s->tcp);
@@ -301,6 +303,44 @@ static int sniff(struct cloud_stream *s, uint8_t first)
 	return rc;
 }
 
+static void on_credit(struct cw_timer *t)
+{
+	struct cloud_stream *s = cw_container_of(t, struct cloud_stream, throttle);
+
+	s->throttled = 0;
+	cw_cloud_stream_recheck(s);
+}
+
+/* What is not read fills the client's own buffers, and then it waits: nothing is lost, and nobody else notices. */
+static void throttle(struct cloud_stream *s)
+{
+	const struct cloud_port_ops *ops = s->port->conf.ops;
+	int64_t rate = ops->rate != NULL ? (int64_t)ops->rate(s) : 0;
+	uint64_t now = cw_worker_now(s->port->conf.worker), passed = now - s->credit_ms;
+
+	if (rate <= 0) {
+		s->credit_ms = 0;
+		s->counted = s->received;
+		return;
+	}
+	if (s->credit_ms == 0)
+		s->credit = rate;
+	else
+		s->credit += (int64_t)(passed < 60000 ? passed : 60000) * rate / 1000;
+	if (s->credit > rate)
+		s->credit = rate;
+	s->credit -= (int64_t)(s->received - s->counted);
+	s->counted = s->received;
+	s->credit_ms = now;
+	if (s->credit >= 0 || s->throttled)
+		return;
+	s->throttled = 1;
+	if (ops->throttled != NULL)
+		ops->throttled(s, (uint64_t)rate);
+	cw_timer_set(cw_worker_timers(s->port->conf.worker), &s->throttle, (uint64_t)(-s->credit * 1000 / rate) + 1, on_credit);
+	cw_cloud_stream_recheck(s);
+}
+
 static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
 {
 	struct cloud_stream *s = cw_container_of((uv_tcp_t *)handle, struct cloud_stream, tcp);
@@ -314,6 +354,7 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
 		return;
 	}
 	s->received += (uint64_t)n;
+	throttle(s);
 	if (!s->sniffed)
 		rc = sniff(s, data[0]);
 	if (rc < 0)
@@ -326,7 +367,7 @@ static void on_read(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
 
 void cw_cloud_stream_recheck(struct cloud_stream *s)
 {
-	int want = s->port->conf.ops->may_read == NULL || s->port->conf.ops->may_read(s);
+	int want = !s->throttled && (s->port->conf.ops->may_read == NULL || s->port->conf.ops->may_read(s));
 
 	if (s->ended || want == s->reading)
 		return;

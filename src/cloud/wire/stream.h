@@ -32,6 +32,10 @@ struct cloud_stream {
 	uv_write_t write;
 	int write_busy, reading, ended, sniffed, greeted;
 	uint64_t received;          /* bytes of the wire */
+	int64_t credit;             /* bytes that may be read now by the rate; below zero it waits */
+	uint64_t credit_ms, counted; /* when credit was right, 0: never; bytes of `received` that are in it */
+	struct cw_timer throttle;
+	int throttled;
 	const char *doomed;         /* close with this reason once all is written */
 	struct cloud_tls_conn *tls; /* NULL: plain */
 	struct cloud_ws *ws;        /* NULL: no WebSocket */
@@ -53,6 +57,10 @@ struct cloud_port_ops {
 	void (*freed)(struct cloud_stream *s);
 	/* NULL: always. Whether to read now; asked at cw_cloud_stream_recheck(). */
 	int (*may_read)(const struct cloud_stream *s);
+	/* NULL, or 0: as many as come. Bytes a second to be read; asked after each read. A second's worth may come at once. */
+	uint64_t (*rate)(const struct cloud_stream *s);
+	/* NULL, or: it is not read for a while, because of that rate. */
+	void (*throttled)(struct cloud_stream *s, uint64_t rate);
 };
 
 enum cloud_port_tls { CLOUD_PORT_BOTH, CLOUD_PORT_TLS_ONLY };
