@@ -172,6 +172,9 @@ def test_certificates_verify_and_stay_the_same(start_cloud, tmp_path, cloud_stat
         assert package.extractfile(f"{name}.key").read().decode() == pair["privateKey"]
     cloud.restart()
     assert cloud.get(f"/devices/{pk}/{name}/certificate") == pair
+    assert cloud.get(f"/batches/{batch['applyId']}") == batch
+    assert len(cloud.get(f"/batches/{batch['applyId']}.csv").decode().splitlines()) == 3
+    assert cloud.post("/batches", {"productKey": pk, "count": 1})["applyId"] == batch["applyId"] + 1
     plain = cloud.post("/products", {})["productKey"]
     cloud.add_device(plain, "dev-0001")
     assert cloud.request("GET", f"/devices/{plain}/dev-0001/certificate")[0] == 409

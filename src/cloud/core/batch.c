@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cloud/core/naming.h"
+#include "cloud/core/save.h"
 #include "cloud/core/stock.h"
 #include "cloud/core/x509.h"
 
@@ -103,6 +104,7 @@ static struct cloud_device *named(const struct cloud_batch *b, const struct clou
 static void finish(struct cloud_batch *b, enum cloud_batch_state state)
 {
 	b->state = state;
+	cw_cloud_chapter_changed(b->cloud, b->cloud->batch_chapter);
 	cw_log(cloud_batch, cw_cloud_batch_state_name(state), CW_LU("batch", b->id), CW_LS("product", b->product->key),
 	       CW_LU("devices", b->count));
 }
@@ -127,7 +129,7 @@ static int mark_twins(struct cloud_batch *b)
 	qsort(sorted, b->count, sizeof(struct cloud_batch_member *), compare_members);
 	for (i = 1; i < b->count; i++) {
 		if (strcmp(sorted[i - 1]->dn, sorted[i]->dn) == 0)
-			sorted[i]->problem = "the name occurs twice";
+			sorted[i]->problem = CLOUD_BATCH_PROBLEM_TWICE;
 	}
 	cw_free(sorted);
 	return 0;
@@ -139,17 +141,17 @@ static unsigned check_names(struct cloud_batch *b)
 	unsigned bad = 0, i;
 
 	for (i = 0; i < b->count; i++)
-		b->member[i].problem = NULL;
+		b->member[i].problem = CLOUD_BATCH_PROBLEM_NONE;
 	if (mark_twins(b) < 0) {
 		for (i = 0; i < b->count; i++)
-			b->member[i].problem = "out of memory";
+			b->member[i].problem = CLOUD_BATCH_PROBLEM_MEMORY;
 	}
 	for (i = 0; i < b->count; i++) {
 		struct cloud_batch_member *m = &b->member[i];
 
-		if (m->problem == NULL && named(b, m) != NULL)
-			m->problem = "the name exists already";
-		bad += m->problem != NULL;
+		if (m->problem == CLOUD_BATCH_PROBLEM_NONE && named(b, m) != NULL)
+			m->problem = CLOUD_BATCH_PROBLEM_EXISTS;
+		bad += m->problem != CLOUD_BATCH_PROBLEM_NONE;
 	}
 	return bad;
 }
@@ -164,9 +166,9 @@ static void create_one(struct cloud_batch *b, struct cloud_batch_member *m)
 		rc = CW_ENOMEM;
 	}
 	if (rc < 0)
-		m->problem = rc == CW_ELIMIT ? "the product is full" : rc == CW_EINVAL ? "the name is illegal" : "out of memory";
+		m->problem = rc == CW_ELIMIT ? CLOUD_BATCH_PROBLEM_FULL : rc == CW_EINVAL ? CLOUD_BATCH_PROBLEM_ILLEGAL : CLOUD_BATCH_PROBLEM_MEMORY;
 	else
-		m->serial = d->serial;
+		memcpy(m->iot_id, d->iot_id, sizeof(m->iot_id));
 }
 
 static void create_all(struct cloud_batch *b)
@@ -175,7 +177,7 @@ static void create_all(struct cloud_batch *b)
 
 	for (i = 0; i < b->count && bad == 0; i++) {
 		create_one(b, &b->member[i]);
-		bad = b->member[i].problem != NULL;
+		bad = b->member[i].problem != CLOUD_BATCH_PROBLEM_NONE;
 	}
 	if (bad != 0)
 		finish(b, CLOUD_BATCH_CREATE_FAILED);
@@ -183,18 +185,21 @@ static void create_all(struct cloud_batch *b)
 		finish(b, CLOUD_BATCH_CREATE_SUCCESS);
 }
 
-/* One certificate for every key that is ready; 1 when all are through. */
+/* One certificate for every key that is ready; 1 when all are through. Those made before a restart need none. */
 static int certify(struct cloud_batch *b)
 {
 	const struct cloud_cert *cert;
 	int rc = 1;
 
-	while (b->certified < b->count && (rc = cw_cloud_x509_prepare(b->cloud)) != 0) {
-		struct cloud_batch_member *m = &b->member[b->certified++];
+	while (b->certified < b->count) {
+		struct cloud_batch_member *m = &b->member[b->certified];
 		struct cloud_device *d = cw_cloud_batch_device(b->cloud, b, m);
 
+		if (d != NULL && d->cert == NULL && (rc = cw_cloud_x509_prepare(b->cloud)) == 0)
+			break;
+		b->certified++;
 		if (d != NULL && (rc < 0 || cw_cloud_x509_issue(b->cloud, d, &cert, NULL) < 0))
-			m->problem = "its certificate could not be made";
+			m->problem = CLOUD_BATCH_PROBLEM_CERTIFICATE;
 	}
 	return b->certified == b->count;
 }
@@ -207,7 +212,7 @@ static void on_due(struct cw_timer *t)
 		finish(b, check_names(b) == 0 ? CLOUD_BATCH_CHECK_SUCCESS : CLOUD_BATCH_CHECK_FAILED);
 		return;
 	}
-	if (b->member[0].serial == 0)
+	if (b->member[0].iot_id[0] == '\0')
 		create_all(b);
 	if (b->state != CLOUD_BATCH_CREATE)
 		return;
@@ -226,6 +231,7 @@ static void start(struct cloud_batch *b, enum cloud_batch_state state)
 		b->id = FIRST_ID + c->next_batch++;
 		cw_list_push_back(&c->batches, &b->link);
 	}
+	cw_cloud_chapter_changed(c, c->batch_chapter);
 	cw_timer_set(cw_worker_timers(c->worker), &b->timer, c->conf.limits.batch_ms, on_due);
 }
 
@@ -397,7 +403,7 @@ json_t *cw_cloud_batch_names(const struct cloud_batch *b, int valid)
 	if (b->state != CLOUD_BATCH_CHECK_FAILED && b->state != CLOUD_BATCH_CREATE_FAILED)
 		return list;
 	for (i = 0; i < b->count; i++) {
-		if ((b->member[i].problem == NULL) == (valid != 0))
+		if ((b->member[i].problem == CLOUD_BATCH_PROBLEM_NONE) == (valid != 0))
 			json_array_append_new(list, json_string(b->member[i].dn));
 	}
 	return list;
@@ -405,9 +411,9 @@ json_t *cw_cloud_batch_names(const struct cloud_batch *b, int valid)
 
 struct cloud_device *cw_cloud_batch_device(struct cw_cloud *c, const struct cloud_batch *b, const struct cloud_batch_member *m)
 {
-	struct cloud_device *d = m->serial != 0 ? named(b, m) : NULL;
+	struct cloud_device *d = m->iot_id[0] != '\0' ? cw_cloud_device_by_iot_id(c, m->iot_id, strlen(m->iot_id)) : NULL;
 
-	return d != NULL && d->serial == m->serial ? d : NULL;
+	return d != NULL && d->product == b->product ? d : NULL;
 }
 
 json_t *cw_cloud_batch_members(struct cw_cloud *c, const struct cloud_batch *b, unsigned first, unsigned count,
@@ -428,6 +434,114 @@ json_t *cw_cloud_batch_members(struct cw_cloud *c, const struct cloud_batch *b, 
 	}
 	*ret_total = n;
 	return list;
+}
+
+/* ---- over a restart ---- */
+
+static json_t *save_one(const struct cloud_batch *b)
+{
+	json_t *members = json_array();
+	unsigned i;
+
+	for (i = 0; i < b->count; i++) {
+		const struct cloud_batch_member *m = &b->member[i];
+
+		json_array_append_new(members, json_pack("{s:s, s:s*, s:s, s:i}", "dn", m->dn, "nickname", m->nickname, "iotId",
+		                      m->iot_id, "problem", (int)m->problem));
+	}
+	return json_pack("{s:I, s:s, s:i, s:I, s:o}", "id", (json_int_t)b->id, "productKey", b->product->key, "state",
+	                 (int)b->state, "created", (json_int_t)b->created_ms, "members", members);
+}
+
+static json_t *save_all(struct cw_cloud *c, void *arg)
+{
+	json_t *list = json_array();
+	struct cw_list *e;
+
+	cw_list_each(e, &c->batches)
+		json_array_append_new(list, save_one(cw_container_of(e, struct cloud_batch, link)));
+	return json_pack("{s:I, s:o}", "next", (json_int_t)c->next_batch, "batches", list);
+}
+
+static int load_member(struct cloud_batch *b, const json_t *j)
+{
+	const char *dn = json_string_value(json_object_get(j, "dn")), *iot_id = json_string_value(json_object_get(j, "iotId"));
+	json_int_t problem = json_integer_value(json_object_get(j, "problem"));
+	struct cloud_batch_member *m = &b->member[b->count];
+
+	if (dn == NULL || iot_id == NULL || strlen(iot_id) >= sizeof(m->iot_id) || problem < 0 ||
+	    problem >= CLOUD_BATCH_PROBLEM_COUNT)
+		return CW_EINVAL;
+	memcpy(m->iot_id, iot_id, strlen(iot_id) + 1);
+	m->problem = (enum cloud_batch_problem)problem;
+	return add_member(b, dn, json_string_value(json_object_get(j, "nickname")));
+}
+
+static int load_one(struct cw_cloud *c, const json_t *j)
+{
+	const char *pk = json_string_value(json_object_get(j, "productKey"));
+	struct cloud_product *p = pk != NULL ? cw_cloud_product_find(c, pk, strlen(pk)) : NULL;
+	json_t *members = json_object_get(j, "members"), *one;
+	json_int_t id = json_integer_value(json_object_get(j, "id")), state = json_integer_value(json_object_get(j, "state"));
+	struct cloud_batch *b = NULL;
+	size_t i;
+	int rc;
+
+	if (p == NULL || id <= 0 || state < 0 || state > CLOUD_BATCH_CREATE_FAILED)
+		return CW_EINVAL;
+	rc = batch_new(c, p, json_array_size(members), &b, NULL);
+	json_array_foreach(members, i, one)
+		rc = rc == 0 ? load_member(b, one) : rc;
+	if (rc < 0) {
+		batch_free(b);
+		return rc;
+	}
+	b->id = (uint64_t)id;
+	b->created_ms = json_integer_value(json_object_get(j, "created"));
+	b->state = (enum cloud_batch_state)state;
+	cw_list_push_back(&c->batches, &b->link);
+	if (is_running(b)) /* it goes on */
+		start(b, b->state);
+	return 0;
+}
+
+static int load_all(struct cw_cloud *c, void *arg, const json_t *j)
+{
+	json_t *one;
+	size_t i;
+	int rc = 0;
+
+	c->next_batch = (uint64_t)json_integer_value(json_object_get(j, "next"));
+	json_array_foreach(json_object_get(j, "batches"), i, one)
+		rc = rc == 0 ? load_one(c, one) : rc;
+	return rc;
+}
+
+int cw_cloud_batches_new(struct cw_cloud *c)
+{
+	c->batch_chapter = cw_alloc(sizeof(*c->batch_chapter));
+	if (c->batch_chapter == NULL)
+		return CW_ENOMEM;
+	*c->batch_chapter = (struct cloud_chapter){ .name = "device_batches", .save = save_all, .load = load_all };
+	cw_cloud_chapter_add(c, c->batch_chapter);
+	return 0;
+}
+
+void cw_cloud_batches_free(struct cw_cloud *c)
+{
+	cw_cloud_batches_forget(c, NULL);
+	cw_free(c->batch_chapter);
+}
+
+const char *cw_cloud_batch_problem_text(enum cloud_batch_problem problem)
+{
+	static const char *const texts[] = {
+#define CLOUD_BATCH_PROBLEM_TEXT(sym, text) text,
+		CLOUD_BATCH_PROBLEMS(CLOUD_BATCH_PROBLEM_TEXT)
+#undef CLOUD_BATCH_PROBLEM_TEXT
+	};
+
+	return texts[problem];
 }
 
 void cw_cloud_batches_forget(struct cw_cloud *c, const struct cloud_product *p)

@@ -13,7 +13,7 @@
 
 #define CLOUD_BATCH_DEVICES 1000u      /* devices of one batch, lines of one file */
 #define CLOUD_BATCH_FILE    (2u << 20) /* bytes of one file */
-#define CLOUD_BATCHES_MAX   1000u
+#define CLOUD_BATCHES_MAX   200u
 
 #define CLOUD_BATCH_STATES(X)                                                                                 \
 	X(CHECK)         /* names are being looked at */                                                      \
@@ -28,10 +28,25 @@ enum cloud_batch_state {
 #undef CLOUD_BATCH_ENUM
 };
 
+#define CLOUD_BATCH_PROBLEMS(X)                                                                               \
+	X(NONE, "")                                                                                           \
+	X(TWICE, "the name occurs twice")                                                                     \
+	X(EXISTS, "the name exists already")                                                                  \
+	X(ILLEGAL, "the name is illegal")                                                                     \
+	X(FULL, "the product is full")                                                                        \
+	X(MEMORY, "out of memory")                                                                            \
+	X(CERTIFICATE, "its certificate could not be made")
+enum cloud_batch_problem {
+#define CLOUD_BATCH_PROBLEM_ENUM(sym, text) CLOUD_BATCH_PROBLEM_##sym,
+	CLOUD_BATCH_PROBLEMS(CLOUD_BATCH_PROBLEM_ENUM)
+#undef CLOUD_BATCH_PROBLEM_ENUM
+	CLOUD_BATCH_PROBLEM_COUNT
+};
+
 struct cloud_batch_member {
 	char *dn, *nickname; /* nickname or NULL */
-	unsigned serial;     /* of its device, 0: not made */
-	const char *problem; /* static: why its name was refused, or its certificate not made. NULL: none */
+	char iot_id[32]; /* of its device, empty: not made */
+	enum cloud_batch_problem problem;
 };
 
 struct cloud_batch {
@@ -76,6 +91,7 @@ int cw_cloud_batch_csv(struct cw_cloud *c, struct cloud_batch *b, int with_produ
                        struct cw_msg *msg);
 
 struct cloud_batch *cw_cloud_batch_find(struct cw_cloud *c, uint64_t id);
+const char *cw_cloud_batch_problem_text(enum cloud_batch_problem problem);
 const char *cw_cloud_batch_state_name(enum cloud_batch_state state);
 /* {applyId, productKey, status, count, created}, of one, and of all (`p` NULL) or those of a product, oldest first. */
 json_t *cw_cloud_batch_view(const struct cloud_batch *b);
@@ -88,6 +104,9 @@ json_t *cw_cloud_batch_members(struct cw_cloud *c, const struct cloud_batch *b, 
                                unsigned *ret_total);
 /* The device of a member, or NULL: not made, or deleted since. */
 struct cloud_device *cw_cloud_batch_device(struct cw_cloud *c, const struct cloud_batch *b, const struct cloud_batch_member *m);
+/* They are a chapter of what survives a restart, all but the links to packages. Part of making the core. */
+int cw_cloud_batches_new(struct cw_cloud *c);
+void cw_cloud_batches_free(struct cw_cloud *c);
 /* Forget the batches of a product, or all with NULL. */
 void cw_cloud_batches_forget(struct cw_cloud *c, const struct cloud_product *p);
 

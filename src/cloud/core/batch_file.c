@@ -154,7 +154,7 @@ static int add_pair(struct cloud_tar *t, const struct cloud_device *d, int64_t n
 /* Names without a certificate, one a line with its reason; `out` has room for all. */
 static void list_failed(char *out, const struct cloud_batch_member *m)
 {
-	const char *why = m->problem != NULL ? m->problem : "the device was deleted";
+	const char *why = m->problem != CLOUD_BATCH_PROBLEM_NONE ? cw_cloud_batch_problem_text(m->problem) : "the device was deleted";
 
 	(void)snprintf(out + strlen(out), FAILED_LINE, "%s,%s\n", m->dn, why);
 }

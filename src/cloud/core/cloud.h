@@ -371,6 +371,7 @@ struct cw_cloud {
 	struct cw_list client_names;              /* struct cloud_clients */
 	struct cw_list batches;                   /* struct cloud_batch, oldest first */
 	uint64_t next_batch;
+	struct cloud_chapter *batch_chapter; /* save.h */
 	struct cloud_x509 *x509; /* NULL until the first certificate */
 	struct cw_list device_list;
 	struct cw_list links;

@@ -100,8 +100,13 @@ int cw_cloud_new(struct cw_worker *worker, const struct cloud_conf *conf, struct
 	rc = cw_cloud_ota_new(c, &c->ota);
 	if (rc < 0)
 		goto err_files;
+	rc = cw_cloud_batches_new(c);
+	if (rc < 0)
+		goto err_ota;
 	*ret_cloud = c;
 	return 0;
+err_ota:
+	cw_cloud_ota_free(c->ota);
 err_files:
 	cw_cloud_files_free(c->files);
 err_faults:
@@ -121,7 +126,7 @@ void cw_cloud_free(struct cw_cloud *c)
 	cw_cloud_calls_abandon(c, NULL);
 	cw_cloud_delay_drop(c);
 	cw_cloud_disturb_drop(c);
-	cw_cloud_batches_forget(c, NULL);
+	cw_cloud_batches_free(c);
 	cw_cloud_ota_free(c->ota);
 	cw_cloud_stock_free(c);
 	cw_cloud_x509_close(c);
