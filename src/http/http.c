@@ -380,7 +380,11 @@ static void answer_with(struct cw_http_req *req, unsigned status, const struct c
 
 static void answered(struct cw_http_req *req)
 {
+	const struct cw_http_conf *conf = &req->http->conf;
+
 	cw_invariant(req->state == REQ_HANDED);
+	if (conf->settle != NULL)
+		conf->settle(conf->settle_arg);
 	req->state = REQ_ANSWERED;
 	req->gone = NULL;
 }

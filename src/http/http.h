@@ -28,6 +28,8 @@ struct cw_http_conf {
 		*tls_key; /* PEM texts (chain; key), read while opening; NULL: plain. TLS 1.2 and later */
 	cw_http_fn handle;
 	void *arg;
+	void (*settle)(void *arg); /* NULL, or called before each answer leaves: make safe what it tells */
+	void *settle_arg;
 };
 
 struct cw_http_field {

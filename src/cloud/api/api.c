@@ -11,6 +11,7 @@
 #include "cloud/core/down.h"
 #include "cloud/core/fault.h"
 #include "cloud/core/msglog.h"
+#include "cloud/core/save.h"
 #include "cloud/core/stock.h"
 #include "cloud/core/tokens.h"
 #include "cloud/core/violations.h"
@@ -349,7 +350,8 @@ static void on_http(void *arg, struct cw_http_req *req)
 static int front_open(const struct cloud_front_conf *front, void **ret_front, struct cw_msg *msg)
 {
 	struct cloud_api *a = cw_zalloc(sizeof(*a));
-	struct cw_http_conf conf = { .address = front->address, .max_body = BODY_MAX, .handle = on_http, .arg = a };
+	struct cw_http_conf conf = { .address = front->address, .max_body = BODY_MAX, .handle = on_http, .arg = a,
+	                             .settle = cw_cloud_settle, .settle_arg = front->cloud };
 	int rc;
 
 	if (a == NULL)

@@ -51,7 +51,6 @@ void cw_cloud_api_product_add(struct api_call *a)
 		fail(a, rc, &msg);
 		return;
 	}
-	cw_cloud_commit(a->cloud);
 	cw_cloud_api_json(a->req, 201, json_pack("{s:s, s:s, s:s?, s:s, s:s}", "productKey", p->key, "productSecret", p->secret,
 	                                         "name", p->name, "nodeType", cw_cloud_node_name(p->type), "authentication",
 	                                         authentication));
@@ -124,7 +123,6 @@ void cw_cloud_api_device_add(struct api_call *a)
 		fail(a, rc, &msg);
 		return;
 	}
-	cw_cloud_commit(a->cloud);
 	cw_cloud_api_json(a->req, 201, json_pack("{s:s, s:s, s:s, s:s, s:s?}", "productKey", p->key, "deviceName", d->dn,
 	                                         "deviceSecret", d->secret, "iotId", d->iot_id, "nickname", d->nickname));
 }

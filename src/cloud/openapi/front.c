@@ -4,6 +4,7 @@
  * Calls arrive on the listener `openapi` and on "/" of the HTTPS listener, in on_http(), and are told apart by nothing.
  */
 #include "cloud/openapi/front.h"
+#include "cloud/core/save.h"
 
 #include <stdio.h>
 #include <strings.h>
@@ -248,6 +249,8 @@ static int front_open(const struct cloud_front_conf *front, void **ret_front, st
 				     .max_body = BODY_MAX,
 				     .max_head = CLOUD_WEB_HEAD,
 				     .hand_large = 1,
+				     .settle = cw_cloud_settle,
+				     .settle_arg = front->cloud,
 				     .handle = on_http,
 				     .arg = s };
 	int rc;
