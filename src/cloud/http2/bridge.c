@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "cloud/core/digits.h"
 #include "cloud/core/fault/fault.h"
 #include "cloud/core/stock/stock.h"
 #include "cloud/http2/conn.h"
@@ -21,11 +22,9 @@ void cw_cloud_h2_net_id(const struct cloud_device *d, char out[H2_NET_ID + 1])
 	unsigned char digest[SHA256_DIGEST_LENGTH];
 	char text[128];
 	int n = snprintf(text, sizeof(text), "%s&%s", d->product->key, d->dn);
-	unsigned i;
 
 	(void)SHA256((const unsigned char *)text, (size_t)n, digest);
-	for (i = 0; i < H2_NET_ID / 2; i++)
-		(void)snprintf(out + 2 * i, 3, "%02x", digest[i]);
+	cw_cloud_hex(digest, H2_NET_ID / 2, out);
 }
 
 int cw_cloud_h2_is_large(const struct h2_bridge *b)

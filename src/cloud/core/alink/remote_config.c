@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cloud/core/digits.h"
 
 static struct cloud_remote_config *config_of(struct cloud_product *p)
 {
@@ -19,7 +20,6 @@ static int put(struct cw_cloud *c, struct cloud_product *p, const char *text, si
 	struct cloud_remote_config *r = config_of(p);
 	struct cloud_blob *b = r != NULL ? cw_cloud_blob_new("config.json", "application/json", text, len) : NULL;
 	unsigned char random[16];
-	size_t i;
 
 	if (b == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
@@ -30,8 +30,7 @@ static int put(struct cw_cloud *c, struct cloud_product *p, const char *text, si
 	/* Links to the older file stay good for their time. */
 	cw_cloud_blob_unref(r->blob);
 	r->blob = b;
-	for (i = 0; i < sizeof(random); i++)
-		(void)snprintf(r->id + 2 * i, 3, "%02x", random[i]);
+	cw_cloud_hex(random, sizeof(random), r->id);
 	cw_cloud_blob_sha256(b, r->sha256);
 	r->changed_ms = cw_cloud_wall_ms(c);
 	return 0;
