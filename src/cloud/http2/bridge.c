@@ -17,7 +17,7 @@ static struct h2_bridge *bridge_of(struct cloud_link *l)
 	return cw_container_of(l, struct h2_bridge, link);
 }
 
-void cw_cloud_h2_net_id(const struct cloud_device *d, char out[H2_NET_ID + 1])
+static void net_id_of(const struct cloud_device *d, char out[H2_NET_ID + 1])
 {
 	unsigned char digest[SHA256_DIGEST_LENGTH];
 	char text[128];
@@ -241,7 +241,7 @@ struct h2_bridge *cw_cloud_h2_bridge(struct h2_front *f, struct cloud_device *d)
 		return NULL;
 	b->front = f;
 	b->device = d;
-	cw_cloud_h2_net_id(d, b->net_id);
+	net_id_of(d, b->net_id);
 	cw_list_init(&b->conns);
 	cw_list_init(&b->seen_order);
 	cw_map_init(&b->seen);
@@ -309,7 +309,7 @@ struct h2_bridge *cw_cloud_h2_bridge_by_net(struct h2_front *f, const char *net_
 
 		if (d->product->type == CLOUD_NODE_SUBDEVICE || d->disabled || d->link != NULL)
 			continue;
-		cw_cloud_h2_net_id(d, one);
+		net_id_of(d, one);
 		if (strcmp(one, net_id) == 0)
 			return cw_cloud_h2_bridge(f, d);
 	}

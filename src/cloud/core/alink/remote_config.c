@@ -83,16 +83,12 @@ static json_t *offer(struct cw_cloud *c, const struct cloud_remote_config *r)
 	                 r->sha256, "signMethod", "Sha256", "url", url, "getType", "file");
 }
 
-static int text_is(const json_t *j, const char *text)
-{
-	return json_is_string(j) && strcmp(json_string_value(j), text) == 0;
-}
-
 int cw_cloud_config_get(struct alink_request *r)
 {
 	const struct cloud_remote_config *config = r->device->product->config;
 
-	if (!text_is(json_object_get(r->params, "configScope"), "product") || !text_is(json_object_get(r->params, "getType"), "file"))
+	if (!cw_cloud_param_is(r, "configScope", "product") ||
+	    !cw_cloud_param_is(r, "getType", "file"))
 		return 460;
 	if (config != NULL && config->off)
 		return 6713;
