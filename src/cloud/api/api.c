@@ -9,7 +9,6 @@
 #include "cloud/core/fault/delay.h"
 #include "cloud/core/fault/disturb.h"
 #include "cloud/core/fault/fault.h"
-#include "cloud/core/login/tokens.h"
 #include "cloud/core/save.h"
 #include "cloud/core/stock/stock.h"
 #include "cloud/core/traffic/down.h"

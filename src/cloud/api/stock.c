@@ -5,7 +5,6 @@
 
 #include "base/mem.h"
 #include "cloud/api/api.h"
-#include "cloud/core/save.h"
 #include "cloud/core/stock/batch.h"
 #include "cloud/core/stock/clients.h"
 #include "cloud/core/stock/x509.h"

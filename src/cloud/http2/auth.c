@@ -8,7 +8,6 @@
 #include "cloud/core/digits.h"
 #include "cloud/core/fault/fault.h"
 #include "cloud/core/save.h"
-#include "cloud/core/stock/stock.h"
 #include "cloud/http2/conn.h"
 
 #define FIELDS_MAX 16u

@@ -5,7 +5,6 @@
 
 #include "base/log.h"
 #include "cloud/core/digits.h"
-#include "cloud/core/fault/fault.h"
 #include "cloud/core/stock/stock.h"
 #include "cloud/http2/conn.h"
 
