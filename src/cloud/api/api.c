@@ -15,6 +15,7 @@
 #include "cloud/core/tokens.h"
 #include "cloud/core/violations.h"
 #include "cloud/web/files.h"
+#include "cloud/web/origin.h"
 
 #define BODY_MAX (1u << 20)
 
@@ -325,12 +326,13 @@ static void on_http(void *arg, struct cw_http_req *req)
 	int known = 0;
 	size_t i;
 
-	if (cw_cloud_api_page(req))
-		return;
+	/* Links to files are signed, and devices may know this host by any name (downloadsUrl). */
 	if (strncmp(cw_http_path(req), CLOUD_FILES_PATH, strlen(CLOUD_FILES_PATH)) == 0) {
 		cw_cloud_web_file(api->cloud, req);
 		return;
 	}
+	if (cw_cloud_origin_refuse(api->http, req) || cw_cloud_api_page(req))
+		return;
 	for (i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		struct levels at = { { NULL, 0 }, { NULL, 0 }, { NULL, 0 } };
 

@@ -217,6 +217,8 @@ static void on_http(void *arg, struct cw_http_req *req)
 	call->json = format != NULL && strcasecmp(format, "json") == 0;
 	if (cw_http_too_large(req))
 		cw_cloud_pop_refuse(call, 413, "InvalidParameter", "More bytes than a call may have.");
+	else if (cw_http_header(req, "Origin") != NULL) /* the demonstration's keys are known to everybody */
+		cw_cloud_pop_refuse(call, 403, "Forbidden", "Calls of web pages are not taken here.");
 	else if (is_acs3(req))
 		cw_cloud_pop_refuse(call, 400, "IncompleteSignature",
 				    "Signature version 3 is not spoken here; tell the SDK to sign "
