@@ -1,10 +1,12 @@
 """What peers must not be able to do to the emulator: pages of other origins, growth without end, state that comes back."""
 import http.client
 import json
+import threading
+import urllib.parse
 
 import pytest
-from cloud_client import DEV
-from openapi_client import OpenApi
+from cloud_client import DEV, Client, sys_topic
+from openapi_client import OpenApi, common
 
 
 def call(address, method, path, body=None, **headers):
@@ -63,3 +65,72 @@ def test_pages_do_not_sign_management_calls(cloud):
     openapi = cloud.process.ready["openapi"]
     assert OpenApi(openapi).ok("QueryDevice", ProductKey=DEV[0])
     assert call(openapi, "GET", "/?Action=QueryDevice", Origin="http://evil.test")[0] == 403
+
+
+# ---- the state file ----
+
+
+def test_what_a_device_nests_does_not_make_the_state_unreadable(start_cloud, tmp_path):
+    cloud = start_cloud(state=tmp_path / "state.db")
+    post = sys_topic(DEV, "thing/event/property/post")
+    with Client(cloud, DEV, subscribe=[post + "_reply"]) as device:
+        for depth, code in ((2046, 6207), (300, 6207), (200, 200)):
+            value = "[" * depth + "]" * depth
+            device.publish(post, f'{{"id": "{depth}", "version": "1.0", "params": {{"a": {value}}}}}')
+            assert json.loads(device.receive().payload)["code"] == code, depth
+        shadow = f'{{"method": "update", "version": 1, "state": {{"reported": {{"a": {"[" * 2045 + "]" * 2045}}}}}}}'
+        device.publish(f"/shadow/update/{DEV[0]}/{DEV[1]}", shadow)
+    tags = b'{"a":' + b"[" * 2046 + b"]" * 2046 + b"}"
+    assert cloud.request("POST", f"/devices/{DEV[0]}/{DEV[1]}/jobs", b'{"jobDocument":' + tags + b"}")[0] == 400
+    cloud.restart()
+    assert "a" in cloud.device(*DEV[:2])["reported"]
+
+
+def test_a_script_that_cannot_be_kept_is_refused(start_cloud, tmp_path):
+    """It would keep everything else from being written, too."""
+    cloud = start_cloud(state=tmp_path / "state.db")
+    status, answer = cloud.request("POST", f"/products/{DEV[0]}/script", b"// \xff\xfe")
+    assert status == 400 and "UTF-8" in answer["error"]
+    made = cloud.add_device(DEV[0], "late-0001")
+    cloud.process.kill()
+    cloud.start()
+    assert made["deviceSecret"]
+    assert cloud.device(DEV[0], "late-0001")["status"] == "UNACTIVE"
+
+
+def test_parameters_that_are_not_utf8_are_named(cloud):
+    params = common("CreateProductTopic", ProductKey=DEV[0], Operation="SUB", TopicShortName="x")
+    query = "&".join(f"{k}={urllib.parse.quote(v)}" for k, v in params.items()).replace("TopicShortName=x", "TopicShortName=%FF")
+    status, body = call(cloud.process.ready["openapi"], "GET", "/?" + query)
+    assert status == 400 and json.loads(body)["Message"] == "A parameter is not UTF-8."
+
+
+def test_a_reset_is_not_undone_by_a_restart(start_cloud, tmp_path):
+    cloud = start_cloud(state=tmp_path / "state.db")
+    get = f"/{DEV[0]}/{DEV[1]}/user/get"
+    with Client(cloud, DEV, clean=False) as device:
+        device.subscribe(get, qos=1)
+        device.publish(sys_topic(DEV, "thing/event/property/post"),
+                       {"id": "1", "version": "1.0", "method": "thing.event.property.post", "params": {"a": 1}})
+    cloud.wait_status(*DEV[:2], "OFFLINE")
+    cloud.post(f"/devices/{DEV[0]}/{DEV[1]}/raw", b"kept", query={"topic": get, "qos": 1, "async": 1})
+    cloud.post(f"/devices/{DEV[0]}/{DEV[1]}/disable")
+    cloud.post("/reset")
+    cloud.restart()
+    shown = cloud.device(*DEV[:2])
+    assert shown["status"] == "OFFLINE" and shown.get("reported", {}) == {}
+    with Client(cloud, DEV, clean=False) as device:
+        assert device.code == 0 and not device.flags["session present"]
+        assert device.fence() == []
+
+
+def test_a_reset_ends_calls_that_wait(cloud):
+    with Client(cloud, DEV, subscribe=[sys_topic(DEV, "thing/service/+")]) as device:
+        results = []
+        caller = threading.Thread(target=lambda: results.append(
+            cloud.request("POST", f"/devices/{DEV[0]}/{DEV[1]}/services/x", {}, timeout=60000)))
+        caller.start()
+        device.receive()
+        cloud.post("/reset")
+        caller.join(20)
+        assert results and results[0][0] == 410, results

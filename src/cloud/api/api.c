@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cloud/core/call.h"
 #include "cloud/core/delay.h"
 #include "cloud/core/disturb.h"
 #include "cloud/core/down.h"
 #include "cloud/core/fault.h"
 #include "cloud/core/msglog.h"
+#include "cloud/core/parse.h"
 #include "cloud/core/stock.h"
 #include "cloud/core/tokens.h"
 #include "cloud/core/violations.h"
@@ -160,6 +162,7 @@ static void on_reset(struct api_call *a)
 	cw_cloud_delay_drop(a->cloud);
 	cw_cloud_disturb_drop(a->cloud);
 	cw_cloud_violations_clear(a->cloud);
+	cw_cloud_calls_abandon(a->cloud, NULL);
 	cw_list_each_safe(e, n, &a->cloud->device_list) {
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 
@@ -284,7 +287,7 @@ static int read_body(struct api_call *a)
 
 	if (strcmp(cw_http_method(a->req), "POST") != 0 && strcmp(cw_http_method(a->req), "PUT") != 0)
 		return 0;
-	a->body = len == 0 ? json_object() : json_loadb(text, len, JSON_DECODE_ANY, NULL);
+	a->body = len == 0 ? json_object() : cw_cloud_json(text, len, JSON_DECODE_ANY, NULL);
 	return a->body != NULL ? 0 : CW_EPROTO;
 }
 

@@ -382,6 +382,7 @@ struct cw_cloud {
 	unsigned held_count;
 	struct cloud_ota *ota;     /* packages, batches, tasks */
 	struct cw_list delayed; /* replies a fault holds back; delay.c */
+	unsigned delayed_count;
 	struct cw_timer scripts_timer; /* script.c */
 	int scripts_stopped;
 	struct cw_list calls; /* down calls waiting for the device; call.c */

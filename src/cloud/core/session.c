@@ -50,6 +50,14 @@ static void drop_stored(struct cloud_device *d)
 	d->stored_count = 0;
 }
 
+void cw_cloud_session_forget(struct cw_cloud *c, struct cloud_device *session)
+{
+	session->persistent = 0;
+	drop_subs(session);
+	drop_stored(session);
+	cw_cloud_changed(c, session);
+}
+
 /* Common to both ways of being online. Returns 1 when state of an earlier session exists. */
 static int begin(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login)
 {

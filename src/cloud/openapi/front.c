@@ -225,6 +225,8 @@ static void on_http(void *arg, struct cw_http_req *req)
 				    "with version 1.0 (signatureAlgorithm v2).");
 	else if (taking.rc == CW_ENOMEM)
 		cw_cloud_pop_refuse(call, 500, "InternalError", "The platform could not carry this out; try again.");
+	else if (taking.rc == CW_EPROTO)
+		cw_cloud_pop_refuse(call, 400, "InvalidParameter", "A parameter is not UTF-8.");
 	else if (taking.rc < 0)
 		cw_cloud_pop_refuse(call, 400, "InvalidParameter", "More parameters than a call may have.");
 	else if (!struck(call))
