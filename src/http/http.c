@@ -75,10 +75,18 @@ struct cw_http_req {
 
 static void on_timer(uv_timer_t *timer);
 
+/* Any call of the library may send what was answered outside of one. */
+static void settle(struct cw_http *h)
+{
+	if (h->conf.settle != NULL)
+		h->conf.settle(h->conf.arg);
+}
+
 static void run(struct cw_http *h)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
 
+	settle(h);
 	(void)MHD_run(h->daemon);
 	if (MHD_get_timeout(h->daemon, &ms) == MHD_YES)
 		(void)uv_timer_start(&h->timer, on_timer, ms, 0);
@@ -98,8 +106,10 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 static void on_kick(uv_idle_t *kick)
 {
+	struct cw_http *h = cw_container_of(kick, struct cw_http, kick);
+
 	(void)uv_idle_stop(kick);
-	run(cw_container_of(kick, struct cw_http, kick));
+	run(h);
 }
 
 static void suspend(struct cw_http_req *req)
@@ -244,6 +254,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 			cw_http_reply(req, 413, "text/plain", "body too large\n", 15);
 		else
 			h->conf.handle(h->conf.arg, req);
+		settle(h);
 	}
 	if (req->response != NULL)
 		return queue_answer(req);

@@ -134,3 +134,36 @@ def test_a_reset_ends_calls_that_wait(cloud):
         cloud.post("/reset")
         caller.join(20)
         assert results and results[0][0] == 410, results
+
+
+def test_what_was_answered_survives_a_kill(start_cloud, tmp_path):
+    cloud = start_cloud(state=tmp_path / "state.db")
+    get = f"/{DEV[0]}/{DEV[1]}/user/get"
+    with Client(cloud, DEV, clean=False) as device:
+        device.subscribe(get, qos=1)
+    cloud.wait_status(*DEV[:2], "OFFLINE")
+    for i in range(10):
+        name = f"made-{i:04}"
+        OpenApi(cloud.process.ready["openapi"]).ok("RegisterDevice", ProductKey=DEV[0], DeviceName=name)
+        cloud.post(f"/devices/{DEV[0]}/{DEV[1]}/raw", f"message {i}".encode(), query={"topic": get, "qos": 1, "async": 1})
+        cloud.process.kill()
+        cloud.start()
+        assert cloud.device(DEV[0], name)["status"] == "UNACTIVE"
+    with Client(cloud, DEV, clean=False) as device:
+        assert [device.receive().payload.decode() for _ in range(10)] == [f"message {i}" for i in range(10)]
+
+
+def test_a_full_queue_of_kept_messages_is_said_and_makes_room_in_time(cloud):
+    get = f"/{DEV[0]}/{DEV[1]}/user/get"
+    send = f"/devices/{DEV[0]}/{DEV[1]}/raw"
+    with Client(cloud, DEV, clean=False) as device:
+        device.subscribe(get, qos=1)
+    cloud.wait_status(*DEV[:2], "OFFLINE")
+    for _ in range(1000):
+        cloud.post(send, b"old", query={"topic": get, "qos": 1, "async": 1})
+    cloud.request("POST", send, b"one more", topic=get, qos=1, **{"async": 1})
+    last = cloud.messages(direction="down", limit=1)[-1]
+    assert (last["payload"], last["outcome"]) == ("one more", "limited") and "wait already" in last["reason"]
+    cloud.post("/clock", {"advance": "8d"})
+    cloud.post(send, b"new", query={"topic": get, "qos": 1, "async": 1})
+    assert cloud.messages(direction="down", limit=1)[-1]["outcome"] == "stored"

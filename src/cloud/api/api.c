@@ -13,6 +13,7 @@
 #include "cloud/core/fault.h"
 #include "cloud/core/msglog.h"
 #include "cloud/core/parse.h"
+#include "cloud/core/save.h"
 #include "cloud/core/stock.h"
 #include "cloud/core/tokens.h"
 #include "cloud/core/violations.h"
@@ -351,10 +352,17 @@ static void on_http(void *arg, struct cw_http_req *req)
 	cw_cloud_api_error(req, known ? 405 : 404, known ? "method not allowed here" : "no such path; causeway-cloud --help lists them, /api/v1/devices is one");
 }
 
+static void settle(void *arg)
+{
+	struct cloud_api *api = arg;
+
+	cw_cloud_commit(api->cloud);
+}
+
 static int front_open(const struct cloud_front_conf *front, void **ret_front, struct cw_msg *msg)
 {
 	struct cloud_api *a = cw_zalloc(sizeof(*a));
-	struct cw_http_conf conf = { .address = front->address, .max_body = BODY_MAX, .handle = on_http, .arg = a };
+	struct cw_http_conf conf = { .address = front->address, .max_body = BODY_MAX, .handle = on_http, .settle = settle, .arg = a };
 	int rc;
 
 	if (a == NULL)

@@ -534,6 +534,8 @@ void cw_cloud_stored_load(struct cw_cloud *c, struct cloud_device *d, const char
 /* Keep a QoS 1 message, behind those kept already, for a device whose state outlives its session; `sent`: repeat with DUP. */
 void cw_cloud_store(struct cw_cloud *c, struct cloud_device *d, struct cloud_msg *msg, int sent);
 
+/* Whether no more is kept for it; what has expired is dropped first. */
+int cw_cloud_stored_full(struct cw_cloud *c, struct cloud_device *d);
 /* The oldest message kept for it that has not expired, lent; NULL: none. Then let go of it: it was sent, or never can be. */
 struct cloud_msg *cw_cloud_stored_next(struct cw_cloud *c, struct cloud_device *d);
 void cw_cloud_stored_drop(struct cw_cloud *c, struct cloud_device *d, int sent);

@@ -171,6 +171,13 @@ struct cloud_msg *cw_cloud_stored_next(struct cw_cloud *c, struct cloud_device *
 	return NULL;
 }
 
+int cw_cloud_stored_full(struct cw_cloud *c, struct cloud_device *d)
+{
+	if (d->stored_count == CLOUD_STORED_MAX)
+		(void)cw_cloud_stored_next(c, d);
+	return d->stored_count == CLOUD_STORED_MAX;
+}
+
 void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
 {
 	struct cloud_msg *msg;

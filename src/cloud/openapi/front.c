@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "cloud/core/fault.h"
+#include "cloud/core/save.h"
 #include "cloud/openapi/answer.h"
 #include "cloud/openapi/gate.h"
 #include "cloud/openapi/pop.h"
@@ -238,6 +239,13 @@ static void on_http(void *arg, struct cw_http_req *req)
 
 /* ---- the front ---- */
 
+static void settle(void *arg)
+{
+	struct pop_service *s = arg;
+
+	cw_cloud_commit(s->cloud);
+}
+
 static void service_free(struct pop_service *s)
 {
 	cw_cloud_gate_free(s->gate);
@@ -253,6 +261,7 @@ static int front_open(const struct cloud_front_conf *front, void **ret_front, st
 				     .max_head = CLOUD_WEB_HEAD,
 				     .hand_large = 1,
 				     .handle = on_http,
+				     .settle = settle,
 				     .arg = s };
 	int rc;
 
