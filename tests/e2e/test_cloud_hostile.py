@@ -1,6 +1,7 @@
 """What peers must not be able to do to the emulator: pages of other origins, growth without end, state that comes back."""
 import http.client
 import json
+import socket
 import threading
 import urllib.parse
 
@@ -167,3 +168,21 @@ def test_a_full_queue_of_kept_messages_is_said_and_makes_room_in_time(cloud):
     cloud.post("/clock", {"advance": "8d"})
     cloud.post(send, b"new", query={"topic": get, "qos": 1, "async": 1})
     assert cloud.messages(direction="down", limit=1)[-1]["outcome"] == "stored"
+
+
+# ---- peers that begin and do not go on ----
+
+
+@pytest.mark.parametrize("listener", ["https", "http2", "mqtt", "api", "openapi"])
+def test_half_a_handshake_keeps_nobody_waiting(cloud, listener):
+    """A TLS record header alone once kept the HTTPS listener, and with it the loop, busy for ever."""
+    host, port = cloud.process.ready[listener].rsplit(":", 1)
+    silent = [socket.create_connection((host, int(port)), timeout=30) for _ in range(20)]
+    for s in silent:
+        s.sendall(b"\x16\x03\x01")
+    for _ in range(3):
+        assert cloud.get("/stats")["online"] == 0
+    with Client(cloud, DEV) as device:
+        assert device.code == 0
+    for s in silent:
+        s.close()
