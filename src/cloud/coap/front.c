@@ -20,6 +20,7 @@
 #include "cloud/coap/session.h"
 #include "cloud/core/digits.h"
 #include "cloud/core/login/psk.h"
+#include "cloud/core/save.h"
 #include "cloud/wire/stream.h"
 #include "loop/closing.h"
 
@@ -260,6 +261,7 @@ static void answer_request(struct coap_front *f, coap_session_t *session, const 
 		a->silent = cw_cloud_coap_withheld(f->service, &r);
 	} else {
 		cw_cloud_coap_handle(f->service, &r, a);
+		cw_cloud_commit(f->conf.cloud); /* the answer leaves at once */
 		/* A stalled request was not looked at: its repetition will be. */
 		if (p != NULL && a->code != 0)
 			cw_cloud_coap_remember(p, hash, a, now);

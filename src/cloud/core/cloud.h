@@ -382,6 +382,7 @@ struct cw_cloud {
 	unsigned held_count;
 	struct cloud_ota *ota;     /* packages, batches, tasks */
 	struct cw_list delayed; /* replies a fault holds back; delay.c */
+	unsigned delayed_count;
 	struct cw_timer scripts_timer; /* script.c */
 	int scripts_stopped;
 	struct cw_list calls; /* down calls waiting for the device; call.c */
@@ -534,6 +535,8 @@ void cw_cloud_stored_load(struct cw_cloud *c, struct cloud_device *d, const char
 /* Keep a QoS 1 message, behind those kept already, for a device whose state outlives its session; `sent`: repeat with DUP. */
 void cw_cloud_store(struct cw_cloud *c, struct cloud_device *d, struct cloud_msg *msg, int sent);
 
+/* Whether no more is kept for it; what has expired is dropped first. */
+int cw_cloud_stored_full(struct cw_cloud *c, struct cloud_device *d);
 /* The oldest message kept for it that has not expired, lent; NULL: none. Then let go of it: it was sent, or never can be. */
 struct cloud_msg *cw_cloud_stored_next(struct cw_cloud *c, struct cloud_device *d);
 void cw_cloud_stored_drop(struct cw_cloud *c, struct cloud_device *d, int sent);

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "cloud/core/fault/fault.h"
+#include "cloud/core/save.h"
 #include "cloud/openapi/answer.h"
 #include "cloud/openapi/gate.h"
 #include "cloud/openapi/pop.h"
@@ -218,12 +219,16 @@ static void on_http(void *arg, struct cw_http_req *req)
 	call->json = format != NULL && strcasecmp(format, "json") == 0;
 	if (cw_http_too_large(req))
 		cw_cloud_pop_refuse(call, 413, "InvalidParameter", "More bytes than a call may have.");
+	else if (cw_http_header(req, "Origin") != NULL) /* the demonstration's keys are known to everybody */
+		cw_cloud_pop_refuse(call, 403, "Forbidden", "Calls of web pages are not taken here.");
 	else if (is_acs3(req))
 		cw_cloud_pop_refuse(call, 400, "IncompleteSignature",
 				    "Signature version 3 is not spoken here; tell the SDK to sign "
 				    "with version 1.0 (signatureAlgorithm v2).");
 	else if (taking.rc == CW_ENOMEM)
 		cw_cloud_pop_refuse(call, 500, "InternalError", "The platform could not carry this out; try again.");
+	else if (taking.rc == CW_EPROTO)
+		cw_cloud_pop_refuse(call, 400, "InvalidParameter", "A parameter is not UTF-8.");
 	else if (taking.rc < 0)
 		cw_cloud_pop_refuse(call, 400, "InvalidParameter", "More parameters than a call may have.");
 	else if (!struck(call))
@@ -234,6 +239,13 @@ static void on_http(void *arg, struct cw_http_req *req)
 }
 
 /* ---- the front ---- */
+
+static void settle(void *arg)
+{
+	struct pop_service *s = arg;
+
+	cw_cloud_commit(s->cloud);
+}
 
 static void service_free(struct pop_service *s)
 {
@@ -249,9 +261,8 @@ static int front_open(const struct cloud_front_conf *front, void **ret_front, st
 				     .max_body = BODY_MAX,
 				     .max_head = CLOUD_WEB_HEAD,
 				     .hand_large = 1,
-				     .settle = cw_cloud_settle,
-				     .settle_arg = front->cloud,
 				     .handle = on_http,
+				     .settle = settle,
 				     .arg = s };
 	int rc;
 

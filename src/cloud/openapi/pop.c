@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "cloud/core/digits.h"
+#include "cloud/core/parse.h"
 #include "cloud/core/stock/naming.h"
 #include "cloud/core/traffic/down.h"
 #include "cloud/openapi/answer.h"
@@ -160,7 +161,7 @@ static void refuse_name(struct pop_call *call, const char *kind, const char *nam
 json_t *cw_cloud_pop_json_param(struct pop_call *call, const char *name, json_type type)
 {
 	const char *text = cw_cloud_pop_text(call, name);
-	json_t *j = text != NULL ? json_loads(text, 0, NULL) : NULL;
+	json_t *j = text != NULL ? cw_cloud_json(text, strlen(text), 0, NULL) : NULL;
 
 	if (text == NULL) {
 		refuse_name(call, "Missing", name, "is mandatory for this action.");

@@ -13,6 +13,7 @@
 #include "cloud/core/fault/fault.h"
 #include "cloud/core/model/script.h"
 #include "cloud/core/ota/ota.h"
+#include "cloud/core/parse.h"
 #include "cloud/core/traffic/call.h"
 
 #define REQUEST(pattern, handler)  { CLOUD_TOPIC_SYS, pattern, ALINK_REQUEST, handler, NULL, 0 }
@@ -211,7 +212,7 @@ static void handle_request(struct cw_cloud *c, struct cloud_link *l, struct clou
                            const struct cloud_topic *t, const char *topic, size_t topic_len, const char *payload, size_t len)
 {
 	struct alink_request r = { .cloud = c, .link = l, .channel = l->ops->channel, .device = d, .topic = t, .len = len,
-		                   .body = json_loadb(payload, len, 0, NULL) };
+		                   .body = cw_cloud_json(payload, len, 0, NULL) };
 
 	answer_request(&r, rule, topic, topic_len);
 }

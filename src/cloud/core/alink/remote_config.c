@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "cloud/core/digits.h"
+#include "cloud/core/parse.h"
 
 static struct cloud_remote_config *config_of(struct cloud_product *p)
 {
@@ -44,7 +45,7 @@ int cw_cloud_config_set(struct cw_cloud *c, struct cloud_product *p, const char 
 
 	if (len > CLOUD_CONFIG_BYTES)
 		return cw_fail(msg, CW_ELIMIT, "a configuration has at most %u bytes", CLOUD_CONFIG_BYTES);
-	j = json_loadb(text, len, 0, &where);
+	j = cw_cloud_json(text, len, 0, &where);
 	if (j == NULL)
 		return cw_fail(msg, CW_EINVAL, "not JSON: line %d, column %d: %s", where.line, where.column, where.text);
 	json_decref(j);

@@ -6,6 +6,7 @@
 
 #include "cloud/core/fault/delay.h"
 #include "cloud/core/fault/fault.h"
+#include "cloud/core/parse.h"
 
 #define REQUESTS_PER_SECOND 20u
 
@@ -294,7 +295,7 @@ void cw_cloud_shadow(struct cw_cloud *c, struct cloud_device *d, const struct cl
 	(void)snprintf(from, sizeof(from), "/shadow/update/%s", d->id);
 	(void)snprintf(to, sizeof(to), "/shadow/get/%s", d->id);
 	at.topic_len = strlen(from);
-	body = json_loadb(payload, len, 0, NULL);
+	body = cw_cloud_json(payload, len, 0, NULL);
 	code = cw_cloud_fault(c, CLOUD_FAULT_REFUSE, &at) ? at.code : carry_out(c, d, body, &reply);
 	json_decref(body);
 	if (reply == NULL)

@@ -5,6 +5,8 @@
 
 #include "base/mem.h"
 
+#define DELAYED_MAX 10000u /* a reply more goes at once */
+
 struct delayed {
 	struct cw_list link;
 	struct cw_timer timer;
@@ -18,6 +20,7 @@ struct delayed {
 static void delayed_free(struct delayed *d)
 {
 	cw_list_remove(&d->link);
+	d->cloud->delayed_count--;
 	if (cw_worker_timers(d->cloud->worker) != NULL)
 		cw_timer_stop(cw_worker_timers(d->cloud->worker), &d->timer);
 	json_decref(d->body);
@@ -40,13 +43,12 @@ static void on_due(struct cw_timer *t)
 	delayed_free(d);
 }
 
-void cw_cloud_delay(struct cw_cloud *c, const struct cloud_device *to, const char *topic, json_t *body, unsigned flags,
-                    unsigned ms)
+void cw_cloud_delay(struct cw_cloud *c, struct cloud_device *to, const char *topic, json_t *body, unsigned flags, unsigned ms)
 {
-	struct delayed *d = cw_zalloc(sizeof(*d));
+	struct delayed *d = c->delayed_count < DELAYED_MAX ? cw_zalloc(sizeof(*d)) : NULL;
 
 	if (d == NULL) {
-		json_decref(body);
+		cw_cloud_send_json(c, to, topic, body, 0, flags);
 		return;
 	}
 	d->cloud = c;
@@ -56,6 +58,7 @@ void cw_cloud_delay(struct cw_cloud *c, const struct cloud_device *to, const cha
 	d->device = cw_strdup(to->id);
 	d->topic = cw_strdup(topic);
 	cw_list_push_back(&c->delayed, &d->link);
+	c->delayed_count++;
 	if (d->device == NULL || d->topic == NULL)
 		delayed_free(d);
 	else

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "cloud/core/parse.h"
 #include "cloud/core/traffic/msglog.h"
 
 #define JOBS_MAX    1000u       /* that wait for one product's script */
@@ -490,6 +491,8 @@ int cw_cloud_script_set(struct cw_cloud *c, struct cloud_product *p, const char 
 
 	if (len > SCRIPT_TEXT_MAX)
 		return cw_fail(msg, CW_EINVAL, "script of product %s: at most %u bytes", p->key, SCRIPT_TEXT_MAX);
+	if (len != 0 && !cw_cloud_is_utf8(text, len))
+		return cw_fail(msg, CW_EINVAL, "script of product %s: not UTF-8", p->key);
 	if (len != 0) {
 		s = cw_zalloc(sizeof(*s));
 		if (s == NULL || (s->text = cw_strdup(text)) == NULL) {

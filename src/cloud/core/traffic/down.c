@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "cloud/core/model/script.h"
 #include "cloud/core/model/tsl.h"
+#include "cloud/core/parse.h"
 #include "cloud/core/traffic/call.h"
 
 #define SYNC_MS        8000u
@@ -144,7 +145,7 @@ static int code_of(const json_t *reply)
 
 static void finish_answered(struct cloud_order *o, const char *payload, size_t len)
 {
-	json_t *reply = json_loadb(payload, len, 0, NULL);
+	json_t *reply = cw_cloud_json(payload, len, 0, NULL);
 	const char *text = json_string_value(json_object_get(reply, "message"));
 	struct cloud_result r = { .end = CLOUD_DOWN_ANSWERED, .message_id = o->id, .code = code_of(reply), .reply = reply,
 		                  .data = json_object_get(reply, "data"), .payload = payload, .len = len };

@@ -198,6 +198,10 @@ static enum cloud_outcome send_one(struct cw_cloud *c, struct cloud_device *to, 
 	enum cloud_outcome outcome = judge(c, to, topic, topic_len, qos, flags, &why);
 	struct cloud_msg *msg;
 
+	if (outcome == CLOUD_STORED && way_to(c, to, flags) == NULL && cw_cloud_stored_full(c, to)) {
+		outcome = CLOUD_LIMITED;
+		why = "as many messages as are kept for it wait already";
+	}
 	if (outcome == CLOUD_DELIVERED || outcome == CLOUD_STORED) {
 		msg = cw_cloud_msg_new(topic, topic_len, payload, len, qos);
 		if (msg == NULL)

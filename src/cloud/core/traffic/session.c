@@ -49,6 +49,14 @@ static void drop_stored(struct cloud_device *d)
 	d->stored_count = 0;
 }
 
+void cw_cloud_session_forget(struct cw_cloud *c, struct cloud_device *session)
+{
+	session->persistent = 0;
+	drop_subs(session);
+	drop_stored(session);
+	cw_cloud_changed(c, session);
+}
+
 /* Common to both ways of being online. Returns 1 when state of an earlier session exists. */
 static int begin(struct cw_cloud *c, struct cloud_link *l, struct cloud_device *d, const struct cloud_login *login)
 {
@@ -160,6 +168,13 @@ struct cloud_msg *cw_cloud_stored_next(struct cw_cloud *c, struct cloud_device *
 		cw_cloud_stored_drop(c, d, 0);
 	}
 	return NULL;
+}
+
+int cw_cloud_stored_full(struct cw_cloud *c, struct cloud_device *d)
+{
+	if (d->stored_count == CLOUD_STORED_MAX)
+		(void)cw_cloud_stored_next(c, d);
+	return d->stored_count == CLOUD_STORED_MAX;
 }
 
 void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
