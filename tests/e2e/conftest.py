@@ -31,6 +31,8 @@ WRAPPER = shlex.split(os.environ.get("CW_TEST_WRAPPER", ""))
 
 
 def pytest_configure(config):
+    # Started in the background by a shell without job control, Python and what it starts would ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "slow: waits longer than ten seconds; runs only with CW_SLOW=1")
 
 

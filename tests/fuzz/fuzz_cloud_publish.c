@@ -40,7 +40,8 @@ static void on_forget(struct cloud_link *l, struct cloud_device *member, int sto
 {
 }
 
-static const struct cloud_link_ops ops = { "fuzz", on_push, on_close, on_recheck, on_forget };
+static const struct cloud_link_ops ops = { .channel = "fuzz", .push = on_push, .close = on_close, .recheck = on_recheck,
+	                                   .forget = on_forget };
 
 static void start(void)
 {
