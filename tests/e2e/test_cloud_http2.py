@@ -498,6 +498,19 @@ def test_the_same_identity_over_mqtt_takes_it_from_the_bridge(cloud, bridge):
             assert cloud.device(*BRIDGE[:2])["session"]["channel"] == "http2"
 
 
+def test_a_broadcast_to_subscribers_reaches_a_bridge_once_for_all_its_devices(cloud, bridge):
+    """As the Java library's broadcast() needs it: no device named, the topic inside. covers: D31"""
+    bridge.online(SUB1)
+    bridge.online(SUB2)
+    assert cloud.post(f"/products/{SUB1[0]}/broadcast", b"news for all", name="news")["devices"] == 2
+    push = bridge.push()
+    assert push["x-topic"] == sys_topic(BRIDGE, "bridge/push") and push.payload == b"news for all"
+    assert push.params["topic"] == f"/broadcast/{SUB1[0]}/news"
+    assert "productKey" not in push.params and "deviceName" not in push.params
+    bridge.settle()
+    assert bridge.pushes == []
+
+
 def test_small_bridge_takes_its_devices_along(cloud, bridge):
     """The Java library has two connections after a start that failed: the last one counts."""
     bridge.online(SUB1)
@@ -518,6 +531,7 @@ def test_small_bridge_takes_its_devices_along(cloud, bridge):
 
 
 def test_large_bridge_leaves_its_devices_online(cloud):
+    """covers: L08"""
     with Bridge(cloud) as b:
         b.start(mode=3).online(SUB1)
     cloud.wait_status(*BRIDGE[:2], "OFFLINE")
