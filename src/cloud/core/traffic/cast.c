@@ -45,7 +45,7 @@ int cw_cloud_pub(struct cw_cloud *c, struct cloud_product *p, const struct cloud
 
 /* ---- broadcasts ---- */
 
-/* Online and subscribed, by its own session or another of its name. */
+/* Online and subscribed, by its own session or another of its name. Devices behind a bridge cannot subscribe: it takes all. */
 static int subscribed(struct cw_cloud *c, const struct cloud_device *d, const char *topic, size_t len)
 {
 	const struct cloud_device *s;
@@ -55,7 +55,7 @@ static int subscribed(struct cw_cloud *c, const struct cloud_device *d, const ch
 		if (s->link != NULL && cw_cloud_device_subscribed(c, s, topic, len))
 			return 1;
 	}
-	return d->link != NULL && cw_cloud_device_subscribed(c, d, topic, len);
+	return d->link != NULL && (d->link->bridge || cw_cloud_device_subscribed(c, d, topic, len));
 }
 
 static unsigned cast_to_subscribers(struct cw_cloud *c, const struct cloud_product *p, const char *topic, const void *bytes,
