@@ -1,4 +1,5 @@
 /* front.c - the bridge channel's streams, from accept to the last closed handle; see front.h and conn.h. */
+#include "cloud/core/traffic/violations.h"
 #include "cloud/http2/front.h"
 
 #include "base/log.h"
@@ -91,8 +92,10 @@ static void on_closed(struct cloud_stream *s, const char *reason)
 	struct cw_timers *timers = cw_cloud_h2_timers(x->cloud);
 
 	x->state = H2_CLOSED;
-	if (reason == cw_cloud_stream_slow)
+	if (reason == cw_cloud_stream_slow) {
 		x->cloud->stats.slow_closed++;
+		cw_cloud_violation(x->cloud, x->bridge != NULL ? x->bridge->device : NULL, "outQueue", "connection closed");
+	}
 	cw_cloud_h2_part(x, reason);
 	if (timers == NULL)
 		return;
