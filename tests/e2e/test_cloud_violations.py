@@ -83,12 +83,12 @@ def test_of_configurations_and_classes(limited):
     assert shown(cloud, "topicClasses") == 1
 
 
-@pytest.mark.parametrize("topic, limit", [(f"/broadcast/{DEV[0]}/all", "broadcastEvery"), (None, "broadcastAllEvery")])
+@pytest.mark.parametrize("topic, limit", [("all", "broadcastEvery"), (None, "broadcastAllEvery")])
 def test_of_broadcasts(limited, topic, limit):
     cloud = limited("broadcastEvery = 1h, broadcastAllEvery = 1h")
-    query = {"topic": topic} if topic else {}
-    assert cloud.request("POST", f"/products/{DEV[0]}/broadcast", b"x", **query)[0] == 202
-    assert cloud.request("POST", f"/products/{DEV[0]}/broadcast", b"x", **query)[0] == 429
+    query = {"name": topic} if topic else {}
+    assert cloud.request("POST", f"/products/{DEV[0]}/broadcast", b"x", query=query)[0] == 202
+    assert cloud.request("POST", f"/products/{DEV[0]}/broadcast", b"x", query=query)[0] == 429
     assert shown(cloud, limit) == 1
 
 

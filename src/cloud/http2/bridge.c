@@ -222,9 +222,14 @@ static void restore_members(struct h2_bridge *b)
 		if (!d->bridged)
 			continue;
 		(void)snprintf(client_id, sizeof(client_id), "%s", d->client_id != NULL ? d->client_id : "");
-		if (d->link == NULL && !d->disabled)
+		if (d->link == NULL && !d->disabled) {
+			int marked = d->changed.next != NULL && !cw_list_empty(&d->changed);
+
 			cw_cloud_h2_member_up(b, d, client_id);
-		else if (d->link != &b->link)
+			/* It is as the file has it: 200,000 of them written at once would hold everybody up. */
+			if (!marked)
+				cw_list_remove(&d->changed);
+		} else if (d->link != &b->link)
 			d->bridged = 0;
 	}
 }
