@@ -413,6 +413,8 @@ static int do_publish(struct exchange *x)
 	v.link.uplink_only = 1;
 	v.link.owner = x->device;
 	verdict = cw_cloud_publish(x->cloud, &v.link, topic.s, topic.len, x->plain, x->plain_len, x->request->confirmable != 0);
+	x->answer->delay_ms = v.link.delay_ms;
+	x->answer->silent = v.link.doomed; /* there is no connection to cut: the answer is lost */
 	/* Not cw_cloud_link_down(): nobody was online by it. */
 	v.link.owner = NULL;
 	cw_cloud_link_fini(&v.link);
@@ -533,7 +535,10 @@ void cw_cloud_coap_handle(struct coap_service *s, const struct coap_request *r, 
 		ret->format = COAP_FORMAT_NONE;
 	}
 	if ((x.route == ROUTE_TOPIC || x.route == ROUTE_PULL) && ret->code == 205)
-		ret->silent = strikes(&x, CLOUD_FAULT_PUBACK, &code);
+		ret->silent |= strikes(&x, CLOUD_FAULT_PUBACK, &code);
+	/* An acknowledgement cannot wait: who did not ask for separate answers loses it, and gets it when asking again. */
+	if (ret->delay_ms != 0 && !ret->separate)
+		ret->silent = 1;
 }
 
 int cw_cloud_coap_withheld(struct coap_service *s, const struct coap_request *r)

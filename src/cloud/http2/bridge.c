@@ -260,6 +260,7 @@ struct h2_bridge *cw_cloud_h2_bridge(struct h2_front *f, struct cloud_device *d)
 	cw_list_push_back(&f->bridges, &b->all);
 	cw_cloud_link_init(f->cloud, &b->link, &cw_cloud_h2_link_ops, 1);
 	b->link.bridge = 1;
+	b->link.keep_alive_ms = H2_IDLE_MS;
 	cw_cloud_link_adopt(f->cloud, &b->link, d);
 	for (i = 0; i < d->sub_count; i++) {
 		if (topics(b, d->subs[i].filter, &flag) == 0)
@@ -363,6 +364,7 @@ void cw_cloud_h2_join(struct h2_bridge *b, struct h2_conn *x, const char *client
 void cw_cloud_h2_part(struct h2_conn *x, const char *reason)
 {
 	struct h2_bridge *b = x->bridge;
+	uint64_t half_ms;
 	struct cw_list *e;
 
 	if (b == NULL)
@@ -380,9 +382,15 @@ void cw_cloud_h2_part(struct h2_conn *x, const char *reason)
 	if (b->link.owner == NULL || b->link.resting) /* the core has let go already */
 		return;
 	b->losing = 1;
-	while (!cw_cloud_h2_is_large(b) && (e = cw_list_first(&b->link.members)) != NULL)
-		cw_cloud_member_down(b->front->cloud, cw_container_of(e, struct cloud_device, member), 0);
+	half_ms = x->farewell ? 0 : cw_cloud_now_ms(b->front->cloud) + b->link.keep_alive_ms;
+	while (!cw_cloud_h2_is_large(b) && (e = cw_list_first(&b->link.members)) != NULL) {
+		struct cloud_device *d = cw_container_of(e, struct cloud_device, member);
+
+		cw_cloud_member_down(b->front->cloud, d, 0);
+		d->half_until_ms = half_ms;
+	}
 	b->losing = 0;
+	b->link.goodbye = x->farewell;
 	cw_cloud_link_rest(b->front->cloud, &b->link, reason);
 }
 
