@@ -273,6 +273,13 @@ struct cloud_limits {
 	unsigned coap_sessions;       /* DTLS sessions, and addresses of plain CoAP that are remembered */
 	uint64_t coap_idle_ms;        /* a DTLS session without traffic ends after it */
 	size_t package_bytes;                                 /* of all firmware packages together, and the largest upload */
+	unsigned properties, events, pack, history; /* of one post, of its members: properties, events; members; entries */
+	unsigned log_lines;           /* of one post of a device's log */
+	unsigned shadow_requests;     /* of one device a second; profile off lifts it */
+	unsigned shadow_attributes;   /* of each half of a shadow */
+	uint64_t shadow_bytes;        /* of its state */
+	uint64_t config_bytes;        /* of a product's remote configuration */
+	uint64_t coap_body;           /* of one request over CoAP, decrypted */
 	uint64_t https_body;     /* of one publish over HTTPS */
 	uint64_t https_token_ms; /* how long a token of /auth is good */
 	uint64_t batch_ms;       /* from the order of a batch to its end */

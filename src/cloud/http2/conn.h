@@ -97,6 +97,8 @@ struct h2_bridge {
 	unsigned seen_count;
 };
 
+#define H2_IDLE_MS 90000u /* without any frame of the client; then it is gone */
+
 /* LOGIN -> UP -> LEAVING (GOAWAY sent, input ignored) -> CLOSED; each may go to LEAVING or CLOSED. */
 enum h2_state { H2_LOGIN, H2_UP, H2_LEAVING, H2_CLOSED };
 
@@ -112,6 +114,7 @@ struct h2_conn {
 	uint64_t heard_ms;       /* the machine's clock */
 	size_t held;             /* bytes of bodies that are not whole */
 	const char *leave;       /* say goodbye with this text once the answer is out */
+	int farewell;            /* the client has sent GOAWAY, or we ended it on purpose: not cut */
 	int settled;             /* the client has acknowledged our SETTINGS */
 	struct cw_list reqs;     /* struct h2_req */
 	struct cw_list promised; /* struct h2_promised of push.c */

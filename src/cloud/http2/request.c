@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "cloud/core/digits.h"
 #include "cloud/core/fault/fault.h"
+#include "cloud/core/traffic/violations.h"
 #include "cloud/http2/conn.h"
 
 /* ---- paths ---- */
@@ -268,9 +269,12 @@ static void take_publish(struct h2_req *r, struct h2_bridge *b, const char *topi
 		return;
 	}
 	rc = cw_cloud_envelope_parse(r->body.data, r->body.len, &e);
-	if (rc == CW_ELIMIT)
-		cw_cloud_h2_refuse(r, 413, "the payload is larger than 262144 bytes");
-	else if (rc == CW_ENOMEM)
+	if (rc == 0 && e.payload.len > b->front->cloud->conf.limits.payload_bytes)
+		rc = CW_ELIMIT;
+	if (rc == CW_ELIMIT) {
+		cw_cloud_violation(b->front->cloud, b->device, "payload", "refused with 413");
+		cw_cloud_h2_refuse(r, 413, "the payload is larger than limits.payload allows");
+	} else if (rc == CW_ENOMEM)
 		cw_cloud_h2_refuse(r, 500, "out of memory");
 	else if (rc < 0)
 		cw_cloud_h2_refuse(r, 400, "the body is not the JSON of a bridge, or its payload is not Base64");

@@ -4,6 +4,7 @@
  * Calls arrive on the listener `openapi` and on "/" of the HTTPS listener, in on_http(), and are told apart by nothing.
  */
 #include "cloud/core/save.h"
+#include "cloud/core/traffic/violations.h"
 #include "cloud/openapi/front.h"
 
 #include <stdio.h>
@@ -143,8 +144,9 @@ static int struck(struct pop_call *call)
 }
 
 /* Within the account's rate? Notes it. */
-static int throttled(struct pop_service *s, const struct pop_action *action, unsigned index)
+static int throttled(const struct pop_call *call, struct pop_service *s, unsigned index)
 {
+	const struct pop_action *action = call->action;
 	unsigned limit = action->rate != 0 ? action->rate : s->cloud->conf.limits.openapi_per_second;
 	struct pop_window *w = &s->windows[index];
 	uint64_t second = cw_cloud_now_ms(s->cloud) / 1000;
@@ -152,7 +154,10 @@ static int throttled(struct pop_service *s, const struct pop_action *action, uns
 	if (w->second != second)
 		*w = (struct pop_window){ second, 0 };
 	w->calls++;
-	return s->cloud->conf.limits.documented && w->calls > limit;
+	if (!s->cloud->conf.limits.documented || w->calls <= limit)
+		return 0;
+	cw_cloud_violation(s->cloud, NULL, "openapiPerSecond", "refused with Throttling.User");
+	return 1;
 }
 
 static void carry_out(struct pop_call *call)
@@ -175,7 +180,7 @@ static void carry_out(struct pop_call *call)
 	call->action = cw_cloud_pop_action(cw_cloud_pop_text(call, "Action"), &index);
 	if (call->action == NULL)
 		cw_cloud_pop_refuse(call, 404, "InvalidAction.NotFound", "There is no such action.");
-	else if (throttled(s, call->action, index))
+	else if (throttled(call, s, index))
 		cw_cloud_pop_refuse(call, 400, "Throttling.User",
 				    "More calls of this action a second than the account may make.");
 	else

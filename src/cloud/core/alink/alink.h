@@ -63,6 +63,9 @@ void cw_cloud_alink_handle(struct cw_cloud *c, struct cloud_link *l, struct clou
 void cw_cloud_alink_decoded(struct cw_cloud *c, struct cloud_device *d, const struct alink_rule *rule,
                             const struct cloud_topic *t, const char *channel, json_t *body, size_t len);
 
+/* More than a limit allows: notes it (see violations.h) and returns `code`. */
+int cw_cloud_alink_exceeded(struct alink_request *r, const char *limit, int code);
+
 /* topo.c */
 int cw_cloud_topo_add(struct alink_request *r);
 int cw_cloud_topo_delete(struct alink_request *r);

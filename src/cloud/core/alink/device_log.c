@@ -90,7 +90,9 @@ int cw_cloud_log_post(struct alink_request *r)
 	struct cloud_device_log *log;
 	size_t n = json_array_size(r->params), i;
 
-	if (n == 0 || n > CLOUD_LOG_POST_MAX)
+	if (n > r->cloud->conf.limits.log_lines)
+		return cw_cloud_alink_exceeded(r, "logLines", 460);
+	if (n == 0)
 		return 460;
 	for (i = 0; i < n; i++) {
 		if (!line_valid(json_array_get(r->params, i)))

@@ -1,5 +1,6 @@
 /* remote_config.c - see remote_config.h. */
 #include "cloud/core/alink/remote_config.h"
+#include "cloud/core/traffic/violations.h"
 
 #include <openssl/rand.h>
 #include <stdio.h>
@@ -43,8 +44,11 @@ int cw_cloud_config_set(struct cw_cloud *c, struct cloud_product *p, const char 
 	json_t *j;
 	int rc;
 
-	if (len > CLOUD_CONFIG_BYTES)
-		return cw_fail(msg, CW_ELIMIT, "a configuration has at most %u bytes", CLOUD_CONFIG_BYTES);
+	if (len > c->conf.limits.config_bytes) {
+		cw_cloud_violation(c, NULL, "configBytes", "not stored");
+		return cw_fail(msg, CW_ELIMIT, "a configuration has at most %llu bytes (limits.configBytes)",
+		               (unsigned long long)c->conf.limits.config_bytes);
+	}
 	j = cw_cloud_json(text, len, 0, &where);
 	if (j == NULL)
 		return cw_fail(msg, CW_EINVAL, "not JSON: line %d, column %d: %s", where.line, where.column, where.text);

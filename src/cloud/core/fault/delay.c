@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cloud/core/model/script.h"
 
 #define DELAYED_MAX 10000u /* a reply more goes at once */
 
@@ -11,7 +12,7 @@ struct delayed {
 	struct cw_list link;
 	struct cw_timer timer;
 	struct cw_cloud *cloud;
-	char *device, *topic;
+	char *device, *topic; /* topic NULL: through the script of a raw product */
 	unsigned serial; /* a namesake made anew must not get it */
 	json_t *body;
 	unsigned flags;
@@ -37,7 +38,10 @@ static void on_due(struct cw_timer *t)
 	                                               strlen(slash + 1));
 
 	if (to != NULL && to->serial == d->serial) {
-		cw_cloud_send_json(d->cloud, to, d->topic, d->body, 0, d->flags);
+		if (d->topic != NULL)
+			cw_cloud_send_json(d->cloud, to, d->topic, d->body, 0, d->flags);
+		else
+			cw_cloud_raw_reply(d->cloud, to, d->body);
 		d->body = NULL;
 	}
 	delayed_free(d);
@@ -56,10 +60,10 @@ void cw_cloud_delay(struct cw_cloud *c, struct cloud_device *to, const char *top
 	d->flags = flags;
 	d->serial = to->serial;
 	d->device = cw_strdup(to->id);
-	d->topic = cw_strdup(topic);
+	d->topic = topic != NULL ? cw_strdup(topic) : NULL;
 	cw_list_push_back(&c->delayed, &d->link);
 	c->delayed_count++;
-	if (d->device == NULL || d->topic == NULL)
+	if (d->device == NULL || (topic != NULL && d->topic == NULL))
 		delayed_free(d);
 	else
 		cw_timer_set(cw_worker_timers(c->worker), &d->timer, ms, on_due);

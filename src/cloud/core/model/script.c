@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "cloud/core/parse.h"
 #include "cloud/core/traffic/msglog.h"
+#include "cloud/core/traffic/violations.h"
 
 #define JOBS_MAX    1000u       /* that wait for one product's script */
 #define JOBS_BYTES  (4u << 20)
@@ -167,6 +168,8 @@ static void on_late(uv_timer_t *timer)
 	struct process *p = timer->data;
 	char text[96];
 
+	if (!cw_list_empty(&p->script->jobs))
+		cw_cloud_violation(p->script->cloud, first_job(p->script)->device, "scriptTime", "script stopped");
 	(void)snprintf(text, sizeof(text), "the script took longer than %llu ms and was stopped",
 	               (unsigned long long)p->script->cloud->conf.limits.script_ms);
 	process_failed(p, text);

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "cloud/core/digits.h"
 #include "cloud/core/ota/ota.h"
+#include "cloud/core/traffic/violations.h"
 
 #define EXT_BYTES 4096u
 
@@ -175,8 +176,10 @@ int cw_cloud_package_file(struct cw_cloud *c, struct cloud_package *k, const cha
 		return cw_fail(msg, CW_EINVAL, "the file is empty");
 	if (k->mqtt && len > CLOUD_MQTT_FILE_MAX)
 		return cw_fail(msg, CW_ELIMIT, "a file that is fetched by MQTT has at most %u bytes", CLOUD_MQTT_FILE_MAX);
-	if (c->ota->bytes + len > c->conf.limits.package_bytes)
+	if (c->ota->bytes + len > c->conf.limits.package_bytes) {
+		cw_cloud_violation(c, NULL, "packages", "not stored");
 		return cw_fail(msg, CW_ELIMIT, "all packages together would be larger than limits.packages");
+	}
 	(void)snprintf(made, sizeof(made), "file%u.bin", k->file_count + 1);
 	if (file_add(c, k, name != NULL && name[0] != '\0' ? name : made, data, len) < 0)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");

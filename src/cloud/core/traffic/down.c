@@ -12,7 +12,6 @@
 #include "cloud/core/traffic/call.h"
 
 #define SYNC_MS        8000u
-#define PROPERTIES_MAX 200u
 #define CALLS_KEPT     20u   /* of one device, shown by the API */
 #define CALL_BYTES     8192u /* larger inputs and outputs are not kept */
 
@@ -340,7 +339,7 @@ struct cloud_order *cw_cloud_set_properties(struct cw_cloud *c, const struct clo
 		return NULL;
 	if (!json_is_object(items) || json_object_size(items) == 0)
 		return refuse(o, 460, "an object of properties is expected");
-	if (json_object_size(items) > PROPERTIES_MAX)
+	if (json_object_size(items) > c->conf.limits.properties)
 		return refuse(o, 6106, cw_cloud_code_text(6106));
 	json_object_foreach((json_t *)(uintptr_t)items, name, value) {
 		code = model_of(ask->device) != NULL ? cw_cloud_model_set(model_of(ask->device), name, value) : 0;
@@ -370,7 +369,7 @@ struct cloud_order *cw_cloud_get_properties(struct cw_cloud *c, const struct clo
 		return NULL;
 	if (!all_texts(names))
 		return refuse(o, 460, "a list of identifiers is expected");
-	if (json_array_size(names) > PROPERTIES_MAX)
+	if (json_array_size(names) > c->conf.limits.properties)
 		return refuse(o, 6106, cw_cloud_code_text(6106));
 	return order_request(o, "property/get", "thing/service/property/get", "thing.service.property.get", names, 0);
 }

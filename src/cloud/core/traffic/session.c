@@ -130,6 +130,7 @@ void cw_cloud_link_wake(struct cw_cloud *c, struct cloud_link *l, const struct c
 {
 	(void)begin(c, l, l->owner, login);
 	l->resting = 0;
+	l->goodbye = 0;
 	l->since_ms = l->owner->online_ms;
 	c->stats.connects++;
 }
@@ -137,6 +138,7 @@ void cw_cloud_link_wake(struct cw_cloud *c, struct cloud_link *l, const struct c
 void cw_cloud_link_rest(struct cw_cloud *c, struct cloud_link *l, const char *reason)
 {
 	end(c, l->owner, reason);
+	l->owner->half_until_ms = l->goodbye ? 0 : cw_cloud_now_ms(c) + l->keep_alive_ms;
 	l->owner->link = l;
 	l->resting = 1;
 }
