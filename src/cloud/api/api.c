@@ -6,15 +6,15 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "cloud/core/delay.h"
-#include "cloud/core/disturb.h"
-#include "cloud/core/down.h"
-#include "cloud/core/fault.h"
-#include "cloud/core/msglog.h"
+#include "cloud/core/fault/delay.h"
+#include "cloud/core/fault/disturb.h"
+#include "cloud/core/fault/fault.h"
+#include "cloud/core/login/tokens.h"
 #include "cloud/core/save.h"
-#include "cloud/core/stock.h"
-#include "cloud/core/tokens.h"
-#include "cloud/core/violations.h"
+#include "cloud/core/stock/stock.h"
+#include "cloud/core/traffic/down.h"
+#include "cloud/core/traffic/msglog.h"
+#include "cloud/core/traffic/violations.h"
 #include "cloud/web/files.h"
 
 #define BODY_MAX (1u << 20)

@@ -4,8 +4,8 @@
 
 #include "base/mem.h"
 #include "cloud/api/api.h"
-#include "cloud/core/script.h"
-#include "cloud/core/tsl.h"
+#include "cloud/core/model/script.h"
+#include "cloud/core/model/tsl.h"
 
 /* NULL was answered. */
 static struct cloud_product *product_of(struct api_call *a)

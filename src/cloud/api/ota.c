@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "cloud/api/api.h"
-#include "cloud/core/ota.h"
+#include "cloud/core/ota/ota.h"
 
 /* The number a path names, or 0. */
 static uint32_t number_of(const struct api_call *a)

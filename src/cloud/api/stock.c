@@ -5,10 +5,10 @@
 
 #include "base/mem.h"
 #include "cloud/api/api.h"
-#include "cloud/core/batch.h"
-#include "cloud/core/clients.h"
 #include "cloud/core/save.h"
-#include "cloud/core/x509.h"
+#include "cloud/core/stock/batch.h"
+#include "cloud/core/stock/clients.h"
+#include "cloud/core/stock/x509.h"
 
 static void fail(struct api_call *a, int rc, const struct cw_msg *msg)
 {

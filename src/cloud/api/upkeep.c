@@ -3,10 +3,10 @@
 #include <string.h>
 
 #include "cloud/api/api.h"
-#include "cloud/core/device_log.h"
-#include "cloud/core/job.h"
-#include "cloud/core/remote_config.h"
-#include "cloud/core/shadow.h"
+#include "cloud/core/alink/device_log.h"
+#include "cloud/core/alink/job.h"
+#include "cloud/core/alink/remote_config.h"
+#include "cloud/core/alink/shadow.h"
 
 /* ---- shadow ---- */
 

@@ -5,8 +5,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cloud/api/api.h"
-#include "cloud/core/clients.h"
-#include "cloud/core/msglog.h"
+#include "cloud/core/stock/clients.h"
+#include "cloud/core/traffic/msglog.h"
 
 #define LIMIT_DEFAULT 1000u
 

@@ -18,7 +18,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cloud/coap/session.h"
-#include "cloud/core/psk.h"
+#include "cloud/core/login/psk.h"
 #include "cloud/wire/stream.h"
 #include "loop/closing.h"
 

@@ -9,9 +9,9 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "cloud/core/fault.h"
+#include "cloud/core/fault/fault.h"
+#include "cloud/core/login/sign.h"
 #include "cloud/core/save.h"
-#include "cloud/core/sign.h"
 
 #define ONLINE_MS      (10 * 60 * 1000u) /* after a publish the device counts as online */
 #define CLIENT_ID_MAX  64u

@@ -34,7 +34,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/map.h"
-#include "cloud/core/topic.h"
+#include "cloud/core/traffic/topic.h"
 #include "loop/worker.h"
 
 #define CLOUD_BATCH_MAX    5u    /* sub-devices in one batch login */

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "cloud/core/fault.h"
+#include "cloud/core/fault/fault.h"
 #include "cloud/core/save.h"
-#include "cloud/core/stock.h"
+#include "cloud/core/stock/stock.h"
 #include "cloud/http2/conn.h"
 
 #define FIELDS_MAX 16u

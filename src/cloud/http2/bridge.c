@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "cloud/core/fault.h"
-#include "cloud/core/stock.h"
+#include "cloud/core/fault/fault.h"
+#include "cloud/core/stock/stock.h"
 #include "cloud/http2/conn.h"
 
 #define PRESUME_MS 5000u /* from a login without any subscription to taking it to have both */

@@ -19,7 +19,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "cloud/core/cloud.h"
-#include "cloud/core/sign.h"
+#include "cloud/core/login/sign.h"
 #include "cloud/http2/envelope.h"
 #include "cloud/web/routes.h"
 #include "cloud/wire/stream.h"

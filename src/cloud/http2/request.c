@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "cloud/core/fault.h"
+#include "cloud/core/fault/fault.h"
 #include "cloud/http2/conn.h"
 
 /* ---- paths ---- */

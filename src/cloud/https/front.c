@@ -4,8 +4,8 @@
  * An answer that a fault keeps back waits in a *hold*, with its request: until a time, until a stall is over, or until
  * the client must have given up. The connection is not read meanwhile.
  */
-#include "cloud/https/front.h"
 #include "cloud/core/save.h"
+#include "cloud/https/front.h"
 
 #include <stdlib.h>
 #include <string.h>

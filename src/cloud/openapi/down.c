@@ -1,5 +1,5 @@
 /* down.c - actions that send something to devices: publishes, broadcasts, RRPC, property set, services. */
-#include "cloud/core/down.h"
+#include "cloud/core/traffic/down.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,14 +3,14 @@
  *
  * Calls arrive on the listener `openapi` and on "/" of the HTTPS listener, in on_http(), and are told apart by nothing.
  */
-#include "cloud/openapi/front.h"
 #include "cloud/core/save.h"
+#include "cloud/openapi/front.h"
 
 #include <stdio.h>
 #include <strings.h>
 
 #include "base/log.h"
-#include "cloud/core/fault.h"
+#include "cloud/core/fault/fault.h"
 #include "cloud/openapi/answer.h"
 #include "cloud/openapi/gate.h"
 #include "cloud/openapi/pop.h"

@@ -8,8 +8,8 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "cloud/core/down.h"
-#include "cloud/core/naming.h"
+#include "cloud/core/stock/naming.h"
+#include "cloud/core/traffic/down.h"
 #include "cloud/openapi/answer.h"
 
 #define PAGE_MAX 50u
