@@ -9,7 +9,6 @@
 #include "cloud/core/fault/delay.h"
 #include "cloud/core/fault/disturb.h"
 #include "cloud/core/fault/fault.h"
-#include "cloud/core/login/tokens.h"
 #include "cloud/core/save.h"
 #include "cloud/core/stock/stock.h"
 #include "cloud/core/traffic/down.h"
@@ -68,9 +67,9 @@ void cw_cloud_api_fail(struct cw_http_req *req, int rc, const char *text)
 	cw_cloud_api_error(req, cw_cloud_api_status(rc), text);
 }
 
-struct cloud_product *cw_cloud_api_product(struct api_call *a)
+struct cloud_product *cw_cloud_api_product(struct api_call *a, const char *pk)
 {
-	struct cloud_product *p = cw_cloud_product_find(a->cloud, a->tail, strlen(a->tail));
+	struct cloud_product *p = cw_cloud_product_find(a->cloud, pk, strlen(pk));
 
 	if (p == NULL)
 		cw_cloud_api_error(a->req, 404, "no such product");

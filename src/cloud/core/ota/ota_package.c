@@ -1,11 +1,11 @@
 /* ota_package.c - packages: making, showing, what of them goes to a device; see ota.h. */
 #include <ctype.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/mem.h"
+#include "cloud/core/digits.h"
 #include "cloud/core/ota/ota.h"
 
 #define EXT_BYTES 4096u
@@ -354,11 +354,9 @@ json_t *cw_cloud_package_data(struct cw_cloud *c, struct cloud_package *k, const
 
 static json_t *base64(const struct cloud_blob *b)
 {
-	unsigned char *text = cw_alloc(4 * ((b->len + 2) / 3) + 1);
-	json_t *j = NULL;
+	char *text = cw_cloud_base64(b->data, b->len);
+	json_t *j = text != NULL ? json_string(text) : NULL;
 
-	if (text != NULL)
-		j = json_stringn((const char *)text, (size_t)EVP_EncodeBlock(text, b->data, (int)b->len));
 	cw_free(text);
 	return j;
 }
@@ -388,8 +386,8 @@ static int load_file(struct cw_cloud *c, struct cloud_package *k, const json_t *
 {
 	const json_t *text = json_object_get(j, "data"), *name = json_object_get(j, "name");
 	json_int_t size = json_integer_value(json_object_get(j, "size"));
-	size_t len = json_string_length(text);
-	unsigned char *bytes;
+	size_t len = json_string_length(text), n = 0;
+	uint8_t *bytes;
 	int rc = CW_EINVAL;
 
 	if (!json_is_string(text) || !json_is_string(name) || len % 4 != 0 || size < 1 || (size_t)size > len / 4 * 3 ||
@@ -398,7 +396,7 @@ static int load_file(struct cw_cloud *c, struct cloud_package *k, const json_t *
 	bytes = cw_alloc(len / 4 * 3);
 	if (bytes == NULL)
 		return CW_ENOMEM;
-	if (EVP_DecodeBlock(bytes, (const unsigned char *)json_string_value(text), (int)len) >= (int)size)
+	if (cw_cloud_base64_decode(json_string_value(text), len, bytes, &n) == 0 && n == (size_t)size)
 		rc = file_add(c, k, json_string_value(name), bytes, (size_t)size);
 	cw_free(bytes);
 	return rc;

@@ -7,7 +7,6 @@
 #include "cloud/core/model/script.h"
 #include "cloud/core/model/tsl.h"
 #include "cloud/core/ota/ota.h"
-#include "cloud/core/save.h"
 #include "cloud/core/stock/batch.h"
 #include "cloud/core/stock/naming.h"
 #include "cloud/core/stock/stock.h"

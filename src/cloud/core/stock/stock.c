@@ -9,7 +9,6 @@
 #include "cloud/core/alink/device_log.h"
 #include "cloud/core/login/tokens.h"
 #include "cloud/core/ota/ota.h"
-#include "cloud/core/save.h"
 #include "cloud/core/stock/clients.h"
 #include "cloud/core/stock/naming.h"
 #include "cloud/core/stock/x509.h"

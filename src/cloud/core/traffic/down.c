@@ -382,7 +382,7 @@ static int identifier_valid(const char *identifier)
 	return n >= 1 && n <= 100 && identifier[n] == '\0';
 }
 
-enum cloud_service_mode cw_cloud_service_mode(const struct cloud_device *d, const char *identifier)
+static enum cloud_service_mode declared_mode(const struct cloud_device *d, const char *identifier)
 {
 	int sync = d->product->model != NULL ? cw_cloud_model_sync(d->product->model, identifier) : -1;
 
@@ -411,7 +411,7 @@ struct cloud_order *cw_cloud_invoke_service(struct cw_cloud *c, const struct clo
 	if (o->service == NULL)
 		return finish_as(o, CLOUD_DOWN_NOMEM);
 	if (mode == CLOUD_SERVICE_BY_MODEL)
-		mode = cw_cloud_service_mode(ask->device, identifier);
+		mode = declared_mode(ask->device, identifier);
 	if (mode == CLOUD_SERVICE_SYNC && o->ask.timeout_ms == 0)
 		o->ask.timeout_ms = SYNC_MS;
 	(void)snprintf(path, sizeof(path), "thing/service/%s", identifier);

@@ -8,7 +8,6 @@
 #include "cloud/core/ota/ota.h"
 #include "cloud/core/stock/clients.h"
 #include "cloud/core/stock/stock.h"
-#include "cloud/core/traffic/msglog.h"
 #include "cloud/core/traffic/violations.h"
 
 #define STORE_MS          (7LL * 24 * 3600 * 1000)
