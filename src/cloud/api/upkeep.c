@@ -89,7 +89,7 @@ void cw_cloud_api_config_push(struct api_call *a)
 	}
 	told = cw_cloud_config_push(a->cloud, p, d);
 	if (told < 0)
-		cw_cloud_api_error(a->req, 409, "the product has no configuration, or the service is switched off");
+		cw_cloud_api_error(a->req, 409, "the product has no configuration, or the service is switched off: PUT it, with on=1");
 	else
 		cw_cloud_api_json(a->req, 200, json_pack("{s:i}", "told", told));
 }
