@@ -26,6 +26,7 @@
 #include "loop/closing.h"
 
 #define STREAM_MAX (4u << 20) /* bytes waiting for one stream's client */
+#define HELD_MORE  (64u << 20) /* all clients' bodies and streams together: so much, beside one body of the largest size */
 #define HEAD_MAX     (32u << 10)
 #define IDLE_SECONDS 120u     /* a silent connection is closed */
 #define EAGER_RUNS   256u     /* in a row without news, then the library has to wait a little for the next */
@@ -45,6 +46,7 @@ struct cw_http {
 	uv_idle_t kick; /* runs MHD_run() soon after an answer given outside of it */
 	struct cw_list requests;
 	unsigned idle_runs; /* MHD_run() in a row that wanted another at once, since something last happened */
+	size_t held; /* bytes of bodies and streams */
 	int stopping;
 	void (*closed)(void *arg);
 	void *closed_arg;
@@ -167,6 +169,7 @@ static void resume(struct cw_http_req *req)
 static void req_free(struct cw_http_req *req)
 {
 	cw_list_remove(&req->link);
+	req->http->held -= req->room + req->out_room;
 	if (req->response != NULL)
 		MHD_destroy_response(req->response);
 	cw_free(req->method);
@@ -229,23 +232,47 @@ static enum MHD_Result take_head(struct cw_http_req *req, const char *method, co
 	return req->method != NULL && req->path != NULL ? MHD_YES : MHD_NO;
 }
 
+/* `more` bytes for a request, noted. 0 or CW_ELIMIT. */
+static int claim(struct cw_http *h, size_t more)
+{
+	size_t most = h->conf.max_body + HELD_MORE;
+
+	if (h->held > most || more > most - h->held)
+		return CW_ELIMIT;
+	h->held += more;
+	return 0;
+}
+
+/* What came of it goes at once: its client may take its time with the rest. */
+static void refuse_body(struct cw_http_req *req)
+{
+	cw_free(req->body);
+	req->http->held -= req->room;
+	req->body = NULL;
+	req->too_large = 1;
+	req->len = req->room = 0;
+}
+
 static void take_body(struct cw_http_req *req, const char *data, size_t len)
 {
 	size_t room = req->room != 0 ? req->room : 1024;
 	char *grown;
 
 	if (req->too_large || len > req->http->conf.max_body - req->len) {
-		req->too_large = 1;
-		req->len = 0;
+		refuse_body(req);
 		return;
 	}
 	while (room < req->len + len + 1)
 		room *= 2;
 	if (room != req->room) {
+		if (claim(req->http, room - req->room) < 0) {
+			refuse_body(req);
+			return;
+		}
 		grown = cw_realloc(req->body, room);
 		if (grown == NULL) {
-			req->too_large = 1;
-			req->len = 0;
+			req->http->held -= room - req->room;
+			refuse_body(req);
 			return;
 		}
 		req->body = grown;
@@ -506,9 +533,13 @@ int cw_http_stream_write(struct cw_http_req *req, const void *data, size_t len)
 	while (room < req->out_len + len)
 		room *= 2;
 	if (room != req->out_room) {
+		if (claim(req->http, room - req->out_room) < 0)
+			return CW_ELIMIT;
 		grown = cw_realloc(req->out, room);
-		if (grown == NULL)
+		if (grown == NULL) {
+			req->http->held -= room - req->out_room;
 			return CW_ENOMEM;
+		}
 		req->out = grown;
 		req->out_room = room;
 	}
