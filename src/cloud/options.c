@@ -8,9 +8,9 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "cloud/core/fault.h"
-#include "cloud/core/script.h"
-#include "cloud/core/tsl.h"
+#include "cloud/core/fault/fault.h"
+#include "cloud/core/model/script.h"
+#include "cloud/core/model/tsl.h"
 #include "conf/schema.h"
 
 #define FILE_MAX (1u << 20)

@@ -81,13 +81,6 @@ struct cw_http_req {
 static void on_timer(uv_timer_t *timer);
 static void on_kick(uv_idle_t *kick);
 
-/* Any call of the library may send what was answered outside of one. */
-static void settle(struct cw_http *h)
-{
-	if (h->conf.settle != NULL)
-		h->conf.settle(h->conf.arg);
-}
-
 /*
  * The library wants to run at once. That may be because of bytes it has not looked at yet; it wants it too for as long as a TLS
  * handshake is half done, whose other half may never come. A timer of 0 ms would never let go of the loop (libuv runs
@@ -113,7 +106,6 @@ static void run(struct cw_http *h)
 {
 	MHD_UNSIGNED_LONG_LONG ms = 1;
 
-	settle(h);
 	(void)MHD_run(h->daemon);
 	if (MHD_get_timeout(h->daemon, &ms) != MHD_YES)
 		(void)uv_timer_stop(&h->timer);
@@ -314,7 +306,6 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 			cw_http_reply(req, 413, "text/plain", "body too large\n", 15);
 		else
 			h->conf.handle(h->conf.arg, req);
-		settle(h);
 	}
 	if (req->response != NULL)
 		return queue_answer(req);
@@ -451,7 +442,11 @@ static void answer_with(struct cw_http_req *req, unsigned status, const struct c
 
 static void answered(struct cw_http_req *req)
 {
+	const struct cw_http_conf *conf = &req->http->conf;
+
 	cw_invariant(req->state == REQ_HANDED);
+	if (conf->settle != NULL)
+		conf->settle(conf->settle_arg);
 	req->state = REQ_ANSWERED;
 	req->gone = NULL;
 }

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "cloud/core/batch.h"
-#include "cloud/core/csv.h"
+#include "cloud/core/stock/batch.h"
+#include "cloud/core/stock/csv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

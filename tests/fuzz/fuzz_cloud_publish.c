@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "cloud/core/stock.h"
-#include "cloud/core/tsl.h"
+#include "cloud/core/model/tsl.h"
+#include "cloud/core/stock/stock.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cloud/core/tsl.h"
-#include "cloud/core/tsl_type.h"
+#include "cloud/core/model/tsl.h"
+#include "cloud/core/model/tsl_type.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -7,11 +7,11 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "cloud/core/device_log.h"
-#include "cloud/core/job.h"
-#include "cloud/core/ota.h"
-#include "cloud/core/remote_config.h"
-#include "cloud/core/shadow.h"
+#include "cloud/core/alink/device_log.h"
+#include "cloud/core/alink/job.h"
+#include "cloud/core/alink/remote_config.h"
+#include "cloud/core/alink/shadow.h"
+#include "cloud/core/ota/ota.h"
 
 #define DEVICE "a1EmuPk0001/dev-0001"
 

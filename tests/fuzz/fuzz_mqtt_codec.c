@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "causeway/error.h"
+#include "cloud/core/traffic/topic.h"
 #include "cloud/mqtt/codec.h"
-#include "cloud/core/topic.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -6,17 +6,16 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "cloud/core/call.h"
-#include "cloud/core/delay.h"
-#include "cloud/core/disturb.h"
-#include "cloud/core/down.h"
-#include "cloud/core/fault.h"
-#include "cloud/core/msglog.h"
+#include "cloud/core/fault/delay.h"
+#include "cloud/core/fault/disturb.h"
+#include "cloud/core/fault/fault.h"
 #include "cloud/core/parse.h"
 #include "cloud/core/save.h"
-#include "cloud/core/stock.h"
-#include "cloud/core/tokens.h"
-#include "cloud/core/violations.h"
+#include "cloud/core/stock/stock.h"
+#include "cloud/core/traffic/call.h"
+#include "cloud/core/traffic/down.h"
+#include "cloud/core/traffic/msglog.h"
+#include "cloud/core/traffic/violations.h"
 #include "cloud/web/files.h"
 #include "cloud/web/origin.h"
 
@@ -71,9 +70,9 @@ void cw_cloud_api_fail(struct cw_http_req *req, int rc, const char *text)
 	cw_cloud_api_error(req, cw_cloud_api_status(rc), text);
 }
 
-struct cloud_product *cw_cloud_api_product(struct api_call *a)
+struct cloud_product *cw_cloud_api_product(struct api_call *a, const char *pk)
 {
-	struct cloud_product *p = cw_cloud_product_find(a->cloud, a->tail, strlen(a->tail));
+	struct cloud_product *p = cw_cloud_product_find(a->cloud, pk, strlen(pk));
 
 	if (p == NULL)
 		cw_cloud_api_error(a->req, 404, "no such product");
@@ -352,17 +351,11 @@ static void on_http(void *arg, struct cw_http_req *req)
 	cw_cloud_api_error(req, known ? 405 : 404, known ? "method not allowed here" : "no such path; causeway-cloud --help lists them, /api/v1/devices is one");
 }
 
-static void settle(void *arg)
-{
-	struct cloud_api *api = arg;
-
-	cw_cloud_commit(api->cloud);
-}
-
 static int front_open(const struct cloud_front_conf *front, void **ret_front, struct cw_msg *msg)
 {
 	struct cloud_api *a = cw_zalloc(sizeof(*a));
-	struct cw_http_conf conf = { .address = front->address, .max_body = BODY_MAX, .handle = on_http, .settle = settle, .arg = a };
+	struct cw_http_conf conf = { .address = front->address, .max_body = BODY_MAX, .handle = on_http, .arg = a,
+	                             .settle = cw_cloud_settle, .settle_arg = front->cloud };
 	int rc;
 
 	if (a == NULL)

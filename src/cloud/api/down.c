@@ -5,8 +5,8 @@
 
 #include "base/mem.h"
 #include "cloud/api/api.h"
-#include "cloud/core/down.h"
-#include "cloud/core/msglog.h"
+#include "cloud/core/traffic/down.h"
+#include "cloud/core/traffic/msglog.h"
 
 #define TIMEOUT_DEFAULT_MS 8000u
 #define TIMEOUT_MAX_MS     60000u

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "cloud/api/api.h"
-#include "cloud/core/fault.h"
-#include "cloud/core/violations.h"
+#include "cloud/core/fault/fault.h"
+#include "cloud/core/traffic/violations.h"
 
 #define AHEAD_MAX_MS (100LL * 365 * 24 * 3600 * 1000) /* the platform's clock before the machine's */
 

@@ -3,10 +3,10 @@
 #include <string.h>
 
 #include "cloud/api/api.h"
-#include "cloud/core/device_log.h"
-#include "cloud/core/job.h"
-#include "cloud/core/remote_config.h"
-#include "cloud/core/shadow.h"
+#include "cloud/core/alink/device_log.h"
+#include "cloud/core/alink/job.h"
+#include "cloud/core/alink/remote_config.h"
+#include "cloud/core/alink/shadow.h"
 
 /* ---- shadow ---- */
 
@@ -40,7 +40,7 @@ void cw_cloud_api_shadow_put(struct api_call *a)
 
 void cw_cloud_api_config(struct api_call *a)
 {
-	struct cloud_product *p = cw_cloud_api_product(a);
+	struct cloud_product *p = cw_cloud_api_product(a, a->tail);
 
 	if (p != NULL)
 		cw_cloud_api_json(a->req, 200, cw_cloud_config_json(p));
@@ -49,7 +49,7 @@ void cw_cloud_api_config(struct api_call *a)
 /* The body is the file; ?on=0 or 1 switches the service, with or without a body. */
 void cw_cloud_api_config_put(struct api_call *a)
 {
-	struct cloud_product *p = cw_cloud_api_product(a);
+	struct cloud_product *p = cw_cloud_api_product(a, a->tail);
 	const char *on = cw_http_query(a->req, "on"), *text;
 	struct cw_msg msg = { "out of memory" };
 	size_t len;
@@ -73,7 +73,7 @@ void cw_cloud_api_config_put(struct api_call *a)
 /* {deviceName?} */
 void cw_cloud_api_config_push(struct api_call *a)
 {
-	struct cloud_product *p = cw_cloud_api_product(a);
+	struct cloud_product *p = cw_cloud_api_product(a, a->tail);
 	const char *dn = json_string_value(json_object_get(a->body, "deviceName"));
 	struct cloud_device *d = NULL;
 	int told;

@@ -1,12 +1,12 @@
-/* api_view.c - what the API shows: devices, messages, the stream of them, counters. */
+/* view.c - what the API shows: devices, messages, the stream of them, counters. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cloud/api/api.h"
-#include "cloud/core/clients.h"
-#include "cloud/core/msglog.h"
+#include "cloud/core/stock/clients.h"
+#include "cloud/core/traffic/msglog.h"
 
 #define LIMIT_DEFAULT 1000u
 

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "cloud/core/client_id.h"
+#include "cloud/core/login/client_id.h"
 
 #define COAP_FIELDS     16u
 #define COAP_BODY_BYTES 1024u /* of a body that is looked at */

@@ -18,7 +18,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cloud/coap/session.h"
-#include "cloud/core/psk.h"
+#include "cloud/core/digits.h"
+#include "cloud/core/login/psk.h"
 #include "cloud/core/save.h"
 #include "cloud/wire/stream.h"
 #include "loop/closing.h"
@@ -106,14 +107,6 @@ static int read_path(const coap_pdu_t *pdu, char *out, size_t size, size_t *ret_
 	return 0;
 }
 
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9'   ? c - '0'
-	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
-	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
-				      : -1;
-}
-
 /* token=TEXT and seq=HEX, where no option says otherwise. A seq that is not hex becomes an empty one. */
 static void read_query(const coap_pdu_t *pdu, struct coap_request *r, char seq[COAP_BLOCK])
 {
@@ -133,7 +126,7 @@ static void read_query(const coap_pdu_t *pdu, struct coap_request *r, char seq[C
 		} else if (r->seq.s == NULL && len >= 4 && memcmp(text, "seq=", 4) == 0) {
 			r->seq = (struct cloud_text){ seq, 0 };
 			for (i = 0; len == 4 + 2 * COAP_BLOCK && i < COAP_BLOCK; i++) {
-				int high = hex_digit(text[4 + 2 * i]), low = hex_digit(text[5 + 2 * i]);
+				int high = cw_cloud_hex_value(text[4 + 2 * i]), low = cw_cloud_hex_value(text[5 + 2 * i]);
 
 				if (high < 0 || low < 0)
 					break;

@@ -2,16 +2,16 @@
 #include "cloud/coap/request.h"
 
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "cloud/core/fault.h"
+#include "cloud/core/digits.h"
+#include "cloud/core/fault/fault.h"
+#include "cloud/core/login/sign.h"
 #include "cloud/core/save.h"
-#include "cloud/core/sign.h"
 
 #define ONLINE_MS      (10 * 60 * 1000u) /* after a publish the device counts as online */
 #define CLIENT_ID_MAX  64u
@@ -435,17 +435,16 @@ static unsigned page_size(const uint8_t *data, size_t len)
 /* One kept message as JSON text, to be freed. */
 static char *show(struct exchange *x, const struct cloud_msg *msg)
 {
-	char *base64 = malloc(4 * (msg->len / 3 + 1) + 1), *text = NULL, id[24];
+	char *base64 = cw_cloud_base64(cw_cloud_msg_payload(msg), msg->len), *text, id[24];
 	json_t *j;
 
 	if (base64 == NULL)
 		return NULL;
-	(void)EVP_EncodeBlock((unsigned char *)base64, (const unsigned char *)cw_cloud_msg_payload(msg), (int)msg->len);
 	cw_cloud_next_id(x->cloud, id);
 	j = json_pack("{s:s, s:s, s:s, s:i}", "messageId", id, "topic", msg->topic, "payload", base64, "qos", (int)msg->qos);
 	text = json_dumps(j, JSON_COMPACT);
 	json_decref(j);
-	free(base64);
+	cw_free(base64);
 	return text;
 }
 

@@ -2,7 +2,7 @@
  * cloud.h - the core of the emulator: what the platform knows and what it allows, for every channel.
  *
  * The cast. The *stock* holds products and devices. A *link* is one client connection of some
- * channel; a front (mqtt_front.c; others later) owns it, authenticates its client and hands
+ * channel; a front (mqtt/, http2/ and so on) owns it, authenticates its client and hands
  * up what arrives. A device is online while it has a link: its own, or as a *member* the one of
  * its gateway. Rules of the platform (who may log in, publish where, how often, what is
  * answered) live here once, and a front only knows bytes.
@@ -34,7 +34,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/map.h"
-#include "cloud/core/topic.h"
+#include "cloud/core/traffic/topic.h"
 #include "loop/worker.h"
 
 #define CLOUD_BATCH_MAX    5u    /* sub-devices in one batch login */
@@ -407,6 +407,7 @@ struct cw_cloud {
 	} violation[48]; /* by limit, in the order of their first time; violations.c */
 };
 
+/* What holds without a file; the rows of options.c say the same to those who write one. */
 void cw_cloud_conf_default(struct cloud_conf *conf);
 /* The core on `worker`'s loop; `conf` is copied. 0 or CW_ENOMEM. */
 int cw_cloud_new(struct cw_worker *worker, const struct cloud_conf *conf, struct cw_cloud **ret_cloud);
@@ -590,10 +591,10 @@ enum cloud_verdict {
 	CLOUD_DROP_SESSION, /* sub-device without session here */
 	CLOUD_DROP_LIMIT,   /* over its rate */
 };
-/* One message from a client; texts are lent. */
 /* Note a message that its channel does not let through at all; `reason` is static. */
 void cw_cloud_publish_refused(struct cw_cloud *c, struct cloud_link *l, const char *topic, size_t topic_len, uint8_t qos,
                               const char *reason);
+/* One message from a client; texts are lent. */
 enum cloud_verdict cw_cloud_publish(struct cw_cloud *c, struct cloud_link *l, const char *topic, size_t topic_len,
                                     const void *payload, size_t len, uint8_t qos);
 

@@ -3,17 +3,17 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cloud/core/batch.h"
-#include "cloud/core/call.h"
 #include "cloud/core/cloud.h"
-#include "cloud/core/delay.h"
-#include "cloud/core/disturb.h"
-#include "cloud/core/fault.h"
+#include "cloud/core/fault/delay.h"
+#include "cloud/core/fault/disturb.h"
+#include "cloud/core/fault/fault.h"
 #include "cloud/core/files.h"
-#include "cloud/core/msglog.h"
-#include "cloud/core/ota.h"
-#include "cloud/core/stock.h"
-#include "cloud/core/x509.h"
+#include "cloud/core/ota/ota.h"
+#include "cloud/core/stock/batch.h"
+#include "cloud/core/stock/stock.h"
+#include "cloud/core/stock/x509.h"
+#include "cloud/core/traffic/call.h"
+#include "cloud/core/traffic/msglog.h"
 
 void cw_cloud_conf_default(struct cloud_conf *conf)
 {

@@ -4,13 +4,13 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "cloud/core/clients.h"
-#include "cloud/core/device_log.h"
-#include "cloud/core/remote_config.h"
-#include "cloud/core/stock.h"
-#include "cloud/core/script.h"
-#include "cloud/core/tsl.h"
-#include "cloud/core/x509.h"
+#include "cloud/core/alink/device_log.h"
+#include "cloud/core/alink/remote_config.h"
+#include "cloud/core/model/script.h"
+#include "cloud/core/model/tsl.h"
+#include "cloud/core/stock/clients.h"
+#include "cloud/core/stock/stock.h"
+#include "cloud/core/stock/x509.h"
 
 /* ---- parts ---- */
 
@@ -286,4 +286,9 @@ void cw_cloud_commit(struct cw_cloud *c)
 {
 	if (c->saver != NULL)
 		c->saver->commit(c->saver);
+}
+
+void cw_cloud_settle(void *arg)
+{
+	cw_cloud_commit(arg);
 }

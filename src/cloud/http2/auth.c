@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "cloud/core/fault.h"
+#include "cloud/core/digits.h"
+#include "cloud/core/fault/fault.h"
 #include "cloud/core/save.h"
-#include "cloud/core/stock.h"
 #include "cloud/http2/conn.h"
 
 #define FIELDS_MAX 16u
@@ -152,13 +152,12 @@ static void reply(struct cw_http_req *req, int code, const struct cloud_device *
 {
 	unsigned char random[16];
 	char token[33], body[256];
-	size_t i;
 	int n;
 
 	if (b != NULL && RAND_bytes(random, sizeof(random)) != 1)
 		code = 500;
-	for (i = 0; b != NULL && i < sizeof(random); i++)
-		(void)snprintf(token + 2 * i, 3, "%02x", random[i]);
+	if (b != NULL)
+		cw_cloud_hex(random, sizeof(random), token);
 	if (code == 200 && b != NULL)
 		n = snprintf(body, sizeof(body),
 			     "{\"code\":200,\"message\":\"success\",\"data\":{\"iotId\":\"%s\",\"iotToken\":\"%s\","

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "cloud/core/fault.h"
-#include "cloud/core/stock.h"
+#include "cloud/core/digits.h"
+#include "cloud/core/stock/stock.h"
 #include "cloud/http2/conn.h"
 
 #define PRESUME_MS 5000u /* from a login without any subscription to taking it to have both */
@@ -16,16 +16,14 @@ static struct h2_bridge *bridge_of(struct cloud_link *l)
 	return cw_container_of(l, struct h2_bridge, link);
 }
 
-void cw_cloud_h2_net_id(const struct cloud_device *d, char out[H2_NET_ID + 1])
+static void net_id_of(const struct cloud_device *d, char out[H2_NET_ID + 1])
 {
 	unsigned char digest[SHA256_DIGEST_LENGTH];
 	char text[128];
 	int n = snprintf(text, sizeof(text), "%s&%s", d->product->key, d->dn);
-	unsigned i;
 
 	(void)SHA256((const unsigned char *)text, (size_t)n, digest);
-	for (i = 0; i < H2_NET_ID / 2; i++)
-		(void)snprintf(out + 2 * i, 3, "%02x", digest[i]);
+	cw_cloud_hex(digest, H2_NET_ID / 2, out);
 }
 
 int cw_cloud_h2_is_large(const struct h2_bridge *b)
@@ -242,7 +240,7 @@ struct h2_bridge *cw_cloud_h2_bridge(struct h2_front *f, struct cloud_device *d)
 		return NULL;
 	b->front = f;
 	b->device = d;
-	cw_cloud_h2_net_id(d, b->net_id);
+	net_id_of(d, b->net_id);
 	cw_list_init(&b->conns);
 	cw_list_init(&b->seen_order);
 	cw_map_init(&b->seen);
@@ -310,7 +308,7 @@ struct h2_bridge *cw_cloud_h2_bridge_by_net(struct h2_front *f, const char *net_
 
 		if (d->product->type == CLOUD_NODE_SUBDEVICE || d->disabled || d->link != NULL)
 			continue;
-		cw_cloud_h2_net_id(d, one);
+		net_id_of(d, one);
 		if (strcmp(one, net_id) == 0)
 			return cw_cloud_h2_bridge(f, d);
 	}

@@ -19,7 +19,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "cloud/core/cloud.h"
-#include "cloud/core/sign.h"
+#include "cloud/core/login/sign.h"
 #include "cloud/http2/envelope.h"
 #include "cloud/web/routes.h"
 #include "cloud/wire/stream.h"
@@ -193,7 +193,6 @@ void cw_cloud_h2_handle(struct h2_req *r);
 int cw_cloud_h2_path(const char *in, size_t len, char *out, size_t size);
 
 /* ---- bridge.c ---- */
-void cw_cloud_h2_net_id(const struct cloud_device *d, char out[H2_NET_ID + 1]);
 /* The bridge of an identity, made if need be; NULL: out of memory. */
 struct h2_bridge *cw_cloud_h2_bridge(struct h2_front *f, struct cloud_device *d);
 /* The bridge with a net id, or NULL. */
@@ -230,11 +229,9 @@ void cw_cloud_h2_push_refused(struct h2_conn *x, uint32_t stream);
 void cw_cloud_h2_pushes_back(struct h2_conn *x);
 void cw_cloud_h2_forget(struct h2_bridge *b, unsigned serial);
 void cw_cloud_h2_clear(struct h2_bridge *b);
-void cw_cloud_h2_push_unref(struct h2_push *p);
 /* A promised stream has ended (stream data given to nghttp2), or all of them with the connection. */
 void cw_cloud_h2_promised_free(void *promised);
 void cw_cloud_h2_promised_clear(struct h2_conn *x);
-const char *cw_cloud_h2_push_topic(const struct h2_bridge *b, const struct h2_push *p, char out[128]);
 
 /* ---- auth.c ---- */
 void cw_cloud_h2_auth(void *arg, struct cw_http_req *req);

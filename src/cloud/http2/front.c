@@ -2,7 +2,7 @@
 #include "cloud/http2/front.h"
 
 #include "base/log.h"
-#include "cloud/core/fault.h"
+#include "cloud/core/fault/fault.h"
 #include "cloud/http2/conn.h"
 
 #define LOGIN_MS 30000u /* from accept to the login */

@@ -4,18 +4,11 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "cloud/core/fault.h"
+#include "cloud/core/digits.h"
+#include "cloud/core/fault/fault.h"
 #include "cloud/http2/conn.h"
 
 /* ---- paths ---- */
-
-static int hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 int cw_cloud_h2_path(const char *in, size_t len, char *out, size_t size)
 {
@@ -25,7 +18,7 @@ int cw_cloud_h2_path(const char *in, size_t len, char *out, size_t size)
 		char c = in[i];
 
 		if (c == '%') {
-			int high = i + 2 < len ? hex(in[i + 1]) : -1, low = i + 2 < len ? hex(in[i + 2]) : -1;
+			int high = i + 2 < len ? cw_cloud_hex_value(in[i + 1]) : -1, low = i + 2 < len ? cw_cloud_hex_value(in[i + 2]) : -1;
 
 			if (high < 0 || low < 0)
 				return -1;

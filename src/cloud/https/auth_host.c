@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cloud/core/tokens.h"
+#include "cloud/core/login/tokens.h"
 #include "cloud/https/device.h"
 #include "http/form.h"
 

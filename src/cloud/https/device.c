@@ -8,9 +8,9 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "cloud/core/fault.h"
-#include "cloud/core/tokens.h"
-#include "cloud/core/violations.h"
+#include "cloud/core/fault/fault.h"
+#include "cloud/core/login/tokens.h"
+#include "cloud/core/traffic/violations.h"
 
 #define CHANNEL "https"
 #define PAIRS_MAX 16u     /* parameters of one /auth */

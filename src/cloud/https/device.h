@@ -8,7 +8,7 @@
 #define CW_CLOUD_HTTPS_DEVICE_H
 
 #include "cloud/core/cloud.h"
-#include "cloud/core/sign.h"
+#include "cloud/core/login/sign.h"
 
 struct https_device {
 	struct cw_cloud *cloud;

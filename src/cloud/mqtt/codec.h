@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cloud/core/client_id.h"
+#include "cloud/core/login/client_id.h"
 
 enum cloud_mqtt_type {
 	MQTT_CONNECT = 1,

@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cloud/core/fault.h"
-#include "cloud/core/sign.h"
-#include "cloud/core/x509.h"
+#include "cloud/core/fault/fault.h"
+#include "cloud/core/login/sign.h"
+#include "cloud/core/stock/x509.h"
 
 #define BASE_MAX 64u
 

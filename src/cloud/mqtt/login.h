@@ -2,8 +2,8 @@
 #ifndef CW_CLOUD_MQTT_LOGIN_H
 #define CW_CLOUD_MQTT_LOGIN_H
 
-#include "cloud/core/clients.h"
 #include "cloud/core/cloud.h"
+#include "cloud/core/stock/clients.h"
 #include "cloud/mqtt/codec.h"
 
 enum cloud_mqtt_admission {

@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "cloud/core/clients.h"
-#include "cloud/core/fault.h"
-#include "cloud/core/msglog.h"
-#include "cloud/core/violations.h"
+#include "cloud/core/fault/fault.h"
+#include "cloud/core/stock/clients.h"
+#include "cloud/core/traffic/msglog.h"
+#include "cloud/core/traffic/violations.h"
 #include "cloud/mqtt/conn.h"
 #include "cloud/mqtt/login.h"
 

@@ -1,5 +1,5 @@
-/* batch.c - actions on batches of devices: ordered, checked, created, asked for. The rules are core/batch.c's. */
-#include "cloud/core/batch.h"
+/* batch.c - actions on batches of devices: ordered, checked, created, asked for. The rules are core/stock/batch.c's. */
+#include "cloud/core/stock/batch.h"
 
 #include <string.h>
 

@@ -3,8 +3,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "cloud/core/stock.h"
-#include "cloud/core/x509.h"
+#include "cloud/core/stock/stock.h"
+#include "cloud/core/stock/x509.h"
 #include "cloud/openapi/pop.h"
 
 #define BATCH_QUERY_MAX 50u /* devices of one BatchGetDeviceState, and of one BatchQueryDeviceDetail */

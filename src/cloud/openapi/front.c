@@ -3,14 +3,14 @@
  *
  * Calls arrive on the listener `openapi` and on "/" of the HTTPS listener, in on_http(), and are told apart by nothing.
  */
+#include "cloud/core/save.h"
 #include "cloud/openapi/front.h"
 
 #include <stdio.h>
 #include <strings.h>
 
 #include "base/log.h"
-#include "cloud/core/fault.h"
-#include "cloud/core/save.h"
+#include "cloud/core/fault/fault.h"
 #include "cloud/openapi/answer.h"
 #include "cloud/openapi/gate.h"
 #include "cloud/openapi/pop.h"
@@ -239,13 +239,6 @@ static void on_http(void *arg, struct cw_http_req *req)
 
 /* ---- the front ---- */
 
-static void settle(void *arg)
-{
-	struct pop_service *s = arg;
-
-	cw_cloud_commit(s->cloud);
-}
-
 static void service_free(struct pop_service *s)
 {
 	cw_cloud_gate_free(s->gate);
@@ -260,8 +253,9 @@ static int front_open(const struct cloud_front_conf *front, void **ret_front, st
 				     .max_body = BODY_MAX,
 				     .max_head = CLOUD_WEB_HEAD,
 				     .hand_large = 1,
+				     .settle = cw_cloud_settle,
+				     .settle_arg = front->cloud,
 				     .handle = on_http,
-				     .settle = settle,
 				     .arg = s };
 	int rc;
 

@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cloud/core/down.h"
-#include "cloud/core/tsl.h"
+#include "cloud/core/model/tsl.h"
+#include "cloud/core/traffic/down.h"
 #include "cloud/openapi/pop.h"
 
 /* ---- the model itself ---- */

@@ -4,13 +4,13 @@
  * A FirmwareId is a package's number and a JobId a batch's. Packages come by the emulator's own API: the platform's
  * way, an upload to another service, has none here.
  */
-#include "cloud/core/ota.h"
+#include "cloud/core/ota/ota.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cloud/core/shadow.h"
+#include "cloud/core/alink/shadow.h"
 #include "cloud/openapi/pop.h"
 
 #define TARGETS_MAX 200u /* devices of one batch by name */

@@ -1,7 +1,7 @@
 /* topo.c - actions on relations between gateways and sub-devices. */
 #include <string.h>
 
-#include "cloud/core/stock.h"
+#include "cloud/core/stock/stock.h"
 #include "cloud/openapi/pop.h"
 
 static json_t *identity(const struct cloud_device *d)

@@ -11,7 +11,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "cloud/core/stock.h"
+#include "cloud/core/stock/stock.h"
 
 #define SCHEMA_VERSION 1
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/map.h"
-#include "cloud/core/fault.h"
+#include "cloud/core/fault/fault.h"
 
 #define FIELDS_MAX 6u
 

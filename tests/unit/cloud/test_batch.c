@@ -15,12 +15,12 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "cloud/core/batch.h"
-#include "cloud/core/csv.h"
 #include "cloud/core/save.h"
-#include "cloud/core/stock.h"
-#include "cloud/core/tar.h"
-#include "cloud/core/x509.h"
+#include "cloud/core/stock/batch.h"
+#include "cloud/core/stock/csv.h"
+#include "cloud/core/stock/stock.h"
+#include "cloud/core/stock/tar.h"
+#include "cloud/core/stock/x509.h"
 
 #define PK "a1EmuPk0001"
 #define PS "EmuPs0123456789A"

@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "causeway/error.h"
-#include "cloud/core/client_id.h"
-#include "cloud/core/sign.h"
+#include "cloud/core/login/client_id.h"
+#include "cloud/core/login/sign.h"
 
 static json_t *vectors;
 

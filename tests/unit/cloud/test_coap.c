@@ -14,8 +14,8 @@
 #include "base/mem.h"
 #include "cloud/coap/request.h"
 #include "cloud/coap/session.h"
-#include "cloud/core/psk.h"
-#include "cloud/core/sign.h"
+#include "cloud/core/login/psk.h"
+#include "cloud/core/login/sign.h"
 
 #define PK "a1EmuPk0001"
 #define DN "dev-0001"

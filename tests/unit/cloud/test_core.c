@@ -12,8 +12,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cloud/core/cloud.h"
-#include "cloud/core/msglog.h"
-#include "cloud/core/sign.h"
+#include "cloud/core/login/sign.h"
+#include "cloud/core/traffic/msglog.h"
 
 #define PK "a1EmuGw0001"
 #define SUB_PK "a1EmuSub001"

@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "cloud/core/down.h"
+#include "cloud/core/traffic/down.h"
 
 #define PK "a1EmuPk0001"
 #define CUSTOM "/" PK "/dev-0001/user/get"

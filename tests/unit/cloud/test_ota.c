@@ -1,5 +1,5 @@
 /* Packages, batches and tasks: what is pushed when, and what ends a task how. */
-#include "cloud/core/ota.h"
+#include "cloud/core/ota/ota.h"
 #include "ota_fixture.h"
 
 #define INFORM   "/ota/device/inform/" PK "/dev-0001"

@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "cloud/core/script.h"
+#include "cloud/core/model/script.h"
 
 static const char script[] =
 	"function rawDataToProtocol(b) { if (b[0] == 1) for (;;); return {n: b.length, d: new Date(0).getTime()}; }\n"

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "cloud/core/topic.h"
+#include "cloud/core/traffic/topic.h"
 
 static void each_form_names_its_owner_and_the_rest(void **state)
 {

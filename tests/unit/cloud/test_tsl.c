@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "cloud/core/tsl.h"
+#include "cloud/core/model/tsl.h"
 
 static json_t *json(const char *text)
 {

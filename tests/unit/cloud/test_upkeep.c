@@ -1,8 +1,8 @@
 /* Shadow, remote configuration, the device's log, jobs: each rule once. */
-#include "cloud/core/device_log.h"
-#include "cloud/core/job.h"
-#include "cloud/core/remote_config.h"
-#include "cloud/core/shadow.h"
+#include "cloud/core/alink/device_log.h"
+#include "cloud/core/alink/job.h"
+#include "cloud/core/alink/remote_config.h"
+#include "cloud/core/alink/shadow.h"
 #include "ota_fixture.h"
 
 #define UPDATE "/shadow/update/" PK "/dev-0001"

@@ -15,7 +15,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "cloud/core/fault.h"
+#include "cloud/core/fault/fault.h"
 #include "cloud/web/files.h"
 
 #define SIZE (16u << 20)
