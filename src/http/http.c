@@ -26,6 +26,7 @@
 #include "loop/closing.h"
 
 #define STREAM_MAX (4u << 20) /* bytes waiting for one stream's client */
+#define HELD_MORE  (64u << 20) /* all clients' bodies and streams together: so much, beside one body of the largest size */
 #define HEAD_MAX     (32u << 10)
 #define IDLE_SECONDS 120u     /* a silent connection is closed */
 #define EAGER_RUNS   256u     /* in a row without news, then the library has to wait a little for the next */
@@ -45,6 +46,7 @@ struct cw_http {
 	uv_idle_t kick; /* runs MHD_run() soon after an answer given outside of it */
 	struct cw_list requests;
 	unsigned idle_runs; /* MHD_run() in a row that wanted another at once, since something last happened */
+	size_t held; /* bytes of bodies and streams */
 	int stopping;
 	void (*closed)(void *arg);
 	void *closed_arg;
@@ -79,13 +81,6 @@ struct cw_http_req {
 static void on_timer(uv_timer_t *timer);
 static void on_kick(uv_idle_t *kick);
 
-/* Any call of the library may send what was answered outside of one. */
-static void settle(struct cw_http *h)
-{
-	if (h->conf.settle != NULL)
-		h->conf.settle(h->conf.arg);
-}
-
 /*
  * The library wants to run at once. That may be because of bytes it has not looked at yet; it wants it too for as long as a TLS
  * handshake is half done, whose other half may never come. A timer of 0 ms would never let go of the loop (libuv runs
@@ -111,7 +106,6 @@ static void run(struct cw_http *h)
 {
 	MHD_UNSIGNED_LONG_LONG ms = 1;
 
-	settle(h);
 	(void)MHD_run(h->daemon);
 	if (MHD_get_timeout(h->daemon, &ms) != MHD_YES)
 		(void)uv_timer_stop(&h->timer);
@@ -167,6 +161,7 @@ static void resume(struct cw_http_req *req)
 static void req_free(struct cw_http_req *req)
 {
 	cw_list_remove(&req->link);
+	req->http->held -= req->room + req->out_room;
 	if (req->response != NULL)
 		MHD_destroy_response(req->response);
 	cw_free(req->method);
@@ -229,23 +224,47 @@ static enum MHD_Result take_head(struct cw_http_req *req, const char *method, co
 	return req->method != NULL && req->path != NULL ? MHD_YES : MHD_NO;
 }
 
+/* `more` bytes for a request, noted. 0 or CW_ELIMIT. */
+static int claim(struct cw_http *h, size_t more)
+{
+	size_t most = h->conf.max_body + HELD_MORE;
+
+	if (h->held > most || more > most - h->held)
+		return CW_ELIMIT;
+	h->held += more;
+	return 0;
+}
+
+/* What came of it goes at once: its client may take its time with the rest. */
+static void refuse_body(struct cw_http_req *req)
+{
+	cw_free(req->body);
+	req->http->held -= req->room;
+	req->body = NULL;
+	req->too_large = 1;
+	req->len = req->room = 0;
+}
+
 static void take_body(struct cw_http_req *req, const char *data, size_t len)
 {
 	size_t room = req->room != 0 ? req->room : 1024;
 	char *grown;
 
 	if (req->too_large || len > req->http->conf.max_body - req->len) {
-		req->too_large = 1;
-		req->len = 0;
+		refuse_body(req);
 		return;
 	}
 	while (room < req->len + len + 1)
 		room *= 2;
 	if (room != req->room) {
+		if (claim(req->http, room - req->room) < 0) {
+			refuse_body(req);
+			return;
+		}
 		grown = cw_realloc(req->body, room);
 		if (grown == NULL) {
-			req->too_large = 1;
-			req->len = 0;
+			req->http->held -= room - req->room;
+			refuse_body(req);
 			return;
 		}
 		req->body = grown;
@@ -287,7 +306,6 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 			cw_http_reply(req, 413, "text/plain", "body too large\n", 15);
 		else
 			h->conf.handle(h->conf.arg, req);
-		settle(h);
 	}
 	if (req->response != NULL)
 		return queue_answer(req);
@@ -424,7 +442,11 @@ static void answer_with(struct cw_http_req *req, unsigned status, const struct c
 
 static void answered(struct cw_http_req *req)
 {
+	const struct cw_http_conf *conf = &req->http->conf;
+
 	cw_invariant(req->state == REQ_HANDED);
+	if (conf->settle != NULL)
+		conf->settle(conf->settle_arg);
 	req->state = REQ_ANSWERED;
 	req->gone = NULL;
 }
@@ -506,9 +528,13 @@ int cw_http_stream_write(struct cw_http_req *req, const void *data, size_t len)
 	while (room < req->out_len + len)
 		room *= 2;
 	if (room != req->out_room) {
+		if (claim(req->http, room - req->out_room) < 0)
+			return CW_ELIMIT;
 		grown = cw_realloc(req->out, room);
-		if (grown == NULL)
+		if (grown == NULL) {
+			req->http->held -= room - req->out_room;
 			return CW_ENOMEM;
+		}
 		req->out = grown;
 		req->out_room = room;
 	}

@@ -7,6 +7,7 @@ import urllib.parse
 
 import pytest
 from cloud_client import DEV, Client, sys_topic
+from coap_client import Coap
 from openapi_client import OpenApi, common
 
 
@@ -186,3 +187,13 @@ def test_half_a_handshake_keeps_nobody_waiting(cloud, listener):
         assert device.code == 0
     for s in silent:
         s.close()
+
+
+def test_a_topic_that_is_not_utf8_is_shown(cloud):
+    """It was missing from the list, and ended every stream of messages."""
+    with Coap(cloud, DEV) as device:
+        device.auth()
+        options, data = device.secured(b"x")
+        device.request(f"topic/{DEV[0]}/{DEV[1]}/user", data, [(11, b"\xff\xfe")] + options)
+    topic = f"/{DEV[0]}/{DEV[1]}/user/".encode() + b"\xff\xfe"
+    assert [m["topic"] for m in cloud.messages(direction="up")] == [topic.hex()]

@@ -352,18 +352,11 @@ static void on_http(void *arg, struct cw_http_req *req)
 	cw_cloud_api_error(req, known ? 405 : 404, known ? "method not allowed here" : "no such path; causeway-cloud --help lists them, /api/v1/devices is one");
 }
 
-static void settle(void *arg)
-{
-	struct cloud_api *api = arg;
-
-	cw_cloud_commit(api->cloud);
-}
-
 static int front_open(const struct cloud_front_conf *front, void **ret_front, struct cw_msg *msg)
 {
 	struct cloud_api *a = cw_zalloc(sizeof(*a));
 	struct cw_http_conf conf = { .address = front->address, .max_body = BODY_MAX, .handle = on_http, .arg = a,
-	                             .settle = settle };
+	                             .settle = cw_cloud_settle, .settle_arg = front->cloud };
 	int rc;
 
 	if (a == NULL)

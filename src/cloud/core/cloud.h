@@ -236,7 +236,8 @@ struct cloud_link {
 	struct cloud_device *owner; /* NULL before login and after cw_cloud_link_down() */
 	struct cw_list members;
 	unsigned member_count;
-	struct cloud_device *last; /* most recently resolved owner of a topic; a cache */
+	struct cloud_device *last; /* most recently resolved owner of a topic; a cache, good while last_of is c->deletions */
+	uint64_t last_of;
 	int64_t since_ms;
 	int tls, websocket; /* what it is wrapped in */
 	int bridge;  /* carries everything for its devices without their subscribing; lives as long as the identity is known */
@@ -394,6 +395,7 @@ struct cw_cloud {
 	int scripts_stopped;
 	struct cw_list calls; /* down calls waiting for the device; call.c */
 	struct cloud_stats stats;
+	uint64_t deletions; /* of devices: what pointed at one may not be followed any more */
 	int64_t skipped_ms;           /* by which the platform's clock is ahead of the machine's */
 	struct cloud_link *answering; /* link whose publish is being carried out */
 	struct cw_list changed_devices, changed_products; /* to be saved; save.h */

@@ -4,7 +4,6 @@
  * An answer that a fault keeps back waits in a *hold*, with its request: until a time, until a stall is over, or until
  * the client must have given up. The connection is not read meanwhile.
  */
-#include "cloud/core/save.h"
 #include "cloud/https/front.h"
 
 #include <stdlib.h>
@@ -174,18 +173,11 @@ static void on_http(void *arg, struct cw_http_req *req)
 
 /* ---- opening and closing ---- */
 
-static void settle(void *arg)
-{
-	struct https_front *f = arg;
-
-	cw_cloud_commit(f->cloud);
-}
-
 static int open_http(struct https_front *f, const struct cloud_front_conf *front, struct cw_msg *msg)
 {
 	struct cw_http_conf conf = {
 		.address = front->address, .max_body = BODY_MAX, .max_head = CLOUD_WEB_HEAD, .hand_large = 1, .handle = on_http, .arg = f,
-		.settle = settle
+		.settle = cw_cloud_settle, .settle_arg = front->cloud
 	};
 	char *certificate = NULL, *key = NULL;
 	int rc = cw_cloud_tls_pem(front->tls, &certificate, &key);

@@ -4,7 +4,6 @@
  * Calls arrive on the listener `openapi` and on "/" of the HTTPS listener, in on_http(), and are told apart by nothing.
  */
 #include "cloud/core/save.h"
-#include "cloud/core/traffic/violations.h"
 #include "cloud/openapi/front.h"
 
 #include <stdio.h>
@@ -12,7 +11,6 @@
 
 #include "base/log.h"
 #include "cloud/core/fault/fault.h"
-#include "cloud/core/save.h"
 #include "cloud/openapi/answer.h"
 #include "cloud/openapi/gate.h"
 #include "cloud/openapi/pop.h"
@@ -144,9 +142,8 @@ static int struck(struct pop_call *call)
 }
 
 /* Within the account's rate? Notes it. */
-static int throttled(const struct pop_call *call, struct pop_service *s, unsigned index)
+static int throttled(struct pop_service *s, const struct pop_action *action, unsigned index)
 {
-	const struct pop_action *action = call->action;
 	unsigned limit = action->rate != 0 ? action->rate : s->cloud->conf.limits.openapi_per_second;
 	struct pop_window *w = &s->windows[index];
 	uint64_t second = cw_cloud_now_ms(s->cloud) / 1000;
@@ -154,10 +151,7 @@ static int throttled(const struct pop_call *call, struct pop_service *s, unsigne
 	if (w->second != second)
 		*w = (struct pop_window){ second, 0 };
 	w->calls++;
-	if (!s->cloud->conf.limits.documented || w->calls <= limit)
-		return 0;
-	cw_cloud_violation(s->cloud, NULL, "openapiPerSecond", "refused with Throttling.User");
-	return 1;
+	return s->cloud->conf.limits.documented && w->calls > limit;
 }
 
 static void carry_out(struct pop_call *call)
@@ -180,7 +174,7 @@ static void carry_out(struct pop_call *call)
 	call->action = cw_cloud_pop_action(cw_cloud_pop_text(call, "Action"), &index);
 	if (call->action == NULL)
 		cw_cloud_pop_refuse(call, 404, "InvalidAction.NotFound", "There is no such action.");
-	else if (throttled(call, s, index))
+	else if (throttled(s, call->action, index))
 		cw_cloud_pop_refuse(call, 400, "Throttling.User",
 				    "More calls of this action a second than the account may make.");
 	else
@@ -245,13 +239,6 @@ static void on_http(void *arg, struct cw_http_req *req)
 
 /* ---- the front ---- */
 
-static void settle(void *arg)
-{
-	struct pop_service *s = arg;
-
-	cw_cloud_commit(s->cloud);
-}
-
 static void service_free(struct pop_service *s)
 {
 	cw_cloud_gate_free(s->gate);
@@ -266,8 +253,9 @@ static int front_open(const struct cloud_front_conf *front, void **ret_front, st
 				     .max_body = BODY_MAX,
 				     .max_head = CLOUD_WEB_HEAD,
 				     .hand_large = 1,
+				     .settle = cw_cloud_settle,
+				     .settle_arg = front->cloud,
 				     .handle = on_http,
-				     .settle = settle,
 				     .arg = s };
 	int rc;
 

@@ -328,8 +328,7 @@ void cw_cloud_device_delete(struct cw_cloud *c, struct cloud_device *d)
 	cw_map_remove(&c->iot_ids, &d->iot_node);
 	d->product->device_count--;
 	cw_list_remove(&d->all);
-	for (e = c->links.next; e != &c->links; e = e->next)
-		cw_container_of(e, struct cloud_link, all)->last = NULL;
+	c->deletions++; /* links may remember it */
 	device_free(d);
 }
 

@@ -157,10 +157,12 @@ json_t *cw_cloud_log_hex(const char *data, size_t len)
 json_t *cw_cloud_log_json(const struct cloud_log_entry *e)
 {
 	const char *topic = e->data + e->device_len + 1, *payload = topic + e->topic_len + 1;
-	json_t *j = json_pack("{s:I, s:I, s:s, s:s, s:s%, s:i, s:s}", "seq", (json_int_t)e->seq, "time", (json_int_t)e->ms,
-	                      "direction", e->down ? "down" : "up", "device", e->data, "topic", topic, e->topic_len, "qos",
-	                      (int)e->qos, "outcome", e->outcome);
-	json_t *text = json_stringn(payload, e->len);
+	json_t *text = json_stringn(payload, e->len), *name = json_stringn(topic, e->topic_len);
+	/* Not every channel sees to it that a topic is UTF-8. */
+	json_t *j = json_pack("{s:I, s:I, s:s, s:s, s:o, s:i, s:s}", "seq", (json_int_t)e->seq, "time", (json_int_t)e->ms,
+	                      "direction", e->down ? "down" : "up", "device", e->data, "topic",
+	                      name != NULL ? name : cw_cloud_log_hex(topic, e->topic_len), "qos", (int)e->qos, "outcome",
+	                      e->outcome);
 
 	if (e->reason != NULL)
 		json_object_set_new(j, "reason", json_string(e->reason));

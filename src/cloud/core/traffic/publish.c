@@ -26,11 +26,11 @@ static struct cloud_device *resolve(struct cw_cloud *c, struct cloud_link *l, co
 
 	if (t->dn.len == 0)
 		return NULL;
-	if (d != NULL && is_device(d, t))
+	if (d != NULL && l->last_of == c->deletions && is_device(d, t))
 		return d;
 	d = cw_cloud_device_find(c, t->pk.s, t->pk.len, t->dn.s, t->dn.len);
-	if (d != NULL)
-		l->last = d;
+	l->last = d;
+	l->last_of = c->deletions;
 	return d;
 }
 

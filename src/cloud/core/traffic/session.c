@@ -108,6 +108,7 @@ int cw_cloud_link_up(struct cw_cloud *c, struct cloud_link *l, struct cloud_devi
 	present = begin(c, l, d, login);
 	l->owner = d;
 	l->last = cw_cloud_name_of(d);
+	l->last_of = c->deletions;
 	l->since_ms = d->online_ms;
 	c->stats.connects++;
 	return present;
@@ -123,6 +124,7 @@ void cw_cloud_link_adopt(struct cw_cloud *c, struct cloud_link *l, struct cloud_
 	d->persistent = 1; /* a bridge's subscriptions belong to its identity */
 	l->owner = d;
 	l->last = d;
+	l->last_of = c->deletions;
 	l->resting = 1;
 }
 
