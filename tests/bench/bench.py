@@ -3,8 +3,8 @@
 usage: bench.py BUILD_DIR [--only NAME ...] [--json FILE]
 
 All programs are real and run on this machine, the load too, so absolute figures say as much about the machine as about the
-programs; ratios say more. "By CPU" is messages divided by the processor time
-their program took; on a busy machine that flatters, for more of them wait together and are handled in one go. Bars are those the project has set itself; a row without one is for information.
+programs; ratios say more. "By CPU" is messages divided by the processor time their program took. Bars are those the project has
+set itself; a row without one is for information.
 """
 import argparse
 import contextlib
