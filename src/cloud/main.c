@@ -23,7 +23,6 @@
 #include "cloud/http2/front.h"
 #include "cloud/https/front.h"
 #include "cloud/mqtt/front.h"
-#include "cloud/mqtt/login.h"
 #include "cloud/openapi/front.h"
 #include "cloud/options.h"
 #include "cloud/state/state.h"

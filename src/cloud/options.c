@@ -16,39 +16,62 @@
 #define FILE_MAX (1u << 20)
 
 static const char usage[] =
-	"Usage: causeway-cloud [--config FILE] [--LISTENER ADDRESS ...] [--state FILE] [--tls-dir DIR]\n"
-	"                      [--ready-file FILE]\n"
+	"Usage: causeway-cloud [OPTION ...]\n"
 	"\n"
 	"A local emulator of the IoT Platform. Without a file it listens on free ports and has a\n"
-	"demonstration stock, both of which it prints.\n"
+	"demonstration stock; it prints both.\n"
 	"\n"
-	"  -c, --config FILE      read products, devices, listeners and limits from FILE\n"
-	"      --state FILE       keep stock, topology, kept messages, shadows in FILE (SQLite) over restarts\n"
-	"      --tls-dir DIR      keep the certificates made at the start in DIR (default: FILE.tls beside --state)\n"
+	"  -c, --config FILE      read products, devices, limits and so on from FILE, such as conf/cloud.conf\n"
+	"      --state FILE       keep stock, topology, messages, shadows in FILE (SQLite) over restarts\n"
+	"      --tls-dir DIR      keep the certificates made at the start in DIR (FILE.tls of --state)\n"
 	"      --free-ports       with a FILE too, listeners that it does not name take free ports\n"
 	"      --ready-file FILE  write the bound addresses to FILE as JSON when everything listens\n"
 	"  -h, --help             show this and exit\n"
 	"  -V, --version          show the version and exit\n"
 	"\n"
-	"Listeners; ADDRESS is host:port with a numeric host (port 0: any free one), or off. Before those of FILE:\n"
-#define LISTENER_USAGE(name, address, url, what) "      --" #name " ADDRESS\t" what " (" address ")\n"
-	CLOUD_LISTENERS(LISTENER_USAGE)
-#undef LISTENER_USAGE
+	"Listeners: a numeric host and a port (0: any free one), or off. They come before those of FILE:\n";
+
+static const char usage_api[] =
 	"\n"
-	"The API, with curl; POST takes JSON, PK/DN is productKey/deviceName:\n"
-	"  GET  /api/v1/devices, /devices/PK/DN     who is there; one with what it reported\n"
-	"  GET  /api/v1/messages?limit=N            what was sent and received; /messages/stream follows\n"
-	"  POST /api/v1/devices/PK/DN/properties    {\"NAME\": VALUE}: set them, wait for the answer\n"
-	"  POST /api/v1/devices/PK/DN/services/NAME {\"ARGUMENT\": VALUE}\n"
-	"  POST /api/v1/devices/PK/DN/disable       and enable; DELETE /api/v1/devices/PK/DN\n"
-	"  POST /api/v1/faults                      {\"kind\": K, \"device\": \"PK/DN\", \"code\": N, \"count\": N}; DELETE ends all;\n"
-	"                                           also topic, channel, direction, after, probability, seed, ms, rate; K:\n"
-#define FAULT_USAGE(sym, name, help) "                                             " name ": " help "\n"
-	CLOUD_FAULTS(FAULT_USAGE)
+	"The API, with curl, behind /api/v1; POST takes JSON, PK/DN is productKey/deviceName:\n"
+	"  GET  /devices, /devices/PK/DN       who is there; one with what it reported and why it was refused\n"
+	"  GET  /messages?limit=N              what was sent and received; /messages/stream follows\n"
+	"  POST /devices/PK/DN/properties      {\"NAME\": VALUE}: set them, wait for the answer\n"
+	"  POST /devices/PK/DN/services/NAME   {\"ARGUMENT\": VALUE}; /raw and /rrpc send bytes\n"
+	"  POST /devices/PK/DN/disable         and enable; DELETE /devices/PK/DN\n"
+	"  POST /faults                        {\"kind\": KIND, \"device\": \"PK/DN\", \"count\": N}; DELETE ends all\n"
+	"  GET  /violations                    which limits were exceeded, by whom\n"
+	"  POST /clock                         {\"advance\": \"7d\"}: put the platform's clock forward\n"
+	"Kinds of faults, told by GET /faults in sentences:\n ";
+
+static const char usage_end[] =
+	"\nThe page at the API's address shows all of it. One page to read: src/cloud/USING.md.\n";
+
+/* Aligned, and no line longer than a screen is wide. */
+static void print_usage(FILE *to)
+{
+	static const struct {
+		const char *name, *address, *what;
+	} listeners[] = {
+#define LISTENER_USAGE(name, address, url, what) { #name, address, what },
+		CLOUD_LISTENERS(LISTENER_USAGE)
+#undef LISTENER_USAGE
+	};
+	static const char *const kinds[] = {
+#define FAULT_USAGE(sym, name, help) name,
+		CLOUD_FAULTS(FAULT_USAGE)
 #undef FAULT_USAGE
-	"  GET  /api/v1/violations                  which limits were exceeded, by whom\n"
-	"  POST /api/v1/clock                       {\"advance\": \"7d\"}: put the platform's clock forward\n"
-	"All of it is in src/cloud/api/openapi.json.\n";
+	};
+	size_t i;
+
+	(void)fputs(usage, to);
+	for (i = 0; i < CLOUD_LISTENER_COUNT; i++)
+		(void)fprintf(to, "      --%-7s ADDRESS  %-14s  %s\n", listeners[i].name, listeners[i].address, listeners[i].what);
+	(void)fputs(usage_api, to);
+	for (i = 0; i < CLOUD_FAULT_COUNT; i++)
+		(void)fprintf(to, "%s %s", i == CLOUD_FAULT_COUNT / 2 + 1 ? "\n " : "", kinds[i]);
+	(void)fputs(usage_end, to);
+}
 
 enum { OPT_READY = 256, OPT_STATE, OPT_TLS_DIR, OPT_FREE_PORTS, OPT_LISTENER };
 
@@ -161,7 +184,7 @@ static const struct cw_conf_table device_table = { .name = "devices", .size = si
 	                                           .settings = device_settings };
 
 static const struct cw_conf_setting fault_settings[] = {
-	CW_CONF_MUST(struct fault_conf, kind, STRING, "kind", NULL, NULL, "connack, drop, stall and so on; `causeway-cloud --help` lists them."),
+	CW_CONF_MUST(struct fault_conf, kind, STRING, "kind", NULL, NULL, "connack, drop, stall and so on; `causeway-cloud --help` lists them all."),
 	CW_CONF(struct fault_conf, device, STRING, "device", NULL, NULL, NULL, "productKey/deviceName; left out: all."),
 	CW_CONF(struct fault_conf, topic, STRING, "topic", NULL, NULL, NULL, "An MQTT filter; left out: all."),
 	CW_CONF(struct fault_conf, channel, STRING, "channel", NULL, NULL, NULL, "mqtt, https and so on; left out: all."),
@@ -228,7 +251,7 @@ static const struct cw_conf_setting file_settings[] = {
 	CW_CONF(struct file_conf, limits.throughput, BYTES, "limits.throughput", "1MiB", "1KiB", "1GiB",
 	        "Bytes a second that are read from one MQTT connection; the rest waits at the client."),
 	CW_CONF(struct file_conf, limits.payload_bytes, BYTES, "limits.payload", "256KiB", "1KiB", "256KiB",
-	        "Payload of one MQTT publish, whatever the profile; a larger one closes the connection."),
+	        "Payload of one publish over MQTT or of a bridge, whatever the profile; a larger one closes the connection, a bridge's is answered with 413."),
 	CW_CONF(struct file_conf, limits.topic_bytes, INT, "limits.topicBytes", "128", "16", "65535",
 	        "Bytes of a custom topic, whatever the profile."),
 	CW_CONF(struct file_conf, limits.topic_slashes, INT, "limits.topicSlashes", "7", "3", "65535",
@@ -267,6 +290,26 @@ static const struct cw_conf_setting file_settings[] = {
 	        "DTLS sessions of CoAP (and addresses of plain CoAP that are remembered); the one idle for longest gives way."),
 	CW_CONF(struct file_conf, limits.coap_idle_ms, DURATION, "limits.coapIdle", "5m", "1s", "1d",
 	        "A session of CoAP without traffic ends after it."),
+	CW_CONF(struct file_conf, limits.properties, INT, "limits.properties", "200", "1", "2000",
+	        "Properties in one request, whatever the profile, as the four below; more are refused with 6106 or 6104."),
+	CW_CONF(struct file_conf, limits.events, INT, "limits.events", "20", "1", "2000",
+	        "Events of one member of a pack or a history; more are refused with 6356."),
+	CW_CONF(struct file_conf, limits.pack, INT, "limits.pack", "20", "1", "2000",
+	        "Sub-devices in one pack; more are refused with 6357."),
+	CW_CONF(struct file_conf, limits.history, INT, "limits.history", "200", "1", "2000",
+	        "Entries of one history; more are refused with 460."),
+	CW_CONF(struct file_conf, limits.log_lines, INT, "limits.logLines", "40", "1", "500",
+	        "Lines in one post of a device's log; more are refused with 460."),
+	CW_CONF(struct file_conf, limits.shadow_requests, INT, "limits.shadowPerSecond", "20", "1", "1000000",
+	        "Shadow requests of a device a second; more are dropped without an answer."),
+	CW_CONF(struct file_conf, limits.shadow_attributes, INT, "limits.shadowAttributes", "128", "1", "10000",
+	        "Attributes of each half of a shadow, whatever the profile; more are refused with 408."),
+	CW_CONF(struct file_conf, limits.shadow_bytes, BYTES, "limits.shadowBytes", "16KiB", "64", "16KiB",
+	        "Bytes of a shadow's state, whatever the profile; more are refused with 400."),
+	CW_CONF(struct file_conf, limits.config_bytes, BYTES, "limits.configBytes", "64KiB", "64", "64KiB",
+	        "Bytes of a product's remote configuration, whatever the profile."),
+	CW_CONF(struct file_conf, limits.coap_body, BYTES, "limits.coapBody", "1KiB", "16", "1KiB",
+	        "Payload of one request over CoAP, decrypted, whatever the profile; a larger one is refused with 4.13."),
 	CW_CONF(struct file_conf, limits.https_body, BYTES, "limits.httpsBody", "128KiB", "1", "1MiB",
 	        "Body of one publish over HTTPS, whatever the profile."),
 	CW_CONF(struct file_conf, limits.https_token_ms, DURATION, "limits.httpsToken", "7d", "1s", "3650d",
@@ -337,19 +380,19 @@ int cw_cloud_options_parse(int argc, char **argv, struct cloud_options *o)
 		case OPT_STATE: o->state = optarg; break;
 		case OPT_TLS_DIR: o->tls.dir = optarg; break;
 		case OPT_FREE_PORTS: o->free_ports = 1; break;
-		case 'h': (void)fputs(usage, stdout); return 0;
+		case 'h': print_usage(stdout); return 0;
 		case 'V': (void)puts("causeway-cloud " CW_VERSION); return 0;
 		default:
 			if (opt >= OPT_LISTENER && opt < OPT_LISTENER + CLOUD_LISTENER_COUNT) {
 				o->listeners[opt - OPT_LISTENER] = optarg;
 				break;
 			}
-			(void)fputs(usage, stderr);
+			(void)fputs("Try 'causeway-cloud --help'.\n", stderr);
 			return 2;
 		}
 	}
 	if (optind < argc) {
-		(void)fprintf(stderr, "causeway-cloud: unexpected argument '%s'\n%s", argv[optind], usage);
+		(void)fprintf(stderr, "causeway-cloud: unexpected argument '%s'\nTry 'causeway-cloud --help'.\n", argv[optind]);
 		return 2;
 	}
 	return -1;

@@ -28,6 +28,8 @@
 #define STREAM_MAX (4u << 20) /* bytes waiting for one stream's client */
 #define HEAD_MAX     (32u << 10)
 #define IDLE_SECONDS 120u     /* a silent connection is closed */
+#define EAGER_RUNS   256u     /* in a row without news, then the library has to wait a little for the next */
+#define PATIENT_MS   20u      /* at most so long */
 #define CONNECTIONS_MAX 4096u /* further clients wait in the backlog */
 
 /* GnuTLS's terms. RSA key exchange and CBC are in NORMAL: old device SDKs offer little else. */
@@ -42,6 +44,7 @@ struct cw_http {
 	uv_timer_t timer;
 	uv_idle_t kick; /* runs MHD_run() soon after an answer given outside of it */
 	struct cw_list requests;
+	unsigned idle_runs; /* MHD_run() in a row that wanted another at once, since something last happened */
 	int stopping;
 	void (*closed)(void *arg);
 	void *closed_arg;
@@ -74,16 +77,50 @@ struct cw_http_req {
 /* ---- driving the library ---- */
 
 static void on_timer(uv_timer_t *timer);
+static void on_kick(uv_idle_t *kick);
+
+/* Any call of the library may send what was answered outside of one. */
+static void settle(struct cw_http *h)
+{
+	if (h->conf.settle != NULL)
+		h->conf.settle(h->conf.arg);
+}
+
+/*
+ * The library wants to run at once. That may be because of bytes it has not looked at yet; it wants it too for as long as a TLS
+ * handshake is half done, whose other half may never come. A timer of 0 ms would never let go of the loop (libuv runs
+ * what is due until nothing is), so it is the next pass, and a few ms when nothing comes of it.
+ */
+static void run_again(struct cw_http *h)
+{
+	unsigned over;
+
+	if (h->idle_runs++ < EAGER_RUNS) {
+		(void)uv_idle_start(&h->kick, on_kick);
+		return;
+	}
+	over = h->idle_runs - EAGER_RUNS;
+	if (over > PATIENT_MS) {
+		over = PATIENT_MS;
+		h->idle_runs = EAGER_RUNS + PATIENT_MS;
+	}
+	(void)uv_timer_start(&h->timer, on_timer, over, 0);
+}
 
 static void run(struct cw_http *h)
 {
-	MHD_UNSIGNED_LONG_LONG ms;
+	MHD_UNSIGNED_LONG_LONG ms = 1;
 
+	settle(h);
 	(void)MHD_run(h->daemon);
-	if (MHD_get_timeout(h->daemon, &ms) == MHD_YES)
+	if (MHD_get_timeout(h->daemon, &ms) != MHD_YES)
+		(void)uv_timer_stop(&h->timer);
+	else if (ms != 0)
 		(void)uv_timer_start(&h->timer, on_timer, ms, 0);
 	else
-		(void)uv_timer_stop(&h->timer);
+		run_again(h);
+	if (ms != 0)
+		h->idle_runs = 0;
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -93,13 +130,18 @@ static void on_timer(uv_timer_t *timer)
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
-	run(cw_container_of(poll, struct cw_http, poll));
+	struct cw_http *h = cw_container_of(poll, struct cw_http, poll);
+
+	h->idle_runs = 0;
+	run(h);
 }
 
 static void on_kick(uv_idle_t *kick)
 {
+	struct cw_http *h = cw_container_of(kick, struct cw_http, kick);
+
 	(void)uv_idle_stop(kick);
-	run(cw_container_of(kick, struct cw_http, kick));
+	run(h);
 }
 
 static void suspend(struct cw_http_req *req)
@@ -229,6 +271,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 	struct cw_http *h = cls;
 	struct cw_http_req *req = *state;
 
+	h->idle_runs = 0;
 	if (req == NULL) /* no memory for it */
 		return MHD_NO;
 	if (req->state == REQ_HEAD)
@@ -244,6 +287,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 			cw_http_reply(req, 413, "text/plain", "body too large\n", 15);
 		else
 			h->conf.handle(h->conf.arg, req);
+		settle(h);
 	}
 	if (req->response != NULL)
 		return queue_answer(req);
@@ -380,11 +424,7 @@ static void answer_with(struct cw_http_req *req, unsigned status, const struct c
 
 static void answered(struct cw_http_req *req)
 {
-	const struct cw_http_conf *conf = &req->http->conf;
-
 	cw_invariant(req->state == REQ_HANDED);
-	if (conf->settle != NULL)
-		conf->settle(conf->settle_arg);
 	req->state = REQ_ANSWERED;
 	req->gone = NULL;
 }

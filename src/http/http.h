@@ -27,9 +27,9 @@ struct cw_http_conf {
 	const char *tls_certificate,
 		*tls_key; /* PEM texts (chain; key), read while opening; NULL: plain. TLS 1.2 and later */
 	cw_http_fn handle;
+	/* NULL, or: answers given since the last call are about to leave; what they promise can be made lasting now. */
+	void (*settle)(void *arg);
 	void *arg;
-	void (*settle)(void *arg); /* NULL, or called before each answer leaves: make safe what it tells */
-	void *settle_arg;
 };
 
 struct cw_http_field {

@@ -1,11 +1,12 @@
 """CoAP over DTLS with pre-shared keys: libcoap's own client and openssl's, neither of which knows the emulator."""
 import json
+import pathlib
 import re
 import subprocess
 
 import pytest
 
-from cloud_client import DEV, METHODS, sign
+from cloud_client import DEV, METHODS
 from coap_client import auth_body
 from conftest import PATIENCE
 
@@ -106,9 +107,8 @@ def free_port():
 
 
 def test_registration(cloud):
-    random = "00112233445566778899AABB"
-    body = {"signmethod": "hmacsha256", "deviceName": DN, "productKey": PK, "random": random,
-            "sign": sign("EmuPs0123456789A", "hmacsha256", deviceName=DN, productKey=PK, random=random)}
+    vectors = json.loads((pathlib.Path(__file__).parents[1] / "vectors" / "cloud-coap.json").read_text())
+    body = vectors["coapDynamicRegistration"]["body"]
     out, _ = post(cloud, "auth/register/device", json.dumps(body))
     assert json.loads(re.search(r"\{\"deviceName.*\}", out).group(0))["deviceSecret"] == SECRET
     _, text = post(cloud, "auth/register/device", json.dumps({**body, "sign": "0" * 64}))

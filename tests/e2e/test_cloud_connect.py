@@ -1,4 +1,6 @@
 """CONNECT: versions, channels, the order of checks, takeover, keep-alive, clean session."""
+import json
+import pathlib
 import socket
 import ssl
 import subprocess
@@ -363,11 +365,11 @@ def test_suites_of_old_device_sdks_are_offered(cloud, suite):
 
 
 def test_a_pre_shared_key_opens_tls(cloud):
-    key = "1e76f1e8dee7bc2ebe2a1d25de22f20905c9df7e7601a3069ba9574c9d4756db"
+    (vector,) = json.loads((pathlib.Path(__file__).parents[1] / "vectors" / "platform-mqtt.json").read_text())["tls_psk"]
+    key = vector["psk_hex"]
     cloud.add_product("a1B2c3D4e5F")
-    cloud.add_device("a1B2c3D4e5F", "gw_dtu-01", "0123456789abcdef0123456789ABCDEF")
-    options = ["-tls1_2", "-cipher", "PSK-AES128-CBC-SHA:@SECLEVEL=0", "-psk_identity",
-               "devicename|hmacsha256|a1B2c3D4e5F&gw_dtu-01|2524608000000", "-psk"]
+    cloud.add_device("a1B2c3D4e5F", "gw_dtu-01", vector["device_secret"])
+    options = ["-tls1_2", "-cipher", "PSK-AES128-CBC-SHA:@SECLEVEL=0", "-psk_identity", vector["identity"], "-psk"]
     # The key is the digest's upper-case text, not its 32 bytes.
     good = openssl(cloud, *options, key.upper().encode().hex())
     assert b"Cipher is PSK-AES128-CBC-SHA" in good.stdout and good.returncode == 0

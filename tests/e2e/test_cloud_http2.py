@@ -498,6 +498,37 @@ def test_the_same_identity_over_mqtt_takes_it_from_the_bridge(cloud, bridge):
             assert cloud.device(*BRIDGE[:2])["session"]["channel"] == "http2"
 
 
+def test_a_broadcast_to_subscribers_reaches_a_bridge_once_for_all_its_devices(cloud, bridge):
+    """As the Java library's broadcast() needs it: no device named, the topic inside. covers: D31"""
+    bridge.online(SUB1)
+    bridge.online(SUB2)
+    assert cloud.post(f"/products/{SUB1[0]}/broadcast", b"news for all", name="news")["devices"] == 2
+    push = bridge.push()
+    assert push.topic == sys_topic(BRIDGE, "bridge/push") and push.payload == b"news for all"
+    assert push.params["topic"] == f"/broadcast/{SUB1[0]}/news"
+    assert "productKey" not in push.params and "deviceName" not in push.params
+    bridge.settle()
+    assert bridge.pushes == []
+
+
+def test_answers_have_what_the_java_library_waits_for(cloud, bridge):
+    """Without the header a publish never completes there, and without the members no upgrade starts."""
+    vectors = VECTORS["bridge"]
+    answer = auth(cloud, SUB1, netId=bridge.net_id)
+    assert answer["code"] == 200 and isinstance(answer["data"]["netId"], str) and answer["data"]["netId"]
+    assert answer.keys() >= vectors["authBridgeReply"][0]["body"].keys()
+    headers = dict(bridge.publish(SUB1, topic(SUB1), b"x").headers)
+    assert set(headers) >= set(dict(vectors["publishReply"]["accepted"])) and headers[":status"] == "200"
+    made = cloud.post(f"/products/{SUB1[0]}/packages", b"firmware", version="2.0.0", signMethod="Md5")
+    cloud.post(f"/packages/{made['id']}/batches", {})
+    want = vectors["otaPush"]
+    push = bridge.push()
+    assert push.params["topic"] == want["topic"].replace("a1EmuPk0001/dev-0001", f"{SUB1[0]}/{SUB1[1]}")
+    got, want = json.loads(push.payload), json.loads(want["payload"])
+    assert got.keys() >= want.keys() and got["data"].keys() >= want["data"].keys()
+    assert {k: type(v) for k, v in got["data"].items() if k in want["data"]} == {k: type(v) for k, v in want["data"].items()}
+
+
 def test_small_bridge_takes_its_devices_along(cloud, bridge):
     """The Java library has two connections after a start that failed: the last one counts."""
     bridge.online(SUB1)
@@ -518,6 +549,7 @@ def test_small_bridge_takes_its_devices_along(cloud, bridge):
 
 
 def test_large_bridge_leaves_its_devices_online(cloud):
+    """covers: L08"""
     with Bridge(cloud) as b:
         b.start(mode=3).online(SUB1)
     cloud.wait_status(*BRIDGE[:2], "OFFLINE")

@@ -242,6 +242,7 @@ def test_what_a_registration_without_a_name_is_refused_for(start_cloud):
 
 
 def test_the_sixth_client_of_a_name_is_refused(cloud):
+    """covers: E11"""
     for i in range(5):
         assert register(cloud, "free-0001")[0] == 0, i
     assert register(cloud, "free-0001")[0] == 4
@@ -277,7 +278,7 @@ def test_clients_of_one_name_are_online_together_and_each_only_once(cloud):
 
 
 def test_switching_and_clearing_close_the_others_and_refuse_them_with_5(cloud):
-    """covers: E03"""
+    """covers: E03 E14 E15"""
     kept, other = (register(cloud, "free-0001")[1][0][1] for _ in range(2))
     path = f"/devices/{PK}/free-0001/clients"
     (a, _), (b, _) = token_login(cloud, kept), token_login(cloud, other)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not available(), reason=f"node or its package {S
 
 @pytest.mark.parametrize("scheme", ["mqtt", "mqtts", "ws", "wss"])
 def test_the_node_sdk_as_device_and_gateway(cloud, scheme):
-    """covers: H26 H50"""
+    """covers: H26 H50 O01"""
     script = pathlib.Path(__file__).with_name("node_sdk.js")
     node = subprocess.Popen(["node", script, f"{scheme}://localhost:{cloud.mqtt[1]}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                             text=True, env={**os.environ, "NODE_EXTRA_CA_CERTS": cloud.ca})

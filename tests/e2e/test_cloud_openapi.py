@@ -29,6 +29,11 @@ def test_our_signer_agrees_with_the_vectors():
     for v in VECTORS["vectors"]:
         assert string_to_sign(v["method"], v["params"]) == v["string_to_sign"], v["name"]
         assert sign(v["access_key_secret"], v["method"], v["params"]) == v["signature"], v["name"]
+    # A request of the Java SDK inside the bridge library, as it was seen.
+    seen = json.loads((pathlib.Path(__file__).parents[1] / "vectors/platform-http.json").read_text())["http2"]["bridge"]["openApi"]
+    params = dict(urllib.parse.parse_qsl(seen["requestLine"].split("?", 1)[1].split(" ")[0]))
+    signature = params.pop("Signature")
+    assert sign(seen["accessKeySecret"], "GET", params) == signature
 
 
 @pytest.mark.parametrize("method, in_body", [("GET", False), ("POST", True), ("POST", False)])

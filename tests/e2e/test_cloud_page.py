@@ -182,3 +182,17 @@ def test_a_browser_speaks_mqtt_in_a_websocket(cloud, browser):
     """, f"ws://{cloud.mqtt[0]}:{cloud.mqtt[1]}/mqtt", [base64.b64encode(p).decode() for p in packets])
     assert got == ["mqtt", [0x20, 2, 0, 0, 0x40, 2, 0, 1], 1000, True]
     assert len(cloud.messages(topic="/+/+/user/update")) == 1
+
+
+def test_what_exceeded_a_limit_and_what_a_fault_does_are_explained(page, cloud):
+    page.wait(lambda: page.text("#violations") == "none", "no violation yet")
+    clients = [Client(cloud, DEV) for _ in range(6)]
+    for client in clients:
+        client.close()
+    page.wait(lambda: any(r[1] == f"{DEV[0]}/{DEV[1]}" for r in page.rows("#violations") if len(r) > 1), "the limit of connects")
+    page.choose("#add-fault [name=kind]", "throttle")
+    page.wait(lambda: "bytes a second" in page.text("#fault-help"), "the sentence")
+    page.choose("#add-fault [name=channel]", "mqtt")
+    page.fill("#add-fault [name=rate]", "1000")
+    page.find("#add-fault button").click()
+    page.wait(lambda: [r[:2] for r in page.rows("#faults")] == [["throttle", "mqttrate 1000"]], "how it strikes")

@@ -34,6 +34,7 @@ def settled(cloud, batch):
     ({}, 201),
 ])
 def test_products_are_named_by_the_rules(cloud, spec, status):
+    """covers: D01"""
     got, body = cloud.request("POST", "/products", spec)
     assert got == status, body
     if status == 201:
@@ -43,6 +44,7 @@ def test_products_are_named_by_the_rules(cloud, spec, status):
 
 
 def test_a_products_name_is_unique_and_its_authentication_is_fixed(cloud):
+    """covers: D01 D07"""
     pk = cloud.post("/products", {"name": "meters", "authentication": "x509"})["productKey"]
     assert cloud.request("POST", "/products", {"name": "meters"})[0] == 409
     assert cloud.request("POST", f"/products/{pk}", {"authentication": "secret"})[0] == 400
@@ -60,11 +62,13 @@ def test_a_products_name_is_unique_and_its_authentication_is_fixed(cloud):
 
 @pytest.mark.parametrize("name", ["abc", "a" * 33, "a bc", "dev/1", "仪表仪表", DEV[1]])
 def test_illegal_names_are_refused(cloud, name):
+    """covers: D10"""
     status, body = cloud.request("POST", "/devices", {"productKey": PK, "deviceName": name})
     assert status == (409 if name == DEV[1] else 400) and name in body["error"]
 
 
 def test_names_and_nicknames(cloud):
+    """covers: D10 D11 D12"""
     made = cloud.post("/devices", {"productKey": PK, "deviceName": "Dev-_@.:01", "nickname": "仪表"})
     assert made["nickname"] == "仪表" and cloud.device(PK, "Dev-_@.:01")["nickname"] == "仪表"
     assert cloud.request("POST", "/devices", {"productKey": PK, "deviceName": "dev-0009", "nickname": "abc"})[0] == 400
@@ -76,6 +80,7 @@ def test_names_and_nicknames(cloud):
 
 
 def test_a_device_made_anew_has_another_secret(cloud):
+    """covers: E10"""
     cloud.delete(f"/devices/{DEV[0]}/{DEV[1]}")
     made = cloud.add_device(*DEV[:2])
     with Client(cloud, DEV) as old:
@@ -96,6 +101,7 @@ def test_fifty_thousand_devices_are_no_trouble(start_cloud):
 
 
 def test_a_batch_with_made_up_names(cloud):
+    """covers: D15 D19"""
     batch = cloud.post("/batches", {"productKey": PK, "count": 10}, expect=202)
     assert batch["status"] == "CREATE" and batch["count"] == 10
     got = settled(cloud, batch)
@@ -110,6 +116,7 @@ def test_a_batch_with_made_up_names(cloud):
 
 
 def test_a_batch_of_names_is_checked_then_created(cloud):
+    """covers: D18 C05"""
     status, body = cloud.request("POST", "/batches", {"productKey": PK, "names": ["APT$", "good-1", {"deviceName": "aw", "nickname": "x"}]})
     assert status == 400 and body["invalid"] == {"names": ["APT$", "aw"], "nicknames": ["x"]}
     batch = cloud.post("/batches", {"productKey": PK, "names": ["new-0001", DEV[1]]})
@@ -124,6 +131,7 @@ def test_a_batch_of_names_is_checked_then_created(cloud):
 
 
 def test_a_file_of_names_and_the_file_of_their_certificates(cloud):
+    """covers: C02 D16 D20"""
     text = "\ufeffDeviceName,Nickname\r\nfile-0001,nick_1\r\n\"file-0002\",\r\n".encode()
     batch = cloud.post(f"/products/{PK}/names", text, expect=202)
     assert settled(cloud, batch)["status"] == "CREATE_SUCCESS"
@@ -139,6 +147,7 @@ def test_a_file_of_names_and_the_file_of_their_certificates(cloud):
 
 
 def test_a_file_with_illegal_lines_creates_nothing(cloud):
+    """covers: D16 D17 D18"""
     before = cloud.stats()["devices"]
     status, body = cloud.request("POST", f"/products/{PK}/names", b"DeviceName,Nickname\nfine-0001,\nab,\n" + DEV[1].encode() + b",\n")
     assert status == 400 and [(b["line"], b["deviceName"]) for b in body["lines"]] == [(3, "ab"), (4, DEV[1])]
@@ -150,6 +159,7 @@ def test_a_file_with_illegal_lines_creates_nothing(cloud):
 
 
 def test_certificates_verify_and_stay_the_same(start_cloud, tmp_path, cloud_state):
+    """covers: D29 F02 F03"""
     cloud = start_cloud("", state=tmp_path / "state")
     pk = cloud.post("/products", {"name": "certified", "authentication": "x509"})["productKey"]
     batch = settled(cloud, cloud.post("/batches", {"productKey": pk, "count": 2}))
@@ -186,6 +196,7 @@ def fetch(cloud, url):
 
 
 def test_a_package_of_certificates_is_there_for_thirty_days(start_cloud):
+    """covers: F03"""
     cloud = start_cloud("")
     pk = cloud.post("/products", {"authentication": "x509"})["productKey"]
     batch = settled(cloud, cloud.post("/batches", {"productKey": pk, "count": 2}))
@@ -245,6 +256,7 @@ def come(cloud, dn, client):
 
 
 def test_five_devices_share_a_name_until_one_is_kept(start_cloud):
+    """covers: E11 E12 E13 E14 E15"""
     cloud = start_cloud(f"products = [ {{ productKey = {PK}, productSecret = {PS} }} ]\nlimits {{ profile = off }}\n")
     dn = "field-0001"
     clients = [enroll(cloud, dn) for _ in range(5)]

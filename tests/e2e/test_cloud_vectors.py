@@ -1,12 +1,16 @@
-"""The golden vectors of the MQTT sheet against the running emulator."""
+"""The golden vectors of the platform's channels against the running emulator: those that no test of a channel of its own plays."""
 import json
 import pathlib
+import socket
 import ssl
 
 import pytest
-from cloud_client import GW, Raw, connect_packet, gateway, session_topic, sys_topic
+from cloud_client import GW, PATIENCE, Raw, connect_packet, gateway, session_topic, sys_topic
 
-VECTORS = json.loads((pathlib.Path(__file__).parents[1] / "vectors" / "platform-mqtt.json").read_text())
+FILES = pathlib.Path(__file__).parents[1] / "vectors"
+VECTORS = json.loads((FILES / "platform-mqtt.json").read_text())
+HTTP = json.loads((FILES / "platform-http.json").read_text())
+COAP = json.loads((FILES / "cloud-coap.json").read_text())
 
 
 def ensure(cloud, pk, dn, secret, node_type="device"):
@@ -81,3 +85,51 @@ def test_a_login_that_signs_clean_session_is_refused(cloud):
             "timestamp": v["timestamp"], "signMethod": v["sign_method_on_wire"], "sign": n["hex"], "cleanSession": "true"}})
         assert got["code"] == 6287
         assert got["data"] == {"productKey": v["product_key"], "deviceName": v["device_name"]}
+
+
+def test_a_batch_login_as_it_stands_in_the_vectors(cloud):
+    """covers: L07"""
+    batch = VECTORS["subdevice_batch_login"]
+    for d in batch["devices"]:
+        ensure(cloud, d["productKey"], d["deviceName"], d["device_secret"], "subdevice")
+        cloud.post(f"/devices/{GW[0]}/{GW[1]}/topo", {"action": "add", "productKey": d["productKey"], "deviceName": d["deviceName"]})
+    with gateway(cloud) as gw:
+        gw.publish(session_topic(GW, "batch_login"), batch["payload"], qos=0)
+        reply = json.loads(gw.receive_on(session_topic(GW, "batch_login_reply")).payload)
+        assert (reply["id"], reply["code"]) == (json.loads(batch["payload"])["id"], 200)
+        assert [(d["productKey"], d["deviceName"]) for d in reply["data"]] == \
+            [(d["productKey"], d["deviceName"]) for d in batch["devices"]]
+        assert all(cloud.device(d["productKey"], d["deviceName"])["status"] == "ONLINE" for d in batch["devices"])
+
+
+def test_logins_of_sub_devices_as_the_c_sdk_writes_them(start_cloud):
+    """Topic and payload as they stand. covers: L07"""
+    who, bridge = HTTP["identity"], HTTP["bridge"]
+    gw_device = (bridge["productKey"], bridge["deviceName"], bridge["deviceSecret"])
+    cloud = start_cloud(f"""products = [ {{ productKey = {bridge["productKey"]}, nodeType = gateway }}
+  {{ productKey = {who["productKey"]}, nodeType = subdevice }} ]
+devices = [ {{ productKey = {bridge["productKey"]}, deviceName = {bridge["deviceName"]}, deviceSecret = {bridge["deviceSecret"]} }}
+  {{ productKey = {who["productKey"]}, deviceName = {who["deviceName"]}, deviceSecret = {who["deviceSecret"]} }} ]
+""")
+    cloud.post(f"/devices/{gw_device[0]}/{gw_device[1]}/topo",
+               {"action": "add", "productKey": who["productKey"], "deviceName": who["deviceName"]})
+    with gateway(cloud, gw_device) as gw:
+        for v in HTTP["http2"]["subDeviceLogin"]:
+            gw.publish(v["topic"], json.dumps(v["payload"]), qos=0)
+            reply = json.loads(gw.receive_on(v["topic"] + "_reply").payload)
+            assert reply["code"] == 200, (v, reply)
+
+
+def test_the_first_datagram_of_a_coap_device_byte_by_byte(cloud):
+    """The answer has the vector's header, option and members; token and random are the platform's own. covers: I02"""
+    ask, answer = (bytes.fromhex(d["hex"]) for d in COAP["datagrams"][:2])
+    host, port = cloud.process.ready["coap"].rsplit(":", 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(PATIENCE)
+        s.connect((host, int(port)))
+        s.send(ask)
+        got = s.recv(2000)
+    head, body = got.split(b"\xff", 1)
+    want_head, want_body = answer.split(b"\xff", 1)
+    assert head == want_head
+    assert json.loads(body).keys() == json.loads(want_body).keys() == COAP["authResponseExample"]["body"].keys()

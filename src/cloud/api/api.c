@@ -10,12 +10,15 @@
 #include "cloud/core/fault/disturb.h"
 #include "cloud/core/fault/fault.h"
 #include "cloud/core/login/tokens.h"
+#include "cloud/core/parse.h"
 #include "cloud/core/save.h"
 #include "cloud/core/stock/stock.h"
+#include "cloud/core/traffic/call.h"
 #include "cloud/core/traffic/down.h"
 #include "cloud/core/traffic/msglog.h"
 #include "cloud/core/traffic/violations.h"
 #include "cloud/web/files.h"
+#include "cloud/web/origin.h"
 
 #define BODY_MAX (1u << 20)
 
@@ -68,9 +71,9 @@ void cw_cloud_api_fail(struct cw_http_req *req, int rc, const char *text)
 	cw_cloud_api_error(req, cw_cloud_api_status(rc), text);
 }
 
-struct cloud_product *cw_cloud_api_product(struct api_call *a)
+struct cloud_product *cw_cloud_api_product(struct api_call *a, const char *pk)
 {
-	struct cloud_product *p = cw_cloud_product_find(a->cloud, a->tail, strlen(a->tail));
+	struct cloud_product *p = cw_cloud_product_find(a->cloud, pk, strlen(pk));
 
 	if (p == NULL)
 		cw_cloud_api_error(a->req, 404, "no such product");
@@ -160,6 +163,7 @@ static void on_reset(struct api_call *a)
 	cw_cloud_delay_drop(a->cloud);
 	cw_cloud_disturb_drop(a->cloud);
 	cw_cloud_violations_clear(a->cloud);
+	cw_cloud_calls_abandon(a->cloud, NULL);
 	cw_list_each_safe(e, n, &a->cloud->device_list) {
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 
@@ -284,7 +288,7 @@ static int read_body(struct api_call *a)
 
 	if (strcmp(cw_http_method(a->req), "POST") != 0 && strcmp(cw_http_method(a->req), "PUT") != 0)
 		return 0;
-	a->body = len == 0 ? json_object() : json_loadb(text, len, JSON_DECODE_ANY, NULL);
+	a->body = len == 0 ? json_object() : cw_cloud_json(text, len, JSON_DECODE_ANY, NULL);
 	return a->body != NULL ? 0 : CW_EPROTO;
 }
 
@@ -326,12 +330,13 @@ static void on_http(void *arg, struct cw_http_req *req)
 	int known = 0;
 	size_t i;
 
-	if (cw_cloud_api_page(req))
-		return;
+	/* Links to files are signed, and devices may know this host by any name (downloadsUrl). */
 	if (strncmp(cw_http_path(req), CLOUD_FILES_PATH, strlen(CLOUD_FILES_PATH)) == 0) {
 		cw_cloud_web_file(api->cloud, req);
 		return;
 	}
+	if (cw_cloud_origin_refuse(api->http, req) || cw_cloud_api_page(req))
+		return;
 	for (i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		struct levels at = { { NULL, 0 }, { NULL, 0 }, { NULL, 0 } };
 
@@ -347,11 +352,18 @@ static void on_http(void *arg, struct cw_http_req *req)
 	cw_cloud_api_error(req, known ? 405 : 404, known ? "method not allowed here" : "no such path; causeway-cloud --help lists them, /api/v1/devices is one");
 }
 
+static void settle(void *arg)
+{
+	struct cloud_api *api = arg;
+
+	cw_cloud_commit(api->cloud);
+}
+
 static int front_open(const struct cloud_front_conf *front, void **ret_front, struct cw_msg *msg)
 {
 	struct cloud_api *a = cw_zalloc(sizeof(*a));
 	struct cw_http_conf conf = { .address = front->address, .max_body = BODY_MAX, .handle = on_http, .arg = a,
-	                             .settle = cw_cloud_settle, .settle_arg = front->cloud };
+	                             .settle = settle };
 	int rc;
 
 	if (a == NULL)

@@ -27,8 +27,8 @@ void cw_cloud_api_json(struct cw_http_req *req, unsigned status, json_t *body);
 void cw_cloud_api_error(struct cw_http_req *req, unsigned status, const char *text);
 /* The same with the status that fits an error number. */
 void cw_cloud_api_fail(struct cw_http_req *req, int rc, const char *text);
-/* The product a path names in its tail, or NULL: answered 404. */
-struct cloud_product *cw_cloud_api_product(struct api_call *a);
+/* The product of that key, such as a path's tail, or NULL: answered 404. */
+struct cloud_product *cw_cloud_api_product(struct api_call *a, const char *pk);
 
 /* page.c: the page and its parts. 1: answered; 0: the path is none of them. */
 int cw_cloud_api_page(struct cw_http_req *req);

@@ -7,19 +7,9 @@
 #include "cloud/core/model/script.h"
 #include "cloud/core/model/tsl.h"
 
-/* NULL was answered. */
-static struct cloud_product *product_of(struct api_call *a)
-{
-	struct cloud_product *p = cw_cloud_product_find(a->cloud, a->tail, strlen(a->tail));
-
-	if (p == NULL)
-		cw_cloud_api_error(a->req, 404, "no such product");
-	return p;
-}
-
 void cw_cloud_api_tsl(struct api_call *a)
 {
-	struct cloud_product *p = product_of(a);
+	struct cloud_product *p = cw_cloud_api_product(a, a->tail);
 	struct cloud_model_size size = { 0, 0, 0 };
 	struct cw_msg msg = { "" };
 	int rc;
@@ -40,7 +30,7 @@ void cw_cloud_api_tsl(struct api_call *a)
 /* An empty object: it has none, just as an empty one takes it away. */
 void cw_cloud_api_tsl_get(struct api_call *a)
 {
-	struct cloud_product *p = product_of(a);
+	struct cloud_product *p = cw_cloud_api_product(a, a->tail);
 
 	if (p != NULL)
 		cw_cloud_api_json(a->req, 200, p->tsl != NULL ? json_incref(p->tsl) : json_object());
@@ -48,7 +38,7 @@ void cw_cloud_api_tsl_get(struct api_call *a)
 
 void cw_cloud_api_script(struct api_call *a)
 {
-	struct cloud_product *p = product_of(a);
+	struct cloud_product *p = cw_cloud_api_product(a, a->tail);
 	struct cw_msg msg = { "" };
 	const char *body;
 	size_t len;
@@ -73,7 +63,7 @@ void cw_cloud_api_script(struct api_call *a)
 
 void cw_cloud_api_script_get(struct api_call *a)
 {
-	struct cloud_product *p = product_of(a);
+	struct cloud_product *p = cw_cloud_api_product(a, a->tail);
 
 	if (p != NULL)
 		cw_cloud_api_json(a->req, 200, json_pack("{s:s?, s:o}", "script", cw_cloud_script_text(p), "errors",

@@ -4,6 +4,7 @@
 
 #include "cloud/api/api.h"
 #include "cloud/core/ota/ota.h"
+#include "cloud/core/parse.h"
 
 /* The number a path names, or 0. */
 static uint32_t number_of(const struct api_call *a)
@@ -36,7 +37,7 @@ static struct cloud_ota_batch *batch_of(struct api_call *a)
 
 void cw_cloud_api_packages(struct api_call *a)
 {
-	struct cloud_product *p = cw_cloud_api_product(a);
+	struct cloud_product *p = cw_cloud_api_product(a, a->tail);
 
 	if (p != NULL)
 		cw_cloud_api_json(a->req, 200, json_pack("{s:o}", "packages", cw_cloud_packages_json(a->cloud, p)));
@@ -45,9 +46,9 @@ void cw_cloud_api_packages(struct api_call *a)
 /* The body is the file; what it is, is in the query. */
 void cw_cloud_api_package_add(struct api_call *a)
 {
-	struct cloud_product *p = cw_cloud_api_product(a);
+	struct cloud_product *p = cw_cloud_api_product(a, a->tail);
 	const char *ext = cw_http_query(a->req, "extData");
-	json_t *texts = ext != NULL ? json_loads(ext, 0, NULL) : NULL;
+	json_t *texts = ext != NULL ? cw_cloud_json(ext, strlen(ext), 0, NULL) : NULL;
 	struct cloud_package_spec spec = { .module = cw_http_query(a->req, "module"), .version = cw_http_query(a->req, "version"),
 		                           .source_version = cw_http_query(a->req, "sourceVersion"),
 		                           .sign_method = cw_http_query(a->req, "signMethod"),

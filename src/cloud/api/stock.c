@@ -5,7 +5,6 @@
 
 #include "base/mem.h"
 #include "cloud/api/api.h"
-#include "cloud/core/save.h"
 #include "cloud/core/stock/batch.h"
 #include "cloud/core/stock/clients.h"
 #include "cloud/core/stock/x509.h"
@@ -13,16 +12,6 @@
 static void fail(struct api_call *a, int rc, const struct cw_msg *msg)
 {
 	cw_cloud_api_error(a->req, cw_cloud_api_status(rc), msg->text[0] != '\0' ? msg->text : cw_error_text(rc));
-}
-
-/* The product a path or body names; NULL: answered with 404. */
-static struct cloud_product *product_of(struct api_call *a, const char *pk)
-{
-	struct cloud_product *p = cw_cloud_product_find(a->cloud, pk, strlen(pk));
-
-	if (p == NULL)
-		cw_cloud_api_error(a->req, 404, "no such product");
-	return p;
 }
 
 /* ---- products ---- */
@@ -59,7 +48,7 @@ void cw_cloud_api_product_add(struct api_call *a)
 /* Change what of a product may change. */
 void cw_cloud_api_product_change(struct api_call *a)
 {
-	struct cloud_product *p = product_of(a, a->tail);
+	struct cloud_product *p = cw_cloud_api_product(a, a->tail);
 	struct cw_msg msg = { "" };
 	const char *name = NULL;
 	int registration = -1, rc = 0;
@@ -85,7 +74,7 @@ void cw_cloud_api_product_change(struct api_call *a)
 
 void cw_cloud_api_product_delete(struct api_call *a)
 {
-	struct cloud_product *p = product_of(a, a->tail);
+	struct cloud_product *p = cw_cloud_api_product(a, a->tail);
 	struct cw_msg msg = { "" };
 	int rc;
 
@@ -113,7 +102,7 @@ void cw_cloud_api_device_add(struct api_call *a)
 		cw_cloud_api_error(a->req, 400, "productKey; if wanted deviceName, deviceSecret, nickname");
 		return;
 	}
-	p = product_of(a, pk);
+	p = cw_cloud_api_product(a, pk);
 	if (p == NULL)
 		return;
 	rc = cw_cloud_device_add(a->cloud, p, dn, secret, &d, &msg);
@@ -181,7 +170,7 @@ void cw_cloud_api_client_risks(struct api_call *a)
 void cw_cloud_api_batches(struct api_call *a)
 {
 	const char *pk = cw_http_query(a->req, "product");
-	const struct cloud_product *p = pk != NULL ? product_of(a, pk) : NULL;
+	const struct cloud_product *p = pk != NULL ? cw_cloud_api_product(a, pk) : NULL;
 
 	if (pk == NULL || p != NULL)
 		cw_cloud_api_json(a->req, 200, json_pack("{s:o}", "batches", cw_cloud_batch_list(a->cloud, p)));
@@ -250,7 +239,7 @@ void cw_cloud_api_batch_add(struct api_call *a)
 		cw_cloud_api_error(a->req, 400, "productKey, and either count (names are made up) or names (they are checked)");
 		return;
 	}
-	p = product_of(a, pk);
+	p = cw_cloud_api_product(a, pk);
 	if (p == NULL)
 		return;
 	rc = names != NULL ? check_names(a, p, names, &b, &bad, &msg)
@@ -261,7 +250,7 @@ void cw_cloud_api_batch_add(struct api_call *a)
 /* A file of names in the body. */
 void cw_cloud_api_names(struct api_call *a)
 {
-	struct cloud_product *p = product_of(a, a->tail);
+	struct cloud_product *p = cw_cloud_api_product(a, a->tail);
 	struct cloud_batch *b = NULL;
 	struct cw_msg msg = { "" };
 	json_t *bad = NULL;

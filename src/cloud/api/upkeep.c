@@ -40,7 +40,7 @@ void cw_cloud_api_shadow_put(struct api_call *a)
 
 void cw_cloud_api_config(struct api_call *a)
 {
-	struct cloud_product *p = cw_cloud_api_product(a);
+	struct cloud_product *p = cw_cloud_api_product(a, a->tail);
 
 	if (p != NULL)
 		cw_cloud_api_json(a->req, 200, cw_cloud_config_json(p));
@@ -49,7 +49,7 @@ void cw_cloud_api_config(struct api_call *a)
 /* The body is the file; ?on=0 or 1 switches the service, with or without a body. */
 void cw_cloud_api_config_put(struct api_call *a)
 {
-	struct cloud_product *p = cw_cloud_api_product(a);
+	struct cloud_product *p = cw_cloud_api_product(a, a->tail);
 	const char *on = cw_http_query(a->req, "on"), *text;
 	struct cw_msg msg = { "out of memory" };
 	size_t len;
@@ -73,7 +73,7 @@ void cw_cloud_api_config_put(struct api_call *a)
 /* {deviceName?} */
 void cw_cloud_api_config_push(struct api_call *a)
 {
-	struct cloud_product *p = cw_cloud_api_product(a);
+	struct cloud_product *p = cw_cloud_api_product(a, a->tail);
 	const char *dn = json_string_value(json_object_get(a->body, "deviceName"));
 	struct cloud_device *d = NULL;
 	int told;
@@ -89,7 +89,7 @@ void cw_cloud_api_config_push(struct api_call *a)
 	}
 	told = cw_cloud_config_push(a->cloud, p, d);
 	if (told < 0)
-		cw_cloud_api_error(a->req, 409, "the product has no configuration, or the service is switched off");
+		cw_cloud_api_error(a->req, 409, "the product has no configuration, or the service is switched off: PUT it, with on=1");
 	else
 		cw_cloud_api_json(a->req, 200, json_pack("{s:i}", "told", told));
 }

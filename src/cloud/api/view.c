@@ -1,4 +1,4 @@
-/* api_view.c - what the API shows: devices, messages, the stream of them, counters. */
+/* view.c - what the API shows: devices, messages, the stream of them, counters. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -18,7 +18,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cloud/coap/session.h"
+#include "cloud/core/digits.h"
 #include "cloud/core/login/psk.h"
+#include "cloud/core/save.h"
 #include "cloud/wire/stream.h"
 #include "loop/closing.h"
 
@@ -34,6 +36,7 @@
 struct separate {
 	struct cw_list link;
 	coap_session_t *session; /* referenced */
+	uint64_t due_ms;         /* loop time */
 	uint8_t token[8];
 	size_t token_len;
 	struct coap_answer answer;
@@ -105,14 +108,6 @@ static int read_path(const coap_pdu_t *pdu, char *out, size_t size, size_t *ret_
 	return 0;
 }
 
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9'   ? c - '0'
-	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
-	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
-				      : -1;
-}
-
 /* token=TEXT and seq=HEX, where no option says otherwise. A seq that is not hex becomes an empty one. */
 static void read_query(const coap_pdu_t *pdu, struct coap_request *r, char seq[COAP_BLOCK])
 {
@@ -132,7 +127,7 @@ static void read_query(const coap_pdu_t *pdu, struct coap_request *r, char seq[C
 		} else if (r->seq.s == NULL && len >= 4 && memcmp(text, "seq=", 4) == 0) {
 			r->seq = (struct cloud_text){ seq, 0 };
 			for (i = 0; len == 4 + 2 * COAP_BLOCK && i < COAP_BLOCK; i++) {
-				int high = hex_digit(text[4 + 2 * i]), low = hex_digit(text[5 + 2 * i]);
+				int high = cw_cloud_hex_value(text[4 + 2 * i]), low = cw_cloud_hex_value(text[5 + 2 * i]);
 
 				if (high < 0 || low < 0)
 					break;
@@ -169,25 +164,41 @@ static void send_later(struct coap_front *f, coap_session_t *session, coap_bin_c
 	if (token.length != 0)
 		memcpy(s->token, token.s, token.length);
 	s->answer = *a;
+	s->due_ms = cw_worker_now(f->conf.cloud->worker) + a->delay_ms;
 	cw_list_push_back(&f->separates, &s->link);
 }
 
-static void send_separates(struct coap_front *f)
+static void separate_free(struct separate *s)
 {
-	struct cw_list *e;
+	cw_list_remove(&s->link);
+	coap_session_release(s->session);
+	cw_free(s);
+}
 
-	while ((e = cw_list_pop(&f->separates)) != NULL) {
+/* Those that are due. Returns in how many milliseconds the next one is, 0: there is none. */
+static uint64_t send_separates(struct coap_front *f)
+{
+	uint64_t now = cw_worker_now(f->conf.cloud->worker), next = 0;
+	struct cw_list *e, *n;
+
+	cw_list_each_safe(e, n, &f->separates) {
 		struct separate *s = cw_container_of(e, struct separate, link);
-		coap_pdu_t *pdu = coap_new_pdu(COAP_MESSAGE_CON, COAP_RESPONSE_CODE_CONTENT, s->session);
+		coap_pdu_t *pdu;
+
+		if (s->due_ms > now) {
+			next = next == 0 || s->due_ms - now < next ? s->due_ms - now : next;
+			continue;
+		}
+		pdu = coap_new_pdu(COAP_MESSAGE_CON, COAP_RESPONSE_CODE_CONTENT, s->session);
 
 		if (pdu != NULL) {
 			(void)coap_add_token(pdu, s->token_len, s->token);
 			fill_pdu(pdu, &s->answer);
 			(void)coap_send(s->session, pdu);
 		}
-		coap_session_release(s->session);
-		cw_free(s);
+		separate_free(s);
 	}
+	return next;
 }
 
 /* Nothing at all is sent for an answer that is neither confirmed nor a response. */
@@ -267,6 +278,7 @@ static void answer_request(struct coap_front *f, coap_session_t *session, const 
 		a->silent = cw_cloud_coap_withheld(f->service, &r);
 	} else {
 		cw_cloud_coap_handle(f->service, &r, a);
+		cw_cloud_commit(f->conf.cloud); /* the answer leaves at once */
 		/* A stalled request was not looked at: its repetition will be. */
 		if (p != NULL && a->code != 0)
 			cw_cloud_coap_remember(p, hash, a, now);
@@ -347,6 +359,7 @@ static int is_more(const struct coap_front *f)
 
 static void run(struct coap_front *f)
 {
+	uint64_t later_ms = 0;
 	unsigned n = 0, wait_ms;
 	coap_tick_t now;
 
@@ -354,10 +367,12 @@ static void run(struct coap_front *f)
 		if (f->secure)
 			make_way(f);
 		(void)coap_io_process(f->context, COAP_IO_NO_WAIT);
-		send_separates(f);
+		later_ms = send_separates(f);
 	} while (++n < RUN_MOST && is_more(f));
 	coap_ticks(&now);
 	wait_ms = coap_io_prepare_epoll(f->context, now);
+	if (later_ms != 0 && (wait_ms == 0 || later_ms < wait_ms))
+		wait_ms = (unsigned)later_ms;
 	if (wait_ms != 0)
 		(void)uv_timer_start(&f->timer, on_timer, wait_ms, 0);
 	else
@@ -510,6 +525,10 @@ static int set_up(struct coap_front *f, struct cw_msg *msg)
 
 static void release(struct coap_front *f)
 {
+	struct cw_list *e;
+
+	while (f->separates.next != NULL && (e = cw_list_first(&f->separates)) != NULL)
+		separate_free(cw_container_of(e, struct separate, link));
 	if (f->context != NULL)
 		coap_free_context(f->context);
 	cw_cloud_coap_peers_fini(&f->peers);

@@ -2,16 +2,17 @@
 #include "cloud/coap/request.h"
 
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "cloud/core/digits.h"
 #include "cloud/core/fault/fault.h"
 #include "cloud/core/login/sign.h"
 #include "cloud/core/save.h"
+#include "cloud/core/traffic/violations.h"
 
 #define ONLINE_MS      (10 * 60 * 1000u) /* after a publish the device counts as online */
 #define CLIENT_ID_MAX  64u
@@ -298,6 +299,12 @@ static int read_seq(struct exchange *x, uint64_t *ret_seq)
 	return 0;
 }
 
+static int too_long(struct exchange *x)
+{
+	cw_cloud_violation(x->cloud, x->device, "coapBody", "refused with 4.13");
+	return refuse(x, 413, "payload is longer than limits.coapBody");
+}
+
 /* Token, sequence, cipher: 0 and the payload in x->plain, or a code. */
 static int open_request(struct exchange *x)
 {
@@ -309,8 +316,8 @@ static int open_request(struct exchange *x)
 		return refuse(x, 401, "token is missing, unknown or expired");
 	if (x->device->disabled)
 		return refuse(x, 403, "device is disabled");
-	if (r->len > CIPHER_MAX || (r->secure && r->len > COAP_BODY_BYTES))
-		return refuse(x, 413, "payload is longer than 1,024 bytes");
+	if (r->len > CIPHER_MAX || (r->secure && r->len > x->cloud->conf.limits.coap_body))
+		return too_long(x);
 	if (r->secure) {
 		if (r->len != 0)
 			memcpy(x->plain, r->payload, r->len);
@@ -330,8 +337,8 @@ static int open_request(struct exchange *x)
 	}
 	if (cw_cloud_coap_decrypt(x->token->key, r->payload, r->len, x->plain, &x->plain_len) < 0)
 		return refuse(x, 400, "payload cannot be decrypted");
-	if (x->plain_len > COAP_BODY_BYTES)
-		return refuse(x, 413, "payload is longer than 1,024 bytes");
+	if (x->plain_len > x->cloud->conf.limits.coap_body)
+		return too_long(x);
 	return 0;
 }
 
@@ -406,6 +413,8 @@ static int do_publish(struct exchange *x)
 	v.link.uplink_only = 1;
 	v.link.owner = x->device;
 	verdict = cw_cloud_publish(x->cloud, &v.link, topic.s, topic.len, x->plain, x->plain_len, x->request->confirmable != 0);
+	x->answer->delay_ms = v.link.delay_ms;
+	x->answer->silent = v.link.doomed; /* there is no connection to cut: the answer is lost */
 	/* Not cw_cloud_link_down(): nobody was online by it. */
 	v.link.owner = NULL;
 	cw_cloud_link_fini(&v.link);
@@ -435,17 +444,16 @@ static unsigned page_size(const uint8_t *data, size_t len)
 /* One kept message as JSON text, to be freed. */
 static char *show(struct exchange *x, const struct cloud_msg *msg)
 {
-	char *base64 = malloc(4 * (msg->len / 3 + 1) + 1), *text = NULL, id[24];
+	char *base64 = cw_cloud_base64(cw_cloud_msg_payload(msg), msg->len), *text, id[24];
 	json_t *j;
 
 	if (base64 == NULL)
 		return NULL;
-	(void)EVP_EncodeBlock((unsigned char *)base64, (const unsigned char *)cw_cloud_msg_payload(msg), (int)msg->len);
 	cw_cloud_next_id(x->cloud, id);
 	j = json_pack("{s:s, s:s, s:s, s:i}", "messageId", id, "topic", msg->topic, "payload", base64, "qos", (int)msg->qos);
 	text = json_dumps(j, JSON_COMPACT);
 	json_decref(j);
-	free(base64);
+	cw_free(base64);
 	return text;
 }
 
@@ -526,7 +534,10 @@ void cw_cloud_coap_handle(struct coap_service *s, const struct coap_request *r, 
 		ret->format = COAP_FORMAT_NONE;
 	}
 	if ((x.route == ROUTE_TOPIC || x.route == ROUTE_PULL) && ret->code == 205)
-		ret->silent = strikes(&x, CLOUD_FAULT_PUBACK, &code);
+		ret->silent |= strikes(&x, CLOUD_FAULT_PUBACK, &code);
+	/* An acknowledgement cannot wait: who did not ask for separate answers loses it, and gets it when asking again. */
+	if (ret->delay_ms != 0 && !ret->separate)
+		ret->silent = 1;
 }
 
 int cw_cloud_coap_withheld(struct coap_service *s, const struct coap_request *r)

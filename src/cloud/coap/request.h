@@ -35,6 +35,7 @@ struct coap_answer {
 	int code;       /* 205, 401, ... */
 	int silent;     /* nothing is sent at all: a fault */
 	int separate;   /* acknowledged first, then sent by itself */
+	unsigned delay_ms; /* of a separate one: so much later, a fault */
 	int format;     /* -1: no option */
 	char id[24];    /* the platform's number of the message, decimal; empty: no option */
 	uint8_t payload[COAP_ANSWER_BYTES];

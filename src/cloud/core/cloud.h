@@ -2,7 +2,7 @@
  * cloud.h - the core of the emulator: what the platform knows and what it allows, for every channel.
  *
  * The cast. The *stock* holds products and devices. A *link* is one client connection of some
- * channel; a front (mqtt_front.c; others later) owns it, authenticates its client and hands
+ * channel; a front (mqtt/, http2/ and so on) owns it, authenticates its client and hands
  * up what arrives. A device is online while it has a link: its own, or as a *member* the one of
  * its gateway. Rules of the platform (who may log in, publish where, how often, what is
  * answered) live here once, and a front only knows bytes.
@@ -273,6 +273,13 @@ struct cloud_limits {
 	unsigned coap_sessions;       /* DTLS sessions, and addresses of plain CoAP that are remembered */
 	uint64_t coap_idle_ms;        /* a DTLS session without traffic ends after it */
 	size_t package_bytes;                                 /* of all firmware packages together, and the largest upload */
+	unsigned properties, events, pack, history; /* of one post, of its members: properties, events; members; entries */
+	unsigned log_lines;           /* of one post of a device's log */
+	unsigned shadow_requests;     /* of one device a second; profile off lifts it */
+	unsigned shadow_attributes;   /* of each half of a shadow */
+	uint64_t shadow_bytes;        /* of its state */
+	uint64_t config_bytes;        /* of a product's remote configuration */
+	uint64_t coap_body;           /* of one request over CoAP, decrypted */
 	uint64_t https_body;     /* of one publish over HTTPS */
 	uint64_t https_token_ms; /* how long a token of /auth is good */
 	uint64_t batch_ms;       /* from the order of a batch to its end */
@@ -382,6 +389,7 @@ struct cw_cloud {
 	unsigned held_count;
 	struct cloud_ota *ota;     /* packages, batches, tasks */
 	struct cw_list delayed; /* replies a fault holds back; delay.c */
+	unsigned delayed_count;
 	struct cw_timer scripts_timer; /* script.c */
 	int scripts_stopped;
 	struct cw_list calls; /* down calls waiting for the device; call.c */
@@ -406,6 +414,7 @@ struct cw_cloud {
 	} violation[48]; /* by limit, in the order of their first time; violations.c */
 };
 
+/* What holds without a file; the rows of options.c say the same to those who write one. */
 void cw_cloud_conf_default(struct cloud_conf *conf);
 /* The core on `worker`'s loop; `conf` is copied. 0 or CW_ENOMEM. */
 int cw_cloud_new(struct cw_worker *worker, const struct cloud_conf *conf, struct cw_cloud **ret_cloud);
@@ -533,6 +542,8 @@ void cw_cloud_stored_load(struct cw_cloud *c, struct cloud_device *d, const char
 /* Keep a QoS 1 message, behind those kept already, for a device whose state outlives its session; `sent`: repeat with DUP. */
 void cw_cloud_store(struct cw_cloud *c, struct cloud_device *d, struct cloud_msg *msg, int sent);
 
+/* Whether no more is kept for it; what has expired is dropped first. */
+int cw_cloud_stored_full(struct cw_cloud *c, struct cloud_device *d);
 /* The oldest message kept for it that has not expired, lent; NULL: none. Then let go of it: it was sent, or never can be. */
 struct cloud_msg *cw_cloud_stored_next(struct cw_cloud *c, struct cloud_device *d);
 void cw_cloud_stored_drop(struct cw_cloud *c, struct cloud_device *d, int sent);
@@ -587,10 +598,10 @@ enum cloud_verdict {
 	CLOUD_DROP_SESSION, /* sub-device without session here */
 	CLOUD_DROP_LIMIT,   /* over its rate */
 };
-/* One message from a client; texts are lent. */
 /* Note a message that its channel does not let through at all; `reason` is static. */
 void cw_cloud_publish_refused(struct cw_cloud *c, struct cloud_link *l, const char *topic, size_t topic_len, uint8_t qos,
                               const char *reason);
+/* One message from a client; texts are lent. */
 enum cloud_verdict cw_cloud_publish(struct cw_cloud *c, struct cloud_link *l, const char *topic, size_t topic_len,
                                     const void *payload, size_t len, uint8_t qos);
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cloud/core/digits.h"
 
 #define NAME_MAX_BYTES 48u
 
@@ -19,18 +20,6 @@ struct cloud_files {
 	unsigned char key[32];
 	char key_id[25]; /* a name for the key, as the platform's links show one; no secret */
 };
-
-static void to_hex(const unsigned char *data, size_t len, char *out)
-{
-	static const char digits[] = "0123456789abcdef";
-	size_t i;
-
-	for (i = 0; i < len; i++) {
-		out[2 * i] = digits[data[i] >> 4];
-		out[2 * i + 1] = digits[data[i] & 15];
-	}
-	out[2 * len] = '\0';
-}
 
 /* ---- blobs ---- */
 
@@ -74,7 +63,7 @@ static void digest_of(const struct cloud_blob *b, const EVP_MD *md, char *out)
 
 	if (EVP_Digest(b->data, b->len, digest, &n, md, NULL) != 1)
 		n = 0;
-	to_hex(digest, n, out);
+	cw_cloud_hex(digest, n, out);
 }
 
 void cw_cloud_blob_md5(const struct cloud_blob *b, char out[33])
@@ -102,7 +91,7 @@ int cw_cloud_files_new(struct cloud_files **ret_files)
 		return CW_EINTERNAL;
 	}
 	memcpy(f->key_id, "LTAIemu.", 8);
-	to_hex(id, sizeof(id), f->key_id + 8);
+	cw_cloud_hex(id, sizeof(id), f->key_id + 8);
 	*ret_files = f;
 	return 0;
 }
@@ -166,7 +155,7 @@ static int enlist(struct cw_cloud *c, struct cloud_blob *b)
 	if (b->path[0] == '\0') {
 		if (RAND_bytes(random, sizeof(random)) != 1)
 			return CW_EINTERNAL;
-		to_hex(random, sizeof(random), digits);
+		cw_cloud_hex(random, sizeof(random), digits);
 		(void)snprintf(b->path, sizeof(b->path), CLOUD_FILES_PATH "%s/%s", digits, b->name);
 	}
 	if (b->until_ms != 0)

@@ -287,8 +287,3 @@ void cw_cloud_commit(struct cw_cloud *c)
 	if (c->saver != NULL)
 		c->saver->commit(c->saver);
 }
-
-void cw_cloud_settle(void *arg)
-{
-	cw_cloud_commit(arg);
-}

@@ -43,8 +43,6 @@ void cw_cloud_chapter_add(struct cw_cloud *c, struct cloud_chapter *ch);
 void cw_cloud_chapter_changed(struct cw_cloud *c, struct cloud_chapter *ch);
 /* Write what is marked now: before an answer that gives out a secret leaves. Nothing without a state file. */
 void cw_cloud_commit(struct cw_cloud *c);
-/* The same as `settle` of struct cw_http_conf; arg is the cloud. */
-void cw_cloud_settle(void *arg);
 
 /* New, or NULL: out of memory. */
 json_t *cw_cloud_device_save(struct cw_cloud *c, const struct cloud_device *d);

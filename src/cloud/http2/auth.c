@@ -5,9 +5,10 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "cloud/core/digits.h"
 #include "cloud/core/fault/fault.h"
 #include "cloud/core/save.h"
-#include "cloud/core/stock/stock.h"
+#include "cloud/core/traffic/violations.h"
 #include "cloud/http2/conn.h"
 
 #define FIELDS_MAX 16u
@@ -139,10 +140,15 @@ static int device_call(struct h2_front *front, const struct auth_form *f, struct
 
 	if (b == NULL || d == b->device)
 		return 460;
-	if (over_rate(b))
+	if (over_rate(b)) {
+		cw_cloud_violation(front->cloud, d, "bridgeLogins", "refused with 429");
 		return 429;
-	if (d->link != &b->link && b->link.member_count >= b->link.members_max)
+	}
+	if (d->link != &b->link && b->link.member_count >= b->link.members_max) {
+		cw_cloud_violation(front->cloud, b->device, cw_cloud_h2_is_large(b) ? "membersLargeBridge" : "membersSmallBridge",
+				   "refused with 428");
 		return 428;
+	}
 	cw_cloud_h2_member_up(b, d, get(f, "clientId"));
 	*ret_bridge = b;
 	return 200;
@@ -152,13 +158,12 @@ static void reply(struct cw_http_req *req, int code, const struct cloud_device *
 {
 	unsigned char random[16];
 	char token[33], body[256];
-	size_t i;
 	int n;
 
 	if (b != NULL && RAND_bytes(random, sizeof(random)) != 1)
 		code = 500;
-	for (i = 0; b != NULL && i < sizeof(random); i++)
-		(void)snprintf(token + 2 * i, 3, "%02x", random[i]);
+	if (b != NULL)
+		cw_cloud_hex(random, sizeof(random), token);
 	if (code == 200 && b != NULL)
 		n = snprintf(body, sizeof(body),
 			     "{\"code\":200,\"message\":\"success\",\"data\":{\"iotId\":\"%s\",\"iotToken\":\"%s\","

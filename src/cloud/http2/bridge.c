@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "cloud/core/fault/fault.h"
+#include "cloud/core/digits.h"
 #include "cloud/core/stock/stock.h"
 #include "cloud/http2/conn.h"
 
@@ -16,16 +16,14 @@ static struct h2_bridge *bridge_of(struct cloud_link *l)
 	return cw_container_of(l, struct h2_bridge, link);
 }
 
-void cw_cloud_h2_net_id(const struct cloud_device *d, char out[H2_NET_ID + 1])
+static void net_id_of(const struct cloud_device *d, char out[H2_NET_ID + 1])
 {
 	unsigned char digest[SHA256_DIGEST_LENGTH];
 	char text[128];
 	int n = snprintf(text, sizeof(text), "%s&%s", d->product->key, d->dn);
-	unsigned i;
 
 	(void)SHA256((const unsigned char *)text, (size_t)n, digest);
-	for (i = 0; i < H2_NET_ID / 2; i++)
-		(void)snprintf(out + 2 * i, 3, "%02x", digest[i]);
+	cw_cloud_hex(digest, H2_NET_ID / 2, out);
 }
 
 int cw_cloud_h2_is_large(const struct h2_bridge *b)
@@ -222,9 +220,14 @@ static void restore_members(struct h2_bridge *b)
 		if (!d->bridged)
 			continue;
 		(void)snprintf(client_id, sizeof(client_id), "%s", d->client_id != NULL ? d->client_id : "");
-		if (d->link == NULL && !d->disabled)
+		if (d->link == NULL && !d->disabled) {
+			int marked = d->changed.next != NULL && !cw_list_empty(&d->changed);
+
 			cw_cloud_h2_member_up(b, d, client_id);
-		else if (d->link != &b->link)
+			/* It is as the file has it: 200,000 of them written at once would hold everybody up. */
+			if (!marked)
+				cw_list_remove(&d->changed);
+		} else if (d->link != &b->link)
 			d->bridged = 0;
 	}
 }
@@ -242,7 +245,7 @@ struct h2_bridge *cw_cloud_h2_bridge(struct h2_front *f, struct cloud_device *d)
 		return NULL;
 	b->front = f;
 	b->device = d;
-	cw_cloud_h2_net_id(d, b->net_id);
+	net_id_of(d, b->net_id);
 	cw_list_init(&b->conns);
 	cw_list_init(&b->seen_order);
 	cw_map_init(&b->seen);
@@ -255,6 +258,7 @@ struct h2_bridge *cw_cloud_h2_bridge(struct h2_front *f, struct cloud_device *d)
 	cw_list_push_back(&f->bridges, &b->all);
 	cw_cloud_link_init(f->cloud, &b->link, &cw_cloud_h2_link_ops, 1);
 	b->link.bridge = 1;
+	b->link.keep_alive_ms = H2_IDLE_MS;
 	cw_cloud_link_adopt(f->cloud, &b->link, d);
 	for (i = 0; i < d->sub_count; i++) {
 		if (topics(b, d->subs[i].filter, &flag) == 0)
@@ -310,7 +314,7 @@ struct h2_bridge *cw_cloud_h2_bridge_by_net(struct h2_front *f, const char *net_
 
 		if (d->product->type == CLOUD_NODE_SUBDEVICE || d->disabled || d->link != NULL)
 			continue;
-		cw_cloud_h2_net_id(d, one);
+		net_id_of(d, one);
 		if (strcmp(one, net_id) == 0)
 			return cw_cloud_h2_bridge(f, d);
 	}
@@ -358,6 +362,7 @@ void cw_cloud_h2_join(struct h2_bridge *b, struct h2_conn *x, const char *client
 void cw_cloud_h2_part(struct h2_conn *x, const char *reason)
 {
 	struct h2_bridge *b = x->bridge;
+	uint64_t half_ms;
 	struct cw_list *e;
 
 	if (b == NULL)
@@ -375,9 +380,15 @@ void cw_cloud_h2_part(struct h2_conn *x, const char *reason)
 	if (b->link.owner == NULL || b->link.resting) /* the core has let go already */
 		return;
 	b->losing = 1;
-	while (!cw_cloud_h2_is_large(b) && (e = cw_list_first(&b->link.members)) != NULL)
-		cw_cloud_member_down(b->front->cloud, cw_container_of(e, struct cloud_device, member), 0);
+	half_ms = x->farewell ? 0 : cw_cloud_now_ms(b->front->cloud) + b->link.keep_alive_ms;
+	while (!cw_cloud_h2_is_large(b) && (e = cw_list_first(&b->link.members)) != NULL) {
+		struct cloud_device *d = cw_container_of(e, struct cloud_device, member);
+
+		cw_cloud_member_down(b->front->cloud, d, 0);
+		d->half_until_ms = half_ms;
+	}
 	b->losing = 0;
+	b->link.goodbye = x->farewell;
 	cw_cloud_link_rest(b->front->cloud, &b->link, reason);
 }
 

@@ -168,6 +168,8 @@ static int on_frame(nghttp2_session *h2, const nghttp2_frame *frame, void *arg)
 
 	if (frame->hd.type == NGHTTP2_SETTINGS)
 		take_settings(x, &frame->settings);
+	if (frame->hd.type == NGHTTP2_GOAWAY)
+		x->farewell = 1;
 	if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
 		return 0;
 	r = nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);

@@ -97,6 +97,8 @@ struct h2_bridge {
 	unsigned seen_count;
 };
 
+#define H2_IDLE_MS 90000u /* without any frame of the client; then it is gone */
+
 /* LOGIN -> UP -> LEAVING (GOAWAY sent, input ignored) -> CLOSED; each may go to LEAVING or CLOSED. */
 enum h2_state { H2_LOGIN, H2_UP, H2_LEAVING, H2_CLOSED };
 
@@ -112,6 +114,7 @@ struct h2_conn {
 	uint64_t heard_ms;       /* the machine's clock */
 	size_t held;             /* bytes of bodies that are not whole */
 	const char *leave;       /* say goodbye with this text once the answer is out */
+	int farewell;            /* the client has sent GOAWAY, or we ended it on purpose: not cut */
 	int settled;             /* the client has acknowledged our SETTINGS */
 	struct cw_list reqs;     /* struct h2_req */
 	struct cw_list promised; /* struct h2_promised of push.c */
@@ -193,7 +196,6 @@ void cw_cloud_h2_handle(struct h2_req *r);
 int cw_cloud_h2_path(const char *in, size_t len, char *out, size_t size);
 
 /* ---- bridge.c ---- */
-void cw_cloud_h2_net_id(const struct cloud_device *d, char out[H2_NET_ID + 1]);
 /* The bridge of an identity, made if need be; NULL: out of memory. */
 struct h2_bridge *cw_cloud_h2_bridge(struct h2_front *f, struct cloud_device *d);
 /* The bridge with a net id, or NULL. */
@@ -230,11 +232,9 @@ void cw_cloud_h2_push_refused(struct h2_conn *x, uint32_t stream);
 void cw_cloud_h2_pushes_back(struct h2_conn *x);
 void cw_cloud_h2_forget(struct h2_bridge *b, unsigned serial);
 void cw_cloud_h2_clear(struct h2_bridge *b);
-void cw_cloud_h2_push_unref(struct h2_push *p);
 /* A promised stream has ended (stream data given to nghttp2), or all of them with the connection. */
 void cw_cloud_h2_promised_free(void *promised);
 void cw_cloud_h2_promised_clear(struct h2_conn *x);
-const char *cw_cloud_h2_push_topic(const struct h2_bridge *b, const struct h2_push *p, char out[128]);
 
 /* ---- auth.c ---- */
 void cw_cloud_h2_auth(void *arg, struct cw_http_req *req);

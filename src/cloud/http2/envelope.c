@@ -5,47 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Value of a digit, or -1. */
-static int digit(uint8_t c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-int cw_cloud_base64_decode(const char *text, size_t len, struct cloud_bytes *out)
-{
-	size_t pad = len >= 2 && text[len - 1] == '=' ? (text[len - 2] == '=' ? 2 : 1) : 0, i;
-	uint8_t *at;
-
-	if (len % 4 != 0)
-		return CW_EPROTO;
-	if (len == 0)
-		return 0;
-	at = cw_cloud_bytes_want(out, len / 4 * 3);
-	if (at == NULL)
-		return CW_ENOMEM;
-	for (i = 0; i < len; i += 4) {
-		unsigned word = 0, k;
-
-		for (k = 0; k < 4; k++) {
-			int v = i + k >= len - pad ? 0 : digit((uint8_t)text[i + k]);
-
-			if (v < 0)
-				return CW_EPROTO;
-			word = word << 6 | (unsigned)v;
-		}
-		*at++ = (uint8_t)(word >> 16);
-		*at++ = (uint8_t)(word >> 8);
-		*at++ = (uint8_t)word;
-	}
-	out->len += len / 4 * 3 - pad;
-	return 0;
-}
+#include "cloud/core/digits.h"
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -58,6 +18,7 @@ int cw_cloud_envelope_parse(const void *text, size_t len, struct h2_envelope *re
 {
 	struct h2_envelope *e = ret_envelope;
 	const json_t *params, *payload, *topic;
+	uint8_t *at;
 	int rc;
 
 	memset(e, 0, sizeof(*e));
@@ -77,7 +38,10 @@ int cw_cloud_envelope_parse(const void *text, size_t len, struct h2_envelope *re
 		return 0;
 	if (json_string_length(payload) > (H2_PAYLOAD_MAX + 2) / 3 * 4)
 		return CW_ELIMIT;
-	rc = cw_cloud_base64_decode(json_string_value(payload), json_string_length(payload), &e->payload);
+	at = cw_cloud_bytes_want(&e->payload, json_string_length(payload) / 4 * 3 + 1); /* empty is no failure */
+	if (at == NULL)
+		return CW_ENOMEM;
+	rc = cw_cloud_base64_decode(json_string_value(payload), json_string_length(payload), at, &e->payload.len);
 	return rc == 0 && e->payload.len > H2_PAYLOAD_MAX ? CW_ELIMIT : rc;
 }
 

@@ -30,7 +30,4 @@ void cw_cloud_envelope_fini(struct h2_envelope *e);
 int cw_cloud_envelope_write(struct cloud_bytes *out, const char *id, const char *pk, const char *dn, const char *topic,
 			    const void *payload, size_t len);
 
-/* Standard alphabet with padding, nothing else. 0, CW_EPROTO, CW_ENOMEM. */
-int cw_cloud_base64_decode(const char *text, size_t len, struct cloud_bytes *out);
-
 #endif

@@ -1,4 +1,5 @@
 /* front.c - the bridge channel's streams, from accept to the last closed handle; see front.h and conn.h. */
+#include "cloud/core/traffic/violations.h"
 #include "cloud/http2/front.h"
 
 #include "base/log.h"
@@ -6,7 +7,6 @@
 #include "cloud/http2/conn.h"
 
 #define LOGIN_MS 30000u /* from accept to the login */
-#define IDLE_MS 90000u  /* without any frame of the client */
 
 static struct h2_conn *conn_of(struct cloud_stream *s)
 {
@@ -19,10 +19,10 @@ static struct h2_conn *conn_of(struct cloud_stream *s)
 static void on_idle(struct cw_timer *t)
 {
 	struct h2_conn *x = cw_container_of(t, struct h2_conn, deadline);
-	uint64_t now = cw_worker_now(x->cloud->worker), due = x->heard_ms + IDLE_MS;
+	uint64_t now = cw_worker_now(x->cloud->worker), due = x->heard_ms + H2_IDLE_MS;
 
 	if (!x->stream.reading) /* it is us who do not listen */
-		due = now + IDLE_MS;
+		due = now + H2_IDLE_MS;
 	if (now < due) {
 		cw_timer_set(cw_cloud_h2_timers(x->cloud), &x->deadline, due - now, on_idle);
 		return;
@@ -91,8 +91,10 @@ static void on_closed(struct cloud_stream *s, const char *reason)
 	struct cw_timers *timers = cw_cloud_h2_timers(x->cloud);
 
 	x->state = H2_CLOSED;
-	if (reason == cw_cloud_stream_slow)
+	if (reason == cw_cloud_stream_slow) {
 		x->cloud->stats.slow_closed++;
+		cw_cloud_violation(x->cloud, x->bridge != NULL ? x->bridge->device : NULL, "outQueue", "connection closed");
+	}
 	cw_cloud_h2_part(x, reason);
 	if (timers == NULL)
 		return;

@@ -21,13 +21,13 @@ static enum h2_queue queue_of(const struct h2_push *p)
 	return p->offline_reply ? H2_QUEUE_OFFLINE : p->qos != 0 ? H2_QUEUE_QOS1 : H2_QUEUE_QOS0;
 }
 
-void cw_cloud_h2_push_unref(struct h2_push *p)
+static void push_unref(struct h2_push *p)
 {
 	if (--p->refs == 0)
 		cw_free(p);
 }
 
-const char *cw_cloud_h2_push_topic(const struct h2_bridge *b, const struct h2_push *p, char out[128])
+static const char *push_topic(const struct h2_bridge *b, const struct h2_push *p, char out[128])
 {
 	(void)snprintf(out, 128, "/sys/%s/bridge/%s", b->device->id, p->offline_reply ? "offline_reply" : "push");
 	return out;
@@ -91,7 +91,7 @@ static void forget_in(struct h2_bridge *b, struct cw_list *list, unsigned serial
 			cw_list_remove(e);
 			x->outstanding_count--;
 		}
-		cw_cloud_h2_push_unref(p);
+		push_unref(p);
 	}
 }
 
@@ -131,7 +131,7 @@ static int ack_in(struct h2_bridge *b, struct cw_list *list, uint64_t id, struct
 			cw_list_remove(e);
 			x->outstanding_count--;
 		}
-		cw_cloud_h2_push_unref(p);
+		push_unref(p);
 		b->front->cloud->stats.push_acks++;
 		return 1;
 	}
@@ -208,7 +208,7 @@ void cw_cloud_h2_pushes_back(struct h2_conn *x)
 		if (x->current->qos != 0 || x->current->offline_reply)
 			put_back(b, x->current);
 		else
-			cw_cloud_h2_push_unref(x->current);
+			push_unref(x->current);
 		x->current = NULL;
 	}
 	while (!cw_list_empty(&x->outstanding)) {
@@ -245,7 +245,7 @@ static void finish(struct h2_conn *x, struct h2_push *p)
 {
 	p->sent_ms = cw_cloud_now_ms(x->cloud);
 	if (p->qos == 0) {
-		cw_cloud_h2_push_unref(p);
+		push_unref(p);
 		return;
 	}
 	cw_list_push_back(&x->outstanding, &p->link);
@@ -286,7 +286,7 @@ static void start(struct h2_conn *x, struct h2_push *p)
 	uint8_t head[9], block[512];
 	char topic[128];
 	size_t n =
-		cw_cloud_h2_push_block(block, cw_cloud_h2_push_topic(x->bridge, p, topic), p->id, p->qos, p->made_ms);
+		cw_cloud_h2_push_block(block, push_topic(x->bridge, p, topic), p->id, p->qos, p->made_ms);
 
 	p->stream = (int32_t)x->next_push;
 	x->next_push += 2;
@@ -326,7 +326,7 @@ static int fits_window(struct h2_conn *x, struct h2_push *p)
 	x->cloud->stats.undeliverable++;
 	cw_log(cloud_dropped, "larger than the client's INITIAL_WINDOW_SIZE", CW_LS("device", x->bridge->device->id),
 	       CW_LU("bytes", p->len));
-	cw_cloud_h2_push_unref(p);
+	push_unref(p);
 	return 0;
 }
 
@@ -385,7 +385,7 @@ void cw_cloud_h2_promised_free(void *promised)
 	struct h2_promised *m = promised;
 
 	cw_list_remove(&m->link);
-	cw_cloud_h2_push_unref(m->push);
+	push_unref(m->push);
 	cw_free(m);
 }
 
@@ -421,7 +421,7 @@ static int promise_one(struct h2_conn *x, int32_t stream, struct h2_push *p)
 {
 	char topic[128], id[24], made[24];
 	nghttp2_nv request[] = { NV(":method", "GET"), NV(":scheme", "https"), NV(":authority", "bridge"),
-				 NV(":path", cw_cloud_h2_push_topic(x->bridge, p, topic)) };
+				 NV(":path", push_topic(x->bridge, p, topic)) };
 	struct h2_promised *m = cw_zalloc(sizeof(*m));
 	nghttp2_data_provider body = { { .ptr = m }, on_read_push };
 

@@ -4,18 +4,12 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "cloud/core/digits.h"
 #include "cloud/core/fault/fault.h"
+#include "cloud/core/traffic/violations.h"
 #include "cloud/http2/conn.h"
 
 /* ---- paths ---- */
-
-static int hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 int cw_cloud_h2_path(const char *in, size_t len, char *out, size_t size)
 {
@@ -25,7 +19,7 @@ int cw_cloud_h2_path(const char *in, size_t len, char *out, size_t size)
 		char c = in[i];
 
 		if (c == '%') {
-			int high = i + 2 < len ? hex(in[i + 1]) : -1, low = i + 2 < len ? hex(in[i + 2]) : -1;
+			int high = i + 2 < len ? cw_cloud_hex_value(in[i + 1]) : -1, low = i + 2 < len ? cw_cloud_hex_value(in[i + 2]) : -1;
 
 			if (high < 0 || low < 0)
 				return -1;
@@ -275,9 +269,12 @@ static void take_publish(struct h2_req *r, struct h2_bridge *b, const char *topi
 		return;
 	}
 	rc = cw_cloud_envelope_parse(r->body.data, r->body.len, &e);
-	if (rc == CW_ELIMIT)
-		cw_cloud_h2_refuse(r, 413, "the payload is larger than 262144 bytes");
-	else if (rc == CW_ENOMEM)
+	if (rc == 0 && e.payload.len > b->front->cloud->conf.limits.payload_bytes)
+		rc = CW_ELIMIT;
+	if (rc == CW_ELIMIT) {
+		cw_cloud_violation(b->front->cloud, b->device, "payload", "refused with 413");
+		cw_cloud_h2_refuse(r, 413, "the payload is larger than limits.payload allows");
+	} else if (rc == CW_ENOMEM)
 		cw_cloud_h2_refuse(r, 500, "out of memory");
 	else if (rc < 0)
 		cw_cloud_h2_refuse(r, 400, "the body is not the JSON of a bridge, or its payload is not Base64");

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cloud/core/save.h"
 #include "cloud/https/device.h"
 #include "cloud/web/files.h"
 
@@ -173,11 +174,18 @@ static void on_http(void *arg, struct cw_http_req *req)
 
 /* ---- opening and closing ---- */
 
+static void settle(void *arg)
+{
+	struct https_front *f = arg;
+
+	cw_cloud_commit(f->cloud);
+}
+
 static int open_http(struct https_front *f, const struct cloud_front_conf *front, struct cw_msg *msg)
 {
 	struct cw_http_conf conf = {
 		.address = front->address, .max_body = BODY_MAX, .max_head = CLOUD_WEB_HEAD, .hand_large = 1, .handle = on_http, .arg = f,
-		.settle = cw_cloud_settle, .settle_arg = front->cloud
+		.settle = settle
 	};
 	char *certificate = NULL, *key = NULL;
 	int rc = cw_cloud_tls_pem(front->tls, &certificate, &key);

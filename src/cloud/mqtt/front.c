@@ -1,4 +1,5 @@
 /* front.c - streams of the MQTT channel; see front.h. What packets mean is in session.c. */
+#include "cloud/core/traffic/violations.h"
 #include "cloud/mqtt/front.h"
 
 #include "base/log.h"
@@ -35,8 +36,10 @@ static void on_closed(struct cloud_stream *s, const char *reason)
 	struct mqtt_conn *m = conn_of(s);
 
 	m->state = MQTT_CLOSING;
-	if (reason == cw_cloud_stream_slow)
+	if (reason == cw_cloud_stream_slow) {
 		m->cloud->stats.slow_closed++;
+		cw_cloud_violation(m->cloud, m->link.owner, "outQueue", "connection closed");
+	}
 	cw_cloud_link_down(m->cloud, &m->link, reason);
 	if (cw_worker_timers(m->cloud->worker) != NULL)
 		cw_timer_stop(cw_worker_timers(m->cloud->worker), &m->deadline);

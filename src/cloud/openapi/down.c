@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cloud/core/digits.h"
 #include "cloud/openapi/pop.h"
 
 #define DEVICES_MAX 100u /* of SetDevicesProperty and InvokeThingsService */
@@ -80,7 +81,7 @@ static void on_broadcast(struct pop_call *call)
 
 static json_t *base64_of(const void *bytes, size_t len)
 {
-	char *text = cw_cloud_pop_to_base64(bytes, len);
+	char *text = cw_cloud_base64(bytes, len);
 	json_t *j = json_string(text != NULL ? text : "");
 
 	cw_free(text);

@@ -4,6 +4,7 @@
  * Calls arrive on the listener `openapi` and on "/" of the HTTPS listener, in on_http(), and are told apart by nothing.
  */
 #include "cloud/core/save.h"
+#include "cloud/core/traffic/violations.h"
 #include "cloud/openapi/front.h"
 
 #include <stdio.h>
@@ -11,6 +12,7 @@
 
 #include "base/log.h"
 #include "cloud/core/fault/fault.h"
+#include "cloud/core/save.h"
 #include "cloud/openapi/answer.h"
 #include "cloud/openapi/gate.h"
 #include "cloud/openapi/pop.h"
@@ -142,8 +144,9 @@ static int struck(struct pop_call *call)
 }
 
 /* Within the account's rate? Notes it. */
-static int throttled(struct pop_service *s, const struct pop_action *action, unsigned index)
+static int throttled(const struct pop_call *call, struct pop_service *s, unsigned index)
 {
+	const struct pop_action *action = call->action;
 	unsigned limit = action->rate != 0 ? action->rate : s->cloud->conf.limits.openapi_per_second;
 	struct pop_window *w = &s->windows[index];
 	uint64_t second = cw_cloud_now_ms(s->cloud) / 1000;
@@ -151,7 +154,10 @@ static int throttled(struct pop_service *s, const struct pop_action *action, uns
 	if (w->second != second)
 		*w = (struct pop_window){ second, 0 };
 	w->calls++;
-	return s->cloud->conf.limits.documented && w->calls > limit;
+	if (!s->cloud->conf.limits.documented || w->calls <= limit)
+		return 0;
+	cw_cloud_violation(s->cloud, NULL, "openapiPerSecond", "refused with Throttling.User");
+	return 1;
 }
 
 static void carry_out(struct pop_call *call)
@@ -174,7 +180,7 @@ static void carry_out(struct pop_call *call)
 	call->action = cw_cloud_pop_action(cw_cloud_pop_text(call, "Action"), &index);
 	if (call->action == NULL)
 		cw_cloud_pop_refuse(call, 404, "InvalidAction.NotFound", "There is no such action.");
-	else if (throttled(s, call->action, index))
+	else if (throttled(call, s, index))
 		cw_cloud_pop_refuse(call, 400, "Throttling.User",
 				    "More calls of this action a second than the account may make.");
 	else
@@ -218,12 +224,16 @@ static void on_http(void *arg, struct cw_http_req *req)
 	call->json = format != NULL && strcasecmp(format, "json") == 0;
 	if (cw_http_too_large(req))
 		cw_cloud_pop_refuse(call, 413, "InvalidParameter", "More bytes than a call may have.");
+	else if (cw_http_header(req, "Origin") != NULL) /* the demonstration's keys are known to everybody */
+		cw_cloud_pop_refuse(call, 403, "Forbidden", "Calls of web pages are not taken here.");
 	else if (is_acs3(req))
 		cw_cloud_pop_refuse(call, 400, "IncompleteSignature",
 				    "Signature version 3 is not spoken here; tell the SDK to sign "
 				    "with version 1.0 (signatureAlgorithm v2).");
 	else if (taking.rc == CW_ENOMEM)
 		cw_cloud_pop_refuse(call, 500, "InternalError", "The platform could not carry this out; try again.");
+	else if (taking.rc == CW_EPROTO)
+		cw_cloud_pop_refuse(call, 400, "InvalidParameter", "A parameter is not UTF-8.");
 	else if (taking.rc < 0)
 		cw_cloud_pop_refuse(call, 400, "InvalidParameter", "More parameters than a call may have.");
 	else if (!struck(call))
@@ -234,6 +244,13 @@ static void on_http(void *arg, struct cw_http_req *req)
 }
 
 /* ---- the front ---- */
+
+static void settle(void *arg)
+{
+	struct pop_service *s = arg;
+
+	cw_cloud_commit(s->cloud);
+}
 
 static void service_free(struct pop_service *s)
 {
@@ -249,9 +266,8 @@ static int front_open(const struct cloud_front_conf *front, void **ret_front, st
 				     .max_body = BODY_MAX,
 				     .max_head = CLOUD_WEB_HEAD,
 				     .hand_large = 1,
-				     .settle = cw_cloud_settle,
-				     .settle_arg = front->cloud,
 				     .handle = on_http,
+				     .settle = settle,
 				     .arg = s };
 	int rc;
 

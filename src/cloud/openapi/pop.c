@@ -2,12 +2,13 @@
 #include "cloud/openapi/pop.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "base/clock.h"
+#include "cloud/core/digits.h"
+#include "cloud/core/parse.h"
 #include "cloud/core/stock/naming.h"
 #include "cloud/core/traffic/down.h"
 #include "cloud/openapi/answer.h"
@@ -160,7 +161,7 @@ static void refuse_name(struct pop_call *call, const char *kind, const char *nam
 json_t *cw_cloud_pop_json_param(struct pop_call *call, const char *name, json_type type)
 {
 	const char *text = cw_cloud_pop_text(call, name);
-	json_t *j = text != NULL ? json_loads(text, 0, NULL) : NULL;
+	json_t *j = text != NULL ? cw_cloud_json(text, strlen(text), 0, NULL) : NULL;
 
 	if (text == NULL) {
 		refuse_name(call, "Missing", name, "is mandatory for this action.");
@@ -174,43 +175,22 @@ json_t *cw_cloud_pop_json_param(struct pop_call *call, const char *name, json_ty
 	return j;
 }
 
-/* The alphabet, at most two '=' and only at the end, a multiple of four characters. */
-static int is_base64(const char *text, size_t len)
-{
-	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	size_t n = strspn(text, alphabet);
-
-	return len % 4 == 0 && len - n <= 2 && strspn(text + n, "=") == len - n;
-}
-
 void *cw_cloud_pop_base64(struct pop_call *call, const char *name, size_t *ret_len)
 {
 	const char *text = cw_cloud_pop_text(call, name);
 	size_t len = text != NULL ? strlen(text) : 0;
 	uint8_t *out;
-	int n;
 
-	if (text == NULL || !is_base64(text, len)) {
-		cw_cloud_pop_fail(call, text == NULL ? POP_NULL_CONTENT : POP_NOT_BASE64, NULL);
+	if (text == NULL) {
+		cw_cloud_pop_fail(call, POP_NULL_CONTENT, NULL);
 		return NULL;
 	}
 	out = cw_alloc(len / 4 * 3 + 1);
-	n = out != NULL ? EVP_DecodeBlock(out, (const unsigned char *)text, (int)len) : -1;
-	if (n < 0) {
+	if (out == NULL || cw_cloud_base64_decode(text, len, out, ret_len) < 0) {
+		cw_cloud_pop_fail(call, out == NULL ? POP_SYSTEM : POP_NOT_BASE64, NULL);
 		cw_free(out);
-		cw_cloud_pop_fail(call, POP_SYSTEM, NULL);
 		return NULL;
 	}
-	*ret_len = (size_t)n - (text[len - 1] == '=') - (text[len - 2] == '=');
-	return out;
-}
-
-char *cw_cloud_pop_to_base64(const void *bytes, size_t len)
-{
-	char *out = cw_alloc((len + 2) / 3 * 4 + 1);
-
-	if (out != NULL)
-		out[EVP_EncodeBlock((unsigned char *)out, bytes, (int)len)] = '\0';
 	return out;
 }
 

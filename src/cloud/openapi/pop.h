@@ -132,8 +132,6 @@ int cw_cloud_pop_on_page(const struct pop_page *page, unsigned n);
 json_t *cw_cloud_pop_json_param(struct pop_call *call, const char *name, json_type type);
 /* Base64 to bytes of cw_alloc(), at least one byte long; or NULL and the call was failed. */
 void *cw_cloud_pop_base64(struct pop_call *call, const char *name, size_t *ret_len);
-/* The other way; text of cw_alloc() or NULL. */
-char *cw_cloud_pop_to_base64(const void *bytes, size_t len);
 /* Find a product or device by name; on failure the call is failed and NULL returned. */
 struct cloud_product *cw_cloud_pop_product(struct pop_call *call, const char *pk);
 struct cloud_device *cw_cloud_pop_device(struct pop_call *call, const char *iot_id, const char *pk, const char *dn);

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cloud/core/stock/stock.h"
 #include "cloud/openapi/pop.h"
 
 /* NodeType is 0 or 1; what comes through a gateway is told by its ProtocolType. */

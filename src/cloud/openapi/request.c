@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cloud/core/parse.h"
+
 int cw_cloud_pop_add(struct pop_params *p, const char *name, const char *value)
 {
 	size_t name_len = strlen(name), value_len = strlen(value);
@@ -13,6 +15,9 @@ int cw_cloud_pop_add(struct pop_params *p, const char *name, const char *value)
 
 	if (p->count == POP_PARAMS_MAX)
 		return CW_ELIMIT;
+	/* It may be quoted in an answer. */
+	if (!cw_cloud_is_utf8(name, name_len) || !cw_cloud_is_utf8(value, value_len))
+		return CW_EPROTO;
 	if (p->count == p->room) {
 		unsigned room = p->room != 0 ? 2 * p->room : 32;
 		struct pop_param *grown = cw_realloc(p->list, room * sizeof(*grown));

@@ -23,7 +23,7 @@ struct pop_params {
 	unsigned count, room;
 };
 
-/* Copies both. 0, CW_ELIMIT (too many), CW_ENOMEM. */
+/* Copies both. 0, CW_ELIMIT (too many), CW_EPROTO (not UTF-8), CW_ENOMEM. */
 int cw_cloud_pop_add(struct pop_params *p, const char *name, const char *value);
 void cw_cloud_pop_sort(struct pop_params *p);
 void cw_cloud_pop_fini(struct pop_params *p);

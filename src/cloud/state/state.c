@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,9 @@ static const char *const statements[STATEMENT_COUNT] = {
 	[DEL_MESSAGES] = "DELETE FROM message WHERE device = ?1",
 };
 
+/* Written in one pass of the loop, about 10 ms; a large bridge that comes back marks its 200,000 devices at once. */
+#define PASS_DEVICES 1000u
+
 /* Deleted since the last commit. */
 struct gone {
 	struct cw_list link;
@@ -55,6 +59,7 @@ struct cloud_state {
 	sqlite3 *db;
 	sqlite3_stmt *stmt[STATEMENT_COUNT];
 	uv_prepare_t prepare;
+	struct cw_timer more; /* wakes the loop for the marks that a pass has left */
 	struct cw_list gone;
 	int in_transaction, complained;
 	void (*closed)(void *arg);
@@ -167,7 +172,7 @@ static int put_gone(struct cloud_state *s, const struct gone *g)
 }
 
 /* Deletions first: a name may have been made anew since. */
-static int put_all(struct cloud_state *s)
+static int put(struct cloud_state *s, unsigned most, unsigned *ret_count)
 {
 	struct cw_cloud *c = s->cloud;
 	struct cw_list *e;
@@ -185,10 +190,14 @@ static int put_all(struct cloud_state *s)
 		if (rc < 0)
 			return rc;
 	}
+	*ret_count = 0;
 	cw_list_each(e, &c->changed_devices) {
+		if (*ret_count == most)
+			break;
 		rc = put_device(s, cw_container_of(e, struct cloud_device, changed));
 		if (rc < 0)
 			return rc;
+		++*ret_count;
 	}
 	cw_list_each(e, &c->chapters) {
 		struct cloud_chapter *ch = cw_container_of(e, struct cloud_chapter, link);
@@ -201,7 +210,8 @@ static int put_all(struct cloud_state *s)
 	return 0;
 }
 
-static void forget_marks(struct cloud_state *s)
+/* Of everything that was written, `count` devices among it. */
+static void forget_marks(struct cloud_state *s, unsigned count)
 {
 	struct cw_cloud *c = s->cloud;
 	struct cw_list *e;
@@ -210,26 +220,33 @@ static void forget_marks(struct cloud_state *s)
 		cw_free(cw_container_of(e, struct gone, link));
 	while (cw_list_pop(&c->changed_products) != NULL)
 		;
-	while (cw_list_pop(&c->changed_devices) != NULL)
-		;
+	while (count-- != 0)
+		(void)cw_list_pop(&c->changed_devices);
 	cw_list_each(e, &c->chapters)
 		cw_container_of(e, struct cloud_chapter, link)->changed = 0;
 	c->chapters_changed = 0;
 }
 
-/* All marks in one transaction; on failure nothing of it counts and everything stays marked. */
-static void commit(struct cloud_saver *saver)
+static void on_more(struct cw_timer *t)
 {
-	struct cloud_state *s = cw_container_of(saver, struct cloud_state, saver);
+	/* The loop comes by on_prepare() before it waits again. */
+}
+
+/* The marks, of devices `most`, in one transaction; on failure nothing of it counts and everything stays marked. */
+static void commit_some(struct cloud_state *s, unsigned most)
+{
 	struct cw_cloud *c = s->cloud;
 	struct cw_list *e, *k;
+	unsigned count = 0;
 
 	if (cw_list_empty(&s->gone) && cw_list_empty(&c->changed_devices) && cw_list_empty(&c->changed_products) && !c->chapters_changed)
 		return;
-	if (put_all(s) == 0 && (!s->in_transaction || sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)) {
+	if (put(s, most, &count) == 0 && (!s->in_transaction || sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)) {
 		s->in_transaction = 0;
 		s->complained = 0;
-		forget_marks(s);
+		forget_marks(s, count);
+		if (!cw_list_empty(&c->changed_devices) && cw_worker_timers(c->worker) != NULL)
+			cw_timer_set(cw_worker_timers(c->worker), &s->more, 0, on_more);
 		return;
 	}
 	complain(s);
@@ -243,6 +260,11 @@ static void commit(struct cloud_saver *saver)
 		cw_list_each(k, &d->stored)
 			cw_container_of(k, struct cloud_stored, link)->saved = 0;
 	}
+}
+
+static void commit(struct cloud_saver *saver)
+{
+	commit_some(cw_container_of(saver, struct cloud_state, saver), UINT_MAX);
 }
 
 static void remember_gone(struct cloud_saver *saver, const char *id, int product)
@@ -273,9 +295,7 @@ static void on_product_gone(struct cloud_saver *saver, const char *key)
 
 static void on_prepare(uv_prepare_t *prepare)
 {
-	struct cloud_state *s = prepare->data;
-
-	commit(&s->saver);
+	commit_some(prepare->data, PASS_DEVICES);
 }
 
 /* ---- reading ---- */
@@ -498,6 +518,8 @@ static void on_closed(uv_handle_t *handle)
 void cw_cloud_state_close(struct cloud_state *s, void (*closed)(void *arg), void *arg)
 {
 	commit(&s->saver);
+	if (cw_worker_timers(s->cloud->worker) != NULL)
+		cw_timer_stop(cw_worker_timers(s->cloud->worker), &s->more);
 	s->cloud->saver = NULL;
 	s->closed = closed;
 	s->closed_arg = arg;

@@ -129,6 +129,22 @@ static void send_blob(struct cw_http_req *req, struct cloud_blob *b)
 	cw_http_reply_lent(req, which == WEB_RANGE_PART ? 206 : 200, fields, n, b->data + from, count, on_sent, b);
 }
 
+/* The same file, one byte of it another. */
+static void send_corrupt(struct cw_http_req *req, const struct cloud_blob *b, uint64_t random)
+{
+	struct cloud_blob *copy = cw_cloud_blob_new(b->name, b->type, b->data, b->len);
+
+	if (copy == NULL) {
+		cw_http_abort(req);
+		return;
+	}
+	memcpy(copy->path, b->path, sizeof(copy->path));
+	if (copy->len != 0)
+		copy->data[(size_t)(random >> 8) % copy->len] ^= (uint8_t)(1 + random % 255);
+	send_blob(req, copy);
+	cw_cloud_blob_unref(copy);
+}
+
 void cw_cloud_web_file(void *cloud, struct cw_http_req *req)
 {
 	static const struct cw_http_field allow = { "Allow", "GET, HEAD" };
@@ -153,7 +169,12 @@ void cw_cloud_web_file(void *cloud, struct cw_http_req *req)
 		return;
 	}
 	b = cw_cloud_find_file(c, &ask, &status, &code);
-	if (b == NULL)
+	at.direction = CLOUD_DOWN;
+	if (cw_cloud_fault(c, CLOUD_FAULT_CUT, &at))
+		cw_http_abort(req);
+	else if (b != NULL && cw_cloud_fault(c, CLOUD_FAULT_CORRUPT, &at))
+		send_corrupt(req, b, at.random);
+	else if (b == NULL)
 		reply_error(req, status, code, text_of(code), NULL);
 	else
 		send_blob(req, (struct cloud_blob *)(uintptr_t)b);

@@ -1,6 +1,6 @@
-/* bytes_out.h - a byte buffer that grows at its end and is emptied as a whole; keeps its memory for reuse. */
-#ifndef CW_CLOUD_BYTES_OUT_H
-#define CW_CLOUD_BYTES_OUT_H
+/* bytes.h - a byte buffer that grows at its end and is emptied as a whole; keeps its memory for reuse. */
+#ifndef CW_CLOUD_BYTES_H
+#define CW_CLOUD_BYTES_H
 
 #include <stdint.h>
 #include <string.h>

@@ -511,28 +511,18 @@ void *cw_cloud_port_arg(const struct cloud_port *p)
 	return p->conf.arg;
 }
 
-void cw_cloud_port_each(struct cloud_port *p, void (*fn)(struct cloud_stream *s, void *arg), void *arg)
+void cw_cloud_port_close(struct cloud_port *p, void (*closed)(void *arg), void *arg)
 {
 	struct cw_list *e, *n;
 
+	p->closed = closed;
+	p->closed_arg = arg;
 	cw_list_each_safe(e, n, &p->streams) {
 		struct cloud_stream *s = cw_container_of(e, struct cloud_stream, all);
 
 		if (!s->ended)
-			fn(s, arg);
+			cw_cloud_stream_drop(s, "the emulator stops");
 	}
-}
-
-static void drop_stopping(struct cloud_stream *s, void *arg)
-{
-	cw_cloud_stream_drop(s, "the emulator stops");
-}
-
-void cw_cloud_port_close(struct cloud_port *p, void (*closed)(void *arg), void *arg)
-{
-	p->closed = closed;
-	p->closed_arg = arg;
-	cw_cloud_port_each(p, drop_stopping, NULL);
 	uv_close((uv_handle_t *)&p->tcp, on_handle_closed);
 	uv_close((uv_handle_t *)&p->prepare, on_handle_closed);
 }

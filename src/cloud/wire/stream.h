@@ -90,8 +90,6 @@ const char *cw_cloud_port_address(const struct cloud_port *p);
 void *cw_cloud_port_arg(const struct cloud_port *p);
 /* Ends every stream; `closed` (or NULL) runs when the last handle is gone and the port is freed. */
 void cw_cloud_port_close(struct cloud_port *p, void (*closed)(void *arg), void *arg);
-/* Each stream that has not ended. `fn` may end streams. */
-void cw_cloud_port_each(struct cloud_port *p, void (*fn)(struct cloud_stream *s, void *arg), void *arg);
 
 /* Queue bytes; no error: out of memory ends the stream in the next pass. Ignored once it has ended. */
 void cw_cloud_stream_put(struct cloud_stream *s, const void *data, size_t len);

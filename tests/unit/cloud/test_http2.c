@@ -8,19 +8,16 @@
 
 #include <cmocka.h>
 
+#include "cloud/core/digits.h"
 #include "cloud/http2/conn.h"
 
 static int decode(const char *text, char *out)
 {
-	struct cloud_bytes b = { NULL, 0, 0 };
-	int rc = cw_cloud_base64_decode(text, strlen(text), &b);
+	size_t n = 0;
+	int rc = cw_cloud_base64_decode(text, strlen(text), (uint8_t *)out, &n);
 
-	if (rc == 0) {
-		if (b.len != 0)
-			memcpy(out, b.data, b.len);
-		out[b.len] = '\0';
-	}
-	cw_cloud_bytes_free(&b);
+	if (rc == 0)
+		out[n] = '\0';
 	return rc;
 }
 

@@ -80,6 +80,34 @@ static void every_vector_is_signed_alike(void **state)
 	}
 }
 
+/* Mistakes that clients make: what they would have signed is not what is checked. */
+static void mistaken_signatures_are_not_ours(void **state)
+{
+	json_t *negative, *v;
+	size_t i, k;
+
+	assert_int_equal(json_array_size(json_object_get(vectors, "negative")), 3);
+	json_array_foreach (json_object_get(vectors, "negative"), i, negative) {
+		struct pop_params p = { NULL, 0, 0 };
+		struct cloud_bytes text = { NULL, 0, 0 };
+		char signature[POP_SIGNATURE_SIZE] = "";
+
+		json_array_foreach (json_object_get(vectors, "vectors"), k, v) {
+			if (strcmp(text_of(v, "name"), text_of(negative, "base")) != 0)
+				continue;
+			take_params(&p, json_object_get(v, "params"));
+			cw_cloud_pop_sort(&p);
+			assert_int_equal(cw_cloud_pop_string_to_sign(&p, text_of(v, "method"), &text), 0);
+			assert_int_equal(cw_cloud_pop_sign(text_of(v, "access_key_secret"), text.data, text.len, signature), 0);
+			assert_string_equal(signature, text_of(v, "signature"));
+		}
+		assert_string_not_equal(signature, "");
+		assert_string_not_equal(signature, text_of(negative, "wrong_signature"));
+		cw_cloud_bytes_free(&text);
+		cw_cloud_pop_fini(&p);
+	}
+}
+
 static void the_first_of_a_name_counts(void **state)
 {
 	struct pop_params p = { NULL, 0, 0 };
@@ -268,6 +296,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bytes_are_encoded_as_the_vectors_say),
 		cmocka_unit_test(every_vector_is_signed_alike),
+		cmocka_unit_test(mistaken_signatures_are_not_ours),
 		cmocka_unit_test(the_first_of_a_name_counts),
 		cmocka_unit_test(times_have_one_form),
 		cmocka_unit_test(the_gate_checks_in_order),

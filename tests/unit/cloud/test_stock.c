@@ -229,6 +229,7 @@ static void an_iot_id_names_one_device_until_it_is_deleted(void **state)
 	assert_string_not_equal(d->iot_id, id);
 }
 
+/* covers: E17 */
 static void a_product_has_room_for_so_many(void **state)
 {
 	struct cloud_device *d = NULL;

@@ -44,6 +44,13 @@ function row(cells, onChoose) {
   return tr;
 }
 
+// PK/DN, which breaks at the slash when it must.
+function idCell(id) {
+  const cell = element("td", undefined, "id"), [product, ...name] = id.split("/");
+  cell.append(`${product}/`, document.createElement("wbr"), name.join("/"));
+  return cell;
+}
+
 const number = (n) => element("td", String(n), "n");
 const time = (ms) => new Date(ms).toISOString().replace("T", " ").slice(0, 23);
 const path = (id) => id.split("/").map(encodeURIComponent).join("/");
@@ -62,7 +69,7 @@ async function showDevices() {
   $("#device-count").textContent = devices.length < total ? `${devices.length} of ${total}` : String(total);
   $("#devices tbody").replaceChildren(...devices.map((d) => {
     const id = `${d.productKey}/${d.deviceName}`;
-    const tr = row([element("td", id, "long"), statusCell(d.status), d.session ? d.session.channel : "", number(d.up), number(d.down)], () => choose(id));
+    const tr = row([idCell(id), statusCell(d.status), d.session ? d.session.channel : "", number(d.up), number(d.down)], () => choose(id));
     tr.classList.toggle("chosen", id === state.chosen);
     return tr;
   }));
@@ -166,7 +173,7 @@ function topicCell(m) {
 
 function messageRow(m) {
   const bad = !["taken", "delivered", "stored"].includes(m.outcome);
-  return row([time(m.time).slice(11), element("td", m.direction === "up" ? "▲" : "▼"), m.device, topicCell(m), String(m.qos),
+  return row([time(m.time).slice(11), element("td", m.direction === "up" ? "▲" : "▼"), idCell(m.device), topicCell(m), String(m.qos),
     element("td", m.reason ? `${m.outcome}: ${m.reason}` : m.outcome, bad ? "bad" : "")], () => openMessage(m));
 }
 
@@ -221,16 +228,28 @@ async function showFaults() {
     option.title = k.help;
     return option;
   }));
+  $("#fault-help").textContent = select.selectedOptions[0] ? select.selectedOptions[0].title : "";
   for (const [name, spec] of SWITCHES)
     state.switches[name].setAttribute("aria-pressed", String(faults.some((f) => same(f, spec))));
   $("#faults tbody").replaceChildren(...faults.map((f) => {
-    const where = [f.channel, f.device, f.topic].filter(Boolean).join(" ") || "everywhere";
+    const where = [f.channel, f.device, f.topic, f.direction].filter(Boolean).join(" ") || "everywhere";
+    const how = ["code", "ms", "rate", "after", "probability"].filter((k) => f[k] && !(k === "probability" && f[k] === 1)).map((k) => `${k} ${f[k]}`);
+    const place = element("td", where, "long");
+    if (how.length) place.append(element("div", how.join(", "), "dim"));
     const end = element("button", "End");
     end.addEventListener("click", async () => { await call("DELETE", `/faults/${f.id}`); showFaults(); });
     const cell = element("td");
     cell.append(end);
-    return row([f.kind, where, number(f.hits), number(f.left < 0 ? "∞" : f.left), cell]);
+    return row([f.kind, place, number(f.hits), number(f.left < 0 ? "∞" : f.left), cell]);
   }));
+}
+
+// What exceeded a limit, or was ended by a fault: the newest of all devices.
+async function showViolations() {
+  const { devices } = await call("GET", "/violations");
+  const list = Object.entries(devices).flatMap(([id, all]) => all.map((v) => ({ id, ...v }))).sort((a, b) => b.time - a.time).slice(0, 20);
+  $("#violations tbody").replaceChildren(...list.map((v) => row([time(v.time).slice(11, 19), idCell(v.id), v.limit, v.done])));
+  if (!list.length) $("#violations tbody").replaceChildren(row([element("td", "none", "dim")]));
 }
 
 function makeSwitches() {
@@ -295,7 +314,7 @@ async function sendIt(data) {
 
 function numbers(data) {
   const spec = filled(data);
-  for (const name of ["code", "ms", "count", "probability"])
+  for (const name of ["code", "ms", "rate", "count", "after", "probability", "seed"])
     if (name in spec) spec[name] = Number(spec[name]);
   return spec;
 }
@@ -305,6 +324,7 @@ function wire() {
   onSubmit($("#add-product"), (data) => call("POST", "/products", filled(data)));
   onSubmit($("#send"), sendIt);
   onSubmit($("#add-fault"), (data) => call("POST", "/faults", numbers(data)));
+  $("#add-fault [name=kind]").addEventListener("change", showFaults);
   onSubmit($("#clock-form"), async () => { await call("POST", "/clock", { advance: $("#clock-by").value }); });
   $("#send [name=what]").addEventListener("change", sendFields);
   for (const id of ["#search", "#status-filter"]) $(id).addEventListener("input", showDevices);
@@ -332,7 +352,7 @@ async function showFigures() {
 }
 
 async function refresh() {
-  const parts = await Promise.allSettled([showFigures(), showDevices(), showProducts(), showDetail(), showFaults()]);
+  const parts = await Promise.allSettled([showFigures(), showDevices(), showProducts(), showDetail(), showFaults(), showViolations()]);
   const failed = parts.find((p) => p.status === "rejected");
   document.body.classList.toggle("lost", Boolean(failed));
   if (failed) $("#figures").textContent = `no answer: ${failed.reason.message}`;

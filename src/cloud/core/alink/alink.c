@@ -12,7 +12,9 @@
 #include "cloud/core/fault/delay.h"
 #include "cloud/core/fault/fault.h"
 #include "cloud/core/model/script.h"
+#include "cloud/core/traffic/violations.h"
 #include "cloud/core/ota/ota.h"
+#include "cloud/core/parse.h"
 #include "cloud/core/traffic/call.h"
 
 #define REQUEST(pattern, handler)  { CLOUD_TOPIC_SYS, pattern, ALINK_REQUEST, handler, NULL, 0 }
@@ -156,6 +158,12 @@ static int judge(struct alink_request *r, const struct alink_rule *rule, const c
 	return rule->handle != NULL ? rule->handle(r) : 200;
 }
 
+int cw_cloud_alink_exceeded(struct alink_request *r, const char *limit, int code)
+{
+	cw_cloud_violation(r->cloud, r->device, limit, "refused");
+	return code;
+}
+
 static void reply(struct alink_request *r, const char *topic, size_t topic_len, const char *id, const char *method, int code)
 {
 	struct cw_cloud *c = r->cloud;
@@ -175,14 +183,14 @@ static void reply(struct alink_request *r, const char *topic, size_t topic_len, 
 	(void)snprintf(out, sizeof(out), "%.*s_reply", (int)topic_len, topic);
 	body = json_pack("{s:s, s:i, s:O, s:s, s:s, s:s}", "id", id, "code", code, "data", r->data, "message",
 	                 cw_cloud_code_text(code), "method", method, "version", "1.0");
-	if (!r->raw && cw_cloud_fault(c, CLOUD_FAULT_DELAY, &at) && r->link->uplink_only) {
+	if (cw_cloud_fault(c, CLOUD_FAULT_DELAY, &at) && !r->raw && r->link->uplink_only) {
 		r->link->delay_ms += (unsigned)at.ms;
 		at.ms = 0;
 	}
-	if (r->raw)
+	if (at.ms != 0)
+		cw_cloud_delay(c, r->device, r->raw ? NULL : out, body, flags, (unsigned)at.ms);
+	else if (r->raw)
 		cw_cloud_raw_reply(c, r->device, body);
-	else if (at.ms != 0)
-		cw_cloud_delay(c, r->device, out, body, flags, (unsigned)at.ms);
 	else
 		cw_cloud_send_json(c, r->device, out, body, 0, CLOUD_REPLY | flags);
 }
@@ -211,7 +219,7 @@ static void handle_request(struct cw_cloud *c, struct cloud_link *l, struct clou
                            const struct cloud_topic *t, const char *topic, size_t topic_len, const char *payload, size_t len)
 {
 	struct alink_request r = { .cloud = c, .link = l, .channel = l->ops->channel, .device = d, .topic = t, .len = len,
-		                   .body = json_loadb(payload, len, 0, NULL) };
+		                   .body = cw_cloud_json(payload, len, 0, NULL) };
 
 	answer_request(&r, rule, topic, topic_len);
 }

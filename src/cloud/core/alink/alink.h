@@ -5,6 +5,8 @@
 #ifndef CW_CLOUD_ALINK_H
 #define CW_CLOUD_ALINK_H
 
+#include <string.h>
+
 #include "cloud/core/cloud.h"
 
 struct alink_request {
@@ -21,6 +23,14 @@ struct alink_request {
 	unsigned fresh_count;
 	int secret; /* a handler says that the reply holds one */
 };
+
+/* Whether a parameter is this text. */
+static inline int cw_cloud_param_is(const struct alink_request *r, const char *name, const char *text)
+{
+	const json_t *j = json_object_get(r->params, name);
+
+	return json_is_string(j) && strcmp(json_string_value(j), text) == 0;
+}
 
 /* Carries a request out and returns the code of the reply. */
 typedef int (*alink_fn)(struct alink_request *r);
@@ -52,6 +62,9 @@ void cw_cloud_alink_handle(struct cw_cloud *c, struct cloud_link *l, struct clou
 /* A request that came as bytes and is Alink now; its rule is an ALINK_REQUEST that no gateway is needed for. `body` is consumed. */
 void cw_cloud_alink_decoded(struct cw_cloud *c, struct cloud_device *d, const struct alink_rule *rule,
                             const struct cloud_topic *t, const char *channel, json_t *body, size_t len);
+
+/* More than a limit allows: notes it (see violations.h) and returns `code`. */
+int cw_cloud_alink_exceeded(struct alink_request *r, const char *limit, int code);
 
 /* topo.c */
 int cw_cloud_topo_add(struct alink_request *r);

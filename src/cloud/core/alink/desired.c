@@ -6,7 +6,6 @@
 #include "cloud/core/model/tsl.h"
 #include "cloud/core/traffic/down.h"
 
-#define PROPERTIES_MAX 200u
 #define DESIRED_MAX    2000u /* identifiers of one device, ever */
 #define TAGS_MAX       100u
 #define TAG_VALUE_MAX  128u
@@ -26,8 +25,8 @@ int cw_cloud_desired_get(struct alink_request *r)
 
 	if (!json_is_array(r->params))
 		return 460;
-	if (json_array_size(r->params) > PROPERTIES_MAX)
-		return 6104;
+	if (json_array_size(r->params) > r->cloud->conf.limits.properties)
+		return cw_cloud_alink_exceeded(r, "properties", 6104);
 	r->data = json_object();
 	json_array_foreach(r->params, i, name) {
 		json_t *d = json_is_string(name) ? json_object_get(desired, json_string_value(name)) : NULL;
@@ -47,8 +46,8 @@ int cw_cloud_desired_delete(struct alink_request *r)
 
 	if (!json_is_object(r->params))
 		return 460;
-	if (json_object_size(r->params) > PROPERTIES_MAX)
-		return 6104;
+	if (json_object_size(r->params) > r->cloud->conf.limits.properties)
+		return cw_cloud_alink_exceeded(r, "properties", 6104);
 	json_object_foreach(r->params, name, want) {
 		json_t *d = json_object_get(desired, name), *version = json_object_get(want, "version");
 
@@ -98,7 +97,7 @@ int cw_cloud_set_desired(struct cw_cloud *c, struct cloud_device *d, const json_
 
 	if (!json_is_object(items) || (versions != NULL && !json_is_object(versions)))
 		return cw_fail(msg, 460, "an object of properties is expected");
-	if (json_object_size(items) > PROPERTIES_MAX)
+	if (json_object_size(items) > c->conf.limits.properties)
 		return cw_fail(msg, 6104, "%s", cw_cloud_code_text(6104));
 	code = desired_check(d, items, versions, msg);
 	if (code != 0)
@@ -146,7 +145,7 @@ int cw_cloud_tags_update(struct alink_request *r)
 	json_t *tags = cw_cloud_doc(r->device, CLOUD_DOC_TAGS), *tag;
 	size_t i, fresh = 0;
 
-	if (json_array_size(r->params) == 0 || json_array_size(r->params) > PROPERTIES_MAX)
+	if (json_array_size(r->params) == 0 || json_array_size(r->params) > r->cloud->conf.limits.properties)
 		return 460;
 	json_array_foreach(r->params, i, tag) {
 		const char *key = json_string_value(json_object_get(tag, "attrKey"));

@@ -15,11 +15,6 @@ struct cloud_device_log {
 	struct kept lines, diagnosis;
 };
 
-static int text_is(const json_t *j, const char *text)
-{
-	return json_is_string(j) && strcmp(json_string_value(j), text) == 0;
-}
-
 static json_t *mode_json(const struct cloud_device *d)
 {
 	return json_pack("{s:s, s:{s:i}}", "getType", "content", "content", "mode", d->log_report ? 1 : 0);
@@ -29,9 +24,9 @@ int cw_cloud_log_config_get(struct alink_request *r)
 {
 	if (!json_is_object(r->params))
 		return 460;
-	if (!text_is(json_object_get(r->params, "getType"), "content"))
+	if (!cw_cloud_param_is(r, "getType", "content"))
 		return 6717;
-	if (!text_is(json_object_get(r->params, "configScope"), "device"))
+	if (!cw_cloud_param_is(r, "configScope", "device"))
 		return 6718;
 	r->data = mode_json(r->device);
 	return 200;
@@ -95,7 +90,9 @@ int cw_cloud_log_post(struct alink_request *r)
 	struct cloud_device_log *log;
 	size_t n = json_array_size(r->params), i;
 
-	if (n == 0 || n > CLOUD_LOG_POST_MAX)
+	if (n > r->cloud->conf.limits.log_lines)
+		return cw_cloud_alink_exceeded(r, "logLines", 460);
+	if (n == 0)
 		return 460;
 	for (i = 0; i < n; i++) {
 		if (!line_valid(json_array_get(r->params, i)))

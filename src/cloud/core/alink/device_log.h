@@ -11,7 +11,6 @@
 
 #define CLOUD_LOG_LINES     500u    /* of a device */
 #define CLOUD_LOG_BYTES     262144u /* of them, as JSON */
-#define CLOUD_LOG_POST_MAX  40u
 #define CLOUD_DIAG_ENTRIES  100u
 #define CLOUD_DIAG_BYTES    65536u
 

@@ -4,6 +4,7 @@
 
 #include "cloud/core/alink/alink.h"
 #include "cloud/core/model/tsl.h"
+#include "cloud/core/parse.h"
 #include "cloud/core/traffic/down.h"
 
 /* ---- model and configuration ---- */
@@ -91,7 +92,7 @@ static json_t *time_like(const json_t *model, int64_t ms)
 /* The answer uses the type of the request. */
 void cw_cloud_ntp(struct cw_cloud *c, struct cloud_device *d, const struct cloud_topic *t, const char *payload, size_t len)
 {
-	json_t *body = json_loadb(payload, len, 0, NULL), *sent = json_object_get(body, "deviceSendTime");
+	json_t *body = cw_cloud_json(payload, len, 0, NULL), *sent = json_object_get(body, "deviceSendTime");
 	int64_t now = cw_cloud_wall_ms(c);
 	char topic[256];
 

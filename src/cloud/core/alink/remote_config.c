@@ -1,11 +1,14 @@
 /* remote_config.c - see remote_config.h. */
 #include "cloud/core/alink/remote_config.h"
+#include "cloud/core/traffic/violations.h"
 
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "cloud/core/digits.h"
+#include "cloud/core/parse.h"
 
 static struct cloud_remote_config *config_of(struct cloud_product *p)
 {
@@ -19,7 +22,6 @@ static int put(struct cw_cloud *c, struct cloud_product *p, const char *text, si
 	struct cloud_remote_config *r = config_of(p);
 	struct cloud_blob *b = r != NULL ? cw_cloud_blob_new("config.json", "application/json", text, len) : NULL;
 	unsigned char random[16];
-	size_t i;
 
 	if (b == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
@@ -30,8 +32,7 @@ static int put(struct cw_cloud *c, struct cloud_product *p, const char *text, si
 	/* Links to the older file stay good for their time. */
 	cw_cloud_blob_unref(r->blob);
 	r->blob = b;
-	for (i = 0; i < sizeof(random); i++)
-		(void)snprintf(r->id + 2 * i, 3, "%02x", random[i]);
+	cw_cloud_hex(random, sizeof(random), r->id);
 	cw_cloud_blob_sha256(b, r->sha256);
 	r->changed_ms = cw_cloud_wall_ms(c);
 	return 0;
@@ -43,9 +44,12 @@ int cw_cloud_config_set(struct cw_cloud *c, struct cloud_product *p, const char 
 	json_t *j;
 	int rc;
 
-	if (len > CLOUD_CONFIG_BYTES)
-		return cw_fail(msg, CW_ELIMIT, "a configuration has at most %u bytes", CLOUD_CONFIG_BYTES);
-	j = json_loadb(text, len, 0, &where);
+	if (len > c->conf.limits.config_bytes) {
+		cw_cloud_violation(c, NULL, "configBytes", "not stored");
+		return cw_fail(msg, CW_ELIMIT, "a configuration has at most %llu bytes (limits.configBytes)",
+		               (unsigned long long)c->conf.limits.config_bytes);
+	}
+	j = cw_cloud_json(text, len, 0, &where);
 	if (j == NULL)
 		return cw_fail(msg, CW_EINVAL, "not JSON: line %d, column %d: %s", where.line, where.column, where.text);
 	json_decref(j);
@@ -84,16 +88,12 @@ static json_t *offer(struct cw_cloud *c, const struct cloud_remote_config *r)
 	                 r->sha256, "signMethod", "Sha256", "url", url, "getType", "file");
 }
 
-static int text_is(const json_t *j, const char *text)
-{
-	return json_is_string(j) && strcmp(json_string_value(j), text) == 0;
-}
-
 int cw_cloud_config_get(struct alink_request *r)
 {
 	const struct cloud_remote_config *config = r->device->product->config;
 
-	if (!text_is(json_object_get(r->params, "configScope"), "product") || !text_is(json_object_get(r->params, "getType"), "file"))
+	if (!cw_cloud_param_is(r, "configScope", "product") ||
+	    !cw_cloud_param_is(r, "getType", "file"))
 		return 460;
 	if (config != NULL && config->off)
 		return 6713;

@@ -6,10 +6,6 @@
 #include "cloud/core/alink/alink.h"
 #include "cloud/core/model/tsl.h"
 
-#define PROPERTIES_MAX 200u
-#define EVENTS_MAX     20u
-#define PACK_MAX       20u
-#define HISTORY_MAX    200u
 #define KNOWN_MAX      2000u /* identifiers kept of one device: without a model it may report any */
 #define LOG_MAX        20u   /* events kept of one device */
 #define LOG_BYTES      8192u /* events of larger messages are kept without their data */
@@ -171,8 +167,8 @@ int cw_cloud_property_post(struct alink_request *r)
 
 	if (!json_is_object(r->params))
 		return 460;
-	if (json_object_size(r->params) > PROPERTIES_MAX)
-		return 6106;
+	if (json_object_size(r->params) > r->cloud->conf.limits.properties)
+		return cw_cloud_alink_exceeded(r, "properties", 6106);
 	if (r->cloud->conf.switches.strict_model) {
 		code = first_code(r->cloud, r->device, r->params, SHAPE_ONE, property_code);
 		if (code != 0)
@@ -207,15 +203,15 @@ int cw_cloud_event_post(struct alink_request *r)
 }
 
 /* properties and events of one member. 0 or a code. */
-static int member_check(const json_t *m)
+static int member_check(struct alink_request *r, const json_t *m)
 {
 	const json_t *p = json_object_get(m, "properties"), *e = json_object_get(m, "events");
 
 	if (!json_is_object(m) || (p != NULL && !json_is_object(p)) || (e != NULL && !json_is_object(e)))
 		return 460;
-	if (json_object_size(p) > PROPERTIES_MAX)
-		return 6106;
-	return json_object_size(e) > EVENTS_MAX ? 6356 : 0;
+	if (json_object_size(p) > r->cloud->conf.limits.properties)
+		return cw_cloud_alink_exceeded(r, "properties", 6106);
+	return json_object_size(e) > r->cloud->conf.limits.events ? cw_cloud_alink_exceeded(r, "events", 6356) : 0;
 }
 
 static int member_model(const struct cw_cloud *c, const struct cloud_device *d, const json_t *m, enum shape shape)
@@ -260,7 +256,7 @@ static int pack_entry_check(struct alink_request *r, const json_t *entry)
 	int code = json_object_get(entry, "identity") == NULL ? 460 : identity_of(r, entry, &d);
 
 	if (code == 0)
-		code = member_check(entry);
+		code = member_check(r, entry);
 	return code != 0 ? code : member_model(r->cloud, d, entry, SHAPE_ONE);
 }
 
@@ -274,9 +270,9 @@ int cw_cloud_pack_post(struct alink_request *r)
 
 	if (!json_is_object(r->params) || (subs != NULL && !json_is_array(subs)))
 		return 460;
-	if (n > PACK_MAX)
-		return 6357;
-	code = member_check(r->params);
+	if (n > r->cloud->conf.limits.pack)
+		return cw_cloud_alink_exceeded(r, "pack", 6357);
+	code = member_check(r, r->params);
 	if (code == 0)
 		code = member_model(r->cloud, r->device, r->params, SHAPE_ONE);
 	for (i = 0; i < n && code == 0; i++)
@@ -292,23 +288,26 @@ int cw_cloud_pack_post(struct alink_request *r)
 }
 
 /* The lists of one entry of a history, each element an object {"identifier": {value, time}}. */
-static int history_check(const struct cw_cloud *c, const struct cloud_device *d, const json_t *entry)
+static int history_check(struct alink_request *r, const struct cloud_device *d, const json_t *entry)
 {
+	const struct cw_cloud *c = r->cloud;
 	static const char *const names[] = { "properties", "events" };
 	size_t k, i;
 
 	for (k = 0; k < 2; k++) {
 		const json_t *list = json_object_get(entry, names[k]), *one;
 
-		if (list != NULL && (!json_is_array(list) || json_array_size(list) > HISTORY_MAX))
+		if (list != NULL && !json_is_array(list))
 			return 460;
+		if (json_array_size(list) > c->conf.limits.history)
+			return cw_cloud_alink_exceeded(r, "history", 460);
 		json_array_foreach(list, i, one) {
 			int code;
 
 			if (!json_is_object(one))
 				return 460;
-			if (json_object_size(one) > (k == 0 ? PROPERTIES_MAX : EVENTS_MAX))
-				return k == 0 ? 6106 : 6356;
+			if (json_object_size(one) > (k == 0 ? c->conf.limits.properties : c->conf.limits.events))
+				return k == 0 ? cw_cloud_alink_exceeded(r, "properties", 6106) : cw_cloud_alink_exceeded(r, "events", 6356);
 			code = c->conf.switches.strict_model ? first_code(c, d, one, SHAPE_LIST, k == 0 ? property_code : event_code) : 0;
 			if (code != 0)
 				return code;
@@ -324,14 +323,16 @@ int cw_cloud_history_post(struct alink_request *r)
 	struct cloud_device *d = NULL;
 	json_t *one;
 
-	if (n == 0 || n > HISTORY_MAX)
+	if (n > r->cloud->conf.limits.history)
+		return cw_cloud_alink_exceeded(r, "history", 460);
+	if (n == 0)
 		return 460;
 	for (i = 0; i < n; i++) {
 		json_t *entry = json_array_get(r->params, i);
 		int code = json_is_object(entry) ? identity_of(r, entry, &d) : 460;
 
 		if (code == 0)
-			code = history_check(r->cloud, d, entry);
+			code = history_check(r, d, entry);
 		if (code != 0)
 			return code;
 	}
@@ -352,7 +353,7 @@ int cw_cloud_history_post(struct alink_request *r)
 /* {properties: {"P": [{value, time}, ..]}, events: {..}} of the device itself. */
 int cw_cloud_batch_post(struct alink_request *r)
 {
-	int code = json_is_object(r->params) ? member_check(r->params) : 460;
+	int code = json_is_object(r->params) ? member_check(r, r->params) : 460;
 
 	if (code == 0 && r->cloud->conf.switches.strict_model)
 		code = member_model(r->cloud, r->device, r->params, SHAPE_LIST);

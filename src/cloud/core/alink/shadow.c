@@ -6,8 +6,9 @@
 
 #include "cloud/core/fault/delay.h"
 #include "cloud/core/fault/fault.h"
+#include "cloud/core/parse.h"
+#include "cloud/core/traffic/violations.h"
 
-#define REQUESTS_PER_SECOND 20u
 
 static const char *error_text(int code)
 {
@@ -132,13 +133,16 @@ static void clear(json_t *draft, const char *which)
 /* The draft becomes the shadow, if it is within the limits: 200, or a code and nothing has changed. Consumed. */
 static int settle(struct cw_cloud *c, struct cloud_device *d, json_t *draft, json_int_t version)
 {
+	const struct cloud_limits *limits = &c->conf.limits;
 	unsigned reported = leaves(part(draft, "state", "reported"), 1), desired = leaves(part(draft, "state", "desired"), 1);
 	size_t size = draft != NULL ? json_dumpb(json_object_get(draft, "state"), NULL, 0, JSON_COMPACT) : 0;
 	int code = size == 0                                                                 ? 500
-	           : reported >= 1u << 20 || desired >= 1u << 20 || size > CLOUD_SHADOW_BYTES ? 400
-	           : reported > CLOUD_SHADOW_ATTRIBUTES || desired > CLOUD_SHADOW_ATTRIBUTES  ? 408
+	           : reported >= 1u << 20 || desired >= 1u << 20 || size > limits->shadow_bytes ? 400
+	           : reported > limits->shadow_attributes || desired > limits->shadow_attributes ? 408
 	                                                                                     : 200;
 
+	if (code == 408 || (code == 400 && size > limits->shadow_bytes))
+		cw_cloud_violation(c, d, code == 408 ? "shadowAttributes" : "shadowBytes", "refused");
 	if (code != 200) {
 		json_decref(draft);
 		return code;
@@ -275,10 +279,11 @@ static int within_rate(struct cw_cloud *c, struct cloud_device *d)
 		d->shadow_second = second;
 		d->shadow_count = 0;
 	}
-	if (!c->conf.limits.documented || d->shadow_count++ < REQUESTS_PER_SECOND)
+	if (!c->conf.limits.documented || d->shadow_count++ < c->conf.limits.shadow_requests)
 		return 1;
 	d->dropped++;
 	c->stats.dropped_limit++;
+	cw_cloud_violation(c, d, "shadowPerSecond", "dropped");
 	return 0;
 }
 
@@ -294,7 +299,7 @@ void cw_cloud_shadow(struct cw_cloud *c, struct cloud_device *d, const struct cl
 	(void)snprintf(from, sizeof(from), "/shadow/update/%s", d->id);
 	(void)snprintf(to, sizeof(to), "/shadow/get/%s", d->id);
 	at.topic_len = strlen(from);
-	body = json_loadb(payload, len, 0, NULL);
+	body = cw_cloud_json(payload, len, 0, NULL);
 	code = cw_cloud_fault(c, CLOUD_FAULT_REFUSE, &at) ? at.code : carry_out(c, d, body, &reply);
 	json_decref(body);
 	if (reply == NULL)

@@ -10,8 +10,7 @@
 #include "cloud/core/alink/alink.h"
 
 #define CLOUD_SHADOW_DEPTH      5u
-#define CLOUD_SHADOW_BYTES      16384u
-#define CLOUD_SHADOW_ATTRIBUTES 128u
+#define CLOUD_SHADOW_BYTES      16384u /* the most that the setting allows */
 #define CLOUD_SHADOW_NEXT       INT64_MIN /* as a version: one more than it is */
 
 /* The device's requests on /shadow/update; handler of alink.c. */

@@ -181,7 +181,8 @@ int cw_cloud_topo_add(struct alink_request *r)
 	return 200;
 }
 
-int cw_cloud_topo_delete(struct alink_request *r)
+/* All or nothing: whether every sub-device named is this gateway's. 0 or the code of the refusal. */
+static int all_related(const struct alink_request *r)
 {
 	size_t n = json_array_size(r->params), i;
 	struct cloud_device *d = NULL;
@@ -196,6 +197,17 @@ int cw_cloud_topo_delete(struct alink_request *r)
 		if (d->gateway != r->device)
 			return 6401;
 	}
+	return 0;
+}
+
+int cw_cloud_topo_delete(struct alink_request *r)
+{
+	size_t n = json_array_size(r->params), i;
+	struct cloud_device *d = NULL;
+	int code = all_related(r);
+
+	if (code != 0)
+		return code;
 	r->data = json_array();
 	for (i = 0; i < n; i++) {
 		(void)find_named(r->cloud, json_array_get(r->params, i), &d);
@@ -333,17 +345,10 @@ int cw_cloud_sub_unregister(struct alink_request *r)
 {
 	size_t n = json_array_size(r->params), i;
 	struct cloud_device *d = NULL;
+	int code = all_related(r);
 
-	if (n == 0 || n > CLOUD_TOPO_MAX)
-		return 460;
-	for (i = 0; i < n; i++) {
-		int code = find_named(r->cloud, json_array_get(r->params, i), &d);
-
-		if (code != 0)
-			return code == 521 ? 6100 : code;
-		if (d->gateway != r->device)
-			return 6401;
-	}
+	if (code != 0)
+		return code;
 	for (i = 0; i < n; i++) {
 		(void)find_named(r->cloud, json_array_get(r->params, i), &d);
 		if (d->link == r->link)

@@ -4,12 +4,15 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cloud/core/model/script.h"
+
+#define DELAYED_MAX 10000u /* a reply more goes at once */
 
 struct delayed {
 	struct cw_list link;
 	struct cw_timer timer;
 	struct cw_cloud *cloud;
-	char *device, *topic;
+	char *device, *topic; /* topic NULL: through the script of a raw product */
 	unsigned serial; /* a namesake made anew must not get it */
 	json_t *body;
 	unsigned flags;
@@ -18,6 +21,7 @@ struct delayed {
 static void delayed_free(struct delayed *d)
 {
 	cw_list_remove(&d->link);
+	d->cloud->delayed_count--;
 	if (cw_worker_timers(d->cloud->worker) != NULL)
 		cw_timer_stop(cw_worker_timers(d->cloud->worker), &d->timer);
 	json_decref(d->body);
@@ -34,19 +38,21 @@ static void on_due(struct cw_timer *t)
 	                                               strlen(slash + 1));
 
 	if (to != NULL && to->serial == d->serial) {
-		cw_cloud_send_json(d->cloud, to, d->topic, d->body, 0, d->flags);
+		if (d->topic != NULL)
+			cw_cloud_send_json(d->cloud, to, d->topic, d->body, 0, d->flags);
+		else
+			cw_cloud_raw_reply(d->cloud, to, d->body);
 		d->body = NULL;
 	}
 	delayed_free(d);
 }
 
-void cw_cloud_delay(struct cw_cloud *c, const struct cloud_device *to, const char *topic, json_t *body, unsigned flags,
-                    unsigned ms)
+void cw_cloud_delay(struct cw_cloud *c, struct cloud_device *to, const char *topic, json_t *body, unsigned flags, unsigned ms)
 {
-	struct delayed *d = cw_zalloc(sizeof(*d));
+	struct delayed *d = c->delayed_count < DELAYED_MAX ? cw_zalloc(sizeof(*d)) : NULL;
 
 	if (d == NULL) {
-		json_decref(body);
+		cw_cloud_send_json(c, to, topic, body, 0, flags);
 		return;
 	}
 	d->cloud = c;
@@ -54,9 +60,10 @@ void cw_cloud_delay(struct cw_cloud *c, const struct cloud_device *to, const cha
 	d->flags = flags;
 	d->serial = to->serial;
 	d->device = cw_strdup(to->id);
-	d->topic = cw_strdup(topic);
+	d->topic = topic != NULL ? cw_strdup(topic) : NULL;
 	cw_list_push_back(&c->delayed, &d->link);
-	if (d->device == NULL || d->topic == NULL)
+	c->delayed_count++;
+	if (d->device == NULL || (topic != NULL && d->topic == NULL))
 		delayed_free(d);
 	else
 		cw_timer_set(cw_worker_timers(c->worker), &d->timer, ms, on_due);

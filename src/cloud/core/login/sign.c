@@ -8,8 +8,8 @@
 #include <strings.h>
 
 #include "causeway/error.h"
+#include "cloud/core/digits.h"
 
-static const char hex_digits[] = "0123456789abcdef";
 
 int cw_cloud_hmac_parse(const char *name, size_t len, enum cloud_hmac *ret_method)
 {
@@ -29,16 +29,12 @@ size_t cw_cloud_hmac_hex(enum cloud_hmac method, const char *key, const char *te
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	const EVP_MD *md;
-	unsigned n = 0, i;
+	unsigned n = 0;
 
 	md = method == CLOUD_HMAC_MD5 ? EVP_md5() : method == CLOUD_HMAC_SHA1 ? EVP_sha1() : EVP_sha256();
 	if (HMAC(md, key, (int)strlen(key), (const unsigned char *)text, len, digest, &n) == NULL)
 		n = 0;
-	for (i = 0; i < n; i++) {
-		out[2 * i] = hex_digits[digest[i] >> 4];
-		out[2 * i + 1] = hex_digits[digest[i] & 15];
-	}
-	out[2 * n] = '\0';
+	cw_cloud_hex(digest, n, out);
 	return 2 * (size_t)n;
 }
 

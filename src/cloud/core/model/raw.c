@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cloud/core/alink/alink.h"
 #include "cloud/core/model/script.h"
+#include "cloud/core/parse.h"
 #include "cloud/core/traffic/call.h"
 #include "cloud/core/traffic/msglog.h"
 
@@ -89,7 +90,7 @@ static const struct alink_rule *rule_of(const json_t *body, const char *device, 
 static void on_up(struct cloud_script_job *job, const struct cloud_script_result *r)
 {
 	struct passage *p = cw_container_of(job, struct passage, job);
-	json_t *body = r->output != NULL ? json_loadb(r->output, r->len, 0, NULL) : NULL;
+	json_t *body = r->output != NULL ? cw_cloud_json(r->output, r->len, 0, NULL) : NULL;
 	const struct alink_rule *rule;
 	struct cloud_topic t;
 	char topic[256];

@@ -9,7 +9,9 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "cloud/core/parse.h"
 #include "cloud/core/traffic/msglog.h"
+#include "cloud/core/traffic/violations.h"
 
 #define JOBS_MAX    1000u       /* that wait for one product's script */
 #define JOBS_BYTES  (4u << 20)
@@ -166,6 +168,8 @@ static void on_late(uv_timer_t *timer)
 	struct process *p = timer->data;
 	char text[96];
 
+	if (!cw_list_empty(&p->script->jobs))
+		cw_cloud_violation(p->script->cloud, first_job(p->script)->device, "scriptTime", "script stopped");
 	(void)snprintf(text, sizeof(text), "the script took longer than %llu ms and was stopped",
 	               (unsigned long long)p->script->cloud->conf.limits.script_ms);
 	process_failed(p, text);
@@ -490,6 +494,8 @@ int cw_cloud_script_set(struct cw_cloud *c, struct cloud_product *p, const char 
 
 	if (len > SCRIPT_TEXT_MAX)
 		return cw_fail(msg, CW_EINVAL, "script of product %s: at most %u bytes", p->key, SCRIPT_TEXT_MAX);
+	if (len != 0 && !cw_cloud_is_utf8(text, len))
+		return cw_fail(msg, CW_EINVAL, "script of product %s: not UTF-8", p->key);
 	if (len != 0) {
 		s = cw_zalloc(sizeof(*s));
 		if (s == NULL || (s->text = cw_strdup(text)) == NULL) {

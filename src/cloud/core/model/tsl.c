@@ -215,7 +215,7 @@ static int read_fields(struct builder *b, const json_t *list, unsigned depth, st
 
 /* ---- entries ---- */
 
-int cw_cloud_tsl_own(const char *identifier)
+static int is_own(const char *identifier)
 {
 	return strcmp(identifier, "set") == 0 || strcmp(identifier, "get") == 0 || strcmp(identifier, "post") == 0;
 }
@@ -279,7 +279,7 @@ static int read_entry(struct builder *b, enum model_section section, const json_
 
 	if (id == NULL)
 		return CW_EINVAL;
-	if (section != MODEL_PROPERTIES && cw_cloud_tsl_own(id))
+	if (section != MODEL_PROPERTIES && is_own(id))
 		return 0;
 	if (++b->entries > ENTRIES_MAX)
 		return wrong(b, "more than 1000 properties, events and services");
@@ -429,7 +429,7 @@ static json_t *reduce(const json_t *from, const json_t *nodes, int defaults, uns
 	json_t *out, *member, *left;
 	size_t i;
 
-	if (depth > 2 * DEPTH_MAX + 6 || (!defaults && depth == 2 && id != NULL && cw_cloud_tsl_own(id)))
+	if (depth > 2 * DEPTH_MAX + 6 || (!defaults && depth == 2 && id != NULL && is_own(id)))
 		return NULL;
 	out = json_is_array(from) ? json_array() : json_is_object(from) ? json_object() : NULL;
 	json_array_foreach(from, i, member) {

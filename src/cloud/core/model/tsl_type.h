@@ -73,7 +73,4 @@ struct cloud_model {
 	struct cw_map entries[MODEL_SECTIONS];
 };
 
-/* set, get, post: the platform's own services and event, without a place in the compiled form. */
-int cw_cloud_tsl_own(const char *identifier);
-
 #endif

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "cloud/core/fault/fault.h"
 #include "cloud/core/ota/ota.h"
+#include "cloud/core/parse.h"
 
 #define MODULES_MAX 64u /* versions kept of one device */
 
@@ -35,7 +36,7 @@ static void judge_version(struct cw_cloud *c, struct cloud_task *t, const char *
 void cw_cloud_ota_inform(struct cw_cloud *c, struct cloud_device *d, const struct cloud_topic *t, const char *payload,
                          size_t len)
 {
-	json_t *body = json_loadb(payload, len, 0, NULL), *params = json_object_get(body, "params");
+	json_t *body = cw_cloud_json(payload, len, 0, NULL), *params = json_object_get(body, "params");
 	json_t *version = json_object_get(params, "version"), *modules = cw_cloud_doc(d, CLOUD_DOC_MODULES);
 	const char *module = module_in(params);
 	struct cloud_task *task;
@@ -79,7 +80,7 @@ void cw_cloud_ota_progress(struct cw_cloud *c, struct cloud_device *d, const str
                            size_t len)
 {
 	static const char *const failures[] = { "upgrade failed", "download failed", "verification failed", "burning failed" };
-	json_t *body = json_loadb(payload, len, 0, NULL), *params = json_object_get(body, "params");
+	json_t *body = cw_cloud_json(payload, len, 0, NULL), *params = json_object_get(body, "params");
 	const char *desc = json_string_value(json_object_get(params, "desc"));
 	struct cloud_task *task = NULL;
 	char text[128];
@@ -139,7 +140,7 @@ static int reply_dropped(struct cw_cloud *c, const struct cloud_device *d, const
 void cw_cloud_ota_request(struct cw_cloud *c, struct cloud_device *d, const struct cloud_topic *t, const char *payload,
                           size_t len)
 {
-	json_t *body = json_loadb(payload, len, 0, NULL);
+	json_t *body = cw_cloud_json(payload, len, 0, NULL);
 	char topic[256];
 
 	(void)snprintf(topic, sizeof(topic), "/ota/device/request/%s", d->id);
@@ -232,7 +233,7 @@ static void send_frame(struct cw_cloud *c, struct cloud_device *d, const char *t
 void cw_cloud_ota_download(struct cw_cloud *c, struct cloud_device *d, const struct cloud_topic *t, const char *payload,
                            size_t len)
 {
-	json_t *body = json_loadb(payload, len, 0, NULL), *header, *data;
+	json_t *body = cw_cloud_json(payload, len, 0, NULL), *header, *data;
 	struct block b = { .blob = NULL };
 	int code = json_is_object(body) ? read_block(d, json_object_get(body, "params"), &b) : 6207;
 	char topic[256];

@@ -1,12 +1,13 @@
 /* ota_package.c - packages: making, showing, what of them goes to a device; see ota.h. */
 #include <ctype.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/mem.h"
+#include "cloud/core/digits.h"
 #include "cloud/core/ota/ota.h"
+#include "cloud/core/traffic/violations.h"
 
 #define EXT_BYTES 4096u
 
@@ -175,8 +176,10 @@ int cw_cloud_package_file(struct cw_cloud *c, struct cloud_package *k, const cha
 		return cw_fail(msg, CW_EINVAL, "the file is empty");
 	if (k->mqtt && len > CLOUD_MQTT_FILE_MAX)
 		return cw_fail(msg, CW_ELIMIT, "a file that is fetched by MQTT has at most %u bytes", CLOUD_MQTT_FILE_MAX);
-	if (c->ota->bytes + len > c->conf.limits.package_bytes)
+	if (c->ota->bytes + len > c->conf.limits.package_bytes) {
+		cw_cloud_violation(c, NULL, "packages", "not stored");
 		return cw_fail(msg, CW_ELIMIT, "all packages together would be larger than limits.packages");
+	}
 	(void)snprintf(made, sizeof(made), "file%u.bin", k->file_count + 1);
 	if (file_add(c, k, name != NULL && name[0] != '\0' ? name : made, data, len) < 0)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
@@ -354,11 +357,9 @@ json_t *cw_cloud_package_data(struct cw_cloud *c, struct cloud_package *k, const
 
 static json_t *base64(const struct cloud_blob *b)
 {
-	unsigned char *text = cw_alloc(4 * ((b->len + 2) / 3) + 1);
-	json_t *j = NULL;
+	char *text = cw_cloud_base64(b->data, b->len);
+	json_t *j = text != NULL ? json_string(text) : NULL;
 
-	if (text != NULL)
-		j = json_stringn((const char *)text, (size_t)EVP_EncodeBlock(text, b->data, (int)b->len));
 	cw_free(text);
 	return j;
 }
@@ -388,8 +389,8 @@ static int load_file(struct cw_cloud *c, struct cloud_package *k, const json_t *
 {
 	const json_t *text = json_object_get(j, "data"), *name = json_object_get(j, "name");
 	json_int_t size = json_integer_value(json_object_get(j, "size"));
-	size_t len = json_string_length(text);
-	unsigned char *bytes;
+	size_t len = json_string_length(text), n = 0;
+	uint8_t *bytes;
 	int rc = CW_EINVAL;
 
 	if (!json_is_string(text) || !json_is_string(name) || len % 4 != 0 || size < 1 || (size_t)size > len / 4 * 3 ||
@@ -398,7 +399,7 @@ static int load_file(struct cw_cloud *c, struct cloud_package *k, const json_t *
 	bytes = cw_alloc(len / 4 * 3);
 	if (bytes == NULL)
 		return CW_ENOMEM;
-	if (EVP_DecodeBlock(bytes, (const unsigned char *)json_string_value(text), (int)len) >= (int)size)
+	if (cw_cloud_base64_decode(json_string_value(text), len, bytes, &n) == 0 && n == (size_t)size)
 		rc = file_add(c, k, json_string_value(name), bytes, (size_t)size);
 	cw_free(bytes);
 	return rc;

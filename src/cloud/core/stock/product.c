@@ -7,10 +7,10 @@
 #include "cloud/core/model/script.h"
 #include "cloud/core/model/tsl.h"
 #include "cloud/core/ota/ota.h"
-#include "cloud/core/save.h"
 #include "cloud/core/stock/batch.h"
 #include "cloud/core/stock/naming.h"
 #include "cloud/core/stock/stock.h"
+#include "cloud/core/traffic/violations.h"
 
 static const char *const node_names[] = { "device", "gateway", "subdevice" };
 
@@ -229,9 +229,11 @@ int cw_cloud_class_add(struct cloud_product *p, const char *pattern, int publish
 			return 0;
 		}
 	}
-	if (p->class_count >= p->cloud->conf.limits.classes)
+	if (p->class_count >= p->cloud->conf.limits.classes) {
+		cw_cloud_violation(p->cloud, NULL, "topicClasses", "not created");
 		return cw_fail(msg, CW_ELIMIT, "product \"%s\" has %u topic classes already (limits.topicClasses)", p->key,
 		               p->class_count);
+	}
 	k = cw_alloc(sizeof(*k) + len + 1);
 	if (k == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");

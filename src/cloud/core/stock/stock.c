@@ -9,7 +9,6 @@
 #include "cloud/core/alink/device_log.h"
 #include "cloud/core/login/tokens.h"
 #include "cloud/core/ota/ota.h"
-#include "cloud/core/save.h"
 #include "cloud/core/stock/clients.h"
 #include "cloud/core/stock/naming.h"
 #include "cloud/core/stock/x509.h"
@@ -374,8 +373,12 @@ void cw_cloud_stock_reset(struct cw_cloud *c)
 	struct cw_list *e;
 
 	cw_list_each(e, &c->device_list) {
-		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
+		struct cloud_device *d = cw_container_of(e, struct cloud_device, all), *s;
+		unsigned at = 0;
 
+		cw_cloud_session_forget(c, d);
+		while ((s = cw_cloud_next_session(d, &at)) != NULL)
+			cw_cloud_session_forget(c, s);
 		drop_docs(d);
 		cw_cloud_device_log_free(d);
 		d->log_report = 0;

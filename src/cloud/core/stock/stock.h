@@ -13,13 +13,15 @@ int cw_cloud_make_text(char *out, size_t digits);
 /* A further session of `d`, for clients.c. The link of one that is freed is down. NULL: out of memory. */
 struct cloud_device *cw_cloud_session_new(struct cloud_device *d);
 void cw_cloud_session_free(struct cloud_device *session);
+/* What outlives a session that has ended: subscriptions and kept messages go. */
+void cw_cloud_session_forget(struct cw_cloud *c, struct cloud_device *session);
 /* End this session alone; see cw_cloud_device_kick(). */
 void cw_cloud_session_kick(struct cw_cloud *c, struct cloud_device *session, int code, const char *reason);
 /* Order devices with these names, which fit. */
 struct cloud_batch;
 int cw_cloud_batch_order(struct cw_cloud *c, struct cloud_product *p, const char *const *names, const char *const *nicknames,
                          size_t n, struct cloud_batch **ret_batch, struct cw_msg *msg);
-/* Forget reported state, counters and refused attempts of every device. */
+/* Forget what outlives sessions, reported state, counters and refused attempts of every device; nobody is online. */
 void cw_cloud_stock_reset(struct cw_cloud *c);
 /* Remember that there was a device, or a product, of this name. */
 void cw_cloud_bury(struct cw_cloud *c, const char *id);

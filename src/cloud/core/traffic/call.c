@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "cloud/core/model/script.h"
+#include "cloud/core/parse.h"
 
 void cw_cloud_call_cancel(struct cloud_call *call)
 {
@@ -65,7 +66,7 @@ int cw_cloud_call_answer(struct cw_cloud *c, struct cloud_device *d, const char 
 			continue;
 		if (call->id[0] != '\0') {
 			if (body == NULL)
-				body = json_loadb(payload, len, JSON_DECODE_ANY, NULL);
+				body = cw_cloud_json(payload, len, JSON_DECODE_ANY, NULL);
 			if (!id_matches(body, call->id))
 				continue;
 		}

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "cloud/core/stock/clients.h"
 #include "cloud/core/traffic/down.h"
+#include "cloud/core/traffic/violations.h"
 
 static const char *pub_problem(const struct cloud_product *p, const struct cloud_publication *what, struct cloud_topic *t)
 {
@@ -45,7 +46,7 @@ int cw_cloud_pub(struct cw_cloud *c, struct cloud_product *p, const struct cloud
 
 /* ---- broadcasts ---- */
 
-/* Online and subscribed, by its own session or another of its name. */
+/* Online and subscribed, by its own session or another of its name. Devices behind a bridge cannot subscribe: it takes all. */
 static int subscribed(struct cw_cloud *c, const struct cloud_device *d, const char *topic, size_t len)
 {
 	const struct cloud_device *s;
@@ -55,7 +56,7 @@ static int subscribed(struct cw_cloud *c, const struct cloud_device *d, const ch
 		if (s->link != NULL && cw_cloud_device_subscribed(c, s, topic, len))
 			return 1;
 	}
-	return d->link != NULL && cw_cloud_device_subscribed(c, d, topic, len);
+	return d->link != NULL && (d->link->bridge || cw_cloud_device_subscribed(c, d, topic, len));
 }
 
 static unsigned cast_to_subscribers(struct cw_cloud *c, const struct cloud_product *p, const char *topic, const void *bytes,
@@ -112,9 +113,11 @@ int cw_cloud_broadcast(struct cw_cloud *c, struct cloud_product *p, const char *
 		return cw_fail(msg, CW_EINVAL, "topic \"%s\": /broadcast/%s/NAME is expected, without wildcards", topic, p->key);
 	if (len > CLOUD_BROADCAST_BYTES)
 		return cw_fail(msg, CW_EINVAL, "a broadcast has at most %u bytes", CLOUD_BROADCAST_BYTES);
-	if (c->conf.limits.documented && now < *next)
+	if (c->conf.limits.documented && now < *next) {
+		cw_cloud_violation(c, NULL, topic != NULL ? "broadcastEvery" : "broadcastAllEvery", "not sent");
 		return cw_fail(msg, CW_ELIMIT, "the next broadcast of this kind to product %s may be sent in %llu ms", p->key,
 		               (unsigned long long)(*next - now));
+	}
 	*next = now + pause;
 	cw_cloud_next_id(c, ret_id);
 	*ret_count = topic != NULL ? cast_to_subscribers(c, p, topic, bytes, len) : cast_to_all(c, p, ret_id, bytes, len);

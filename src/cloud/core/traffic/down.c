@@ -8,10 +8,10 @@
 #include "base/mem.h"
 #include "cloud/core/model/script.h"
 #include "cloud/core/model/tsl.h"
+#include "cloud/core/parse.h"
 #include "cloud/core/traffic/call.h"
 
 #define SYNC_MS        8000u
-#define PROPERTIES_MAX 200u
 #define CALLS_KEPT     20u   /* of one device, shown by the API */
 #define CALL_BYTES     8192u /* larger inputs and outputs are not kept */
 
@@ -144,7 +144,7 @@ static int code_of(const json_t *reply)
 
 static void finish_answered(struct cloud_order *o, const char *payload, size_t len)
 {
-	json_t *reply = json_loadb(payload, len, 0, NULL);
+	json_t *reply = cw_cloud_json(payload, len, 0, NULL);
 	const char *text = json_string_value(json_object_get(reply, "message"));
 	struct cloud_result r = { .end = CLOUD_DOWN_ANSWERED, .message_id = o->id, .code = code_of(reply), .reply = reply,
 		                  .data = json_object_get(reply, "data"), .payload = payload, .len = len };
@@ -339,7 +339,7 @@ struct cloud_order *cw_cloud_set_properties(struct cw_cloud *c, const struct clo
 		return NULL;
 	if (!json_is_object(items) || json_object_size(items) == 0)
 		return refuse(o, 460, "an object of properties is expected");
-	if (json_object_size(items) > PROPERTIES_MAX)
+	if (json_object_size(items) > c->conf.limits.properties)
 		return refuse(o, 6106, cw_cloud_code_text(6106));
 	json_object_foreach((json_t *)(uintptr_t)items, name, value) {
 		code = model_of(ask->device) != NULL ? cw_cloud_model_set(model_of(ask->device), name, value) : 0;
@@ -369,7 +369,7 @@ struct cloud_order *cw_cloud_get_properties(struct cw_cloud *c, const struct clo
 		return NULL;
 	if (!all_texts(names))
 		return refuse(o, 460, "a list of identifiers is expected");
-	if (json_array_size(names) > PROPERTIES_MAX)
+	if (json_array_size(names) > c->conf.limits.properties)
 		return refuse(o, 6106, cw_cloud_code_text(6106));
 	return order_request(o, "property/get", "thing/service/property/get", "thing.service.property.get", names, 0);
 }
@@ -382,7 +382,7 @@ static int identifier_valid(const char *identifier)
 	return n >= 1 && n <= 100 && identifier[n] == '\0';
 }
 
-enum cloud_service_mode cw_cloud_service_mode(const struct cloud_device *d, const char *identifier)
+static enum cloud_service_mode declared_mode(const struct cloud_device *d, const char *identifier)
 {
 	int sync = d->product->model != NULL ? cw_cloud_model_sync(d->product->model, identifier) : -1;
 
@@ -411,7 +411,7 @@ struct cloud_order *cw_cloud_invoke_service(struct cw_cloud *c, const struct clo
 	if (o->service == NULL)
 		return finish_as(o, CLOUD_DOWN_NOMEM);
 	if (mode == CLOUD_SERVICE_BY_MODEL)
-		mode = cw_cloud_service_mode(ask->device, identifier);
+		mode = declared_mode(ask->device, identifier);
 	if (mode == CLOUD_SERVICE_SYNC && o->ask.timeout_ms == 0)
 		o->ask.timeout_ms = SYNC_MS;
 	(void)snprintf(path, sizeof(path), "thing/service/%s", identifier);

@@ -77,8 +77,6 @@ enum cloud_service_mode { CLOUD_SERVICE_BY_MODEL, CLOUD_SERVICE_ASYNC, CLOUD_SER
  * RRPC and always waits (ask's timeout 0: 8 s); an asynchronous one waits if ask says so. */
 struct cloud_order *cw_cloud_invoke_service(struct cw_cloud *c, const struct cloud_ask *ask, const char *identifier,
                                             const json_t *args, enum cloud_service_mode mode);
-/* How the model declares a service: SYNC, ASYNC, or BY_MODEL when it is not known. */
-enum cloud_service_mode cw_cloud_service_mode(const struct cloud_device *d, const char *identifier);
 /* Bytes over RRPC: topic NULL is the system's, otherwise one of the device's own for a client with ext=1. Always waits. */
 struct cloud_order *cw_cloud_rrpc(struct cw_cloud *c, const struct cloud_ask *ask, const char *topic, const void *bytes,
                                   size_t len);

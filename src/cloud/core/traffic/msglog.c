@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "causeway/error.h"
+#include "cloud/core/digits.h"
 #include "cloud/core/traffic/topic.h"
 
 struct cloud_log {
@@ -142,17 +143,12 @@ json_t *cw_cloud_log_list(const struct cloud_log *log, const struct cloud_log_fi
 
 json_t *cw_cloud_log_hex(const char *data, size_t len)
 {
-	static const char digits[] = "0123456789abcdef";
 	char *text = cw_alloc(2 * len + 1);
 	json_t *j;
-	size_t i;
 
 	if (text == NULL)
 		return NULL;
-	for (i = 0; i < len; i++) {
-		text[2 * i] = digits[(unsigned char)data[i] >> 4];
-		text[2 * i + 1] = digits[(unsigned char)data[i] & 15];
-	}
+	cw_cloud_hex(data, len, text);
 	j = json_stringn(text, 2 * len);
 	cw_free(text);
 	return j;

@@ -6,6 +6,7 @@
 #include "cloud/core/alink/alink.h"
 #include "cloud/core/fault/disturb.h"
 #include "cloud/core/model/script.h"
+#include "cloud/core/parse.h"
 #include "cloud/core/stock/clients.h"
 #include "cloud/core/traffic/msglog.h"
 #include "cloud/core/traffic/violations.h"
@@ -58,7 +59,7 @@ static void report_520(struct cw_cloud *c, struct cloud_link *l, struct cloud_de
 	if (d->error520_s == second)
 		return;
 	d->error520_s = second;
-	body = json_loadb(payload, len, 0, NULL);
+	body = cw_cloud_json(payload, len, 0, NULL);
 	id = json_object_get(body, "id");
 	(void)snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(id));
 	cw_cloud_send_error(c, l->owner, d, 520,

@@ -134,14 +134,21 @@ static int wants(struct cw_cloud *c, const struct cloud_device *to, const char *
 	if ((flags & CLOUD_ALWAYS) != 0)
 		return 1;
 	cw_cloud_topic_parse(topic, len, &t);
-	if (t.kind == CLOUD_TOPIC_CUSTOM && !cw_cloud_class_subscribable(to->product, t.rest.s, t.rest.len)) {
-		*ret_why = "no topic class allows subscribing";
-		return 0;
-	}
 	*ret_why = "not subscribed";
 	if (to->ss && cw_cloud_topic_is_system(&t))
 		return 1;
 	return is_broadcast(topic) || cw_cloud_device_subscribed(c, to, topic, len);
+}
+
+/* Custom topics: the platform sends only where a class allows subscribing, whatever the way and whoever is away. */
+static int permitted(const struct cloud_device *to, const char *topic, size_t len, unsigned flags)
+{
+	struct cloud_topic t;
+
+	if ((flags & CLOUD_ALWAYS) != 0)
+		return 1;
+	cw_cloud_topic_parse(topic, len, &t);
+	return t.kind != CLOUD_TOPIC_CUSTOM || cw_cloud_class_subscribable(to->product, t.rest.s, t.rest.len);
 }
 
 /* The link that takes a message: a reply goes where its request came from. */
@@ -158,7 +165,12 @@ static enum cloud_outcome judge(struct cw_cloud *c, struct cloud_device *to, con
 {
 	uint64_t second = cw_cloud_now_ms(c) / 1000;
 	const struct cloud_link *l = way_to(c, to, flags);
-	int wanted = (l != NULL && (l->uplink_only || l->bridge)) || wants(c, to, topic, topic_len, flags, ret_why);
+	int wanted;
+
+	*ret_why = "no topic class allows subscribing";
+	if (!permitted(to, topic, topic_len, flags))
+		return CLOUD_UNSUBSCRIBED;
+	wanted = (l != NULL && (l->uplink_only || l->bridge)) || wants(c, to, topic, topic_len, flags, ret_why);
 
 	if (l == NULL) {
 		int kept = (to->persistent && wanted) || to->pull_until_ms > cw_cloud_wall_ms(c);
@@ -198,6 +210,10 @@ static enum cloud_outcome send_one(struct cw_cloud *c, struct cloud_device *to, 
 	enum cloud_outcome outcome = judge(c, to, topic, topic_len, qos, flags, &why);
 	struct cloud_msg *msg;
 
+	if (outcome == CLOUD_STORED && way_to(c, to, flags) == NULL && cw_cloud_stored_full(c, to)) {
+		outcome = CLOUD_LIMITED;
+		why = "as many messages as are kept for it wait already";
+	}
 	if (outcome == CLOUD_DELIVERED || outcome == CLOUD_STORED) {
 		msg = cw_cloud_msg_new(topic, topic_len, payload, len, qos);
 		if (msg == NULL)

@@ -8,7 +8,6 @@
 #include "cloud/core/ota/ota.h"
 #include "cloud/core/stock/clients.h"
 #include "cloud/core/stock/stock.h"
-#include "cloud/core/traffic/msglog.h"
 #include "cloud/core/traffic/violations.h"
 
 #define STORE_MS          (7LL * 24 * 3600 * 1000)
@@ -48,6 +47,14 @@ static void drop_stored(struct cloud_device *d)
 		cw_free(s);
 	}
 	d->stored_count = 0;
+}
+
+void cw_cloud_session_forget(struct cw_cloud *c, struct cloud_device *session)
+{
+	session->persistent = 0;
+	drop_subs(session);
+	drop_stored(session);
+	cw_cloud_changed(c, session);
 }
 
 /* Common to both ways of being online. Returns 1 when state of an earlier session exists. */
@@ -123,6 +130,7 @@ void cw_cloud_link_wake(struct cw_cloud *c, struct cloud_link *l, const struct c
 {
 	(void)begin(c, l, l->owner, login);
 	l->resting = 0;
+	l->goodbye = 0;
 	l->since_ms = l->owner->online_ms;
 	c->stats.connects++;
 }
@@ -130,6 +138,7 @@ void cw_cloud_link_wake(struct cw_cloud *c, struct cloud_link *l, const struct c
 void cw_cloud_link_rest(struct cw_cloud *c, struct cloud_link *l, const char *reason)
 {
 	end(c, l->owner, reason);
+	l->owner->half_until_ms = l->goodbye ? 0 : cw_cloud_now_ms(c) + l->keep_alive_ms;
 	l->owner->link = l;
 	l->resting = 1;
 }
@@ -161,6 +170,13 @@ struct cloud_msg *cw_cloud_stored_next(struct cw_cloud *c, struct cloud_device *
 		cw_cloud_stored_drop(c, d, 0);
 	}
 	return NULL;
+}
+
+int cw_cloud_stored_full(struct cw_cloud *c, struct cloud_device *d)
+{
+	if (d->stored_count == CLOUD_STORED_MAX)
+		(void)cw_cloud_stored_next(c, d);
+	return d->stored_count == CLOUD_STORED_MAX;
 }
 
 void cw_cloud_link_ready(struct cw_cloud *c, struct cloud_device *d)
