@@ -10,7 +10,9 @@ SET = {"HeartbeatInterval": 60}
 
 def online(cloud, gateway, i=0):
     t = gateway.terminal(i).log_in()
-    cloud.wait_status(PK, device_name(i), "ONLINE")
+    # Online comes first, the subscriptions after it, this one last; what has none is not sent.
+    last = f"/{PK}/{device_name(i)}/user/#"
+    wait_until(lambda: last in cloud.device(PK, device_name(i)).get("subscriptions", []), f"{last} to be subscribed")
     return t
 
 
