@@ -3,7 +3,6 @@
  *
  * Calls arrive on the listener `openapi` and on "/" of the HTTPS listener, in on_http(), and are told apart by nothing.
  */
-#include "cloud/core/save.h"
 #include "cloud/openapi/front.h"
 
 #include <stdio.h>
@@ -11,6 +10,8 @@
 
 #include "base/log.h"
 #include "cloud/core/fault/fault.h"
+#include "cloud/core/save.h"
+#include "cloud/core/traffic/violations.h"
 #include "cloud/openapi/answer.h"
 #include "cloud/openapi/gate.h"
 #include "cloud/openapi/pop.h"
@@ -151,7 +152,10 @@ static int throttled(struct pop_service *s, const struct pop_action *action, uns
 	if (w->second != second)
 		*w = (struct pop_window){ second, 0 };
 	w->calls++;
-	return s->cloud->conf.limits.documented && w->calls > limit;
+	if (!s->cloud->conf.limits.documented || w->calls <= limit)
+		return 0;
+	cw_cloud_violation(s->cloud, NULL, "openapiPerSecond", "refused with Throttling.User");
+	return 1;
 }
 
 static void carry_out(struct pop_call *call)
