@@ -81,11 +81,14 @@ static int teardown(void **state)
 	return cw_mem_live() == 0 ? 0 : -1;
 }
 
-/* Passes of the loop until something was pushed: what comes with a login comes after it. */
+/*
+ * Passes of the loop until something was pushed: what comes with a login comes after it. NOWAIT: when the push is due before
+ * the first look, ONCE would wait behind it for ever.
+ */
 static inline void wait_push(unsigned from)
 {
 	while (pushed == from)
-		(void)uv_run(cw_worker_loop(worker), UV_RUN_ONCE);
+		(void)uv_run(cw_worker_loop(worker), UV_RUN_NOWAIT);
 }
 
 static inline void go_online(int ss)
