@@ -383,7 +383,7 @@ static void a_deadline_ends_the_command_and_tells_the_owner(void **state)
 	arrive("2", 0);
 	cw_bridge_command_extend(t.bridge, 4711, 5); /* unknown: ignored */
 	while (t.cancels == 0)
-		(void)uv_run(cw_worker_loop(t.control), UV_RUN_ONCE);
+		(void)uv_run(cw_worker_loop(t.control), UV_RUN_NOWAIT);
 	assert_int_equal(ended(CW_STAT_bridge_commands_timed_out), 1);
 	assert_int_equal(t.commands, 2); /* the next had its turn */
 	left(&a);

@@ -32,7 +32,7 @@ static void note(struct cw_timer *t)
 static void run_until(int count)
 {
 	while (fired < count)
-		uv_run(cw_worker_loop(worker), UV_RUN_ONCE);
+		uv_run(cw_worker_loop(worker), UV_RUN_NOWAIT);
 }
 
 static int setup(void **state)

@@ -322,7 +322,7 @@ static void timers_fire_once_and_die_with_the_connection(void **state)
 {
 	assert_int_equal(feed("\2T\1\2T\2\2T\1", 9), 0);
 	while (toy.timers < 2)
-		uv_run(cw_worker_loop(worker), UV_RUN_ONCE);
+		uv_run(cw_worker_loop(worker), UV_RUN_NOWAIT);
 	assert_int_equal(toy.timers, 2);
 	assert_int_equal(feed("\2T\3", 3), 0); /* left armed: teardown closes the connection */
 }

@@ -165,7 +165,7 @@ static void done(int i)
 static void run_until(const int *what, int value)
 {
 	while (*what < value)
-		uv_run(cw_worker_loop(u.w), UV_RUN_ONCE);
+		uv_run(cw_worker_loop(u.w), UV_RUN_NOWAIT);
 }
 
 /* ---- tests ------------------------------------------------------------------- */
