@@ -218,9 +218,7 @@ void cw_cloud_h2_restore(struct h2_front *f);
 /* ---- push.c ---- */
 /* Queue a body; takes a copy. */
 void cw_cloud_h2_queue(struct h2_bridge *b, enum h2_queue q, const void *body, size_t len, unsigned serial, int dup);
-/* Send what may be sent. */
-void cw_cloud_h2_pump(struct h2_bridge *b);
-/* The same at once, or after the input that is being worked on. */
+/* Send what may be sent: at once, or after the input that is being worked on. */
 void cw_cloud_h2_pump_soon(struct h2_bridge *b);
 void cw_cloud_h2_pump_due(struct h2_front *f);
 /* Promise mode: hang pushes on this open request. */

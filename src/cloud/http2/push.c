@@ -16,6 +16,8 @@ struct h2_promised {
 	size_t at;
 };
 
+static void pump(struct h2_bridge *b);
+
 static enum h2_queue queue_of(const struct h2_push *p)
 {
 	return p->offline_reply ? H2_QUEUE_OFFLINE : p->qos != 0 ? H2_QUEUE_QOS1 : H2_QUEUE_QOS0;
@@ -227,7 +229,7 @@ static void on_resume(struct cw_timer *t)
 	struct h2_conn *x = cw_container_of(t, struct h2_conn, resume);
 
 	if (x->bridge != NULL)
-		cw_cloud_h2_pump(x->bridge);
+		pump(x->bridge);
 }
 
 /* Does the socket keep up? If not, come back in a moment. */
@@ -330,7 +332,7 @@ static int fits_window(struct h2_conn *x, struct h2_push *p)
 	return 0;
 }
 
-void cw_cloud_h2_pump(struct h2_bridge *b)
+static void pump(struct h2_bridge *b)
 {
 	struct h2_conn *x = b->conn_count != 0 ? cw_container_of(b->conns.prev, struct h2_conn, in_bridge) : NULL;
 	struct h2_push *p;
@@ -365,7 +367,7 @@ void cw_cloud_h2_pump(struct h2_bridge *b)
 void cw_cloud_h2_pump_soon(struct h2_bridge *b)
 {
 	if (!b->front->busy)
-		cw_cloud_h2_pump(b);
+		pump(b);
 	else if (b->due.next == NULL || cw_list_empty(&b->due))
 		cw_list_push_back(&b->front->due, &b->due);
 }
@@ -375,7 +377,7 @@ void cw_cloud_h2_pump_due(struct h2_front *f)
 	struct cw_list *e;
 
 	while ((e = cw_list_pop(&f->due)) != NULL)
-		cw_cloud_h2_pump(cw_container_of(e, struct h2_bridge, due));
+		pump(cw_container_of(e, struct h2_bridge, due));
 }
 
 /* ---- promises ---- */
