@@ -27,6 +27,8 @@
 
 static struct cw_worker *worker;
 static struct cw_cloud *cloud;
+
+#include "alloc_sweep.h"
 static struct cloud_product *product, *certified;
 
 static int setup(void **state)
@@ -503,27 +505,11 @@ static int a_life(void)
 
 static void every_failed_allocation_is_survived(void **state)
 {
-	struct cw_cloud *whole = cloud;
 	struct cloud_conf conf;
-	int nth, done = 0;
 
 	cw_cloud_conf_default(&conf);
 	conf.limits.batch_ms = 0;
-	for (nth = 0; !done; nth++) {
-		long before = cw_mem_live();
-		int failed;
-
-		assert_int_equal(cw_cloud_new(worker, &conf, &cloud), 0);
-		cw_mem_fail_at(nth);
-		done = a_life();
-		failed = cw_mem_failed();
-		cw_mem_fail_at(-1);
-		cw_cloud_free(cloud);
-		assert_int_equal(cw_mem_live(), before);
-		assert_true(failed || done);
-	}
-	cloud = whole;
-	assert_true(nth > 20);
+	sweep_allocations(&conf, a_life);
 }
 
 int main(void)
