@@ -1,6 +1,7 @@
 /* bridge.c - see bridge.h: upstreams and routes; devices.c and command.c do the rest. */
 #include "bridge/bridge.h"
 
+#include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -77,32 +78,77 @@ int cw_bridge_add_upstream(struct cw_bridge *b, const struct cw_upstream_conf *c
 	return 0;
 }
 
-int cw_bridge_add_route(struct cw_bridge *b, const char *product_key, const char *upstream, struct cw_msg *msg)
+static int copy_part(char *to, size_t size, const char *from, const char *what, struct cw_msg *msg)
+{
+	int n = snprintf(to, size, "%s", from == NULL ? "" : from);
+
+	return n < 0 || (size_t)n >= size ? cw_fail(msg, CW_ECONF, "route: %s is longer than %zu characters", what, size - 1) : 0;
+}
+
+int cw_bridge_add_route(struct cw_bridge *b, const struct cw_route *route, struct cw_msg *msg)
 {
 	struct route *r = &b->routes[b->route_count];
 	size_t i;
+	int rc;
 
 	if (b->route_count == ROUTES_MOST)
 		return cw_fail(msg, CW_ELIMIT, "more than %d routes", ROUTES_MOST);
+	rc = copy_part(r->product_key, sizeof(r->product_key), route->product_key, "productKey", msg);
+	if (rc == 0)
+		rc = copy_part(r->device_name, sizeof(r->device_name), route->device_name, "deviceName", msg);
+	if (rc == 0)
+		rc = copy_part(r->identity, sizeof(r->identity), route->identity, "identity", msg);
+	if (rc < 0)
+		return rc;
 	for (i = 0; i < b->upstream_count; i++) {
-		if (strcmp(cw_upstream_name(b->upstreams[i]), upstream) != 0)
+		if (strcmp(cw_upstream_group(b->upstreams[i]), route->upstream) != 0)
 			continue;
-		(void)snprintf(r->product_key, sizeof(r->product_key), "%s", product_key == NULL ? "" : product_key);
-		r->upstream = b->upstreams[i];
+		r->group = cw_upstream_group(b->upstreams[i]);
 		b->route_count++;
 		return 0;
 	}
-	return cw_fail(msg, CW_ECONF, "route to \"%s\": there is no upstream of that name", upstream);
+	return cw_fail(msg, CW_ECONF, "route to \"%s\": there is no upstream of that name", route->upstream);
 }
 
-struct cw_upstream *cw_bridge_route(struct cw_bridge *b, const char *product_key)
+static int fits(const struct route *r, const struct cw_device *d)
+{
+	return (r->product_key[0] == '\0' || strcmp(r->product_key, d->product_key) == 0) &&
+	       (r->device_name[0] == '\0' || fnmatch(r->device_name, d->device_name, 0) == 0) &&
+	       (r->identity[0] == '\0' || fnmatch(r->identity, d->identity, 0) == 0);
+}
+
+/* The member of a group that a device takes: the one with the highest hash of both (rendezvous hashing). */
+static struct cw_upstream *member(struct cw_bridge *b, const char *group, const struct cw_device *d)
+{
+	struct cw_upstream *best = NULL;
+	uint64_t highest = 0;
+	char text[160];
+	size_t i;
+
+	for (i = 0; i < b->upstream_count; i++) {
+		struct cw_upstream *u = b->upstreams[i];
+		uint64_t h;
+
+		if (strcmp(cw_upstream_group(u), group) != 0)
+			continue;
+		(void)snprintf(text, sizeof(text), "%s/%s/%s", d->product_key, d->device_name, cw_upstream_name(u));
+		h = cw_hash_stable(text, strlen(text));
+		if (best == NULL || h > highest) {
+			best = u;
+			highest = h;
+		}
+	}
+	return best;
+}
+
+struct cw_upstream *cw_bridge_route(struct cw_bridge *b, const struct cw_device *d)
 {
 	size_t i;
 
 	for (i = 0; i < b->route_count; i++)
-		if (b->routes[i].product_key[0] == '\0' || strcmp(b->routes[i].product_key, product_key) == 0)
-			return b->routes[i].upstream;
-	return b->route_count == 0 && b->upstream_count > 0 ? b->upstreams[0] : NULL;
+		if (fits(&b->routes[i], d))
+			return member(b, b->routes[i].group, d);
+	return b->route_count == 0 && b->upstream_count > 0 ? member(b, cw_upstream_group(b->upstreams[0]), d) : NULL;
 }
 
 int cw_bridge_start(struct cw_bridge *b)

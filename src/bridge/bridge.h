@@ -10,7 +10,7 @@
 
 #include "base/err.h"
 #include "base/list.h"
-#include "bridge/identity.h"
+#include "identity/identity.h"
 #include "causeway/bytes.h"
 #include "loop/worker.h"
 #include "upstream/upstream.h"
@@ -66,7 +66,16 @@ void cw_bridge_free(struct cw_bridge *b);
 
 /* Upstreams and routes, before anything is attached. The bridge owns and frees upstreams added here. */
 int cw_bridge_add_upstream(struct cw_bridge *b, const struct cw_upstream_conf *conf, struct cw_msg *msg);
-int cw_bridge_add_route(struct cw_bridge *b, const char *product_key, const char *upstream, struct cw_msg *msg); /* product_key NULL: any */
+/*
+ * Which devices take which upstream; the first route that fits. Each part is NULL (any) or must fit: the product key
+ * exactly, the others as a pattern with * and ? (fnmatch). `upstream` names a group; of its members each device takes
+ * one by a stable hash of its names, so that adding one moves only its share.
+ */
+struct cw_route {
+	const char *product_key, *device_name, *identity;
+	const char *upstream;
+};
+int cw_bridge_add_route(struct cw_bridge *b, const struct cw_route *route, struct cw_msg *msg);
 int cw_bridge_start(struct cw_bridge *b);
 /* Stop all upstreams; `done` runs when the last has ended. */
 void cw_bridge_stop(struct cw_bridge *b, uint64_t drain_ms, void (*done)(void *arg), void *arg);

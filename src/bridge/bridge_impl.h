@@ -4,7 +4,7 @@
 
 #include "bridge/bridge.h"
 
-#define UPSTREAMS_MOST 16
+#define UPSTREAMS_MOST 64
 #define ROUTES_MOST 256
 #define REPEATS_KEPT 8
 
@@ -35,8 +35,8 @@ struct cw_device {
 };
 
 struct route {
-	char product_key[32]; /* empty: any */
-	struct cw_upstream *upstream;
+	char product_key[32], device_name[68], identity[132]; /* empty: any */
+	const char *group;                                    /* of the upstream's configuration */
 };
 
 struct cw_bridge {
@@ -61,7 +61,7 @@ void cw_devices_on_removed(void *ctx, void *cookie);
 void cw_devices_on_reply(void *ctx, void *cookie, const char *request, int code, struct cw_bytes data);
 struct cw_device *cw_devices_find_name(struct cw_bridge *b, const char *product_key, const char *device_name);
 void cw_devices_fini(struct cw_bridge *b);
-struct cw_upstream *cw_bridge_route(struct cw_bridge *b, const char *product_key);
+struct cw_upstream *cw_bridge_route(struct cw_bridge *b, const struct cw_device *d);
 
 /* command.c */
 void cw_command_on_downlink(void *ctx, struct cw_downlink *down);

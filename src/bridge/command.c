@@ -46,6 +46,7 @@ static void answer(struct cw_downlink *down, int code, struct cw_bytes reply)
 	}
 	cw_log(command_settled, "", CW_LS("productKey", down->product_key), CW_LS("deviceName", down->device_name),
 	       CW_LS("request", down->request), CW_LS("result", result_name(code)), CW_LI("code", code));
+	cw_upstream_taken(down);
 	down->code = code;
 	if (reply.len > 0) {
 		down->reply = cw_memdup(reply.ptr, reply.len);
@@ -126,6 +127,7 @@ void cw_command_on_downlink(void *ctx, struct cw_downlink *down)
 	}
 	if (is_repeat(d, down->request)) {
 		cw_count(bridge, commands_repeated);
+		cw_upstream_taken(down);
 		cw_downlink_free(down);
 		return;
 	}
@@ -147,6 +149,7 @@ void cw_command_on_downlink(void *ctx, struct cw_downlink *down)
 		return;
 	}
 	cw_count(bridge, commands_accepted);
+	cw_upstream_taken(down);
 	d->command_count++;
 	cw_list_push_back(&d->queued, &c->link);
 	c->due_ms = cw_worker_now(b->conf.control) + time_to_live(b, down);

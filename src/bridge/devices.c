@@ -77,7 +77,7 @@ static int add_device(struct cw_bridge *b, const struct cw_identity *id, struct 
 
 	if (d == NULL)
 		return CW_ENOMEM;
-	d->upstream = cw_bridge_route(b, d->product_key);
+	d->upstream = cw_bridge_route(b, d);
 	if (d->upstream == NULL) {
 		free_device(d);
 		return CW_ENOENT;

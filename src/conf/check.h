@@ -31,6 +31,9 @@ struct conf_checked {
 int conf_check(const struct conf_rule *rule, const struct cw_value *v, const char *initial, struct cw_conf_report *report,
                struct conf_checked *ret);
 
+/* An integer member of 1, 2, 4 or 8 bytes. */
+int64_t conf_load_int(const void *member, size_t size);
+
 /* Member at a path without quotes; NULL when absent or null, or when something on the way is no object. */
 void conf_look(const struct cw_value *object, const char *path, const struct cw_value **ret_value);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "conf/check.h"
 #include "conf/dump.h"
 #include "conf/out.h"
 
@@ -104,7 +105,24 @@ static const char *const type_names[] = {
 	[CW_CONF_TYPE_ENUM] = "word",           [CW_CONF_TYPE_STRINGS] = "list of texts", [CW_CONF_TYPE_SECRET] = "secret",
 	[CW_CONF_TYPE_TABLE] = "object",        [CW_CONF_TYPE_LIST] = "list of objects", [CW_CONF_TYPE_MAP] = "objects by name",
 	[CW_CONF_TYPE_ANY] = "object, free",    [CW_CONF_TYPE_NAME] = "",              [CW_CONF_TYPE_ORIGIN] = "",
+	[CW_CONF_TYPE_VARIANT] = "",
 };
+
+static void put_table(struct conf_out *o, enum cw_reference_format format, const struct cw_conf_table *table, const char *prefix);
+
+/* `upstreams.NAME(type = http2).` before each key that only this choice has. */
+static void put_variants(struct conf_out *o, enum cw_reference_format format, const struct cw_conf_setting *s, const char *prefix)
+{
+	const struct cw_conf_setting *choice = s - 1;
+	char with[300];
+
+	for (size_t i = 0; choice->values[i] != NULL; i++) {
+		if (s->variants[i] == NULL)
+			continue;
+		snprintf(with, sizeof(with), "%.*s(%s = %s).", (int)strlen(prefix) - 1, prefix, choice->path, choice->values[i]);
+		put_table(o, format, s->variants[i], with);
+	}
+}
 
 static void put_table(struct conf_out *o, enum cw_reference_format format, const struct cw_conf_table *table, const char *prefix)
 {
@@ -115,6 +133,8 @@ static void put_table(struct conf_out *o, enum cw_reference_format format, const
 			           .max = s->max, .help = s->help, .required = (s->flags & CW_CONF_REQUIRED) != 0 };
 		size_t used = 0;
 
+		if (s->type == CW_CONF_TYPE_VARIANT)
+			put_variants(o, format, s, prefix);
 		if (s->path == NULL)
 			continue;
 		for (const char *const *v = s->values; v != NULL && *v != NULL && used < sizeof(e.values); v++)
@@ -174,29 +194,6 @@ int cw_dump_fields(const struct cw_conf_field *fields, const char *prefix, enum 
 	put_head(&o, format);
 	put_fields(&o, format, fields, dotted);
 	return conf_out_take(&o, ret_text, ret_len);
-}
-
-static int64_t load_int(const void *member, size_t size)
-{
-	int8_t i8;
-	int16_t i16;
-	int32_t i32;
-	int64_t i64;
-
-	switch (size) {
-	case 1:
-		memcpy(&i8, member, 1);
-		return i8;
-	case 2:
-		memcpy(&i16, member, 2);
-		return i16;
-	case 4:
-		memcpy(&i32, member, 4);
-		return i32;
-	default:
-		memcpy(&i64, member, 8);
-		return i64;
-	}
 }
 
 static void put_struct(struct conf_out *o, const struct cw_conf_table *table, const void *conf, unsigned indent);
@@ -285,10 +282,10 @@ static void put_member(struct conf_out *o, const struct cw_conf_setting *s, cons
 	case CW_CONF_TYPE_INT:
 	case CW_CONF_TYPE_BYTES:
 	case CW_CONF_TYPE_DURATION:
-		conf_out_printf(o, "%lld%s", (long long)load_int(member, s->member_size), s->type == CW_CONF_TYPE_DURATION ? "ms" : "");
+		conf_out_printf(o, "%lld%s", (long long)conf_load_int(member, s->member_size), s->type == CW_CONF_TYPE_DURATION ? "ms" : "");
 		break;
 	case CW_CONF_TYPE_ENUM:
-		conf_out_puts(o, s->values[load_int(member, s->member_size)]);
+		conf_out_puts(o, s->values[conf_load_int(member, s->member_size)]);
 		break;
 	case CW_CONF_TYPE_STRINGS:
 		put_strings(o, member);
@@ -316,7 +313,13 @@ static void put_struct(struct conf_out *o, const struct cw_conf_table *table, co
 {
 	for (const struct cw_conf_setting *s = table->settings; s->type != CW_CONF_TYPE_END; s++) {
 		const void *member = (const char *)conf + s->offset;
+		void *variant;
 
+		if (s->type == CW_CONF_TYPE_VARIANT) {
+			memcpy(&variant, member, sizeof(variant));
+			if (variant != NULL)
+				put_struct(o, s->variants[conf_load_int((const char *)conf + s[-1].offset, s[-1].member_size)], variant, indent);
+		}
 		if (s->path == NULL)
 			continue;
 		conf_out_pad(o, indent);

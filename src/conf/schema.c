@@ -60,6 +60,29 @@ static void store_int(void *out, const struct cw_conf_setting *s, int64_t n)
 	}
 }
 
+int64_t conf_load_int(const void *member, size_t size)
+{
+	int8_t i8;
+	int16_t i16;
+	int32_t i32;
+	int64_t i64;
+
+	switch (size) {
+	case 1:
+		memcpy(&i8, member, 1);
+		return i8;
+	case 2:
+		memcpy(&i16, member, 2);
+		return i16;
+	case 4:
+		memcpy(&i32, member, 4);
+		return i32;
+	default:
+		memcpy(&i64, member, 8);
+		return i64;
+	}
+}
+
 /* The types of this table under the names that conf_field.h uses, so that both kinds of table are checked by one function. */
 static uint32_t field_type(enum cw_conf_type type)
 {
@@ -307,27 +330,86 @@ static int bind_setting(struct binder *b, const struct cw_conf_setting *s, const
 	}
 }
 
-static const char *setting_name(const void *table, size_t i)
+static const struct cw_conf_table *variant_of(const struct cw_conf_setting *s, const void *out)
 {
-	const struct cw_conf_setting *s = (const struct cw_conf_setting *)table + i;
+	const struct cw_conf_setting *choice = s - 1;
 
+	return s->variants[conf_load_int((const char *)out + choice->offset, choice->member_size)];
+}
+
+/* The paths of a table, and behind them those of its variant. */
+struct names {
+	const struct cw_conf_setting *own, *variant;
+};
+
+static const char *setting_name(const void *names, size_t i)
+{
+	const struct names *n = names;
+	const struct cw_conf_setting *s = n->own;
+
+	while (s->type != CW_CONF_TYPE_END && i > 0) {
+		s++;
+		i--;
+	}
+	if (s->type == CW_CONF_TYPE_END && n->variant != NULL)
+		for (s = n->variant; s->type != CW_CONF_TYPE_END && i > 0; i--)
+			s++;
 	if (s->type == CW_CONF_TYPE_END)
 		return NULL;
 	return s->path == NULL ? "" : s->path;
 }
 
-static int bind_table(struct binder *b, const struct cw_conf_table *table, const struct cw_value *object, const char *name, void *out)
+static int bind_settings(struct binder *b, const struct cw_conf_table *table, const struct cw_value *object, const char *name,
+                         void *out)
 {
-	size_t errors = b->report->errors;
 	int rc = 0;
 
-	if (object != NULL && !(table->flags & CW_CONF_UNKNOWN_IGNORE))
-		rc = conf_check_unknown(object, setting_name, table->settings, table->unknown_hint,
-		                        (table->flags & CW_CONF_UNKNOWN_WARN) != 0, b->report);
+	for (const struct cw_conf_setting *s = table->settings; rc == 0 && s->type != CW_CONF_TYPE_END; s++)
+		if (s->type != CW_CONF_TYPE_VARIANT)
+			rc = bind_setting(b, s, object, name, out);
+	return rc;
+}
+
+/* The struct of the variant that was chosen, checked by its own table; *ret_settings are its rows. */
+static int bind_variant(struct binder *b, const struct cw_conf_table *table, const struct cw_value *object, void *out,
+                        const struct cw_conf_setting **ret_settings)
+{
+	const struct cw_conf_table *chosen = NULL;
+	const struct cw_conf_setting *s;
+	void *conf;
+	int rc;
+
+	for (s = table->settings; s->type != CW_CONF_TYPE_END && s->type != CW_CONF_TYPE_VARIANT; s++)
+		;
+	if (s->type == CW_CONF_TYPE_VARIANT)
+		chosen = variant_of(s, out);
+	if (chosen == NULL)
+		return 0;
+	conf = cw_arena_alloc(&b->bound->arena, chosen->size);
+	if (conf == NULL)
+		return no_memory(b);
+	memset(conf, 0, chosen->size);
+	memcpy(member_of(out, s), &conf, sizeof(conf));
+	rc = bind_settings(b, chosen, object, NULL, conf);
+	if (rc == 0 && chosen->check != NULL && b->report->errors == 0)
+		chosen->check(conf, object, b->report);
+	*ret_settings = chosen->settings;
+	return rc;
+}
+
+static int bind_table(struct binder *b, const struct cw_conf_table *table, const struct cw_value *object, const char *name, void *out)
+{
+	struct names names = { table->settings, NULL };
+	size_t errors = b->report->errors;
+	int rc = bind_settings(b, table, object, name, out);
+
+	if (rc == 0)
+		rc = bind_variant(b, table, object, out, &names.variant);
+	if (rc == 0 && object != NULL && !(table->flags & CW_CONF_UNKNOWN_IGNORE))
+		rc = conf_check_unknown(object, setting_name, &names, table->unknown_hint, (table->flags & CW_CONF_UNKNOWN_WARN) != 0,
+		                        b->report);
 	if (rc < 0)
 		return no_memory(b);
-	for (const struct cw_conf_setting *s = table->settings; rc == 0 && s->type != CW_CONF_TYPE_END; s++)
-		rc = bind_setting(b, s, object, name, out);
 	if (rc == 0 && table->check != NULL && b->report->errors == errors)
 		table->check(out, object, b->report);
 	return rc;

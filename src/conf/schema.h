@@ -47,6 +47,8 @@ enum cw_conf_type {
 	CW_CONF_TYPE_MAP,      /* struct cw_conf_list of structs of `table`, one per member; see NAME */
 	CW_CONF_TYPE_ANY,      /* const struct cw_value *, not looked into; NULL when absent */
 	CW_CONF_TYPE_NAME,     /* const char *: in a table used by MAP, the member's key. No path. */
+	CW_CONF_TYPE_VARIANT,  /* void *: a struct of the table that the ENUM before it chooses, from the same object; NULL when
+	                          that has none. No path. */
 	CW_CONF_TYPE_ORIGIN,   /* struct cw_origin: where the table was written. No path. */
 };
 
@@ -76,6 +78,7 @@ struct cw_conf_setting {
 	const char *min, *max; /* as written in a file; NULL: none */
 	const char *const *values; /* ENUM: names, ends with NULL */
 	const struct cw_conf_table *table; /* TABLE, LIST, MAP */
+	const struct cw_conf_table *const *variants; /* VARIANT: one for each of the ENUM's values, which stands just before it */
 	const char *help;
 };
 
@@ -112,6 +115,9 @@ struct cw_conf_table {
 /* kind: TABLE, LIST or MAP */
 #define CW_CONF_TABLES(s, member, kind, path_, table_, help_)                                                          \
 	{ .path = (path_), .type = CW_CONF_TYPE_##kind, CW_CONF_MEMBER(s, member), .table = (table_), .help = (help_) }
+/* Further settings of the same object, by the ENUM setting just before: tables_[i] (may be NULL) goes with its i-th value. */
+#define CW_CONF_VARIANT(s, member, tables_)                                                                            \
+	{ .type = CW_CONF_TYPE_VARIANT, CW_CONF_MEMBER(s, member), .variants = (tables_) }
 /* kind: NAME or ORIGIN */
 #define CW_CONF_SELF(s, member, kind) { .type = CW_CONF_TYPE_##kind, CW_CONF_MEMBER(s, member) }
 #define CW_CONF_END { .type = CW_CONF_TYPE_END }

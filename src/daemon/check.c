@@ -186,23 +186,19 @@ static int check_upstreams(struct cw_daemon *d)
 		return say(&msg);
 	}
 	rc = cw_daemon_add_upstreams(d, &msg);
-	cw_bridge_free(d->bridge);
-	d->bridge = NULL;
 	return rc < 0 ? say(&msg) : 0;
 }
 
 static void print_summary(const struct cw_daemon *d, size_t devices)
 {
-	char derived[300];
 	size_t i;
 
 	printf("%s: fine; %zu listeners, %zu upstreams, %zu devices\n", d->config_file, d->config->listeners.count,
 	       d->config->upstreams.count, devices);
-	for (i = 0; i < d->config->upstreams.count; i++) {
-		const struct cw_config_upstream *u = cw_conf_item(&d->config->upstreams, struct cw_config_upstream, i);
+	for (i = 0; i < cw_bridge_upstream_count(d->bridge); i++) {
+		const struct cw_upstream_conf *u = cw_upstream_settings(cw_bridge_upstream(d->bridge, i));
 
-		printf("upstream %s: %s as %s/%s\n", u->name, cw_daemon_endpoint(d->config, u, derived, sizeof(derived)),
-		       d->config->product_key, d->config->device_name);
+		printf("upstream %s: %s as %s/%s\n", u->name, u->endpoint, u->product_key, u->device_name);
 	}
 }
 
@@ -234,6 +230,7 @@ int cw_daemon_check(const char *config_file)
 	if (wrong == 0)
 		print_summary(&d, set->count);
 	cw_identities_free(set);
+	cw_bridge_free(d.bridge);
 	cw_worker_free(d.control);
 out:
 	cw_conf_free(d.config);

@@ -6,13 +6,12 @@
 
 #include "base/mem.h"
 #include "daemon/socket_server.h"
+#include "upstream/kinds.h"
 
 static const char *const transports[] = { "tcp", "udp", "tls", NULL };
 static const char *const acks[] = { "received", "delivered", NULL };
 static const char *const unknowns[] = { "close", "keep", NULL };
 static const char *const verifies[] = { "none", "optional", "required", NULL };
-static const char *const types[] = { "mqtt", NULL };
-static const char *const clients[] = { "paho", NULL };
 static const char *const confirms[] = { "transport", "reply", NULL };
 static const char *const formats[] = { "text", "json", NULL };
 static const char *const levels[] = { "debug", "info", "note", "warn", "error", NULL };
@@ -102,37 +101,39 @@ static const struct cw_conf_table upstream_tls_table = {
 	.name = "tls", .size = sizeof(struct cw_config_tls), .settings = upstream_tls_settings
 };
 
+static const struct cw_conf_setting bridge_settings[] = {
+	CW_CONF_MUST(struct cw_config_bridge, product_key, STRING, "productKey", NULL, NULL, "ProductKey."),
+	CW_CONF_MUST(struct cw_config_bridge, device_name, STRING, "deviceName", NULL, NULL, "DeviceName."),
+	CW_CONF_MUST(struct cw_config_bridge, device_secret, SECRET, "deviceSecret", NULL, NULL, "DeviceSecret; file:PATH reads it from a file."),
+	CW_CONF_END
+};
+static const struct cw_conf_table bridge_table = { .name = "bridge", .size = sizeof(struct cw_config_bridge), .settings = bridge_settings };
+
 static const struct cw_conf_setting upstream_settings[] = {
 	CW_CONF_SELF(struct cw_config_upstream, origin, ORIGIN),
 	CW_CONF_SELF(struct cw_config_upstream, name, NAME),
-	CW_CONF_CHOICE(struct cw_config_upstream, type, "type", types, "mqtt", "Kind of upstream."),
-	CW_CONF_CHOICE(struct cw_config_upstream, client, "client", clients, "paho", "MQTT client library."),
+	CW_CONF_CHOICE(struct cw_config_upstream, type, "type", cw_upstream_kind_names, "mqtt", "Kind of upstream."),
+	CW_CONF_VARIANT(struct cw_config_upstream, own, cw_upstream_kind_tables),
 	CW_CONF(struct cw_config_upstream, endpoint, STRING, "endpoint", NULL, NULL, NULL,
-	        "tcp://host:port or ssl://host:port of the platform; default: made from region."),
+	        "Where the platform is, as in ssl://host:1883 (mqtt) or https://host:443 (http2); default: made from region."),
 	CW_CONF(struct cw_config_upstream, region, STRING, "region", NULL, NULL, NULL,
-	        "Region of the public instance, as in cn-shanghai: the endpoint is ssl://<productKey>.iot-as-mqtt.<region>.aliyuncs.com:1883."),
+	        "Region of the public instance, as in cn-shanghai, for the endpoint's name."),
+	CW_CONF(struct cw_config_upstream, large, BOOL, "large", "false", NULL, NULL,
+	        "Large bridge (subDeviceConnectMode = 3): devices stay online when the link drops. Over HTTP/2 only."),
 	CW_CONF_CHOICE(struct cw_config_upstream, confirm, "confirm", confirms, "transport",
 	               "What counts as delivered: the transport's acknowledgement, or the platform's reply with code 200."),
-	CW_CONF(struct cw_config_upstream, keep_alive_ms, DURATION, "keepAlive", "300s", "30s", "1200s", "MQTT keep-alive."),
 	CW_CONF(struct cw_config_upstream, ack_timeout_ms, DURATION, "ackTimeout", "8s", "100ms", "1h",
 	        "A record unconfirmed this long is reported to its device as pending; it stays queued."),
 	CW_CONF(struct cw_config_upstream, queue_bytes, BYTES, "queueBytes", "64MiB", "64KiB", "64GiB",
 	        "Bytes waiting for this upstream; when full, devices are no longer read."),
 	CW_CONF(struct cw_config_upstream, queue_bytes_device, BYTES, "queueBytesPerDevice", "256KiB", "1KiB", "1GiB",
 	        "The same for one device."),
-	CW_CONF(struct cw_config_upstream, in_flight, INT, "inFlight", "100", "1", "1000",
-	        "Messages sent and not yet confirmed; the platform allows 100 a connection."),
-	CW_CONF(struct cw_config_upstream, qos, INT, "qos", "1", "0", "1", "QoS of posts."),
-	CW_CONF(struct cw_config_upstream, rate_device_qos0, INT, "ratePerDeviceQos0", "30", "0", "1000000",
-	        "Messages a second and device at QoS 0; the platform drops more without a word. 0: no limit."),
-	CW_CONF(struct cw_config_upstream, rate_device_qos1, INT, "ratePerDeviceQos1", "10", "0", "1000000", "The same at QoS 1."),
 	CW_CONF(struct cw_config_upstream, rate_bridge, INT, "rate", "0", "0", "10000000", "Messages a second over this upstream; 0: no limit."),
-	CW_CONF(struct cw_config_upstream, login_rate, INT, "loginRate", "200", "0", "1000000", "Device logins a second; 0: no limit."),
-	CW_CONF(struct cw_config_upstream, login_batch, INT, "loginBatch", "5", "1", "50", "Devices in one batch login."),
-	CW_CONF(struct cw_config_upstream, max_devices, INT, "maxDevices", "1500", "1", "1000000", "Sub-devices behind one gateway device."),
 	CW_CONF(struct cw_config_upstream, retry_min_ms, DURATION, "retryMin", "1s", "10ms", "1h", "First wait before connecting again; doubles, with jitter."),
 	CW_CONF(struct cw_config_upstream, retry_max_ms, DURATION, "retryMax", "60s", "10ms", "24h", "Longest wait before connecting again."),
-	CW_CONF_TABLES(struct cw_config_upstream, tls, TABLE, "tls", &upstream_tls_table, "For ssl:// endpoints."),
+	CW_CONF_TABLES(struct cw_config_upstream, bridges, LIST, "bridges", &bridge_table,
+	               "Several bridge identities, each with a connection of its own; every device takes one of them, always the same."),
+	CW_CONF_TABLES(struct cw_config_upstream, tls, TABLE, "tls", &upstream_tls_table, "For endpoints with TLS."),
 	CW_CONF_END
 };
 static void check_upstream(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
@@ -154,6 +155,8 @@ static const struct cw_conf_table upstream_table = {
 static const struct cw_conf_setting route_settings[] = {
 	CW_CONF_SELF(struct cw_config_route, origin, ORIGIN),
 	CW_CONF(struct cw_config_route, product_key, STRING, "productKey", NULL, NULL, NULL, "Product whose devices take this route; absent: all."),
+	CW_CONF(struct cw_config_route, device_name, STRING, "deviceName", NULL, NULL, NULL, "Pattern with * and ? for the DeviceName; absent: all."),
+	CW_CONF(struct cw_config_route, identity, STRING, "identity", NULL, NULL, NULL, "Pattern with * and ? for the originalIdentity; absent: all."),
 	CW_CONF_MUST(struct cw_config_route, upstream, STRING, "upstream", NULL, NULL, "Name of the upstream."),
 	CW_CONF_END
 };

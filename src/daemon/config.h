@@ -37,19 +37,28 @@ struct cw_config_listener {
 	struct cw_config_tls tls;
 };
 
+/* A bridge certificate; a part that is absent is NULL. */
+struct cw_config_bridge {
+	const char *product_key, *device_name, *device_secret;
+};
+
 struct cw_config_upstream {
 	struct cw_origin origin;
 	const char *name, *endpoint, *region;
-	int type, confirm, client;
-	int64_t keep_alive_ms, ack_timeout_ms, retry_min_ms, retry_max_ms;
+	int type; /* number in kinds.h */
+	const void *own; /* the kind's settings */
+	int confirm;
+	bool large;
+	int64_t ack_timeout_ms, retry_min_ms, retry_max_ms;
 	uint64_t queue_bytes, queue_bytes_device;
-	uint32_t in_flight, rate_device_qos0, rate_device_qos1, rate_bridge, login_rate, login_batch, max_devices, qos;
+	uint32_t rate_bridge;
+	struct cw_conf_list bridges; /* none: the top-level certificate */
 	struct cw_config_tls tls;
 };
 
 struct cw_config_route {
 	struct cw_origin origin;
-	const char *product_key, *upstream;
+	const char *product_key, *device_name, *identity, *upstream;
 };
 
 struct cw_config_product {

@@ -69,8 +69,9 @@ int cw_daemon_read_identities(const char *config_file, const struct cw_config *c
 int cw_daemon_open_state_dir(struct cw_daemon *d, struct cw_msg *msg);
 int cw_daemon_load_protocols(struct cw_daemon *d, const struct cw_config *config, struct cw_msg *msg);
 void cw_daemon_listener(const struct cw_daemon *d, const struct cw_config_listener *from, struct cw_gateway_listener *l);
-/* Where an upstream connects to: as given, or made from its region into out[size]. */
-const char *cw_daemon_endpoint(const struct cw_config *c, const struct cw_config_upstream *u, char *out, size_t size);
+/* Call `fn` for each upstream that the configuration makes, one for each of its bridges; ends with the first error. */
+int cw_daemon_each_upstream(struct cw_daemon *d, int (*fn)(struct cw_daemon *d, const struct cw_upstream_conf *conf, struct cw_msg *msg),
+                            struct cw_msg *msg);
 int cw_daemon_add_upstreams(struct cw_daemon *d, struct cw_msg *msg);
 /* Add, change and leave listeners as d->config says; those that are gone are closed by the caller. */
 int cw_daemon_apply_listeners(struct cw_daemon *d, struct cw_msg *msg);

@@ -12,6 +12,7 @@
 #include "base/stat.h"
 #include "daemon/daemon.h"
 #include "plugin/load.h"
+#include "upstream/kinds.h"
 
 static int make_dir(const char *path, struct cw_msg *msg)
 {
@@ -180,65 +181,76 @@ static unsigned dedup_window(const struct cw_daemon *d)
 	return longest;
 }
 
-const char *cw_daemon_endpoint(const struct cw_config *c, const struct cw_config_upstream *u, char *out, size_t size)
-{
-	if (u->endpoint != NULL)
-		return u->endpoint;
-	(void)snprintf(out, size, "ssl://%s.iot-as-mqtt.%s.aliyuncs.com:1883", c->product_key == NULL ? "" : c->product_key, u->region);
-	return out;
-}
-
-static int add_upstream(struct cw_daemon *d, const struct cw_config_upstream *u, struct cw_msg *msg)
+/* The settings of member `i` of an upstream: of one of its bridges, or of the gateway's own. name[size] is for its name. */
+static struct cw_upstream_conf upstream_conf(const struct cw_daemon *d, const struct cw_config_upstream *u, size_t i, char *name,
+                                             size_t size)
 {
 	const struct cw_config *c = d->config;
-	char derived[300];
-	struct cw_upstream_conf conf = {
-		.name = u->name,
-		.type = "mqtt",
-		.endpoint = cw_daemon_endpoint(c, u, derived, sizeof(derived)),
-		.product_key = c->product_key,
-		.device_name = c->device_name,
-		.device_secret = c->device_secret,
+	struct cw_config_bridge own = { c->product_key, c->device_name, c->device_secret };
+	const struct cw_config_bridge *bridge = u->bridges.count == 0 ? &own : cw_conf_item(&u->bridges, struct cw_config_bridge, i);
+
+	(void)snprintf(name, size, i == 0 ? "%s" : "%s-%zu", u->name, i + 1);
+	return (struct cw_upstream_conf){
+		.kind = cw_upstream_kind((size_t)u->type),
+		.own = u->own,
+		.name = name,
+		.group = u->name,
+		.endpoint = u->endpoint,
+		.region = u->region,
+		.product_key = bridge->product_key,
+		.device_name = bridge->device_name,
+		.device_secret = bridge->device_secret,
 		.ca = u->tls.ca != NULL ? u->tls.ca : c->ca,
 		.certificate = u->tls.certificate,
 		.key = u->tls.key,
 		.verify = u->tls.verify,
-		.keep_alive_s = (unsigned)(u->keep_alive_ms / 1000),
+		.large = u->large,
+		.state_dir = d->state_dir,
 		.confirm_reply = u->confirm,
 		.ack_timeout_ms = (unsigned)u->ack_timeout_ms,
 		.queue_bytes = u->queue_bytes,
 		.queue_bytes_device = u->queue_bytes_device,
-		.in_flight = u->in_flight,
-		.rate_device_qos0 = u->rate_device_qos0,
-		.rate_device_qos1 = u->rate_device_qos1,
 		.rate_bridge = u->rate_bridge,
-		.login_rate = u->login_rate,
-		.login_batch = u->login_batch,
-		.max_devices = u->max_devices,
 		.retry_min_ms = (unsigned)u->retry_min_ms,
 		.retry_max_ms = (unsigned)u->retry_max_ms,
-		.qos = (int)u->qos,
-		.post_version = 1,
 		.dedup_window_s = dedup_window(d),
 	};
-
-	return cw_bridge_add_upstream(d->bridge, &conf, msg);
 }
 
-int cw_daemon_add_upstreams(struct cw_daemon *d, struct cw_msg *msg)
+int cw_daemon_each_upstream(struct cw_daemon *d, int (*fn)(struct cw_daemon *d, const struct cw_upstream_conf *conf, struct cw_msg *msg),
+                            struct cw_msg *msg)
 {
-	size_t i;
+	char name[128];
+	size_t i, k;
 	int rc = 0;
 
 	for (i = 0; i < d->config->upstreams.count && rc == 0; i++) {
 		const struct cw_config_upstream *u = cw_conf_item(&d->config->upstreams, struct cw_config_upstream, i);
 
-		rc = cw_config_placed(&u->origin, add_upstream(d, u, msg), msg);
+		for (k = 0; rc == 0 && (k == 0 || k < u->bridges.count); k++) {
+			struct cw_upstream_conf conf = upstream_conf(d, u, k, name, sizeof(name));
+
+			rc = cw_config_placed(&u->origin, fn(d, &conf, msg), msg);
+		}
 	}
+	return rc;
+}
+
+static int add_upstream(struct cw_daemon *d, const struct cw_upstream_conf *conf, struct cw_msg *msg)
+{
+	return cw_bridge_add_upstream(d->bridge, conf, msg);
+}
+
+int cw_daemon_add_upstreams(struct cw_daemon *d, struct cw_msg *msg)
+{
+	int rc = cw_daemon_each_upstream(d, add_upstream, msg);
+	size_t i;
+
 	for (i = 0; i < d->config->routes.count && rc == 0; i++) {
 		const struct cw_config_route *r = cw_conf_item(&d->config->routes, struct cw_config_route, i);
+		const struct cw_route route = { r->product_key, r->device_name, r->identity, r->upstream };
 
-		rc = cw_bridge_add_route(d->bridge, r->product_key, r->upstream, msg);
+		rc = cw_config_placed(&r->origin, cw_bridge_add_route(d->bridge, &route, msg), msg);
 	}
 	return rc;
 }

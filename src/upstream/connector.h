@@ -6,6 +6,7 @@
 #define CW_UPSTREAM_CONNECTOR_H
 
 #include "base/err.h"
+#include "conf/schema.h"
 #include "upstream/upstream.h"
 
 struct cw_upstream;
@@ -13,6 +14,13 @@ struct cw_upstream;
 struct cw_connector_ops {
 	const char *type;   /* in the configuration */
 	size_t device_size; /* of its part of a device, zeroed, at d->peer */
+	int has_downlink;   /* 0: commands for devices behind it are refused with that reason */
+	/*
+	 * Its rows beside those that all upstreams share are in cw_upstream_<type>_table (kinds.h); `type` decides which
+	 * table is bound. Copy from conf->own (never NULL here) what the core needs, and make the endpoint from the region where it is NULL:
+	 * into text[size], which lives long enough. Any thread; no side effect. Errors carry a sentence.
+	 */
+	int (*configure)(struct cw_upstream_conf *conf, char *text, size_t size, struct cw_msg *msg);
 	/* On the control loop, before the thread runs: check the settings. Errors carry a sentence. */
 	int (*create)(struct cw_upstream *u, void **ret_connector, struct cw_msg *msg);
 	/* On the control loop, after the thread has ended. */
@@ -29,9 +37,11 @@ struct cw_connector_ops {
 	void (*drained)(void *c, struct cw_updevice *d);
 	/* The answer to a command; does not own it. */
 	void (*answer)(void *c, struct cw_downlink *d);
+	/* The command with this number (cw_downlink_want_ack()) was taken over: acknowledge it. May be NULL. */
+	void (*taken)(void *c, uint64_t number);
+	/* See cw_upstream_enroll(); ends with cw_upstream_enrolled(). NULL: cannot. */
+	void (*enroll)(void *c, struct cw_enroll *e);
 };
-
-extern const struct cw_connector_ops cw_connector_mqtt;
 
 /* The connection is logged in, or lost with a sentence why. Lost: all devices are offline with it. */
 void cw_upstream_report(struct cw_upstream *u, int up, const char *reason);
@@ -45,6 +55,10 @@ void cw_updevice_gone(struct cw_updevice *d);
 struct cw_updevice *cw_upstream_find(struct cw_upstream *u, struct cw_bytes product_key, struct cw_bytes device_name);
 /* A new command with room for `len` bytes of record, or NULL. */
 struct cw_downlink *cw_downlink_new(struct cw_upstream *u, size_t len);
+/* taken() shall be called with this number. 0 or CW_ENOMEM. Before cw_upstream_command(). */
+int cw_downlink_want_ack(struct cw_downlink *d, uint64_t number);
+/* e->rc and the rest of the answer are filled in: hand it back. */
+void cw_upstream_enrolled(struct cw_enroll *e);
 /* Hand a command to the bridge. */
 void cw_upstream_command(struct cw_upstream *u, struct cw_downlink *d);
 /* The reply to a record with a request id; copies. */

@@ -214,10 +214,46 @@ struct cw_downlink *cw_downlink_new(struct cw_upstream *u, size_t len)
 	return d;
 }
 
+/* Tells the connector that a command was taken over; apart from the command, which may end before this arrives. */
+struct cw_downlink_ack {
+	struct cw_mail mail;
+	struct cw_upstream *u;
+	uint64_t number;
+};
+
+int cw_downlink_want_ack(struct cw_downlink *d, uint64_t number)
+{
+	d->ack = cw_zalloc(sizeof(*d->ack));
+	if (d->ack == NULL)
+		return CW_ENOMEM;
+	d->ack->u = d->from;
+	d->ack->number = number;
+	return 0;
+}
+
+static void on_taken(struct cw_mail *mail)
+{
+	struct cw_downlink_ack *ack = cw_container_of(mail, struct cw_downlink_ack, mail);
+
+	if (!ack->u->stopped)
+		ack->u->ops->taken(ack->u->connector, ack->number);
+	cw_free(ack);
+}
+
+void cw_upstream_taken(struct cw_downlink *d)
+{
+	struct cw_downlink_ack *ack = d->ack;
+
+	d->ack = NULL;
+	if (ack != NULL)
+		cw_post(ack->u->w, &ack->mail, on_taken);
+}
+
 void cw_downlink_free(struct cw_downlink *d)
 {
 	if (d == NULL)
 		return;
+	cw_free(d->ack);
 	cw_free(d->reply);
 	cw_free(d);
 }

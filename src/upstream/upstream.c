@@ -20,8 +20,6 @@
 
 #define DRAIN_POLL_MS 20u
 
-static const struct cw_connector_ops *const kinds[] = { &cw_connector_mqtt };
-
 /* ---- credit ----------------------------------------------------------------- */
 
 /* A single parcel may always pass an empty queue, however large it is. */
@@ -168,8 +166,9 @@ static const struct cw_lane_ops lane_ops = { lane_send, lane_recall, lane_draine
 /* Copy the settings with all their strings, in order; on failure what was copied is freed by free_conf(). */
 static int copy_conf(struct cw_upstream_conf *to, const struct cw_upstream_conf *from)
 {
-	const char **strings[] = { &to->name,          &to->type, &to->endpoint,    &to->product_key, &to->device_name,
-				   &to->device_secret, &to->ca,   &to->certificate, &to->key };
+	const char **strings[] = { &to->name,      &to->group,  &to->endpoint,     &to->region,
+				   &to->product_key, &to->device_name, &to->device_secret, &to->client_id,
+				   &to->device_token, &to->ca,   &to->certificate,  &to->key, &to->state_dir };
 	size_t i, n = sizeof(strings) / sizeof(strings[0]);
 	int rc = 0;
 
@@ -196,24 +195,18 @@ static void free_string(const char *text, int secret)
 static void free_conf(struct cw_upstream_conf *c)
 {
 	free_string(c->name, 0);
-	free_string(c->type, 0);
+	free_string(c->group, 0);
 	free_string(c->endpoint, 0);
+	free_string(c->region, 0);
 	free_string(c->product_key, 0);
 	free_string(c->device_name, 0);
 	free_string(c->device_secret, 1);
+	free_string(c->client_id, 0);
+	free_string(c->device_token, 1);
 	free_string(c->ca, 0);
 	free_string(c->certificate, 0);
 	free_string(c->key, 0);
-}
-
-static const struct cw_connector_ops *find_kind(const char *type)
-{
-	size_t i;
-
-	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (type != NULL && strcmp(kinds[i]->type, type) == 0)
-			return kinds[i];
-	return NULL;
+	free_string(c->state_dir, 0);
 }
 
 /* What holds for every kind; a connector checks the rest. */
@@ -257,24 +250,27 @@ int cw_upstream_new(const struct cw_upstream_conf *conf, struct cw_worker *contr
 		    const struct cw_upstream_events *events, void *ctx, struct cw_upstream **ret_upstream,
 		    struct cw_msg *msg)
 {
-	const struct cw_connector_ops *ops = find_kind(conf->type);
+	struct cw_upstream_conf full = *conf;
 	struct cw_upstream *u;
-	int rc;
+	char text[512];
+	int rc = 0;
 
-	if (ops == NULL)
-		return cw_fail(msg, CW_ECONF, "type: there is no upstream of type '%s'",
-			       conf->type == NULL ? "" : conf->type);
-	rc = check_conf(conf, msg);
+	if (full.group == NULL)
+		full.group = full.name;
+	if (full.own != NULL)
+		rc = full.kind->configure(&full, text, sizeof(text), msg);
+	if (rc == 0)
+		rc = check_conf(&full, msg);
 	if (rc < 0)
 		return rc;
 	u = cw_zalloc(sizeof(*u));
 	if (u == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
-	u->conf = *conf;
+	u->conf = full;
 	u->control = control;
 	u->events = events;
 	u->ctx = ctx;
-	u->ops = ops;
+	u->ops = full.kind;
 	u->credit.most = conf->queue_bytes;
 	cw_map_init(&u->devices);
 	cw_list_init(&u->removed);
@@ -421,6 +417,21 @@ const char *cw_upstream_name(const struct cw_upstream *u)
 	return u->conf.name;
 }
 
+const struct cw_upstream_conf *cw_upstream_settings(const struct cw_upstream *u)
+{
+	return &u->conf;
+}
+
+const char *cw_upstream_group(const struct cw_upstream *u)
+{
+	return u->conf.group;
+}
+
+int cw_upstream_has_downlink(const struct cw_upstream *u)
+{
+	return u->ops->has_downlink;
+}
+
 void cw_upstream_status(struct cw_upstream *u, struct cw_upstream_status *ret)
 {
 	ret->up = atomic_load_explicit(&u->is_up, memory_order_relaxed);
@@ -480,4 +491,36 @@ void cw_upstream_report(struct cw_upstream *u, int up, const char *reason)
 	if (!up)
 		cw_upstream_note_error(u, reason);
 	tell_state(u);
+}
+
+/* ---- provisioning ------------------------------------------------------------- */
+
+static void on_enrolled(struct cw_mail *mail)
+{
+	struct cw_enroll *e = cw_container_of(mail, struct cw_enroll, mail);
+
+	e->done(e);
+}
+
+void cw_upstream_enrolled(struct cw_enroll *e)
+{
+	cw_post(e->u->control, &e->mail, on_enrolled);
+}
+
+static void on_enroll(struct cw_mail *mail)
+{
+	struct cw_enroll *e = cw_container_of(mail, struct cw_enroll, mail);
+	struct cw_upstream *u = e->u;
+
+	e->rc = u->ops->enroll == NULL ? CW_EUNSUPPORTED : u->stopped ? CW_ECLOSED : 0;
+	if (e->rc == 0)
+		u->ops->enroll(u->connector, e);
+	else
+		cw_upstream_enrolled(e);
+}
+
+void cw_upstream_enroll(struct cw_upstream *u, struct cw_enroll *e)
+{
+	e->u = u;
+	cw_post(u->w, &e->mail, on_enroll);
 }

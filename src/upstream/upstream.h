@@ -20,7 +20,8 @@
 #include "upstream/parcel.h"
 
 struct cw_upstream;
-struct cw_updevice; /* one device behind one upstream */
+struct cw_connector_ops; /* a kind of upstream: connector.h */
+struct cw_updevice;      /* one device behind one upstream */
 
 enum cw_updevice_state {
 	CW_UPDEVICE_OFFLINE, /* not logged in (wanted or not) */
@@ -43,6 +44,7 @@ struct cw_downlink {
 	uint64_t deadline_ms;   /* how long the platform waits; 0: as long as usual */
 	int wants_answer;       /* 0: nothing goes back whatever happens (raw down, broadcast, notices without reply) */
 	char answer_topic[320]; /* the connector's: where and how to answer */
+	struct cw_downlink_ack *ack; /* owned; NULL: nobody wants to know that it was taken over */
 	int32_t code;           /* the answer */
 	uint8_t *reply; /* owned (cw_alloc), may be NULL; for CW_KIND_RRPC the bytes themselves, else an encoded map */
 	size_t reply_len;
@@ -64,29 +66,43 @@ struct cw_upstream_events {
 	void (*removed)(void *ctx, void *cookie);
 };
 
-/* Settings of one upstream; plain data, copied by cw_upstream_new(). Strings are owned by the caller. */
+/*
+ * Settings of one upstream; plain data, copied by cw_upstream_new(). Strings are owned by the caller.
+ *
+ * The rows of the configuration that all kinds share are filled by the caller. What only one kind has, and what has
+ * another default in each (keepAlive, inFlight, rates, maxDevices), stands in the kind's own table
+ * (kinds.h): its bound struct comes as `own`, and the kind's configure() copies from there into the
+ * second block below. Without `own` the second block counts as the caller filled it.
+ */
 struct cw_upstream_conf {
+	const struct cw_connector_ops *kind;                   /* of kinds.h */
+	const void *own;                                       /* the kind's settings, or NULL; lent until cw_upstream_free() */
 	const char *name;                                      /* in the configuration */
-	const char *type;                                      /* "mqtt" */
-	const char *endpoint;                                  /* tcp://host:port, ssl://host:port */
+	const char *group;                                     /* what routes name; NULL: name. Members of a group share its devices */
+	const char *endpoint, *region;                         /* endpoint NULL: made from product key and region by the kind */
 	const char *product_key, *device_name, *device_secret; /* the bridge's certificate */
+	const char *client_id, *device_token;                  /* instead of the secret: what regnwl gave (MQTT only) */
 	const char *ca, *certificate, *key;                    /* files, may be NULL */
 	int verify;                                            /* check the server's certificate and name */
-	unsigned keep_alive_s;                                 /* 30 to 1200 */
-	int confirm_reply;                                     /* 0: transport (PUBACK), 1: the Alink reply */
+	int large;                                             /* large bridge: devices stay online without the link */
+	const char *state_dir;                                 /* where a kind keeps what survives a restart; NULL: nowhere */
+	int confirm_reply;                                     /* 0: the transport's acknowledgement, 1: the Alink reply */
 	unsigned ack_timeout_ms;                               /* unconfirmed this long: settled as pending; 8000 */
 	size_t queue_bytes;                                    /* of all lanes together */
 	size_t queue_bytes_device;                             /* of one device */
-	unsigned in_flight; /* unconfirmed messages at once: 100, or up to 1000 with limits off */
+	unsigned rate_bridge;                                  /* messages a second; 0: off */
+	unsigned retry_min_ms, retry_max_ms;                   /* reconnect back-off */
+	unsigned dedup_window_s; /* duplicates are remembered this long after they were settled, at least */
+
+	/* Filled by the kind from `own`. */
+	unsigned keep_alive_s;                       /* 30 to 1200 */
+	unsigned in_flight;                          /* unconfirmed messages at once, 1 to 1000 */
 	unsigned rate_device_qos0, rate_device_qos1; /* messages a second and device; 0: off */
-	unsigned rate_bridge;                        /* messages a second; 0: off */
 	unsigned login_rate;                         /* device logins a second; 0: off */
-	unsigned login_batch;                        /* devices in one batch login, 5 */
-	unsigned max_devices;                        /* 1500 */
-	unsigned retry_min_ms, retry_max_ms;         /* reconnect back-off */
+	unsigned login_batch;                        /* devices in one batch login */
+	unsigned max_devices;                        /* 0: no limit */
 	int qos;                                     /* of posts: 0 or 1 */
 	int post_version;                            /* Alink: send `version` and `method` always */
-	unsigned dedup_window_s; /* duplicates are remembered this long after they were settled, at least */
 };
 
 /* Check the settings and make the upstream, not yet connected. On the control loop. Errors carry a sentence. */
@@ -108,6 +124,10 @@ void cw_upstream_stop(struct cw_upstream *u, uint64_t drain_ms, void (*done)(voi
  */
 void cw_upstream_free(struct cw_upstream *u);
 const char *cw_upstream_name(const struct cw_upstream *u);
+const char *cw_upstream_group(const struct cw_upstream *u);
+/* As they took effect; lent. Has secrets. Any thread. */
+const struct cw_upstream_conf *cw_upstream_settings(const struct cw_upstream *u);
+int cw_upstream_has_downlink(const struct cw_upstream *u);
 /* A snapshot for status: any thread. */
 struct cw_upstream_status {
 	int up;
@@ -129,6 +149,26 @@ void cw_upstream_device_want(struct cw_updevice *d, int online);
 void cw_upstream_device_remove(struct cw_updevice *d);
 
 /*
+ * Ask the platform for the secret of a sub-device over this upstream's own connection (provisioning). Zero-initialise,
+ * fill the first block, keep it until `done` has run on the control loop; that happens exactly once. The platform gives
+ * a secret away only once: who gets it stores it before anything else. On the control loop.
+ */
+struct cw_enroll {
+	const char *product_key, *device_name;
+	const char *product_secret; /* NULL: plain registration; else signed with it (product_register) */
+	void (*done)(struct cw_enroll *e);
+	/* The answer. */
+	int rc;       /* 0; CW_EUNSUPPORTED: this kind cannot; CW_ECLOSED: not connected; CW_ETIMEDOUT; CW_EREFUSED */
+	int32_t code; /* the platform's */
+	char secret[128];
+	char text[160];
+	/* The upstream's. */
+	struct cw_mail mail;
+	struct cw_upstream *u;
+};
+void cw_upstream_enroll(struct cw_upstream *u, struct cw_enroll *e);
+
+/*
  * Hand a parcel over, from its home worker. Consumes it in every case but CW_EBUSY (queues are full: stop reading that
  * connection; `on_room` of cw_upstream_watch() tells when to go on). Credit is taken from relaxed counters of bytes, so
  * this allocates nothing and takes no lock.
@@ -148,6 +188,11 @@ struct cw_upstream_watch {
 };
 void cw_upstream_watch(struct cw_upstream *u, struct cw_upstream_watch *watch);
 
+/*
+ * The command table has taken the command over, or refused it for good: the connector may acknowledge it to the
+ * platform. Before cw_upstream_answer(), once; does nothing when nobody asked. From the control loop.
+ */
+void cw_upstream_taken(struct cw_downlink *d);
 /* Answer a command: fills nothing, consumes `d` (with d->code, d->reply set by the caller). From the control loop. */
 void cw_upstream_answer(struct cw_downlink *d);
 void cw_downlink_free(struct cw_downlink *d);

@@ -20,6 +20,7 @@
 #include "causeway/command.h"
 #include "causeway/decoder.h"
 #include "upstream/device.h"
+#include "upstream/kinds.h"
 
 static struct {
 	struct cw_worker *control;
@@ -106,7 +107,7 @@ static int open_bridge(void **state)
 {
 	struct cw_bridge_conf conf = { .owner_ops = &owner_ops, .command_queue = 4, .command_timeout_ms = 30000, .contest_window_ms = 60000 };
 	struct cw_upstream_conf up = {
-		.name = "cloud", .type = "mqtt", .endpoint = "tcp://127.0.0.1:9", .product_key = "a1Gateway01", .device_name = "gw-1",
+		.name = "cloud", .kind = &cw_connector_mqtt, .endpoint = "tcp://127.0.0.1:9", .product_key = "a1Gateway01", .device_name = "gw-1",
 		.device_secret = "s", .keep_alive_s = 300, .queue_bytes = 1 << 20, .queue_bytes_device = 1 << 18, .in_flight = 100,
 		.login_batch = 5, .retry_min_ms = 50, .retry_max_ms = 400, .qos = 1,
 	};

@@ -4,8 +4,8 @@
  * A set of identities is immutable once loaded: reading needs no lock, a reload makes
  * another set on a thread of its own and swaps it in by mail. About 150 bytes an entry.
  */
-#ifndef CW_BRIDGE_IDENTITY_H
-#define CW_BRIDGE_IDENTITY_H
+#ifndef CW_IDENTITY_IDENTITY_H
+#define CW_IDENTITY_IDENTITY_H
 
 #include "base/err.h"
 #include "base/map.h"

@@ -1,5 +1,5 @@
 /*
- * mqtt_session.c - which sub-devices are related to this gateway and logged in; see
+ * session.c - which sub-devices are related to this gateway and logged in; see
  * the phases in mqtt.h.
  *
  * Requests go in batches (30 in a topology add, 5 in a login). A batch login is all
@@ -15,7 +15,7 @@
 #include "base/stat.h"
 #include "causeway/command.h"
 #include "platform/codes.h"
-#include "upstream/mqtt.h"
+#include "upstream/mqtt/mqtt.h"
 
 #define GATHER_MS 10u /* devices that come together go together */
 /* Delays of one device in terms of the connection's: 5 s to 10 min where that has 1 s to 1 min. */
@@ -30,6 +30,7 @@
 
 static void enter(struct mqtt *m, struct cw_updevice *d);
 static void pump(struct mqtt *m);
+static void on_late(struct cw_await_set *set, struct cw_await *a);
 
 static struct cw_timers *timers(struct mqtt *m)
 {
@@ -55,8 +56,7 @@ int mqtt_session_init(struct mqtt *m)
 		return CW_ENOMEM;
 	cw_pace_window_init(&m->own, m->own_times, rate, 1000);
 	cw_list_init(&m->to_logout);
-	cw_map_init(&m->requests);
-	cw_list_init(&m->requests_age);
+	cw_await_init(&m->requests, m->u->w, MQTT_REQUEST_MS, on_late);
 	cw_list_init(&m->to_topo);
 	cw_list_init(&m->to_login);
 	m->logins.rate = m->u->conf.login_rate;
@@ -74,23 +74,22 @@ static void free_request(struct mqtt *m, struct mqtt_request *q)
 	for (i = 0; i < q->count; i++)
 		if (q->devices[i] != NULL)
 			mqtt_device_of(q->devices[i])->request = NULL;
-	cw_map_remove(&m->requests, &q->node);
-	cw_list_remove(&q->age);
+	cw_await_end(&m->requests, &q->await);
 	cw_free(q);
 }
 
 static void free_requests(struct mqtt *m)
 {
-	struct cw_list *e;
+	struct cw_await *a;
 
-	while ((e = cw_list_first(&m->requests_age)) != NULL)
-		free_request(m, cw_container_of(e, struct mqtt_request, age));
+	while ((a = cw_await_oldest(&m->requests)) != NULL)
+		free_request(m, cw_container_of(a, struct mqtt_request, await));
 }
 
 void mqtt_session_fini(struct mqtt *m)
 {
 	free_requests(m);
-	cw_map_fini(&m->requests);
+	cw_await_fini(&m->requests);
 	cw_free(m->own_times);
 }
 
@@ -233,7 +232,6 @@ static void first_seen(struct mqtt *m, struct cw_updevice *d)
 
 /* ---- asking ---------------------------------------------------------------------- */
 
-static void on_late(struct cw_timer *t);
 static void logged_out(struct mqtt *m, struct cw_updevice *d);
 
 static struct mqtt_request *new_request(struct mqtt *m, enum mqtt_what what)
@@ -242,20 +240,15 @@ static struct mqtt_request *new_request(struct mqtt *m, enum mqtt_what what)
 
 	if (q == NULL)
 		return NULL;
-	q->id = mqtt_next_id(m);
 	q->what = what;
-	q->due_ms = now_of(m) + MQTT_REQUEST_MS;
-	if (cw_map_add(&m->requests, &q->node, &q->id, sizeof(q->id)) < 0) {
+	if (cw_await_add(&m->requests, &q->await, cw_await_next_id(&m->replies)) < 0) {
 		cw_free(q);
 		return NULL;
 	}
-	cw_list_push_back(&m->requests_age, &q->age);
 	if (what == ASK_TOPO)
 		m->topo_out++;
 	else if (what == ASK_LOGIN)
 		m->login_out++;
-	if (!cw_timer_armed(&m->request_timer))
-		cw_timer_set(timers(m), &m->request_timer, MQTT_REQUEST_MS, on_late);
 	return q;
 }
 
@@ -307,15 +300,15 @@ static void say_request(struct mqtt *m, struct mqtt_request *q)
 	else
 		rc = cw_topic_session(topic, m->pk, m->dn, names[q->what == ASK_LOGOUT][n > 1]);
 	if (rc == 0 && q->what == ASK_TOPO)
-		rc = cw_alink_topo_add(q->id, subs, n, utc_ms, &text, &len);
+		rc = cw_alink_topo_add(q->await.id, subs, n, utc_ms, &text, &len);
 	else if (rc == 0 && q->what == ASK_LOGOUT && n > 1)
-		rc = cw_alink_batch_logout(q->id, subs, n, &text, &len);
+		rc = cw_alink_batch_logout(q->await.id, subs, n, &text, &len);
 	else if (rc == 0 && q->what == ASK_LOGOUT)
-		rc = cw_alink_logout(q->id, &subs[0], &text, &len);
+		rc = cw_alink_logout(q->await.id, &subs[0], &text, &len);
 	else if (rc == 0 && n > 1)
-		rc = cw_alink_batch_login(q->id, subs, n, utc_ms, &text, &len);
+		rc = cw_alink_batch_login(q->await.id, subs, n, utc_ms, &text, &len);
 	else if (rc == 0)
-		rc = cw_alink_login(q->id, &subs[0], utc_ms, &text, &len);
+		rc = cw_alink_login(q->await.id, &subs[0], utc_ms, &text, &len);
 	cw_pace_window_note(&m->own, now_of(m));
 	if (rc == 0)
 		rc = mqtt_say(m, topic, text, len);
@@ -427,21 +420,12 @@ static void pump(struct mqtt *m)
 		pump_in(m, wait);
 }
 
-static void on_late(struct cw_timer *t)
+static void on_late(struct cw_await_set *set, struct cw_await *a)
 {
-	struct mqtt *m = cw_container_of(t, struct mqtt, request_timer);
-	struct cw_list *e;
+	struct mqtt *m = cw_container_of(set, struct mqtt, requests);
 
-	while ((e = cw_list_first(&m->requests_age)) != NULL) {
-		struct mqtt_request *q = cw_container_of(e, struct mqtt_request, age);
-
-		if (q->due_ms > now_of(m)) {
-			cw_timer_set(timers(m), t, q->due_ms - now_of(m), on_late);
-			break;
-		}
-		cw_count(upstream, requests_timed_out);
-		all_later(m, q);
-	}
+	cw_count(upstream, requests_timed_out);
+	all_later(m, cw_container_of(a, struct mqtt_request, await));
 	pump(m);
 }
 
@@ -530,14 +514,14 @@ static void logged_out(struct mqtt *m, struct cw_updevice *d)
 
 int mqtt_request_replied(struct mqtt *m, enum mqtt_what what, const struct cw_alink_reply *r)
 {
-	struct cw_map_node *n = r->has_id ? cw_map_find(&m->requests, &r->id, sizeof(r->id)) : NULL;
+	struct cw_await *a = r->has_id ? cw_await_find(&m->requests, r->id) : NULL;
 	struct cw_updevice *devices[CW_ALINK_TOPO_BATCH];
 	struct mqtt_request *q;
 	size_t i, count;
 
-	if (n == NULL)
+	if (a == NULL)
 		return 0;
-	q = cw_container_of(n, struct mqtt_request, node);
+	q = cw_container_of(a, struct mqtt_request, await);
 	if (q->what != what)
 		return 0;
 	count = q->count;
@@ -623,7 +607,7 @@ static void send_logout(struct mqtt *m, struct cw_updevice *d)
 
 	cw_pace_window_note(&m->own, now_of(m));
 	if (cw_topic_session(topic, m->pk, m->dn, "logout") == 0 &&
-	    cw_alink_logout(mqtt_next_id(m), &sub, &text, &len) == 0)
+	    cw_alink_logout(cw_await_next_id(&m->replies), &sub, &text, &len) == 0)
 		(void)mqtt_say(m, topic, text, len);
 }
 

@@ -12,7 +12,7 @@
  * connection: going offline recalls its parcels, and a token whose parcel was
  * recalled says nothing.
  */
-#include "upstream/mqtt.h"
+#include "upstream/mqtt/mqtt.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,38 +34,12 @@
 #define ROOM_AT_CLIENT 4000u /* messages the library may hold beside the window: subscriptions, logins, answers */
 
 static void connect_now(struct mqtt *m);
-static void forget_reply(struct mqtt_send *s);
+static void on_reply_late(struct cw_await_set *set, struct cw_await *a);
 static void free_send_when_idle(struct mqtt_send *s);
 
 static struct cw_timers *timers(struct mqtt *m)
 {
 	return cw_worker_timers(m->u->w);
-}
-
-uint32_t mqtt_next_id(struct mqtt *m)
-{
-	do { /* a caller's own id may stand in the way */
-		m->last_id = m->last_id == UINT32_MAX ? 1 : m->last_id + 1;
-	} while (cw_map_find(&m->replies, &m->last_id, sizeof(m->last_id)) != NULL);
-	return m->last_id;
-}
-
-/* The caller's request id goes out as it is where it is one of the platform's (decimal, 32 bits) and not in use; else 0. */
-static uint32_t id_of_caller(struct mqtt *m, const struct cw_record *rec)
-{
-	uint64_t v = 0;
-	uint32_t id;
-	size_t i;
-
-	if (rec->request.len == 0 || rec->request.len > 10 || rec->request.ptr[0] == '0')
-		return 0;
-	for (i = 0; i < rec->request.len; i++) {
-		if (rec->request.ptr[i] < '0' || rec->request.ptr[i] > '9')
-			return 0;
-		v = v * 10 + (uint64_t)(rec->request.ptr[i] - '0');
-	}
-	id = v > UINT32_MAX ? 0 : (uint32_t)v;
-	return cw_map_find(&m->replies, &id, sizeof(id)) != NULL ? 0 : id;
 }
 
 /* ---- settings ------------------------------------------------------------------ */
@@ -131,6 +105,49 @@ static int check(struct mqtt *m, struct cw_msg *msg)
 	return parse_endpoint(m, c->endpoint, msg);
 }
 
+static const struct cw_conf_setting settings[] = {
+	CW_CONF_CHOICE(struct mqtt_settings, client, "client", cw_mqtt_client_names, "paho", "MQTT client library."),
+	CW_CONF(struct mqtt_settings, keep_alive_ms, DURATION, "keepAlive", "300s", "30s", "1200s", "MQTT keep-alive."),
+	CW_CONF(struct mqtt_settings, in_flight, INT, "inFlight", "100", "1", "1000",
+		"Messages sent and not yet confirmed; the platform allows 100 a connection."),
+	CW_CONF(struct mqtt_settings, qos, INT, "qos", "1", "0", "1", "QoS of posts."),
+	CW_CONF(struct mqtt_settings, rate_device_qos0, INT, "ratePerDeviceQos0", "30", "0", "1000000",
+		"Messages a second and device at QoS 0; the platform drops more without a word. 0: no limit."),
+	CW_CONF(struct mqtt_settings, rate_device_qos1, INT, "ratePerDeviceQos1", "10", "0", "1000000",
+		"The same at QoS 1."),
+	CW_CONF(struct mqtt_settings, login_rate, INT, "loginRate", "200", "0", "1000000",
+		"Device logins a second; 0: no limit."),
+	CW_CONF(struct mqtt_settings, login_batch, INT, "loginBatch", "5", "1", "50", "Devices in one batch login."),
+	CW_CONF(struct mqtt_settings, max_devices, INT, "maxDevices", "1500", "1", "1000000",
+		"Sub-devices behind one gateway device."),
+	CW_CONF_END
+};
+
+const struct cw_conf_table cw_upstream_mqtt_table = {
+	.name = "upstream", .size = sizeof(struct mqtt_settings), .settings = settings
+};
+
+static int configure(struct cw_upstream_conf *conf, char *text, size_t size, struct cw_msg *msg)
+{
+	const struct mqtt_settings *own = conf->own;
+
+	conf->keep_alive_s = (unsigned)(own->keep_alive_ms / 1000);
+	conf->in_flight = own->in_flight;
+	conf->qos = (int)own->qos;
+	conf->rate_device_qos0 = own->rate_device_qos0;
+	conf->rate_device_qos1 = own->rate_device_qos1;
+	conf->login_rate = own->login_rate;
+	conf->login_batch = own->login_batch;
+	conf->max_devices = own->max_devices;
+	conf->post_version = 1;
+	if (conf->endpoint == NULL && conf->region != NULL) {
+		(void)snprintf(text, size, "ssl://%s.iot-as-mqtt.%s.aliyuncs.com:1883",
+			       conf->product_key == NULL ? "" : conf->product_key, conf->region);
+		conf->endpoint = text;
+	}
+	return 0;
+}
+
 static int create(struct cw_upstream *u, void **ret_connector, struct cw_msg *msg)
 {
 	struct mqtt *m = cw_zalloc(sizeof(*m));
@@ -139,7 +156,7 @@ static int create(struct cw_upstream *u, void **ret_connector, struct cw_msg *ms
 	if (m == NULL)
 		return CW_ENOMEM;
 	m->u = u;
-	m->ops = &cw_mqtt_paho;
+	m->ops = cw_mqtt_client(u->conf.own == NULL ? 0 : ((const struct mqtt_settings *)u->conf.own)->client);
 	rc = check(m, msg);
 	if (rc < 0) {
 		cw_free(m);
@@ -149,8 +166,7 @@ static int create(struct cw_upstream *u, void **ret_connector, struct cw_msg *ms
 		      (uint32_t)cw_hash_stable(u->conf.device_secret != NULL ? m->dn : u->conf.certificate,
 					       strlen(u->conf.device_secret != NULL ? m->dn : u->conf.certificate)));
 	cw_pace_window_init(&m->connects, m->connect_times, u->conf.login_rate > 0 ? MQTT_LOGINS_A_MINUTE : 0, 60000);
-	cw_map_init(&m->replies);
-	cw_list_init(&m->replies_age);
+	cw_await_init(&m->replies, u->w, MQTT_REPLY_MS, on_reply_late);
 	rc = mqtt_session_init(m);
 	if (rc < 0) {
 		cw_free(m);
@@ -164,7 +180,7 @@ static void destroy(void *connector)
 {
 	struct mqtt *m = connector;
 
-	cw_map_fini(&m->replies);
+	cw_await_fini(&m->replies);
 	mqtt_session_fini(m);
 	cw_free(m);
 }
@@ -212,12 +228,12 @@ static void wait_and_retry(struct mqtt *m)
 /* No reply comes over a connection that is gone. */
 static void drop_replies(struct mqtt *m)
 {
-	struct cw_list *e;
+	struct cw_await *a;
 
-	while ((e = cw_list_first(&m->replies_age)) != NULL) {
-		struct mqtt_send *s = cw_container_of(e, struct mqtt_send, age);
+	while ((a = cw_await_oldest(&m->replies)) != NULL) {
+		struct mqtt_send *s = cw_container_of(a, struct mqtt_send, await);
 
-		forget_reply(s);
+		cw_await_end(&m->replies, a);
 		if (s->d != NULL && s->request[0] != '\0' && !m->stopping)
 			cw_upstream_reply(s->d, s->request, CW_CODE_TIMED_OUT, cw_bytes_of(NULL, 0));
 		free_send_when_idle(s);
@@ -438,18 +454,9 @@ void mqtt_subscribe(struct mqtt *m, int gateway, const char *pk, const char *dn)
 	}
 }
 
-static void forget_reply(struct mqtt_send *s)
-{
-	if (!s->awaits_reply)
-		return;
-	s->awaits_reply = 0;
-	cw_map_remove(&s->m->replies, &s->node);
-	cw_list_remove(&s->age);
-}
-
 static void free_send_when_idle(struct mqtt_send *s)
 {
-	if (s->at_client || s->awaits_reply || s->p != NULL)
+	if (s->at_client || s->await.waits || s->p != NULL)
 		return;
 	cw_list_remove(&s->of_device);
 	cw_free(s);
@@ -481,10 +488,10 @@ static void on_published(struct cw_mqtt_token *t)
 	}
 	if (rc == 0)
 		cw_count(upstream, confirmed);
-	if (s->p != NULL && (rc < 0 || !s->awaits_reply || !m->u->conf.confirm_reply))
+	if (s->p != NULL && (rc < 0 || !s->await.waits || !m->u->conf.confirm_reply))
 		p = detach(s);
 	if (rc < 0)
-		forget_reply(s);
+		cw_await_end(&m->replies, &s->await);
 	free_send_when_idle(s);
 	if (p == NULL)
 		return;
@@ -494,103 +501,53 @@ static void on_published(struct cw_mqtt_token *t)
 		cw_lane_again(&m->u->lane, p);
 }
 
-static void on_reply_late(struct cw_timer *t)
+static void on_reply_late(struct cw_await_set *set, struct cw_await *a)
 {
-	struct mqtt *m = cw_container_of(t, struct mqtt, reply_timer);
-	uint64_t now = cw_worker_now(m->u->w);
-	struct cw_list *e;
+	struct mqtt *m = cw_container_of(set, struct mqtt, replies);
+	struct mqtt_send *s = cw_container_of(a, struct mqtt_send, await);
+	struct cw_parcel *p = m->u->conf.confirm_reply ? detach(s) : NULL;
 
-	while ((e = cw_list_first(&m->replies_age)) != NULL) {
-		struct mqtt_send *s = cw_container_of(e, struct mqtt_send, age);
-		struct cw_parcel *p;
-
-		if (s->due_ms > now) {
-			cw_timer_set(timers(m), t, s->due_ms - now, on_reply_late);
-			return;
-		}
-		forget_reply(s);
-		if (s->d != NULL && s->request[0] != '\0')
-			cw_upstream_reply(s->d, s->request, CW_CODE_TIMED_OUT, cw_bytes_of(NULL, 0));
-		p = m->u->conf.confirm_reply ? detach(s) : NULL;
-		free_send_when_idle(s);
-		if (p != NULL)
-			cw_lane_again(&m->u->lane, p);
-	}
-}
-
-static void await_reply(struct mqtt *m, struct mqtt_send *s)
-{
-	if (cw_map_add(&m->replies, &s->node, &s->id, sizeof(s->id)) < 0)
-		return; /* then the acknowledgement has to do */
-	s->awaits_reply = 1;
-	s->due_ms = cw_worker_now(m->u->w) + MQTT_REPLY_MS;
-	cw_list_push_back(&m->replies_age, &s->age);
-	if (!cw_timer_armed(&m->reply_timer))
-		cw_timer_set(timers(m), &m->reply_timer, MQTT_REPLY_MS, on_reply_late);
-}
-
-static struct mqtt_send *new_send(struct mqtt *m, struct cw_updevice *d, struct cw_parcel *p,
-				  const struct cw_record *rec)
-{
-	struct mqtt_send *s = cw_zalloc(sizeof(*s));
-
-	if (s == NULL)
-		return NULL;
-	s->m = m;
-	s->d = d;
-	s->p = p;
-	if (p->number == 0) /* an attempt that has to be repeated keeps its id: who receives both can tell */
-		p->number = id_of_caller(m, rec);
-	if (p->number == 0)
-		p->number = mqtt_next_id(m);
-	s->id = p->number;
-	s->token.done = on_published;
-	cw_list_init(&s->age);
-	cw_list_init(&s->of_device);
-	if (rec->request.len > 0)
-		(void)snprintf(s->request, sizeof(s->request), "%.*s", (int)rec->request.len,
-			       (const char *)rec->request.ptr);
-	return s;
+	if (s->d != NULL && s->request[0] != '\0')
+		cw_upstream_reply(s->d, s->request, CW_CODE_TIMED_OUT, cw_bytes_of(NULL, 0));
+	free_send_when_idle(s);
+	if (p != NULL)
+		cw_lane_again(&m->u->lane, p);
 }
 
 static int send_parcel(void *connector, struct cw_updevice *d, struct cw_parcel *p)
 {
 	struct mqtt *m = connector;
-	const struct cw_upstream_conf *c = &m->u->conf;
-	struct cw_alink_options options = { .version = c->post_version, .qos = (unsigned)c->qos };
-	struct cw_alink_post post;
-	struct cw_record rec;
+	struct cw_message message;
 	struct mqtt_send *s;
 	int rc;
 
-	if (m->state != LINK_UP || m->orphans >= c->in_flight)
+	if (m->state != LINK_UP || m->orphans >= m->u->conf.in_flight)
 		return CW_EBUSY;
-	if (!cw_record_read(cw_bytes_of(p->bytes, p->len), &rec))
-		return CW_EPROTO;
-	if (!rec.has_time && p->arrival_ms > 0) {
-		rec.has_time = 1;
-		rec.time_ms = p->arrival_ms;
-	}
-	s = new_send(m, d, p, &rec);
+	s = cw_zalloc(sizeof(*s));
 	if (s == NULL)
 		return CW_ENOMEM;
-	options.want_reply = c->confirm_reply || s->request[0] != '\0';
-	rc = cw_alink_record(&rec, d->product_key, d->device_name, s->id, &options, &post);
+	s->m = m;
+	s->d = d;
+	s->p = p;
+	s->token.done = on_published;
+	cw_list_init(&s->of_device);
+	rc = cw_message_of_parcel(m->u, &m->replies, d, p, &message);
 	if (rc == 0) {
-		rc = m->ops->publish(m->client, post.topic, cw_bytes_of(post.payload, post.len), (int)post.qos,
-				     &s->token);
-		cw_free(post.payload);
+		rc = m->ops->publish(m->client, message.post.topic, cw_bytes_of(message.post.payload, message.post.len),
+				     (int)message.post.qos, &s->token);
+		cw_free(message.post.payload);
 		rc = rc == CW_ECLOSED ? CW_EBUSY : rc; /* the news that it is down are on their way */
 	}
 	if (rc < 0) {
 		cw_free(s);
 		return rc;
 	}
+	memcpy(s->request, message.request, sizeof(s->request));
 	s->at_client = 1;
 	p->send = s;
 	cw_list_push_back(&mqtt_device_of(d)->sends, &s->of_device);
-	if (options.want_reply && post.replies)
-		await_reply(m, s);
+	if (message.want_reply)
+		(void)cw_await_add(&m->replies, &s->await, message.id); /* else the acknowledgement has to do */
 	cw_count(upstream, published);
 	return 0;
 }
@@ -613,7 +570,7 @@ static void recall(void *connector, struct cw_parcel *p)
 	if (s == NULL)
 		return;
 	(void)detach(s);
-	forget_reply(s);
+	cw_await_end(&m->replies, &s->await);
 	if (s->at_client) {
 		s->orphan = 1;
 		m->orphans++;
@@ -632,38 +589,31 @@ void mqtt_posts_forget(struct mqtt *m, struct cw_updevice *d)
 		struct mqtt_send *s = cw_container_of(e, struct mqtt_send, of_device);
 
 		s->d = NULL;
-		forget_reply(s);
+		cw_await_end(&m->replies, &s->await);
 		free_send_when_idle(s);
 	}
 }
 
 struct cw_updevice *mqtt_post_device(struct mqtt *m, uint32_t id)
 {
-	struct cw_map_node *n = cw_map_find(&m->replies, &id, sizeof(id));
+	struct cw_await *a = cw_await_find(&m->replies, id);
 
-	return n == NULL ? NULL : cw_container_of(n, struct mqtt_send, node)->d;
+	return a == NULL ? NULL : cw_container_of(a, struct mqtt_send, await)->d;
 }
 
-/* What a reply means for a parcel that waits for it. */
+/* What a reply means for a parcel that waits for it, and for its device's session. */
 static void settle_by_code(struct mqtt *m, struct cw_updevice *d, struct cw_parcel *p, const struct cw_alink_reply *r)
 {
-	const char *text = r->message[0] != '\0' ? r->message : cw_code_text(r->code);
+	enum cw_code_action action = cw_code_action(r->code);
 
-	switch (cw_code_action(r->code)) {
-	case CW_CODE_DONE: cw_lane_settle(&m->u->lane, p, CW_SETTLED_DONE, 0, NULL); return;
-	case CW_CODE_REFUSED: cw_lane_settle(&m->u->lane, p, CW_SETTLED_REFUSED, r->code, text); return;
-	case CW_CODE_RELOGIN:
-	case CW_CODE_RETOPO:
-		cw_lane_again(&m->u->lane, p);
-		mqtt_device_kicked(m, d, r->code, text);
-		return;
-	default: cw_lane_again(&m->u->lane, p); return;
-	}
+	cw_message_settle(m->u, p, r);
+	if (action == CW_CODE_RELOGIN || action == CW_CODE_RETOPO)
+		mqtt_device_kicked(m, d, r->code, r->message[0] != '\0' ? r->message : cw_code_text(r->code));
 }
 
 int mqtt_post_replied(struct mqtt *m, const struct cw_alink_reply *r)
 {
-	struct cw_map_node *n = r->has_id ? cw_map_find(&m->replies, &r->id, sizeof(r->id)) : NULL;
+	struct cw_await *a = r->has_id ? cw_await_find(&m->replies, r->id) : NULL;
 	struct mqtt_send *s;
 	struct cw_updevice *d;
 	struct cw_parcel *p = NULL;
@@ -672,14 +622,14 @@ int mqtt_post_replied(struct mqtt *m, const struct cw_alink_reply *r)
 		cw_count(upstream, replies_ok);
 	else
 		cw_count(upstream, replies_failed);
-	if (n == NULL)
+	if (a == NULL)
 		return 0;
-	s = cw_container_of(n, struct mqtt_send, node);
+	s = cw_container_of(a, struct mqtt_send, await);
 	d = s->d;
 	if (r->code != CW_CODE_OK)
 		cw_log(upstream_reply_failed, r->message[0] != '\0' ? r->message : cw_code_text(r->code),
 		       CW_LS("product", d->product_key), CW_LS("device", d->device_name), CW_LI("code", r->code));
-	forget_reply(s);
+	cw_await_end(&m->replies, &s->await);
 	if (s->request[0] != '\0')
 		cw_upstream_reply(d, s->request, r->code, r->data);
 	if (m->u->conf.confirm_reply)
@@ -693,6 +643,8 @@ int mqtt_post_replied(struct mqtt *m, const struct cw_alink_reply *r)
 const struct cw_connector_ops cw_connector_mqtt = {
 	.type = "mqtt",
 	.device_size = sizeof(struct mqtt_device),
+	.has_downlink = 1,
+	.configure = configure,
 	.create = create,
 	.destroy = destroy,
 	.start = start,

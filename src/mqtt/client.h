@@ -1,12 +1,12 @@
 /*
- * mqtt_client.h - what the connector asks of an MQTT client library: one connection
+ * client.h - what is asked of an MQTT client library: one connection
  * attempt, from connect to gone. A table, so that another library can stand in.
  *
  * All calls are made on the worker's loop and all callbacks run there. A client is
  * used for one connection only: after `down` it is closed, and a new one made.
  */
-#ifndef CW_UPSTREAM_MQTT_CLIENT_H
-#define CW_UPSTREAM_MQTT_CLIENT_H
+#ifndef CW_MQTT_CLIENT_H
+#define CW_MQTT_CLIENT_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -67,5 +67,9 @@ struct cw_mqtt_ops {
 };
 
 extern const struct cw_mqtt_ops cw_mqtt_paho;
+
+/* The libraries by name, ending with NULL, and the operations of number `i` of them. */
+extern const char *const cw_mqtt_client_names[];
+const struct cw_mqtt_ops *cw_mqtt_client(int i);
 
 #endif

@@ -15,6 +15,7 @@
 #include "causeway/decoder.h"
 #include "causeway/record.h"
 #include "peer.h"
+#include "upstream/mqtt/mqtt.h"
 #include "upstream/upstream.h"
 
 #define PK "a1Product01"
@@ -90,7 +91,7 @@ static struct cw_upstream_conf conf_of(const char *endpoint)
 {
 	return (struct cw_upstream_conf){
 		.name = "cloud",
-		.type = "mqtt",
+		.kind = &cw_connector_mqtt,
 		.endpoint = endpoint,
 		.product_key = "a1Gateway01",
 		.device_name = "gw-1",

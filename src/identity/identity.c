@@ -1,5 +1,5 @@
 /* identity.c - see identity.h. */
-#include "bridge/identity.h"
+#include "identity/identity.h"
 
 #include <stdio.h>
 #include <string.h>

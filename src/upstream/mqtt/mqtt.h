@@ -1,6 +1,6 @@
 /*
  * mqtt.h - inside of the module: the connector for the platform over MQTT, spread over
- * mqtt.c (connection, publishing), mqtt_session.c (topology, logins) and mqtt_down.c
+ * mqtt.c (connection, publishing), session.c (topology, logins) and down.c
  * (messages from the platform). All on the upstream's loop.
  *
  * A device's phases, and what moves them on:
@@ -15,11 +15,9 @@
 #ifndef CW_UPSTREAM_MQTT_H
 #define CW_UPSTREAM_MQTT_H
 
-#include "base/map.h"
-#include "platform/alink.h"
-#include "platform/topic.h"
 #include "upstream/device.h"
-#include "upstream/mqtt_client.h"
+#include "upstream/message.h"
+#include "mqtt/client.h"
 #include "upstream/pace.h"
 #include "upstream/retry.h"
 
@@ -29,17 +27,24 @@
 #define MQTT_REQUEST_MS 10000u
 #define MQTT_REPLY_MS 30000u /* a post's reply that is still missing then is taken for lost */
 
+extern const struct cw_connector_ops cw_connector_mqtt;
+extern const struct cw_conf_table cw_upstream_mqtt_table;
+
+/* Its rows of the configuration. */
+struct mqtt_settings {
+	int client;
+	int64_t keep_alive_ms;
+	uint32_t in_flight, rate_device_qos0, rate_device_qos1, login_rate, login_batch, max_devices, qos;
+};
+
 enum mqtt_phase { PHASE_OFF, PHASE_TOPO, PHASE_LOGIN, PHASE_UP, PHASE_LOGOUT, PHASE_PAUSE };
 
 enum mqtt_what { ASK_TOPO, ASK_LOGIN, ASK_LOGOUT };
 
 /* A request of the gateway that waits for its reply. */
 struct mqtt_request {
-	struct cw_map_node node; /* by id */
-	struct cw_list age;      /* oldest first */
-	uint32_t id;
+	struct cw_await await;
 	enum mqtt_what what;
-	uint64_t due_ms;
 	size_t count;
 	struct cw_updevice *devices[CW_ALINK_TOPO_BATCH]; /* NULL: has gone meanwhile */
 };
@@ -65,17 +70,14 @@ struct mqtt_device {
 /* A parcel on its way, until acknowledged (and, where that is wanted, replied to). */
 struct mqtt_send {
 	struct cw_mqtt_token token;
-	struct cw_map_node node; /* by id while a reply is awaited */
-	struct cw_list age;      /* of those, oldest first */
+	struct cw_await await; /* the reply */
 	struct cw_list of_device;
 	struct mqtt *m;
 	struct cw_updevice *d; /* NULL once gone */
 	struct cw_parcel *p;   /* NULL: settled or recalled */
-	uint32_t id;
-	uint64_t due_ms;
 	int at_client; /* the token is not done */
-	int awaits_reply, orphan;
-	char request[64];
+	int orphan;
+	char request[CW_REQUEST_MOST];
 };
 
 enum mqtt_state { LINK_WAITING, LINK_CONNECTING, LINK_UP, LINK_CLOSING };
@@ -95,17 +97,12 @@ struct mqtt {
 	struct cw_timer retry_timer, stall_timer, identity_timer;
 	struct cw_pace_window connects;
 	uint64_t connect_times[MQTT_LOGINS_A_MINUTE];
-	uint32_t last_id;
 	char reason[512];
-	/* posts */
-	struct cw_map replies;
-	struct cw_list replies_age;
-	struct cw_timer reply_timer;
+	struct cw_await_set replies; /* of posts; numbers all messages */
 	unsigned orphans;
 	/* sessions */
-	struct cw_map requests;
-	struct cw_list requests_age;
-	struct cw_timer request_timer, pump_timer;
+	struct cw_await_set requests;
+	struct cw_timer pump_timer;
 	struct cw_list to_topo, to_login, to_logout;
 	struct cw_pace_window own; /* the gateway's own messages: the platform counts them like a device's */
 	uint64_t *own_times;       /* owned */
@@ -120,7 +117,6 @@ static inline struct mqtt_device *mqtt_device_of(struct cw_updevice *d)
 }
 
 /* mqtt.c */
-uint32_t mqtt_next_id(struct mqtt *m);
 /* A message of the gateway's own: QoS 0, fire and forget. Frees `text`. 0 or an error. */
 int mqtt_say(struct mqtt *m, const char *topic, char *text, size_t len);
 /* The platform told the bridge its names. */
@@ -133,7 +129,7 @@ struct cw_updevice *mqtt_post_device(struct mqtt *m, uint32_t id);
 /* Nothing of the posts points to `d` any more. */
 void mqtt_posts_forget(struct mqtt *m, struct cw_updevice *d);
 
-/* mqtt_session.c */
+/* session.c */
 int mqtt_session_init(struct mqtt *m);
 void mqtt_session_fini(struct mqtt *m);
 void mqtt_session_up(struct mqtt *m);
@@ -148,7 +144,7 @@ void mqtt_device_kicked(struct mqtt *m, struct cw_updevice *d, int32_t code, con
 /* topo/change: the relation was made, removed, enabled, disabled. */
 void mqtt_device_related(struct mqtt *m, struct cw_updevice *d, int status);
 
-/* mqtt_down.c */
+/* down.c */
 void mqtt_message(struct mqtt *m, struct cw_bytes topic, struct cw_bytes payload);
 void mqtt_answer(void *connector, struct cw_downlink *d);
 

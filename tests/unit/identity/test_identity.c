@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "bridge/identity.h"
+#include "identity/identity.h"
 
 static char said[10][600];
 static int said_count;

@@ -1,5 +1,5 @@
 /*
- * mqtt_down.c - messages from the platform: replies to what was asked, notices to the
+ * down.c - messages from the platform: replies to what was asked, notices to the
  * gateway, and commands for devices, which become records for the bridge. What is not
  * understood is counted and logged, never answered.
  */
@@ -11,13 +11,7 @@
 #include "base/stat.h"
 #include "causeway/command.h"
 #include "platform/codes.h"
-#include "upstream/mqtt.h"
-
-static void odd(struct mqtt *m, const char *why, struct cw_bytes topic)
-{
-	cw_count(upstream, downlinks_odd);
-	cw_log(upstream_odd, why, CW_LS("upstream", m->u->conf.name), CW_LB("topic", topic.ptr, topic.len));
-}
+#include "upstream/mqtt/mqtt.h"
 
 static int is_ours(struct mqtt *m, const struct cw_topic *t)
 {
@@ -49,7 +43,7 @@ static void take_error(struct mqtt *m, const struct cw_alink_reply *r, struct cw
 	       CW_LS("upstream", m->u->conf.name), CW_LS("device", d != NULL ? d->device_name : "unknown"),
 	       CW_LI("code", r->code));
 	if (d == NULL || r->code == CW_ALINK_CODE_NONE) {
-		odd(m, "an error that names no device of ours", topic);
+		cw_message_odd(m->u, "an error that names no device of ours", topic);
 		return;
 	}
 	mqtt_device_kicked(m, d, r->code, r->message);
@@ -60,11 +54,11 @@ static void take_session(struct mqtt *m, const struct cw_topic *t, const struct 
 {
 	if (cw_topic_is(t->rest, "login_reply") || cw_topic_is(t->rest, "batch_login_reply")) {
 		if (!mqtt_request_replied(m, ASK_LOGIN, r))
-			odd(m, "a login reply that nobody waits for", topic);
+			cw_message_odd(m->u, "a login reply that nobody waits for", topic);
 		return;
 	}
 	if (!cw_topic_is(t->rest, "logout_reply") && !cw_topic_is(t->rest, "batch_logout_reply")) {
-		odd(m, "not understood", topic);
+		cw_message_odd(m->u, "not understood", topic);
 		return;
 	}
 	if (mqtt_request_replied(m, ASK_LOGOUT, r) || r->code == CW_CODE_OK)
@@ -105,7 +99,7 @@ static int take_gateway(struct mqtt *m, const struct cw_topic *t, const struct c
 
 	if (cw_topic_is(t->rest, "thing/topo/add_reply")) {
 		if (!mqtt_request_replied(m, ASK_TOPO, r))
-			odd(m, "a topology reply that nobody waits for", topic);
+			cw_message_odd(m->u, "a topology reply that nobody waits for", topic);
 		return 1;
 	}
 	if (cw_topic_is(t->rest, "thing/topo/change")) {
@@ -129,53 +123,13 @@ static void take_reply(struct mqtt *m, struct cw_bytes payload, struct cw_bytes 
 	int rc = cw_alink_reply(payload, &r);
 
 	if (rc < 0) {
-		odd(m, "a reply that is not JSON", topic);
+		cw_message_odd(m->u, "a reply that is not JSON", topic);
 		return;
 	}
 	if (!mqtt_post_replied(m, &r) && r.code != CW_CODE_OK)
 		cw_log(upstream_reply_failed, r.message[0] != '\0' ? r.message : cw_code_text(r.code),
 		       CW_LB("topic", topic.ptr, topic.len), CW_LI("code", r.code));
 	cw_alink_reply_drop(&r);
-}
-
-static void copy_name(char *to, size_t size, struct cw_bytes from)
-{
-	(void)snprintf(to, size, "%.*s", (int)from.len, (const char *)from.ptr);
-}
-
-static void take_command(struct mqtt *m, const struct cw_topic *t, struct cw_bytes topic, struct cw_bytes payload)
-{
-	struct cw_updevice *d = t->dn.len > 0 ? cw_upstream_find(m->u, t->pk, t->dn) : NULL;
-	struct cw_alink_command c;
-	struct cw_downlink *down;
-	int rc;
-
-	if (d == NULL && t->dn.len > 0) {
-		odd(m, "for a device that is not here", topic);
-		return;
-	}
-	rc = cw_alink_command(t, topic, payload, &c);
-	if (rc == CW_ENOENT)
-		return;
-	if (rc < 0) {
-		odd(m, rc == CW_EPROTO ? "malformed" : rc == CW_ENOMEM ? "out of memory" : "not understood", topic);
-		return;
-	}
-	down = cw_downlink_new(m->u, c.len);
-	if (down != NULL) {
-		copy_name(down->product_key, sizeof(down->product_key), t->pk);
-		copy_name(down->device_name, sizeof(down->device_name), t->dn);
-		memcpy(down->request, c.request, sizeof(down->request));
-		memcpy(down->answer_topic, c.answer_topic, sizeof(down->answer_topic));
-		down->kind = c.kind;
-		down->deadline_ms = c.deadline_ms;
-		down->wants_answer = c.wants_answer;
-		memcpy(down->bytes, c.record, c.len);
-		cw_upstream_command(m->u, down);
-	} else {
-		odd(m, "out of memory", topic);
-	}
-	cw_free(c.record);
 }
 
 /* Messages with an Alink envelope that are for the gateway itself. 1 when dealt with. */
@@ -188,7 +142,7 @@ static int take_envelope(struct mqtt *m, const struct cw_topic *t, struct cw_byt
 	if (t->kind != CW_TOPIC_SESSION && t->kind != CW_TOPIC_ERROR && !gateway)
 		return 0;
 	if (!is_ours(m, t) || cw_alink_reply(payload, &r) < 0) {
-		odd(m, "malformed, or for another gateway", topic);
+		cw_message_odd(m->u, "malformed, or for another gateway", topic);
 		return 1;
 	}
 	if (t->kind == CW_TOPIC_SESSION)
@@ -196,7 +150,7 @@ static int take_envelope(struct mqtt *m, const struct cw_topic *t, struct cw_byt
 	else if (t->kind == CW_TOPIC_ERROR)
 		take_error(m, &r, topic);
 	else if (!take_gateway(m, t, &r, topic))
-		odd(m, "not understood", topic);
+		cw_message_odd(m->u, "not understood", topic);
 	cw_alink_reply_drop(&r);
 	return 1;
 }
@@ -207,7 +161,7 @@ static void take_identity(struct mqtt *m, struct cw_bytes topic, struct cw_bytes
 	struct cw_alink_reply r;
 
 	if (cw_alink_reply(payload, &r) < 0) {
-		odd(m, "malformed", topic);
+		cw_message_odd(m->u, "malformed", topic);
 		return;
 	}
 	mqtt_identity(m, cw_map_text(cw_bytes_of(r.item, r.item_len), "productKey"),
@@ -238,16 +192,15 @@ void mqtt_message(struct mqtt *m, struct cw_bytes topic, struct cw_bytes payload
 		}
 		break;
 	case CW_TOPIC_UNKNOWN:
-	case CW_TOPIC_NTP: /* never asked for */ odd(m, "not understood", topic); return;
+	case CW_TOPIC_NTP: /* never asked for */ cw_message_odd(m->u, "not understood", topic); return;
 	default: break;
 	}
-	take_command(m, &t, topic, payload);
+	(void)cw_message_take(m->u, &t, topic, payload, 0); /* Paho has acknowledged it already */
 }
 
 void mqtt_answer(void *connector, struct cw_downlink *d)
 {
 	struct mqtt *m = connector;
-	struct cw_bytes reply = cw_bytes_of(d->reply, d->reply_len);
 	struct cw_updevice *of = cw_upstream_find(m->u, cw_bytes_text(d->product_key), cw_bytes_text(d->device_name));
 	char *text = NULL;
 	size_t len = 0;
@@ -258,15 +211,7 @@ void mqtt_answer(void *connector, struct cw_downlink *d)
 		cw_count(upstream, answers_lost);
 		return;
 	}
-	if (d->kind == CW_KIND_RRPC) {
-		text = cw_memdup(reply.ptr, reply.len);
-		len = reply.len;
-		rc = text == NULL ? CW_ENOMEM : 0;
-	} else {
-		rc = cw_alink_answer(d->request, d->code, reply, &text, &len);
-		if (rc < 0 && rc != CW_ENOMEM) /* what the decoder said cannot be sent; that it answered can */
-			rc = cw_alink_answer(d->request, d->code, cw_bytes_of(NULL, 0), &text, &len);
-	}
+	rc = cw_message_answer(d, &text, &len);
 	if (rc == 0)
 		rc = mqtt_say(m, d->answer_topic, text, len);
 	if (rc == 0)

@@ -1,5 +1,5 @@
 /*
- * mqtt_paho.c - mqtt_client.h with Eclipse Paho's MQTTAsync. Paho's threads end here:
+ * paho.c - mqtt_client.h with Eclipse Paho's MQTTAsync. Paho's threads end here:
  * its callbacks, which run with Paho's lock held, only note a result and post.
  *
  * Paho never reconnects by itself here: it would resend what was in flight right
@@ -17,7 +17,7 @@
  * given the name all the same, for the check of the certificate; by then the resolver
  * has answered once.
  */
-#include "upstream/mqtt_client.h"
+#include "mqtt/client.h"
 
 #include <arpa/inet.h>
 #include <pthread.h>

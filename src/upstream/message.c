@@ -1,0 +1,135 @@
+/* message.c - see message.h. */
+#include "upstream/message.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/stat.h"
+#include "causeway/command.h"
+#include "causeway/decoder.h"
+#include "platform/codes.h"
+
+/* The caller's request id goes out as it is where it is one of the platform's (decimal, 32 bits) and not in use; else 0. */
+static uint32_t id_of_caller(struct cw_await_set *ids, const struct cw_record *rec)
+{
+	uint64_t v = 0;
+	size_t i;
+
+	if (rec->request.len == 0 || rec->request.len > 10 || rec->request.ptr[0] == '0')
+		return 0;
+	for (i = 0; i < rec->request.len; i++) {
+		if (rec->request.ptr[i] < '0' || rec->request.ptr[i] > '9')
+			return 0;
+		v = v * 10 + (uint64_t)(rec->request.ptr[i] - '0');
+	}
+	return v > UINT32_MAX || cw_await_used(ids, (uint32_t)v) ? 0 : (uint32_t)v;
+}
+
+int cw_message_of_parcel(struct cw_upstream *u, struct cw_await_set *ids, struct cw_updevice *d, struct cw_parcel *p,
+			 struct cw_message *ret)
+{
+	struct cw_alink_options options = { .version = u->conf.post_version, .qos = (unsigned)u->conf.qos };
+	struct cw_record rec;
+	int rc;
+
+	if (!cw_record_read(cw_bytes_of(p->bytes, p->len), &rec))
+		return CW_EPROTO;
+	if (!rec.has_time && p->arrival_ms > 0) {
+		rec.has_time = 1;
+		rec.time_ms = p->arrival_ms;
+	}
+	if (p->number == 0) /* an attempt that has to be repeated keeps its id: who receives both can tell */
+		p->number = id_of_caller(ids, &rec);
+	if (p->number == 0)
+		p->number = cw_await_next_id(ids);
+	ret->id = p->number;
+	(void)snprintf(ret->request, sizeof(ret->request), "%.*s", (int)rec.request.len, (const char *)rec.request.ptr);
+	options.want_reply = u->conf.confirm_reply || ret->request[0] != '\0';
+	rc = cw_alink_record(&rec, d->product_key, d->device_name, ret->id, &options, &ret->post);
+	ret->want_reply = options.want_reply && rc == 0 && ret->post.replies;
+	return rc;
+}
+
+void cw_message_odd(struct cw_upstream *u, const char *why, struct cw_bytes topic)
+{
+	cw_count(upstream, downlinks_odd);
+	cw_log(upstream_odd, why, CW_LS("upstream", u->conf.name), CW_LB("topic", topic.ptr, topic.len));
+}
+
+static void copy_name(char *to, size_t size, struct cw_bytes from)
+{
+	(void)snprintf(to, size, "%.*s", (int)from.len, (const char *)from.ptr);
+}
+
+static struct cw_downlink *downlink_of(struct cw_upstream *u, const struct cw_topic *t, const struct cw_alink_command *c,
+				       uint64_t ack)
+{
+	struct cw_downlink *down = cw_downlink_new(u, c->len);
+
+	if (down == NULL || (ack != 0 && cw_downlink_want_ack(down, ack) < 0)) {
+		cw_downlink_free(down);
+		return NULL;
+	}
+	copy_name(down->product_key, sizeof(down->product_key), t->pk);
+	copy_name(down->device_name, sizeof(down->device_name), t->dn);
+	memcpy(down->request, c->request, sizeof(down->request));
+	memcpy(down->answer_topic, c->answer_topic, sizeof(down->answer_topic));
+	down->kind = c->kind;
+	down->deadline_ms = c->deadline_ms;
+	down->wants_answer = c->wants_answer;
+	memcpy(down->bytes, c->record, c->len);
+	return down;
+}
+
+int cw_message_take(struct cw_upstream *u, const struct cw_topic *t, struct cw_bytes topic, struct cw_bytes payload,
+		    uint64_t ack)
+{
+	struct cw_alink_command c;
+	struct cw_downlink *down;
+	int rc;
+
+	if (t->dn.len > 0 && cw_upstream_find(u, t->pk, t->dn) == NULL) {
+		cw_message_odd(u, "for a device that is not here", topic);
+		return CW_ENOENT;
+	}
+	rc = cw_alink_command(t, topic, payload, &c);
+	if (rc == 0) {
+		down = downlink_of(u, t, &c, ack);
+		cw_free(c.record);
+		if (down != NULL)
+			cw_upstream_command(u, down);
+		rc = down == NULL ? CW_ENOMEM : 0;
+	}
+	if (rc < 0 && rc != CW_ENOENT) /* that one is an answer to something of ours */
+		cw_message_odd(u, rc == CW_EPROTO ? "malformed" : rc == CW_ENOMEM ? "out of memory" : "not understood", topic);
+	return rc;
+}
+
+int cw_message_answer(const struct cw_downlink *d, char **ret_text, size_t *ret_len)
+{
+	struct cw_bytes reply = cw_bytes_of(d->reply, d->reply_len);
+	int rc;
+
+	if (d->kind == CW_KIND_RRPC) {
+		*ret_text = cw_memdup(reply.ptr, reply.len);
+		*ret_len = reply.len;
+		return *ret_text == NULL ? CW_ENOMEM : 0;
+	}
+	rc = cw_alink_answer(d->request, d->code, reply, ret_text, ret_len);
+	if (rc < 0 && rc != CW_ENOMEM) /* what the decoder said cannot be sent; that it answered can */
+		rc = cw_alink_answer(d->request, d->code, cw_bytes_of(NULL, 0), ret_text, ret_len);
+	return rc;
+}
+
+void cw_message_settle(struct cw_upstream *u, struct cw_parcel *p, const struct cw_alink_reply *r)
+{
+	const char *text = r->message[0] != '\0' ? r->message : cw_code_text(r->code);
+
+	switch (cw_code_action(r->code)) {
+	case CW_CODE_DONE: cw_lane_settle(&u->lane, p, CW_SETTLED_DONE, 0, NULL); return;
+	case CW_CODE_REFUSED: cw_lane_settle(&u->lane, p, CW_SETTLED_REFUSED, r->code, text); return;
+	default: cw_lane_again(&u->lane, p); return;
+	}
+}
