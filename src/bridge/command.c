@@ -119,6 +119,15 @@ void cw_command_on_downlink(void *ctx, struct cw_downlink *down)
 {
 	struct cw_bridge *b = ctx;
 	struct cw_device *d = cw_devices_find_name(b, down->product_key, down->device_name);
+
+	if (d == NULL)
+		cw_lookup_downlink(b, down);
+	else
+		cw_command_for(b, d, down);
+}
+
+void cw_command_for(struct cw_bridge *b, struct cw_device *d, struct cw_downlink *down)
+{
 	struct command *c;
 
 	if (d == NULL || d->owner == NULL || d->leaving) {

@@ -25,7 +25,7 @@ void cw_identities_free(struct cw_identities *set)
 	if (set == NULL)
 		return;
 	cw_map_each_safe(n, next, &set->by_identity)
-		cw_free(cw_container_of(n, struct cw_identity, by_identity));
+		cw_identity_free(cw_container_of(n, struct cw_identity, by_identity));
 	cw_map_fini(&set->by_identity);
 	cw_map_fini(&set->by_name);
 	cw_free(set);
@@ -41,7 +41,7 @@ static const char *put(char **at, const char *text, size_t len)
 	return start;
 }
 
-static struct cw_identity *new_entry(const char *identity, const char *pk, const char *dn, const char *ds, struct cw_bytes settings)
+struct cw_identity *cw_identity_new(const char *identity, const char *pk, const char *dn, const char *ds, struct cw_bytes settings)
 {
 	size_t ni = strlen(identity), np = strlen(pk), nn = strlen(dn), ns = strlen(ds);
 	struct cw_identity *e = cw_alloc(sizeof(*e) + ni + np + nn + ns + 4 + settings.len);
@@ -62,6 +62,15 @@ static struct cw_identity *new_entry(const char *identity, const char *pk, const
 	return e;
 }
 
+void cw_identity_free(struct cw_identity *id)
+{
+	if (id == NULL)
+		return;
+	/* device_secret stands in `text` and is the object's own, whatever its pointer says. */
+	explicit_bzero(id->text + (id->device_secret - id->text), strlen(id->device_secret));
+	cw_free(id);
+}
+
 int cw_identities_add(struct cw_identities *set, const char *identity, const char *pk, const char *dn, const char *ds,
                       struct cw_bytes settings)
 {
@@ -72,7 +81,7 @@ int cw_identities_add(struct cw_identities *set, const char *identity, const cha
 
 	if (cw_map_find(&set->by_identity, identity, strlen(identity)) != NULL)
 		return CW_EEXIST;
-	e = new_entry(identity, pk, dn, ds, settings);
+	e = cw_identity_new(identity, pk, dn, ds, settings);
 	if (e == NULL)
 		return CW_ENOMEM;
 	rc = cw_map_add(&set->by_identity, &e->by_identity, e->identity, strlen(e->identity));

@@ -38,6 +38,10 @@ int cw_identities_new(struct cw_identities **ret_set);
 /* Add one; texts are copied. CW_EEXIST when the identity is there. */
 int cw_identities_add(struct cw_identities *set, const char *identity, const char *product_key, const char *device_name,
                       const char *device_secret, struct cw_bytes settings);
+/* One entry that is in no set; texts are copied. NULL without memory. Freeing wipes it; accepts NULL. */
+struct cw_identity *cw_identity_new(const char *identity, const char *product_key, const char *device_name, const char *device_secret,
+                                    struct cw_bytes settings);
+void cw_identity_free(struct cw_identity *id);
 void cw_identities_free(struct cw_identities *set);
 const struct cw_identity *cw_identities_find(const struct cw_identities *set, const char *identity, size_t len);
 const struct cw_identity *cw_identities_find_name(const struct cw_identities *set, const char *product_key, const char *device_name);
