@@ -45,6 +45,8 @@ void cw_identity_free(struct cw_identity *id);
 void cw_identities_free(struct cw_identities *set);
 const struct cw_identity *cw_identities_find(const struct cw_identities *set, const char *identity, size_t len);
 const struct cw_identity *cw_identities_find_name(const struct cw_identities *set, const char *product_key, const char *device_name);
+/* What is wrong with such an entry, as a sentence; NULL: nothing. A part that is NULL or empty is missing. */
+const char *cw_identity_wrong(const char *identity, const char *product_key, const char *device_name, const char *device_secret);
 /* 1 when both mean the same certificate and settings. */
 int cw_identity_same(const struct cw_identity *a, const struct cw_identity *b);
 
