@@ -11,8 +11,7 @@
 #include "causeway/decoder.h"
 #include "platform/codes.h"
 
-/* The caller's request id goes out as it is where it is one of the platform's (decimal, 32 bits) and not in use; else
- * 0. */
+/* The caller's request id goes out as it is where it is one of the platform's (decimal, 32 bits) and not in use; else 0. */
 static uint32_t id_of_caller(struct cw_await_set *ids, const struct cw_record *rec)
 {
 	uint64_t v = 0;
@@ -100,8 +99,8 @@ static void copy_name(char *to, size_t size, struct cw_bytes from)
 	(void)snprintf(to, size, "%.*s", (int)from.len, (const char *)from.ptr);
 }
 
-static struct cw_downlink *downlink_of(struct cw_upstream *u, const struct cw_topic *t,
-				       const struct cw_alink_command *c, uint64_t ack)
+static struct cw_downlink *downlink_of(struct cw_upstream *u, const struct cw_topic *t, const struct cw_alink_command *c,
+				       uint64_t ack)
 {
 	struct cw_downlink *down = cw_downlink_new(u, c->len);
 
@@ -140,11 +139,7 @@ int cw_message_take(struct cw_upstream *u, const struct cw_topic *t, struct cw_b
 		rc = down == NULL ? CW_ENOMEM : 0;
 	}
 	if (rc < 0 && rc != CW_ENOENT) /* that one is an answer to something of ours */
-		cw_message_odd(u,
-			       rc == CW_EPROTO   ? "malformed"
-			       : rc == CW_ENOMEM ? "out of memory"
-						 : "not understood",
-			       topic);
+		cw_message_odd(u, rc == CW_EPROTO ? "malformed" : rc == CW_ENOMEM ? "out of memory" : "not understood", topic);
 	return rc;
 }
 
