@@ -5,7 +5,8 @@
 #ifndef CW_BASE_STAT_LIST_H
 #define CW_BASE_STAT_LIST_H
 
-#define CW_STATS(X) CW_STATS_NET(X) CW_STATS_PLUGIN(X) CW_STATS_IDENTITY(X) CW_STATS_BRIDGE(X) CW_STATS_UPSTREAM(X)
+#define CW_STATS(X)                                                                                         \
+	CW_STATS_NET(X) CW_STATS_PLUGIN(X) CW_STATS_IDENTITY(X) CW_STATS_BRIDGE(X) CW_STATS_FETCH(X) CW_STATS_UPSTREAM(X)
 
 #define CW_STATS_NET(X)                                                                                     \
 	X(GAUGE, net, connections, "Device connections open now")                                           \
@@ -73,6 +74,10 @@
 	X(COUNTER, bridge, reloads, "Reloads that took effect")                                             \
 	X(COUNTER, bridge, reloads_failed, "Reloads refused; nothing changed")
 
+#define CW_STATS_FETCH(X)                                                                                   \
+	X(COUNTER, fetch, calls, "HTTP calls begun: logins, registration, look-ups, firmware")              \
+	X(COUNTER, fetch, failed, "HTTP calls that ended without an answer")
+
 #define CW_STATS_UPSTREAM(X)                                                                                \
 	X(GAUGE, upstream, up, "Upstreams logged in now")                                                   \
 	X(COUNTER, upstream, connects, "Connections to the platform made")                                  \
@@ -92,6 +97,8 @@
 	X(COUNTER, upstream, answers, "Answers to commands handed to the client library")                   \
 	X(COUNTER, upstream, answers_lost, "Answers to commands given up: no connection, or no room")       \
 	X(COUNTER, upstream, paced, "Times a message waited for the platform's rate limits")                \
+	X(COUNTER, upstream, split, "Records too long for one message and sent as several")                 \
+	X(COUNTER, upstream, too_long, "Records refused because a message of this upstream cannot hold them") \
 	X(GAUGE, lane, queued_records, "Records waiting for an upstream")                                   \
 	X(GAUGE, lane, queued_bytes, "Bytes waiting for an upstream")                                       \
 	X(GAUGE, lane, in_flight, "Records sent and not yet confirmed")

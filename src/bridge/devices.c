@@ -257,6 +257,11 @@ static void take_place(struct cw_attach *a, const struct cw_identity *id)
 	struct cw_bridge *b = a->bridge;
 	struct cw_device *d = cw_bridge_find(b, a->identity, a->identity_len);
 
+	if (a->own_secret == NULL && id->device_secret[0] == '\0') {
+		cw_log(identity_later, "its source has no deviceSecret for it, and the device brings none", CW_LS("identity", id->identity));
+		refuse_attach(a, CW_REFUSED_LATER);
+		return;
+	}
 	if (d == NULL && add_device(b, id, a->own_secret, &d) < 0) {
 		refuse_attach(a, CW_REFUSED_LATER);
 		return;

@@ -79,10 +79,14 @@ int cw_daemon_read_identities(const char *config_file, const struct cw_config *c
 	char path[1100];
 	int rc;
 
+	if (!cw_config_has_source(config, "devices"))
+		return cw_identities_new(ret_set);
 	(void)cw_config_path(config_file, config->identity.devices, path, sizeof(path));
 	rc = cw_identities_load(path, on_skip, NULL, ret_set, msg);
 	if (rc == 0)
 		(void)cw_daemon_warn_file_mode(path);
+	if (rc == 0 && (*ret_set)->open_secret[0] != '\0')
+		(void)cw_daemon_warn_file_mode((*ret_set)->open_secret);
 	return rc;
 }
 
@@ -151,7 +155,8 @@ void cw_daemon_listener(const struct cw_daemon *d, const struct cw_config_listen
 			.proxy_from = strings(&from->proxy_from),
 			.allow = strings(&from->allow),
 			.deny = strings(&from->deny),
-			.tls = { from->tls.certificate, from->tls.key, from->tls.client_ca, client_verify(&from->tls) },
+			.tls = { from->tls.certificate, from->tls.key, from->tls.client_ca, client_verify(&from->tls), from->tls.key_store,
+			         from->tls.key_password },
 			.limits = {
 				.connections = from->limits.connections,
 				.connections_per_source = from->limits.connections_per_source,

@@ -179,21 +179,16 @@ struct loading {
 	void *arg;
 };
 
-static void say(struct loading *ld, const struct cw_value *where, const char *identity, const char *why)
+static void skip(struct loading *ld, const struct cw_value *where, const char *identity, const char *why)
 {
 	struct cw_origin o = cw_value_origin(where);
 	char sentence[512];
 
+	ld->set->skipped++;
 	if (ld->skip == NULL)
 		return;
 	(void)snprintf(sentence, sizeof(sentence), "%s:%u:%u: device \"%.128s\": %s", o.file, o.line, o.column, identity, why);
 	ld->skip(ld->arg, sentence);
-}
-
-static void skip(struct loading *ld, const struct cw_value *where, const char *identity, const char *why)
-{
-	ld->set->skipped++;
-	say(ld, where, identity, why);
 }
 
 static const char *text_of(const struct cw_value *entry, const char *key)
@@ -223,9 +218,7 @@ static const char *read_secret(struct loading *ld, const char *identity, const s
 		(void)snprintf(why, sizeof(why), "deviceSecret: cannot read %.300s: %s", full, strerror(errno));
 		skip(ld, entry, identity, why);
 	} else if (fstat(fd, &st) == 0 && (st.st_mode & 0007) != 0) {
-		/* Not skipped: as a world-readable devices.conf it works, and is complained of. */
-		(void)snprintf(why, sizeof(why), "everybody may read %.300s; say chmod o-rwx %.300s", full, full);
-		say(ld, entry, identity, why);
+		(void)snprintf(ld->set->open_secret, sizeof(ld->set->open_secret), "%.299s", full);
 	}
 	if (fd >= 0)
 		(void)close(fd);

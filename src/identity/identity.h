@@ -23,6 +23,7 @@ struct cw_identity {
 struct cw_identities {
 	struct cw_map by_identity, by_name;
 	size_t count, skipped;
+	char open_secret[300]; /* a file named by an entry that everybody may read; empty: none */
 };
 
 /* Called for each entry that is skipped, with where and why. */

@@ -254,8 +254,8 @@ static int read_whole(const char *path, char **ret_text, size_t *ret_len, struct
 
 int cw_identities_import(const char *path, cw_identity_skip_fn skip, void *arg, struct cw_identities **ret_set, struct cw_msg *msg)
 {
-	size_t n = strlen(path), len;
-	char *text;
+	size_t n = strlen(path), len = 0;
+	char *text = NULL;
 	int rc;
 
 	if (n < 4 || strcasecmp(path + n - 4, ".csv") != 0)

@@ -207,6 +207,18 @@ void cw_resolver_forget(struct cw_resolver *r, const char *identity)
 	}
 }
 
+void cw_resolver_forget_source(struct cw_resolver *r, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < r->count; i++) {
+		if (strcmp(r->sources[i].ops->name, name) != 0)
+			continue;
+		expire_list(&r->sources[i].known);
+		expire_list(&r->sources[i].unknown);
+	}
+}
+
 /* ---- asking ------------------------------------------------------------------------- */
 
 static void free_text(char *text)

@@ -69,5 +69,7 @@ void cw_resolver_cancel(struct cw_resolver *r, struct cw_question *q);
 void cw_resolver_answer(struct cw_resolver *r, uint64_t token, int rc, const struct cw_identity *id);
 /* What is kept about an identity (NULL: about all) counts no more; the source is asked again. */
 void cw_resolver_forget(struct cw_resolver *r, const char *identity);
+/* About all, of one source. */
+void cw_resolver_forget_source(struct cw_resolver *r, const char *name);
 
 #endif
