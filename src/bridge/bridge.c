@@ -151,7 +151,7 @@ struct cw_upstream *cw_bridge_route(struct cw_bridge *b, const struct cw_device 
 	return b->route_count == 0 && b->upstream_count > 0 ? member(b, cw_upstream_group(b->upstreams[0]), d) : NULL;
 }
 
-int cw_bridge_start(struct cw_bridge *b)
+int cw_bridge_connect(struct cw_bridge *b)
 {
 	size_t i;
 	int rc = 0;

@@ -76,7 +76,7 @@ struct cw_route {
 	const char *upstream;
 };
 int cw_bridge_add_route(struct cw_bridge *b, const struct cw_route *route, struct cw_msg *msg);
-int cw_bridge_start(struct cw_bridge *b);
+int cw_bridge_connect(struct cw_bridge *b);
 /* Stop all upstreams; `done` runs when the last has ended. */
 void cw_bridge_stop(struct cw_bridge *b, uint64_t drain_ms, void (*done)(void *arg), void *arg);
 /* 1 when every upstream is logged in. */
