@@ -107,7 +107,12 @@ static void say(struct cw_obtain *o, const char *fate, const char *text)
 
 static void on_timer(struct cw_timer *t)
 {
-	ask(cw_container_of(t, struct cw_obtain, timer));
+	struct cw_obtain *o = cw_container_of(t, struct cw_obtain, timer);
+
+	if (o->registering) /* the last attempt's connection is still closing */
+		cw_timer_set(cw_worker_timers(o->w), &o->timer, 100, on_timer);
+	else
+		ask(o);
 }
 
 static void wait_and_ask(struct cw_obtain *o, int rc, const char *text)
@@ -332,6 +337,9 @@ const char *cw_obtain_says(const struct cw_obtain *o)
 
 void cw_obtain_free(struct cw_obtain *o, void (*gone)(void *arg), void *arg)
 {
+	char path[sizeof(o->plan.path)];
+	struct cw_msg ignored;
+
 	if (o == NULL) {
 		if (gone != NULL)
 			gone(arg);
@@ -341,8 +349,12 @@ void cw_obtain_free(struct cw_obtain *o, void (*gone)(void *arg), void *arg)
 	o->gone = gone;
 	o->gone_arg = arg;
 	cw_openapi_cancel(&o->find);
-	if (o->registering)
-		cw_register_cancel(&o->registration);
-	else
+	if (!o->registering) {
 		release(o);
+		return;
+	}
+	/* With `asked` left on the disk the next start would want the operator. `gone` may run, and free o, in the call. */
+	(void)snprintf(path, sizeof(path), "%s", o->plan.path);
+	if (cw_register_cancel(&o->registration))
+		(void)cw_keep_remove(path, &ignored);
 }

@@ -53,8 +53,8 @@ int cw_register_check(const struct cw_registration *r, struct cw_msg *msg);
 void cw_register_endpoint(enum cw_register_via via, const char *product_key, const char *region, char *text, size_t size);
 /* Start; the settings (not r) may go when this has returned. An error means that neither callback will run. */
 int cw_register(struct cw_worker *w, struct cw_fetch_pool *pool, struct cw_registration *r, struct cw_msg *msg);
-/* `done` will not run any more, `gone` will: before this returns, or later. */
-void cw_register_cancel(struct cw_registration *r);
+/* `done` will not run any more, `gone` will: before this returns, or later. 1 when nothing can have been given away. */
+int cw_register_cancel(struct cw_registration *r);
 /* 1 when an rc of `done` says that nothing was given away. */
 int cw_register_gave_nothing(int rc);
 

@@ -147,10 +147,9 @@ int cw_register(struct cw_worker *w, struct cw_fetch_pool *pool, struct cw_regis
 	return r->via == CW_REGISTER_HTTPS ? cw_register_https(pool, r, msg) : cw_register_mqtt(w, r, msg);
 }
 
-void cw_register_cancel(struct cw_registration *r)
+int cw_register_cancel(struct cw_registration *r)
 {
 	struct cw_register_job *job = r->priv;
 
-	if (job != NULL)
-		job->cancel(job);
+	return job == NULL ? 0 : job->cancel(job);
 }

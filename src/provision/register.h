@@ -11,7 +11,7 @@
 /* priv begins with it. */
 struct cw_register_job {
 	struct cw_registration *r;
-	void (*cancel)(struct cw_register_job *job); /* ends with gone() */
+	int (*cancel)(struct cw_register_job *job); /* ends with gone(); 1: nothing was given away */
 };
 
 int cw_register_random(char random[CW_REGISTER_RANDOM]);

@@ -25,15 +25,17 @@ static void finish(struct job *j, int rc, int code, const struct cw_certificate 
 	r->gone(r);
 }
 
-static void cancel(struct cw_register_job *base)
+static int cancel(struct cw_register_job *base)
 {
 	struct job *j = cw_container_of(base, struct job, base);
 	struct cw_registration *r = base->r;
+	int nothing = !cw_fetch_sent(j->fetch);
 
 	cw_fetch_cancel(j->fetch);
 	r->priv = NULL;
 	cw_free(j);
 	r->gone(r);
+	return nothing;
 }
 
 /* An answer came. It is the platform's when it is JSON with a code; the HTTP status says little. */
@@ -81,7 +83,9 @@ static void on_reply(void *ctx, const struct cw_fetch_reply *reply)
 	if (rc == 0)
 		rc = understand(j->base.r, reply, &got, &code, text, sizeof(text));
 	else
-		(void)snprintf(text, sizeof(text), "%s", reply->text);
+		(void)snprintf(text, sizeof(text), "%s%s", reply->text, reply->sent ? "" : ": no registration was made");
+	if ((rc == CW_ETIMEDOUT || rc == CW_EIO) && !reply->sent)
+		rc = CW_EUNREACH;
 	finish(j, rc, code, rc == 0 ? &got : NULL, text);
 	explicit_bzero(&got, sizeof(got));
 }

@@ -148,15 +148,16 @@ static void on_timer(struct cw_timer *t)
 			 : "the platform did not answer in time: no registration was made");
 }
 
-static void cancel(struct cw_register_job *base)
+static int cancel(struct cw_register_job *base)
 {
 	struct job *j = cw_container_of(base, struct job, base);
 
 	if (j->told)
-		return; /* on its way out already */
+		return 0; /* on its way out already */
 	j->told = 1;
 	cw_timer_stop(cw_worker_timers(j->w), &j->timer);
 	j->ops->close(j->client, 1);
+	return !j->accepted;
 }
 
 int cw_register_mqtt(struct cw_worker *w, struct cw_registration *r, struct cw_msg *msg)
