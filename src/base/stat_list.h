@@ -66,29 +66,6 @@
 	X(COUNTER, bridge, reloads, "Reloads that took effect")                                                        \
 	X(COUNTER, bridge, reloads_failed, "Reloads refused; nothing changed")
 
-#define CW_STATS_UPSTREAM(X)                                                                                \
-	X(GAUGE, upstream, up, "Upstreams logged in now")                                                   \
-	X(COUNTER, upstream, connects, "Connections to the platform made")                                  \
-	X(COUNTER, upstream, connect_failed, "Connections to the platform that failed or were refused")     \
-	X(COUNTER, upstream, disconnects, "Connections to the platform lost")                               \
-	X(COUNTER, upstream, published, "Messages handed to the client library")                            \
-	X(COUNTER, upstream, confirmed, "Messages confirmed by the platform")                               \
-	X(COUNTER, upstream, replies_ok, "Replies with code 200")                                           \
-	X(COUNTER, upstream, replies_failed, "Replies with another code")                                   \
-	X(COUNTER, upstream, downlinks, "Messages received from the platform")                              \
-	X(COUNTER, upstream, downlinks_odd, "Messages received that are not understood")                    \
-	X(COUNTER, upstream, logins, "Device logins accepted by the platform")                              \
-	X(COUNTER, upstream, logins_refused, "Device logins refused by the platform")                       \
-	X(COUNTER, upstream, kicked, "Devices logged out by the platform")                                  \
-	X(COUNTER, upstream, resent, "Messages sent again because they stayed unconfirmed or the platform asked for later") \
-	X(COUNTER, upstream, requests_timed_out, "Logins and topology requests without an answer in time")  \
-	X(COUNTER, upstream, answers, "Answers to commands handed to the client library")                   \
-	X(COUNTER, upstream, answers_lost, "Answers to commands given up: no connection, or no room")       \
-	X(COUNTER, upstream, paced, "Times a message waited for the platform's rate limits")                \
-	X(COUNTER, upstream, split, "Records too long for one message and sent as several")                 \
-	X(COUNTER, upstream, too_long, "Records refused because a message of this upstream cannot hold them") \
-	X(GAUGE, lane, queued_records, "Records waiting for an upstream")                                   \
-	X(GAUGE, lane, queued_bytes, "Bytes waiting for an upstream")                                       \
 #define CW_STATS_FETCH(X)                                                                                              \
 	X(COUNTER, fetch, calls, "HTTP calls begun: logins, registration, look-ups, firmware")                         \
 	X(COUNTER, fetch, failed, "HTTP calls that ended without an answer")
@@ -113,6 +90,8 @@
 	X(COUNTER, upstream, answers, "Answers to commands handed to the client library")                              \
 	X(COUNTER, upstream, answers_lost, "Answers to commands given up: no connection, or no room")                  \
 	X(COUNTER, upstream, paced, "Times a message waited for the platform's rate limits")                           \
+	X(COUNTER, upstream, split, "Records too long for one message and sent as several") \
+	X(COUNTER, upstream, too_long, "Records refused because a message of this upstream cannot hold them") \
 	X(GAUGE, lane, queued_records, "Records waiting for an upstream")                                              \
 	X(GAUGE, lane, queued_bytes, "Bytes waiting for an upstream")                                                  \
 	X(GAUGE, lane, in_flight, "Records sent and not yet confirmed")
