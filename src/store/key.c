@@ -10,6 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
+#include "base/mem.h"
+
 #define NONCE 12u
 #define TAG 16u
 #define LINE_MOST 160
@@ -39,20 +42,6 @@ void cw_store_give_to_owner(int fd, const char *path)
 	dir_of(path, dir, sizeof(dir));
 	if (stat(dir, &st) == 0 && fchown(fd, st.st_uid, st.st_gid) != 0)
 		return; /* whoever cannot read it says so, with its name */
-}
-
-static int sync_dir(const char *path)
-{
-	char dir[1100];
-	int fd, rc;
-
-	dir_of(path, dir, sizeof(dir));
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	rc = fsync(fd);
-	(void)close(fd);
-	return rc;
 }
 
 static int failed(struct cw_msg *msg, const char *step, const char *path)
@@ -90,28 +79,19 @@ static int parse(const char *line, struct cw_key *key)
 
 int cw_key_load(const char *path, struct cw_key *ret_key, struct cw_msg *msg)
 {
-	char line[LINE_MOST];
 	struct stat st;
-	ssize_t n;
-	int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
+	char *line;
+	size_t len;
+	int rc = cw_file_read(path, LINE_MOST, &line, &len, msg);
 
-	if (fd < 0 && errno == ENOENT)
-		return CW_ENOENT;
-	if (fd < 0)
-		return failed(msg, "read", path);
-	n = read(fd, line, sizeof(line) - 1);
-	if (n < 0 || fstat(fd, &st) != 0) {
-		rc = failed(msg, "read", path);
-		(void)close(fd);
+	if (rc < 0)
 		return rc;
-	}
-	(void)close(fd);
-	line[n] = '\0';
 	rc = parse(line, ret_key);
-	explicit_bzero(line, sizeof(line));
+	explicit_bzero(line, len);
+	cw_free(line);
 	if (rc < 0)
 		return cw_fail(msg, CW_ECONF, "key file: %s is not a key file of Causeway, or is damaged; put the right one back", path);
-	if ((st.st_mode & 0077) != 0)
+	if (stat(path, &st) == 0 && (st.st_mode & 0077) != 0)
 		return cw_fail(msg, CW_EACCESS, "key file: others than its owner may use %s; say chmod 0600 %s", path, path);
 	return 0;
 }
@@ -124,34 +104,30 @@ static void put_hex(char *out, const uint8_t *bytes, size_t n)
 		(void)sprintf(out + 2 * i, "%02x", bytes[i]);
 }
 
-static int write_line(const char *path, const char *line, struct cw_msg *msg)
+/* Its owner, when root made it for a daemon that runs as somebody else. */
+static void give(const char *path)
 {
-	char part[1200];
-	ssize_t n = (ssize_t)strlen(line);
-	int fd, rc = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	(void)snprintf(part, sizeof(part), "%s.part", path);
-	(void)unlink(part);
-	fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return failed(msg, "make", part);
-	cw_store_give_to_owner(fd, part);
-	if (write(fd, line, (size_t)n) != n || fsync(fd) != 0)
-		rc = failed(msg, "write", part);
-	if (close(fd) != 0 && rc == 0)
-		rc = failed(msg, "write", part);
-	if (rc == 0)
-		rc = cw_key_rename(part, path, msg);
-	if (rc < 0)
-		(void)unlink(part);
-	return rc;
+		return;
+	cw_store_give_to_owner(fd, path);
+	(void)close(fd);
 }
 
 int cw_key_rename(const char *from, const char *to, struct cw_msg *msg)
 {
-	if (rename(from, to) != 0 || sync_dir(to) != 0)
+	char dir[1100];
+	int fd, rc;
+
+	if (rename(from, to) != 0)
 		return failed(msg, "rename", to);
-	return 0;
+	dir_of(to, dir, sizeof(dir));
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	rc = fd < 0 || fsync(fd) != 0 ? failed(msg, "make sure of", to) : 0;
+	if (fd >= 0)
+		(void)close(fd);
+	return rc;
 }
 
 int cw_key_make(const char *path, struct cw_key *ret_key, struct cw_msg *msg)
@@ -168,7 +144,9 @@ int cw_key_make(const char *path, struct cw_key *ret_key, struct cw_msg *msg)
 	line[at + 16] = ' ';
 	put_hex(line + at + 17, ret_key->bytes, sizeof(ret_key->bytes));
 	memcpy(line + at + 17 + 64, "\n", 2);
-	rc = write_line(path, line, msg);
+	rc = cw_file_replace(path, cw_bytes_text(line), msg);
+	if (rc == 0)
+		give(path);
 	explicit_bzero(line, sizeof(line));
 	return rc;
 }
