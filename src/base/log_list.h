@@ -71,6 +71,7 @@
 	X(upstream_down, WARN, "upstream.down", 0, "The connection to the platform is lost or was refused; retry says when the next attempt is made.") \
 	X(upstream_reply_failed, WARN, "upstream.reply_failed", 50, "The platform answered a request with an error code.") \
 	X(upstream_twin, WARN, "upstream.twin", 0, "The platform closes the connection right after each login: another program uses the same bridge identity.") \
+	X(upstream_relation_kept, WARN, "upstream.relation_kept", 20, "A removed device's relation to the bridge could not be deleted at the platform; the text says what to do.") \
 	X(upstream_odd, WARN, "upstream.odd", 20, "The platform sent something that is not understood; dropped.")
 
 #define CW_LOGS_PROVISION(X)                                                                                \

@@ -115,9 +115,10 @@ struct cw_reload_result {
 	size_t added, removed, changed, unchanged, skipped, disconnected;
 };
 void cw_bridge_swap_identities(struct cw_bridge *b, struct cw_identities *fresh, struct cw_reload_result *ret_result);
-/* What a source says of this identity may have changed: ask again, and let the device go if it is gone or changed. */
-void cw_bridge_recheck(struct cw_bridge *b, const char *identity);
-/* The same for all of a set, which is taken over and freed; a few hundred at a time. */
+/*
+ * What a source says of these identities may have changed: ask again, a few hundred at a time, and let the devices go that
+ * are gone or changed. The set has them as they are or were in that source; it is taken over and freed.
+ */
 void cw_bridge_recheck_set(struct cw_bridge *b, struct cw_identities *set);
 
 /* Devices. */

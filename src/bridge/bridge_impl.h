@@ -75,6 +75,8 @@ void cw_devices_fini(struct cw_bridge *b);
 void cw_devices_remove(struct cw_device *d);
 /* The entry is gone or another: 1 when somebody is disconnected for it. */
 int cw_devices_let_go(struct cw_device *d, enum cw_leave why);
+/* An entry has gone whose device was never attached: delete the relation that an earlier process made. */
+void cw_devices_forget(struct cw_bridge *b, const struct cw_identity *id);
 /* Does the device have this certificate and these settings? */
 int cw_device_is(const struct cw_device *d, const struct cw_identity *id, const char *own_secret);
 struct cw_upstream *cw_bridge_route(struct cw_bridge *b, const struct cw_device *d);

@@ -117,7 +117,18 @@ err_device:
 void cw_devices_remove(struct cw_device *d)
 {
 	d->removing = 1;
-	cw_upstream_device_remove(d->up);
+	if (d->forget_relation)
+		cw_upstream_device_forget(d->up);
+	else
+		cw_upstream_device_remove(d->up);
+}
+
+void cw_devices_forget(struct cw_bridge *b, const struct cw_identity *id)
+{
+	struct cw_device *d;
+
+	if (add_device(b, id, NULL, &d) == 0)
+		(void)cw_devices_let_go(d, CW_LEAVE_REMOVED);
 }
 
 static void resolve(struct cw_attach *a);
