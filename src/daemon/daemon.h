@@ -36,6 +36,7 @@ struct cw_daemon {
 	char attach_dir[1100];
 	int lock_fd;
 	struct cw_state *state;
+	struct cw_firmware *firmware;
 	struct cw_bridge *bridge;
 	struct cw_gateway *gateway;
 	struct cw_admin *admin;

@@ -67,7 +67,7 @@ static int same_value(const struct cw_value *a, const struct cw_value *b)
 static void name_restarts(struct cw_daemon *d, const struct reload *r, char *out, size_t size)
 {
 	static const char *const keys[] = { "workers", "stateDir", "pluginDir", "control", "ca", "upstreams", "routes", "commands",
-		                            "attachments" };
+		                            "attachments", "firmware" };
 	const struct cw_config *old = d->started, *now = r->config;
 	size_t i, at = 0;
 
