@@ -5,13 +5,13 @@
 #ifndef CW_BASE_LOG_LIST_H
 #define CW_BASE_LOG_LIST_H
 
-#define CW_LOGS(X)                                                                                          \
-	CW_LOGS_DAEMON(X)                                                                                   \
-	CW_LOGS_NET(X)                                                                                      \
-	CW_LOGS_PLUGIN(X)                                                                                   \
-	CW_LOGS_BRIDGE(X)                                                                                   \
-	CW_LOGS_PROVISION(X)                                                                                \
-	CW_LOGS_UPSTREAM(X)                                                                                 \
+#define CW_LOGS(X) \
+	CW_LOGS_DAEMON(X) \
+	CW_LOGS_NET(X) \
+	CW_LOGS_PLUGIN(X) \
+	CW_LOGS_BRIDGE(X) \
+	CW_LOGS_UPSTREAM(X) \
+	CW_LOGS_PROVISION(X) \
 	CW_LOGS_CLOUD(X)
 
 #define CW_LOGS_DAEMON(X)                                                                                   \
@@ -60,6 +60,7 @@
 	X(device_offline, INFO, "device.offline", 200, "The device is no longer online at the platform.")   \
 	X(device_refused, WARN, "device.refused", 50, "The platform refused the device; code and text are the platform's.") \
 	X(device_foreign, WARN, "device.foreign", 20, "A frame carried another identity than its session; dropped.") \
+	X(firmware_failed, WARN, "firmware.failed", 20, "The file of an upgrade did not come or is not what was announced; the platform is told, the device never hears of it.") \
 	X(record_refused, WARN, "record.refused", 50, "The platform refused a record; code and text are the platform's. The device is answered positively.") \
 	X(record_reply, DEBUG, "record.reply", 0, "The platform's reply to a record that carried a request id.") \
 	X(attachment_failed, ERROR, "attachment.failed", 10, "An attachment could not be written; the record that names it was sent all the same.") \

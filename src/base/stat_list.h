@@ -5,8 +5,14 @@
 #ifndef CW_BASE_STAT_LIST_H
 #define CW_BASE_STAT_LIST_H
 
-#define CW_STATS(X)                                                                                                    \
-	CW_STATS_NET(X) CW_STATS_PLUGIN(X) CW_STATS_IDENTITY(X) CW_STATS_BRIDGE(X) CW_STATS_FETCH(X) CW_STATS_UPSTREAM(X)
+#define CW_STATS(X) \
+	CW_STATS_NET(X) \
+	CW_STATS_PLUGIN(X) \
+	CW_STATS_IDENTITY(X) \
+	CW_STATS_BRIDGE(X) \
+	CW_STATS_FETCH(X) \
+	CW_STATS_FIRMWARE(X) \
+	CW_STATS_UPSTREAM(X)
 
 #define CW_STATS_NET(X)                                                                                                \
 	X(GAUGE, net, connections, "Device connections open now")                                                      \
@@ -78,6 +84,12 @@
 #define CW_STATS_FETCH(X)                                                                                              \
 	X(COUNTER, fetch, calls, "HTTP calls begun: logins, registration, look-ups, firmware")                         \
 	X(COUNTER, fetch, failed, "HTTP calls that ended without an answer")
+
+#define CW_STATS_FIRMWARE(X)                                                                                           \
+	X(COUNTER, firmware, downloads, "Downloads of upgrades begun, repeated ones included")                         \
+	X(COUNTER, firmware, bytes, "Bytes of upgrades downloaded")                                                    \
+	X(COUNTER, firmware, files, "Files of upgrades that were whole and right")                                     \
+	X(COUNTER, firmware, failed, "Files of upgrades that did not come, or were not what was announced")
 
 #define CW_STATS_UPSTREAM(X)                                                                                           \
 	X(GAUGE, upstream, up, "Upstreams logged in now")                                                              \
