@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
+#include "daemon/java.h"
 #include "libcauseway/lib.h"
 
 #define UPSTREAM "cloud" /* the one that type, endpoint and ca of a setup mean */
@@ -64,9 +65,10 @@ static void put_setup(FILE *f, const struct cw_bridge_setup *s, const char *file
 	put_member(f, "upstreams." UPSTREAM ".endpoint", s->endpoint);
 }
 
-/* `file` is absolute: an include of a relative one would depend on where the text is thought to be. */
-static int parse(struct lib *l, const struct cw_bridge_setup *s, const char *file, struct cw_msg *msg)
+/* `file` is absolute: an include of a relative one would depend on where the text is thought to be. `more` goes behind all. */
+static int parse(struct lib *l, const struct cw_bridge_setup *s, const char *file, const char *more, struct cw_msg *msg)
 {
+	struct cw_conf_tree *tree = NULL;
 	char *text = NULL;
 	size_t len = 0;
 	FILE *f = open_memstream(&text, &len);
@@ -75,13 +77,29 @@ static int parse(struct lib *l, const struct cw_bridge_setup *s, const char *fil
 	if (f == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	put_setup(f, s, file);
+	fputs(more, f);
 	if (fclose(f) != 0) {
 		free(text);
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	}
-	rc = cw_conf_parse_text("bridge setup", text, len, NULL, &l->tree, msg);
+	rc = cw_conf_parse_text("bridge setup", text, len, NULL, &tree, msg);
 	explicit_bzero(text, len);
 	free(text);
+	if (rc < 0)
+		return rc;
+	cw_conf_tree_unref(l->tree);
+	l->tree = tree;
+	return 0;
+}
+
+/* The keys of the Java library, once they are known, become an upstream. */
+static int read_setup(struct lib *l, const struct cw_bridge_setup *s, const char *file, struct cw_msg *msg)
+{
+	char java[400];
+	int rc = parse(l, s, file, "", msg);
+
+	if (rc == 0 && cw_java_upstream(cw_conf_root(l->tree), java, sizeof(java)))
+		rc = parse(l, s, file, java, msg);
 	return rc;
 }
 
@@ -138,7 +156,7 @@ int lib_settings(struct lib *l, const struct cw_bridge_setup *s, struct cw_msg *
 		if (file == NULL)
 			return cw_fail(msg, cw_err_from_errno(errno), "cannot read %s: %s", s->file, strerror(errno));
 	}
-	rc = parse(l, s, file, msg);
+	rc = read_setup(l, s, file, msg);
 	if (rc == 0)
 		rc = bind_settings(l, msg);
 	if (rc == 0)
