@@ -498,7 +498,7 @@ int cw_bridge_names(struct cw_bridge *b, const char *identity, char product_key[
 	struct lib *l = cw_bridge_ctx(b);
 	struct cw_device *d;
 
-	if (!cw_worker_here(l->control))
+	if (!lib_on_loop(l))
 		return CW_EINVAL;
 	d = cw_bridge_find(b, identity, strlen(identity));
 	if (d == NULL)

@@ -41,6 +41,8 @@ struct lib {
 	atomic_int closing; /* no new calls */
 	atomic_int inside;  /* calls under way on other threads, see lib_enter() */
 	atomic_ulong open;  /* calls not yet completed */
+	_Atomic(pthread_t) here; /* the loop's own thread, once it runs */
+	atomic_int runs;
 	/* Control loop. */
 	struct cw_mail begin_mail, end_mail, last_mail;
 	struct cw_map seats;   /* by identity */
@@ -106,6 +108,10 @@ void lib_call_drop(struct call *c);
 void lib_call_arm(struct call *c, unsigned timeout_ms, void (*late)(struct cw_timer *t));
 /* Control loop: tell the outcome, once; frees it unless it flies. */
 void lib_call_tell(struct call *c, int rc, int32_t code, const char *text);
+
+/* open.c */
+/* 1 on the loop's thread, as far as it is the library's own. */
+int lib_on_loop(struct lib *l);
 
 /* device.c: control loop */
 extern const struct cw_owner_ops lib_owner_ops;

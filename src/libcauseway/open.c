@@ -149,7 +149,18 @@ int cw_bridge_open(const struct cw_bridge_setup *given, struct cw_bridge **ret_b
 
 static void run(void *arg)
 {
-	cw_worker_run(((struct lib *)arg)->control);
+	struct lib *l = arg;
+
+	atomic_store(&l->here, pthread_self());
+	atomic_store(&l->runs, 1);
+	cw_worker_run(l->control);
+}
+
+int lib_on_loop(struct lib *l)
+{
+	if (atomic_load(&l->mode) != LIB_THREAD)
+		return 1; /* or on a thread of the caller's that must not be here */
+	return atomic_load(&l->runs) && pthread_equal(atomic_load(&l->here), pthread_self());
 }
 
 int cw_bridge_start(struct cw_bridge *b)
@@ -250,7 +261,7 @@ int cw_bridge_close(struct cw_bridge *b, unsigned drain_ms)
 	if (b == NULL)
 		return 0;
 	l = cw_bridge_ctx(b);
-	if (l->stepping || (atomic_load(&l->mode) == LIB_THREAD && cw_worker_here(l->control)))
+	if (l->stepping || (atomic_load(&l->mode) == LIB_THREAD && lib_on_loop(l)))
 		return CW_EINVAL;
 	atomic_store(&l->closing, 1);
 	/* Calls that came in before have posted when this ends; they only copy and post. */
