@@ -237,9 +237,9 @@ CW_BRIDGE_API void cw_bridge_log(int level, int json, int fd);
 CW_BRIDGE_API int cw_bridge_online(struct cw_bridge *b, const char *identity, void *user, unsigned flags,
 				   const struct cw_bridge_wait *wait);
 /*
- * Take it offline; records queued before are delivered first. Done when the platform has it offline, or at once when it
- * was so; from then on the user pointer is not handed back. timeout_ms 0: 10 seconds. After CW_ETIMEDOUT the
- * logout goes on by itself and the pointer is free all the same. CW_ENOENT: it was not online.
+ * Take it offline; records queued before are delivered first. Done when its logout is on its way to the platform, or at once
+ * when it was not logged in; from then on the user pointer is not handed back. timeout_ms 0: 10 seconds. After
+ * CW_ETIMEDOUT the logout follows by itself and the pointer is free all the same. CW_ENOENT: it was not online.
  */
 CW_BRIDGE_API int cw_bridge_offline(struct cw_bridge *b, const char *identity, const struct cw_bridge_wait *wait);
 
