@@ -49,6 +49,10 @@
 #define CW_LOGS_BRIDGE(X)                                                                                   \
 	X(device_unknown, WARN, "device.unknown", 20, "No identity source knows this originalIdentity; add it to devices.conf.") \
 	X(identity_skipped, WARN, "identity.skipped", 50, "An entry of devices.conf cannot be used; the text says where and why. The others are.") \
+	X(identity_later, WARN, "identity.later", 20, "An identity source could not answer; the device is asked to come again. The text says why.") \
+	X(identity_source, WARN, "identity.source", 10, "An identity source has failed, or is well again; the text says what to do.") \
+	X(identity_changed, INFO, "identity.changed", 50, "A device's entry has gone or changed in its source; its connection is closed.") \
+	X(identity_edited, INFO, "identity.edited", 50, "An operator has changed the identity table.") \
 	X(device_attached, DEBUG, "device.attached", 0, "A session is now the way to this device.")         \
 	X(device_superseded, INFO, "device.superseded", 20, "A second connection took the identity; the older one is closed.") \
 	X(device_contested, WARN, "device.contested", 10, "Two devices keep taking one identity from each other; both are slowed down.") \
@@ -67,6 +71,7 @@
 	X(upstream_down, WARN, "upstream.down", 0, "The connection to the platform is lost or was refused; retry says when the next attempt is made.") \
 	X(upstream_reply_failed, WARN, "upstream.reply_failed", 50, "The platform answered a request with an error code.") \
 	X(upstream_twin, WARN, "upstream.twin", 0, "The platform closes the connection right after each login: another program uses the same bridge identity.") \
+	X(upstream_relation_kept, WARN, "upstream.relation_kept", 20, "A removed device's relation to the bridge could not be deleted at the platform; the text says what to do.") \
 	X(upstream_odd, WARN, "upstream.odd", 20, "The platform sent something that is not understood; dropped.")
 
 #define CW_LOGS_PROVISION(X)                                                                                \

@@ -97,6 +97,8 @@ void cw_daemon_finish(struct cw_daemon *d)
 	d->watchdog = NULL;
 	cw_bridge_free(d->bridge);
 	d->bridge = NULL;
+	cw_fetch_pool_free(d->fetch);
+	d->fetch = NULL;
 	stop_workers(d);
 	cw_gateway_free(d->gateway);
 	d->gateway = NULL;
@@ -254,12 +256,15 @@ static int make_bridge(struct cw_daemon *d, struct cw_msg *msg)
 		.command_queue = d->config->commands.queue,
 		.command_timeout_ms = (unsigned)d->config->commands.timeout_ms,
 		.contest_window_ms = (unsigned)d->config->identity.contest_window_ms,
+		.remove_topology = d->config->identity.remove_topology,
 	};
 	int rc = cw_bridge_new(&conf, &d->bridge);
 
 	if (rc < 0)
 		return cw_fail(msg, rc, "bridge: %s", cw_error_text(rc));
 	rc = cw_daemon_add_upstreams(d, msg);
+	if (rc == 0)
+		rc = cw_daemon_add_sources(d, msg);
 	return rc < 0 ? rc : load_identities(d, msg);
 }
 
@@ -494,7 +499,7 @@ int cw_daemon_run(const char *config_file, const char *ready_file)
 		_exit(1);
 	}
 	cw_log(daemon_ready, "", CW_LU("listeners", cw_gateway_listener_count(d.gateway)),
-	       CW_LU("devices", cw_bridge_identities(d.bridge)->count));
+	       CW_LU("devices", cw_resolver_count(cw_bridge_resolver(d.bridge))));
 	cw_worker_run(d.control);
 	cw_log(daemon_stopped, "", CW_LU("recordsLost", cw_stat_read(CW_STAT_bridge_records_lost)));
 	free_daemon(&d);
