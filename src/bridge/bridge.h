@@ -137,6 +137,8 @@ void cw_bridge_left(struct cw_bridge *b, struct cw_device *d, void *owner);
 int cw_bridge_kick(struct cw_bridge *b, const char *identity);
 /* End a command that was handed to an owner. Unknown ids (ended before) are ignored. */
 void cw_bridge_command_done(struct cw_bridge *b, uint64_t id, int code, struct cw_bytes reply);
+/* What a command that has not ended is (CW_KIND_*); 0: it has ended. */
+uint32_t cw_bridge_command_kind(struct cw_bridge *b, uint64_t id);
 /* The code with which a command ends that was refused with error `rc`. Any thread. */
 int cw_bridge_refusal_code(int rc);
 /* Read from the file of an upgrade that was handed to an owner; owner_ops->block follows, now or later. */

@@ -246,6 +246,13 @@ void cw_bridge_command_done(struct cw_bridge *b, uint64_t id, int code, struct c
 	cw_command_device_idle(d);
 }
 
+uint32_t cw_bridge_command_kind(struct cw_bridge *b, uint64_t id)
+{
+	struct command *c = find_command(b, id);
+
+	return c == NULL ? 0 : c->down->kind;
+}
+
 void cw_bridge_command_extend(struct cw_bridge *b, uint64_t id, uint64_t delay_ms)
 {
 	struct command *c = cw_command_find(b, id);
