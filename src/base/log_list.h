@@ -66,6 +66,7 @@
 	X(upstream_down, WARN, "upstream.down", 0, "The connection to the platform is lost or was refused; retry says when the next attempt is made.") \
 	X(upstream_reply_failed, WARN, "upstream.reply_failed", 50, "The platform answered a request with an error code.") \
 	X(upstream_twin, WARN, "upstream.twin", 0, "The platform closes the connection right after each login: another program uses the same bridge identity.") \
+	X(upstream_absent, INFO, "upstream.absent", 0, "Devices of a large bridge that were online before a restart did not come back within returnTime; the platform is told.") \
 	X(upstream_odd, WARN, "upstream.odd", 20, "The platform sent something that is not understood; dropped.")
 
 #define CW_LOGS_CLOUD(X)                                                                                    \

@@ -5,7 +5,7 @@
 #ifndef CW_BASE_STAT_LIST_H
 #define CW_BASE_STAT_LIST_H
 
-#define CW_STATS(X) CW_STATS_NET(X) CW_STATS_PLUGIN(X) CW_STATS_BRIDGE(X) CW_STATS_UPSTREAM(X)
+#define CW_STATS(X) CW_STATS_NET(X) CW_STATS_PLUGIN(X) CW_STATS_BRIDGE(X) CW_STATS_FETCH(X) CW_STATS_UPSTREAM(X)
 
 #define CW_STATS_NET(X)                                                                                     \
 	X(GAUGE, net, connections, "Device connections open now")                                           \
@@ -65,6 +65,10 @@
 	X(COUNTER, bridge, reloads, "Reloads that took effect")                                             \
 	X(COUNTER, bridge, reloads_failed, "Reloads refused; nothing changed")
 
+#define CW_STATS_FETCH(X)                                                                                   \
+	X(COUNTER, fetch, calls, "HTTP calls begun: logins, registration, look-ups, firmware")              \
+	X(COUNTER, fetch, failed, "HTTP calls that ended without an answer")
+
 #define CW_STATS_UPSTREAM(X)                                                                                \
 	X(GAUGE, upstream, up, "Upstreams logged in now")                                                   \
 	X(COUNTER, upstream, connects, "Connections to the platform made")                                  \
@@ -81,6 +85,7 @@
 	X(COUNTER, upstream, kicked, "Devices logged out by the platform")                                  \
 	X(COUNTER, upstream, resent, "Messages sent again because they stayed unconfirmed or the platform asked for later") \
 	X(COUNTER, upstream, requests_timed_out, "Logins and topology requests without an answer in time")  \
+	X(COUNTER, upstream, acknowledged, "Messages acknowledged to the platform after they were taken over") \
 	X(COUNTER, upstream, answers, "Answers to commands handed to the client library")                   \
 	X(COUNTER, upstream, answers_lost, "Answers to commands given up: no connection, or no room")       \
 	X(COUNTER, upstream, paced, "Times a message waited for the platform's rate limits")                \

@@ -151,7 +151,8 @@ void cw_daemon_listener(const struct cw_daemon *d, const struct cw_config_listen
 			.proxy_from = strings(&from->proxy_from),
 			.allow = strings(&from->allow),
 			.deny = strings(&from->deny),
-			.tls = { from->tls.certificate, from->tls.key, from->tls.client_ca, client_verify(&from->tls) },
+			.tls = { from->tls.certificate, from->tls.key, from->tls.client_ca, client_verify(&from->tls), from->tls.key_store,
+			         from->tls.key_password },
 			.limits = {
 				.connections = from->limits.connections,
 				.connections_per_source = from->limits.connections_per_source,

@@ -56,7 +56,7 @@ struct http2_link {
 	struct http2_pushes pushes;
 	int has_pushes;
 	int up, leaving, busy, doomed, dead, quiet;
-	char why[320];  /* for `down` */
+	char why[512];  /* for `down` */
 	char note[160]; /* what went wrong before, for the sentence about the end */
 	struct cw_list calls;
 	unsigned call_count;
@@ -151,7 +151,7 @@ static void doom(struct http2_link *l, const char *what, const char *why)
 	if (l->doomed)
 		return;
 	l->doomed = 1;
-	(void)snprintf(l->why, sizeof(l->why), "%.150s: %s%s%.140s", l->at.authority, what, why[0] != '\0' ? ": " : "", why);
+	(void)snprintf(l->why, sizeof(l->why), "%.150s: %.60s%s%.160s", l->at.authority, what, why[0] != '\0' ? ": " : "", why);
 }
 
 void http2_link_close(struct http2_link *l)
