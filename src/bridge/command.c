@@ -248,7 +248,7 @@ void cw_bridge_command_done(struct cw_bridge *b, uint64_t id, int code, struct c
 
 uint32_t cw_bridge_command_kind(struct cw_bridge *b, uint64_t id)
 {
-	struct command *c = find_command(b, id);
+	struct command *c = cw_command_find(b, id);
 
 	return c == NULL ? 0 : c->down->kind;
 }
