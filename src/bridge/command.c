@@ -36,7 +36,8 @@ static const char *result_name(int code)
 	return code == CW_CODE_OK ? "answered" : code == CW_CODE_OFFLINE ? "offline" : code == CW_CODE_TIMED_OUT ? "timed_out" : "refused";
 }
 
-static void answer(struct cw_downlink *down, int code, struct cw_bytes reply)
+/* `why`: for the log, beside what the code says; empty: nothing. */
+static void answer_why(struct cw_downlink *down, int code, struct cw_bytes reply, const char *why)
 {
 	switch (code) {
 	case CW_CODE_OK: cw_count(bridge, commands_answered); break;
@@ -44,7 +45,7 @@ static void answer(struct cw_downlink *down, int code, struct cw_bytes reply)
 	case CW_CODE_TIMED_OUT: cw_count(bridge, commands_timed_out); break;
 	default: cw_count(bridge, commands_refused); break;
 	}
-	cw_log(command_settled, "", CW_LS("productKey", down->product_key), CW_LS("deviceName", down->device_name),
+	cw_log(command_settled, why, CW_LS("productKey", down->product_key), CW_LS("deviceName", down->device_name),
 	       CW_LS("request", down->request), CW_LS("result", result_name(code)), CW_LI("code", code));
 	cw_upstream_taken(down);
 	down->code = code;
@@ -56,6 +57,11 @@ static void answer(struct cw_downlink *down, int code, struct cw_bytes reply)
 			down->reply_len = reply.len;
 	}
 	cw_upstream_answer(down);
+}
+
+static void answer(struct cw_downlink *down, int code, struct cw_bytes reply)
+{
+	answer_why(down, code, reply, "");
 }
 
 static void end(struct command *c, int code, struct cw_bytes reply)
@@ -115,14 +121,31 @@ static void refuse(struct cw_downlink *down, int code)
 	answer(down, code, cw_bytes_of(NULL, 0));
 }
 
+/* For all devices of a product: taken over or refused at once, never answered. */
+static void broadcast(struct cw_bridge *b, struct cw_downlink *down)
+{
+	int rc = b->conf.owner_ops->broadcast(b, down->product_key, cw_bytes_of(down->bytes, down->len));
+
+	refuse(down, rc < 0 ? cw_bridge_refusal_code(rc) : CW_CODE_OK);
+}
+
 void cw_command_on_downlink(void *ctx, struct cw_downlink *down)
 {
 	struct cw_bridge *b = ctx;
-	struct cw_device *d = cw_devices_find_name(b, down->product_key, down->device_name);
+	struct cw_device *d;
 	struct command *c;
 
+	if (down->kind == CW_KIND_BROADCAST && down->device_name[0] == '\0' && b->conf.owner_ops->broadcast != NULL) {
+		broadcast(b, down);
+		return;
+	}
+	d = cw_devices_find_name(b, down->product_key, down->device_name);
 	if (d == NULL || d->owner == NULL || d->leaving) {
 		refuse(down, CW_CODE_OFFLINE);
+		return;
+	}
+	if (!cw_upstream_has_downlink(d->upstream)) { /* it came some other way: its answer could not go back */
+		answer_why(down, CW_CODE_UNSUPPORTED, cw_bytes_of(NULL, 0), "this upstream has no downlink");
 		return;
 	}
 	if (is_repeat(d, down->request)) {

@@ -194,6 +194,14 @@ static int explain(struct cw_fetch *f, CURLcode code, char *text, size_t size)
 	return rc;
 }
 
+int cw_fetch_sent(const struct cw_fetch *f)
+{
+	long sent = 0;
+
+	(void)curl_easy_getinfo(f->easy, CURLINFO_REQUEST_SIZE, &sent);
+	return sent > 0;
+}
+
 /* The one end of a call that was not cancelled. */
 static void finish(struct cw_fetch *f, CURLcode code)
 {
@@ -205,6 +213,7 @@ static void finish(struct cw_fetch *f, CURLcode code)
 	reply.text = text;
 	(void)curl_easy_getinfo(f->easy, CURLINFO_RESPONSE_CODE, &status);
 	reply.status = (int)status;
+	reply.sent = cw_fetch_sent(f);
 	if (reply.rc == 0 && f->on_data == NULL)
 		reply.body = cw_bytes_of(f->got, f->total);
 	if (reply.rc < 0)

@@ -136,7 +136,7 @@ static void arm(struct cw_lane *lane, struct cw_timer *t, uint64_t due_ms, void 
 
 static void wait_for_answer(struct cw_lane *lane, struct cw_parcel *p)
 {
-	if (!p->want_answer || lane->conf->ack_timeout_ms == 0)
+	if (!p->want_answer || p->final_only || lane->conf->ack_timeout_ms == 0)
 		return;
 	cw_list_push_back(&lane->wait, &p->wait);
 	arm(lane, &lane->wait_timer, p->offered_ms + lane->conf->ack_timeout_ms, on_wait);
