@@ -23,7 +23,7 @@ class Kind:
     # Faults of the emulator that mean the same over each channel.
     too_many: dict = dataclasses.field(default_factory=lambda: {"kind": "refuse", "topic": POST, "code": 429})
     confirm_too_many: str = "confirm = reply"
-    secret_code: int = 6287  # of a login with a wrong secret
+    secret_code: int = 401   # of a login with a wrong secret
 
 
 KINDS = {
