@@ -97,7 +97,7 @@ static void later(struct https_send *s)
 	if (hd->later_ms > HTTPS_LATER_MAX_MS)
 		hd->later_ms = HTTPS_LATER_MAX_MS;
 	free_send(s);
-	cw_lane_again_in(lane, p, hd->later_ms);
+	cw_lane_later(lane, p, hd->later_ms);
 }
 
 static void settle(struct https_send *s, uint8_t result, int32_t code, const char *text)
