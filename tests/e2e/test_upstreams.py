@@ -168,9 +168,9 @@ def test_a_kicked_device_comes_back(world, kind):
     with w.connect() as d, w.connect(1) as other:
         d.report()
         w.cloud.fault("kick", device=f"{PK}/{device_name(0)}")
-        w.gateway.wait_stat("upstream.kicked", 1)
         d.report()
         other.report()
+        w.gateway.wait_stat("upstream.kicked", 1)
         assert w.arrived() == [0, 1]
         w.cloud.wait_status(PK, device_name(0), "ONLINE")
 

@@ -28,6 +28,8 @@ class Kind:
 
 KINDS = {
     "mqtt": Kind('type = mqtt, endpoint = "tcp://{mqtt}"', "mqtt"),
+    "http2": Kind('type = http2, endpoint = "https://{http2}", authEndpoint = "https://{https}/auth/bridge"', "http2 https mqtt",
+                  ca=True, subscribes=False, secret_code=6287),
     "https": Kind('type = https, endpoint = "https://{https}"', "https mqtt", node="device", rates="ratePerDevice = 0", ca=True,
                   too_many={"kind": "status", "channel": "https", "topic": POST, "code": 40000}, confirm_too_many="",
                   secret_code=20000),
