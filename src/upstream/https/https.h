@@ -23,9 +23,7 @@
 #include "upstream/pace.h"
 #include "upstream/retry.h"
 
-#define HTTPS_ANSWER_MOST 65536u  /* bytes of an answer */
-#define HTTPS_LATER_MIN_MS 1000u  /* back-off of one device: 1, 2, 4 .. 60 s */
-#define HTTPS_LATER_MAX_MS 60000u
+#define HTTPS_ANSWER_MOST 65536u /* bytes of an answer */
 
 extern const struct cw_connector_ops cw_connector_https;
 extern const struct cw_conf_table cw_upstream_https_table;
@@ -64,7 +62,7 @@ struct https_device {
 	struct https_send *send;
 	uint32_t failed_number, relogin_number; /* of the message that failed last, and that led to a login */
 	unsigned failures;                      /* of that message */
-	uint64_t later_ms;                      /* the last back-off; 0: none */
+	uint64_t later_ms;                      /* the last back-off, retryMin to retryMax; 0: none */
 };
 
 enum https_state { LINK_OFF, LINK_TRYING, LINK_WAITING, LINK_UP };
@@ -92,8 +90,10 @@ static inline struct https_device *https_device_of(struct cw_updevice *d)
 
 /* https.c */
 /* A request with what all have alike. */
-struct cw_fetch_request https_request(struct https *h, const char *url, const char *const *headers, struct cw_bytes body);
-/* What became of a request: an answer, whatever it says, or none. The latter may end the link, and with it all devices. */
+struct cw_fetch_request https_request(struct https *h, const char *url, const char *const *headers,
+				      struct cw_bytes body);
+/* What became of a request: an answer, whatever it says, or none. The latter may end the link, and with it all devices.
+ */
 void https_heard(struct https *h, const struct cw_fetch_reply *reply);
 /* The platform says that the device's token is of no use. */
 void https_token_dead(struct https *h, struct cw_updevice *d, int32_t code, const char *text);

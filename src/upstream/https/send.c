@@ -90,12 +90,13 @@ void https_recall(void *connector, struct cw_parcel *p)
 static void later(struct https_send *s)
 {
 	struct https_device *hd = https_device_of(s->d);
+	const struct cw_upstream_conf *c = &s->h->u->conf;
 	struct cw_lane *lane = &s->h->u->lane;
 	struct cw_parcel *p = s->p;
 
-	hd->later_ms = hd->later_ms == 0 ? HTTPS_LATER_MIN_MS : hd->later_ms * 2;
-	if (hd->later_ms > HTTPS_LATER_MAX_MS)
-		hd->later_ms = HTTPS_LATER_MAX_MS;
+	hd->later_ms = hd->later_ms == 0 ? c->retry_min_ms : hd->later_ms * 2;
+	if (hd->later_ms > c->retry_max_ms)
+		hd->later_ms = c->retry_max_ms;
 	free_send(s);
 	cw_lane_later(lane, p, hd->later_ms);
 }
@@ -152,8 +153,8 @@ static int take_reply(struct https_send *s, const struct https_answer *a)
 		cw_count(upstream, replies_ok);
 	} else {
 		cw_count(upstream, replies_failed);
-		cw_log(upstream_reply_failed, r.message, CW_LS("product", d->product_key), CW_LS("device", d->device_name),
-		       CW_LI("code", r.code));
+		cw_log(upstream_reply_failed, r.message, CW_LS("product", d->product_key),
+		       CW_LS("device", d->device_name), CW_LI("code", r.code));
 	}
 	if (s->reply_code == 0 || s->reply_code == CW_CODE_OK)
 		s->reply_code = r.code;
