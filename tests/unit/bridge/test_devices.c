@@ -46,7 +46,9 @@ static void on_leave(void *owner, struct cw_device *d, enum cw_leave why)
 	t.why = (int)why;
 }
 
-static void on_state(void *owner, struct cw_device *d, enum cw_updevice_state state, int code) {}
+static void on_state(void *owner, struct cw_device *d, enum cw_updevice_state state, int code)
+{
+}
 
 static int on_command(void *owner, struct cw_device *d, uint64_t id, struct cw_bytes bytes, uint64_t deadline_ms)
 {
@@ -62,7 +64,9 @@ static void on_cancel(void *owner, struct cw_device *d, uint64_t id)
 	t.cancels++;
 }
 
-static void on_reply(void *owner, struct cw_device *d, const char *request, int code, struct cw_bytes data) {}
+static void on_reply(void *owner, struct cw_device *d, const char *request, int code, struct cw_bytes data)
+{
+}
 
 static const struct cw_owner_ops owner_ops = {
 	.leave = on_leave, .state = on_state, .command = on_command, .cancel = on_cancel, .reply = on_reply
@@ -103,24 +107,11 @@ static struct cw_reload_result load(const char *text)
 
 static int open_bridge(void **state)
 {
-	struct cw_bridge_conf conf = {
-		.owner_ops = &owner_ops, .command_queue = 4, .command_timeout_ms = 30000, .contest_window_ms = 60000
-	};
+	struct cw_bridge_conf conf = { .owner_ops = &owner_ops, .command_queue = 4, .command_timeout_ms = 30000, .contest_window_ms = 60000 };
 	struct cw_upstream_conf up = {
-		.name = "cloud",
-		.kind = &cw_connector_mqtt,
-		.endpoint = "tcp://127.0.0.1:9",
-		.product_key = "a1Gateway01",
-		.device_name = "gw-1",
-		.device_secret = "s",
-		.keep_alive_s = 300,
-		.queue_bytes = 1 << 20,
-		.queue_bytes_device = 1 << 18,
-		.in_flight = 100,
-		.login_batch = 5,
-		.retry_min_ms = 50,
-		.retry_max_ms = 400,
-		.qos = 1,
+		.name = "cloud", .kind = &cw_connector_mqtt, .endpoint = "tcp://127.0.0.1:9", .product_key = "a1Gateway01", .device_name = "gw-1",
+		.device_secret = "s", .keep_alive_s = 300, .queue_bytes = 1 << 20, .queue_bytes_device = 1 << 18, .in_flight = 100,
+		.login_batch = 5, .retry_min_ms = 50, .retry_max_ms = 400, .qos = 1,
 	};
 	struct cw_msg msg = { "" };
 
@@ -244,9 +235,7 @@ static void a_refusal_of_the_platform_lets_the_next_in_line_go_on(void **state)
 	struct cw_device *d;
 
 	memset(&a, 0, sizeof(a));
-	a.attach = (struct cw_attach){
-		.identity = "1", .identity_len = 1, .owner = &a, .require_online = 1, .done = on_done
-	};
+	a.attach = (struct cw_attach){ .identity = "1", .identity_len = 1, .owner = &a, .require_online = 1, .done = on_done };
 	cw_bridge_attach(t.bridge, &a.attach);
 	assert_int_equal(a.told, 0);
 	attach(&b, "1");
@@ -443,11 +432,9 @@ static void add_member(const char *name, const char *group)
 
 static void the_first_route_that_fits_counts(void **state)
 {
-	static const struct cw_route routes[] = {
-		{ .product_key = "a1Fire00001", .upstream = "fire" },
-		{ .device_name = "bus-??", .upstream = "fire" },
-		{ .identity = "138*", .product_key = "a1Truck0001", .upstream = "cloud" }
-	};
+	static const struct cw_route routes[] = { { .product_key = "a1Fire00001", .upstream = "fire" },
+		                                  { .device_name = "bus-??", .upstream = "fire" },
+		                                  { .identity = "138*", .product_key = "a1Truck0001", .upstream = "cloud" } };
 	struct cw_route wrong = { .upstream = "nowhere" };
 	struct cw_msg msg = { "" };
 	size_t i;
@@ -495,30 +482,20 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(the_first_route_that_fits_counts, open_bridge, close_bridge),
-		cmocka_unit_test_setup_teardown(a_group_shares_its_devices_and_a_new_member_takes_only_its_share,
-						open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(a_group_shares_its_devices_and_a_new_member_takes_only_its_share, open_bridge, close_bridge),
 		cmocka_unit_test_setup_teardown(an_identity_that_no_source_has_is_unknown, open_bridge, close_bridge),
-		cmocka_unit_test_setup_teardown(a_newer_owner_gets_the_device_when_the_older_has_left, open_bridge,
-						close_bridge),
-		cmocka_unit_test_setup_teardown(of_two_that_wait_the_newest_gets_it_and_the_other_is_told, open_bridge,
-						close_bridge),
+		cmocka_unit_test_setup_teardown(a_newer_owner_gets_the_device_when_the_older_has_left, open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(of_two_that_wait_the_newest_gets_it_and_the_other_is_told, open_bridge, close_bridge),
 		cmocka_unit_test_setup_teardown(who_stops_waiting_does_not_get_it, open_bridge, close_bridge),
-		cmocka_unit_test_setup_teardown(a_contest_is_slowed_down_but_a_free_device_is_given_at_once,
-						open_bridge, close_bridge),
-		cmocka_unit_test_setup_teardown(a_refusal_of_the_platform_lets_the_next_in_line_go_on, open_bridge,
-						close_bridge),
+		cmocka_unit_test_setup_teardown(a_contest_is_slowed_down_but_a_free_device_is_given_at_once, open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(a_refusal_of_the_platform_lets_the_next_in_line_go_on, open_bridge, close_bridge),
 		cmocka_unit_test_setup_teardown(a_kick_asks_the_owner_and_needs_one, open_bridge, close_bridge),
-		cmocka_unit_test_setup_teardown(a_reload_disturbs_only_whose_entry_is_gone_or_changed, open_bridge,
-						close_bridge),
-		cmocka_unit_test_setup_teardown(commands_are_handed_out_one_by_one_and_end_once, open_bridge,
-						close_bridge),
-		cmocka_unit_test_setup_teardown(repeats_are_not_run_and_a_full_queue_refuses, open_bridge,
-						close_bridge),
+		cmocka_unit_test_setup_teardown(a_reload_disturbs_only_whose_entry_is_gone_or_changed, open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(commands_are_handed_out_one_by_one_and_end_once, open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(repeats_are_not_run_and_a_full_queue_refuses, open_bridge, close_bridge),
 		cmocka_unit_test_setup_teardown(what_the_owner_cannot_take_ends_at_once, open_bridge, close_bridge),
-		cmocka_unit_test_setup_teardown(a_device_without_a_downlink_is_sent_no_command, open_bridge,
-						close_bridge),
-		cmocka_unit_test_setup_teardown(a_deadline_ends_the_command_and_tells_the_owner, open_bridge,
-						close_bridge),
+		cmocka_unit_test_setup_teardown(a_device_without_a_downlink_is_sent_no_command, open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(a_deadline_ends_the_command_and_tells_the_owner, open_bridge, close_bridge),
 	};
 
 	cw_log_setup(CW_LOG_ERROR, 0, 2);
