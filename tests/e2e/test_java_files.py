@@ -75,7 +75,7 @@ def drive(cloud, address, wrap=None):
             t.log_in()
             wait_online(cloud, i)
             t.report()
-            cloud.wait_message(device=device_name(i), topic="property/post")
+            cloud.wait_message(topic=f"/sys/{PK}/{device_name(i)}/thing/event/property/post")
 
 
 @pytest.mark.parametrize("application", CORE)
