@@ -376,6 +376,24 @@ static void what_the_owner_cannot_take_ends_at_once(void **state)
 	left(&a);
 }
 
+/* It may come some other way than over the upstream. covers: J03 */
+static void a_device_without_a_downlink_is_sent_no_command(void **state)
+{
+	struct cw_connector_ops one_way = *t.bridge->upstreams[0]->ops;
+	struct owner a;
+
+	one_way.has_downlink = 0;
+	t.bridge->upstreams[0]->ops = &one_way;
+	forget_counts();
+	attach(&a, "1");
+	arrive("1", 0);
+	assert_int_equal(ended(CW_STAT_bridge_commands_refused), 1);
+	assert_int_equal(t.commands, 0);
+	assert_int_equal(cw_device_commands(a.device), 0);
+	left(&a);
+	t.bridge->upstreams[0]->ops = &cw_connector_mqtt;
+}
+
 static void a_deadline_ends_the_command_and_tells_the_owner(void **state)
 {
 	struct owner a;
@@ -476,6 +494,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(commands_are_handed_out_one_by_one_and_end_once, open_bridge, close_bridge),
 		cmocka_unit_test_setup_teardown(repeats_are_not_run_and_a_full_queue_refuses, open_bridge, close_bridge),
 		cmocka_unit_test_setup_teardown(what_the_owner_cannot_take_ends_at_once, open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(a_device_without_a_downlink_is_sent_no_command, open_bridge, close_bridge),
 		cmocka_unit_test_setup_teardown(a_deadline_ends_the_command_and_tells_the_owner, open_bridge, close_bridge),
 	};
 
