@@ -141,8 +141,7 @@ struct cw_bridge_handler {
 	void (*state)(void *ctx, const char *upstream, int up, const char *reason);
 	/*
 	 * Which certificate belongs to this identity? Asked for each cw_bridge_online() of one that the files do not know,
-	 * once more where the answer is another certificate than the device has, and for a message to a device not online;
-	 * nothing is kept. Answered by cw_bridge_found() with `token`, from within or later from any thread; after 30
+	 * and once more where the answer is another certificate than the device has; nothing is kept. Answered by cw_bridge_found() with `token`, from within or later from any thread; after 30
 	 * seconds without an answer the online ends with CW_EBUSY.
 	 */
 	void (*lookup)(void *ctx, uint64_t token, const char *identity);
