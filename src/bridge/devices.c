@@ -67,6 +67,7 @@ static struct cw_device *new_device(struct cw_bridge *b, const struct cw_identit
 		d->settings_len = d->settings == NULL ? 0 : id->settings.len;
 	}
 	cw_list_init(&d->waiting);
+	cw_list_init(&d->fetching);
 	cw_list_init(&d->queued);
 	cw_list_init(&d->running);
 	d->since_ms = cw_clock_wall_ms();

@@ -38,6 +38,7 @@ struct cw_daemon {
 	int lock_fd;
 	struct cw_state *state;
 	struct cw_fetch_pool *fetch; /* HTTP calls of the control loop */
+	struct cw_firmware *firmware;
 	struct cw_bridge *bridge;
 	struct cw_gateway *gateway;
 	struct cw_admin *admin;
