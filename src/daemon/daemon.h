@@ -1,8 +1,10 @@
 /*
  * daemon.h - the gateway as one process: what starts and stops in which order.
  *
- * start: configuration -> state directory (locked) -> plugins -> state -> bridge with
- * upstreams and identities -> workers -> listeners -> control socket -> ready.
+ * start: configuration -> state directory (locked) -> plugins -> state -> certificates of
+ * the bridges (the first start may have to wait for the platform: then the control socket
+ * comes first) -> bridge with upstreams and identities -> workers -> listeners -> control
+ * socket -> ready.
  * stop: no new connections, nothing more is read -> lanes drain, devices are logged
  * out -> sessions close -> workers end. A second signal ends the process at once.
  */
@@ -10,6 +12,7 @@
 #define CW_DAEMON_DAEMON_H
 
 #include "bridge/bridge.h"
+#include "daemon/bridges.h"
 #include "daemon/config.h"
 #include "gateway/gateway.h"
 #include "store/state.h"
@@ -36,7 +39,8 @@ struct cw_daemon {
 	char attach_dir[1100];
 	int lock_fd;
 	struct cw_state *state;
-	struct cw_bridge *bridge;
+	struct cw_bridges *bridges; /* their certificates */
+	struct cw_bridge *bridge;   /* NULL while certificates are waited for */
 	struct cw_gateway *gateway;
 	struct cw_admin *admin;
 	struct cw_watchdog *watchdog;
@@ -73,6 +77,8 @@ void cw_daemon_listener(const struct cw_daemon *d, const struct cw_config_listen
 int cw_daemon_each_upstream(struct cw_daemon *d, int (*fn)(struct cw_daemon *d, const struct cw_upstream_conf *conf, struct cw_msg *msg),
                             struct cw_msg *msg);
 int cw_daemon_add_upstreams(struct cw_daemon *d, struct cw_msg *msg);
+/* Once the upstreams are there. */
+int cw_daemon_add_routes(struct cw_daemon *d, struct cw_msg *msg);
 /* Add, change and leave listeners as d->config says; those that are gone are closed by the caller. */
 int cw_daemon_apply_listeners(struct cw_daemon *d, struct cw_msg *msg);
 /* Warn when everybody can read a file with secrets. 1 when it warned. */

@@ -67,13 +67,13 @@ static int same_value(const struct cw_value *a, const struct cw_value *b)
 static void name_restarts(struct cw_daemon *d, const struct reload *r, char *out, size_t size)
 {
 	static const char *const keys[] = { "workers", "stateDir", "pluginDir", "control", "ca", "upstreams", "routes", "commands",
-		                            "attachments" };
+		                            "attachments", "popClientProfile", "registration" };
 	const struct cw_config *old = d->started, *now = r->config;
 	size_t i, at = 0;
 
 	out[0] = '\0';
-	if (!same_text(old->product_key, now->product_key) || !same_text(old->device_name, now->device_name) ||
-	    !same_text(old->device_secret, now->device_secret))
+	if (!same_text(old->bridge.product_key, now->bridge.product_key) || !same_text(old->bridge.device_name, now->bridge.device_name) ||
+	    !same_text(old->bridge.device_secret, now->bridge.device_secret) || !same_text(old->bridge.product_secret, now->bridge.product_secret))
 		at += (size_t)snprintf(out, size, " bridge certificate");
 	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (!same_value(cw_value_get(cw_conf_root(d->started_tree), keys[i]), cw_value_get(cw_conf_root(r->tree), keys[i])))
@@ -187,6 +187,10 @@ int cw_daemon_reload(struct cw_daemon *d, cw_reload_fn done, void *arg)
 	struct reload *r;
 	int rc;
 
+	if (d->bridge == NULL) {
+		cw_log(daemon_reload_failed, "the gateway still waits for its own certificate; restart it to read the files again");
+		return CW_EBUSY;
+	}
 	if (d->reloading || d->stopping)
 		return CW_EBUSY;
 	r = cw_zalloc(sizeof(*r));

@@ -187,11 +187,12 @@ static struct cw_upstream_conf upstream_conf(const struct cw_daemon *d, const st
                                              size_t size)
 {
 	const struct cw_config *c = d->config;
-	struct cw_config_bridge own = { c->product_key, c->device_name, c->device_secret };
-	const struct cw_config_bridge *bridge = u->bridges.count == 0 ? &own : cw_conf_item(&u->bridges, struct cw_config_bridge, i);
+	const struct cw_config_bridge *bridge = cw_config_bridge_of(c, u, i);
+	const struct cw_certificate *obtained = d->bridges == NULL ? NULL : cw_bridges_certificate(d->bridges, u, i);
+	struct cw_upstream_conf conf;
 
 	(void)snprintf(name, size, i == 0 ? "%s" : "%s-%zu", u->name, i + 1);
-	return (struct cw_upstream_conf){
+	conf = (struct cw_upstream_conf){
 		.kind = cw_upstream_kind((size_t)u->type),
 		.own = u->own,
 		.name = name,
@@ -216,6 +217,13 @@ static struct cw_upstream_conf upstream_conf(const struct cw_daemon *d, const st
 		.retry_max_ms = (unsigned)u->retry_max_ms,
 		.dedup_window_s = dedup_window(d),
 	};
+	if (obtained != NULL) {
+		conf.device_name = obtained->device_name;
+		conf.device_secret = obtained->device_secret[0] != '\0' ? obtained->device_secret : NULL;
+		conf.client_id = obtained->client_id[0] != '\0' ? obtained->client_id : NULL;
+		conf.device_token = obtained->device_token[0] != '\0' ? obtained->device_token : NULL;
+	}
+	return conf;
 }
 
 int cw_daemon_each_upstream(struct cw_daemon *d, int (*fn)(struct cw_daemon *d, const struct cw_upstream_conf *conf, struct cw_msg *msg),
@@ -242,10 +250,10 @@ static int add_upstream(struct cw_daemon *d, const struct cw_upstream_conf *conf
 	return cw_bridge_add_upstream(d->bridge, conf, msg);
 }
 
-int cw_daemon_add_upstreams(struct cw_daemon *d, struct cw_msg *msg)
+int cw_daemon_add_routes(struct cw_daemon *d, struct cw_msg *msg)
 {
-	int rc = cw_daemon_each_upstream(d, add_upstream, msg);
 	size_t i;
+	int rc = 0;
 
 	for (i = 0; i < d->config->routes.count && rc == 0; i++) {
 		const struct cw_config_route *r = cw_conf_item(&d->config->routes, struct cw_config_route, i);
@@ -254,6 +262,13 @@ int cw_daemon_add_upstreams(struct cw_daemon *d, struct cw_msg *msg)
 		rc = cw_config_placed(&r->origin, cw_bridge_add_route(d->bridge, &route, msg), msg);
 	}
 	return rc;
+}
+
+int cw_daemon_add_upstreams(struct cw_daemon *d, struct cw_msg *msg)
+{
+	int rc = cw_daemon_each_upstream(d, add_upstream, msg);
+
+	return rc < 0 ? rc : cw_daemon_add_routes(d, msg);
 }
 
 int cw_daemon_warn_file_mode(const char *path)
