@@ -199,6 +199,7 @@ static int check_upstreams(struct cw_daemon *d)
 	(void)cw_config_path(d->config_file, d->config->state_dir, d->state_dir, sizeof(d->state_dir));
 	if (cw_bridges_new(d->config, d->state_dir, &d->bridges, &msg) < 0)
 		return say(&msg);
+	d->config->obtained = d->bridges;
 	rc = cw_daemon_each_upstream(d, add_unstarted, &msg);
 	if (rc == 0)
 		rc = cw_daemon_add_routes(d, &msg);

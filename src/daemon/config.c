@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "daemon/java.h"
 #include "daemon/identity_rows.h"
 #include "upstream/kinds.h"
 
@@ -126,7 +125,7 @@ static const struct cw_conf_setting upstream_settings[] = {
 	CW_CONF(struct cw_config_upstream, rate_bridge, INT, "rate", "0", "0", "10000000", "Messages a second over this upstream; 0: no limit."),
 	CW_CONF(struct cw_config_upstream, retry_min_ms, DURATION, "retryMin", "1s", "10ms", "1h", "First wait before connecting again; doubles, with jitter."),
 	CW_CONF(struct cw_config_upstream, retry_max_ms, DURATION, "retryMax", "60s", "10ms", "24h", "Longest wait before connecting again."),
-	CW_CONF_TABLES(struct cw_config_upstream, bridges, LIST, "bridges", &cw_config_bridge_table,
+	CW_CONF_TABLES(struct cw_config_upstream, bridges, LIST, "bridges", &cw_config_certificate_table,
 	               "Several bridge identities, each with a connection of its own; every device takes one of them, always the same."),
 	CW_CONF_TABLES(struct cw_config_upstream, tls, TABLE, "tls", &upstream_tls_table, "For endpoints with TLS."),
 	CW_CONF_END
@@ -227,7 +226,8 @@ static void no_listener(const struct cw_config *c, const struct cw_value *object
 		                "address = ... } ], or socketServer { } with --protocol");
 }
 
-static void check_config(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
+/* What concerns the platform's side, of the gateway and of libcauseway alike. */
+static void check_bridge(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
 {
 	const struct cw_config *c = conf;
 
@@ -237,6 +237,13 @@ static void check_config(const void *conf, const struct cw_value *object, struct
 	check_mode(c, object, report);
 	if (c->upstreams.count == 0)
 		cw_conf_error_at(report, object, "there is no upstream; add upstreams { cloud { endpoint = \"ssl://...\" } }");
+}
+
+static void check_config(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
+{
+	const struct cw_config *c = conf;
+
+	check_bridge(conf, object, report);
 	if (c->listeners.count == 0)
 		no_listener(c, object, report);
 }
@@ -299,38 +306,14 @@ const struct cw_conf_table cw_config_table = {
 	.unknown_hint = hint,
 };
 
-/* Set once, before any thread: for a socketServer that names no protocol. */
-static const char *default_protocol;
-
-void cw_config_set_protocol(const char *name)
-{
-	default_protocol = name;
-}
-
-int cw_config_load(const char *path, struct cw_config **ret_config, struct cw_conf_tree **ret_tree, struct cw_conf_report *report,
-                   struct cw_msg *msg)
-{
-	struct cw_conf_tree *tree = NULL;
-	void *conf = NULL;
-	const struct cw_value *dir;
-	int rc = cw_conf_parse_file(path, NULL, &tree, msg);
-
-	if (rc < 0)
-		return rc;
-	dir = cw_value_get(cw_conf_root(tree), "pluginDir");
-	rc = cw_java_config(path, default_protocol, dir == NULL ? NULL : cw_value_text(dir, NULL), &tree, report, msg);
-	if (rc == 0)
-		rc = cw_conf_bind(&cw_config_table, tree, cw_conf_root(tree), report, &conf);
-	if (rc < 0) {
-		if (report->errors > 0)
-			cw_conf_report_msg(report, msg);
-		cw_conf_tree_unref(tree);
-		return rc;
-	}
-	*ret_config = conf;
-	*ret_tree = tree;
-	return 0;
-}
+const struct cw_conf_table cw_config_bridge_table = {
+	.name = "bridge",
+	.size = sizeof(struct cw_config),
+	.settings = settings,
+	.flags = CW_CONF_UNKNOWN_WARN,
+	.check = check_bridge,
+	.unknown_hint = hint,
+};
 
 int cw_config_placed(const struct cw_origin *at, int rc, struct cw_msg *msg)
 {

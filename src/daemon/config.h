@@ -8,10 +8,13 @@
 #ifndef CW_DAEMON_CONFIG_H
 #define CW_DAEMON_CONFIG_H
 
+#include "bridge/bridge.h"
 #include "causeway/plugin.h"
 #include "conf/schema.h"
 
 enum { CW_CONFIG_TCP, CW_CONFIG_UDP, CW_CONFIG_TLS };
+
+struct cw_bridges;
 
 struct cw_config_tls {
 	const char *ca, *certificate, *key, *client_ca, *key_store, *key_password;
@@ -92,6 +95,7 @@ struct cw_config {
 	struct cw_config_bridge bridge; /* of upstreams without `bridges` */
 	struct cw_config_profile profile;
 	struct cw_config_registration registration;
+	const struct cw_bridges *obtained; /* no setting: certificates that are not in the file (bridges.h), by whoever has them; may be NULL */
 	const char *http2_endpoint, *auth_endpoint;
 	int sub_device_connect_mode;
 	const struct cw_value *socket_server; /* its listeners stand among `listeners` */
@@ -119,6 +123,8 @@ struct cw_config {
 };
 
 extern const struct cw_conf_table cw_config_table;
+/* The same rows for libcauseway: what concerns listeners may be absent. */
+extern const struct cw_conf_table cw_config_bridge_table;
 
 /* The protocol of a socketServer that names none (--protocol); lent for good. Before the first load. */
 void cw_config_set_protocol(const char *name);
@@ -137,6 +143,15 @@ enum cw_config_way cw_config_way(const struct cw_config *c, const struct cw_conf
 const struct cw_config_bridge *cw_config_bridge_of(const struct cw_config *c, const struct cw_config_upstream *u, size_t i);
 /* Put where a listener or upstream was written before the message of a failure. Returns rc. */
 int cw_config_placed(const struct cw_origin *at, int rc, struct cw_msg *msg);
+/*
+ * Call `fn` for each upstream that the configuration makes, one for each of its bridges; ends with the first error.
+ * `state_dir` may be NULL; `dedup_window_s` is the longest that a protocol asks for.
+ */
+typedef int (*cw_config_upstream_fn)(void *ctx, const struct cw_upstream_conf *conf, struct cw_msg *msg);
+int cw_config_each_upstream(const struct cw_config *c, const char *state_dir, unsigned dedup_window_s, cw_config_upstream_fn fn,
+                            void *ctx, struct cw_msg *msg);
+/* After its upstreams were added. */
+int cw_config_add_routes(const struct cw_config *c, struct cw_bridge *bridge, struct cw_msg *msg);
 /* A file named in the configuration: as it is when absolute, else beside the configuration file. Into out[size]. */
 const char *cw_config_path(const char *config_file, const char *name, char *out, size_t size);
 

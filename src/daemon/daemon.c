@@ -447,7 +447,7 @@ static int start_bridge(struct cw_daemon *d, struct cw_msg *msg)
 	if (rc == 0)
 		rc = cw_daemon_apply_listeners(d, msg);
 	if (rc == 0)
-		rc = cw_bridge_start(d->bridge);
+		rc = cw_bridge_connect(d->bridge);
 	if (rc == 0)
 		rc = cw_watchdog_start(d->gateway, (uint64_t)d->config->decoder_timeout_ms, &d->watchdog);
 	if (rc == 0)
@@ -490,6 +490,7 @@ static int start(struct cw_daemon *d, struct cw_msg *msg)
 		rc = cw_state_open(d->state_dir, &d->state, msg);
 	if (rc == 0)
 		rc = cw_bridges_new(d->started, d->state_dir, &d->bridges, msg);
+	d->config->obtained = d->bridges;
 	if (rc < 0 || cw_bridges_missing(d->bridges) == 0)
 		return rc < 0 ? rc : start_bridge(d, msg);
 	rc = open_admin(d, msg);

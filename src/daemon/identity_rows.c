@@ -21,7 +21,7 @@ static const struct cw_conf_setting bridge_settings[] = {
 		"Instead of popClientProfile.interface, for this bridge."),
 	CW_CONF_END
 };
-const struct cw_conf_table cw_config_bridge_table = { .name = "bridge", .size = sizeof(struct cw_config_bridge), .settings = bridge_settings };
+const struct cw_conf_table cw_config_certificate_table = { .name = "bridge", .size = sizeof(struct cw_config_bridge), .settings = bridge_settings };
 
 static const struct cw_conf_setting profile_settings[] = {
 	CW_CONF(struct cw_config_profile, access_key, SECRET, "accessKey", NULL, NULL, NULL, "AccessKeyId of an account that may query and register devices."),

@@ -4,7 +4,7 @@
 
 #include "daemon/config.h"
 
-extern const struct cw_conf_table cw_config_bridge_table, cw_config_profile_table, cw_config_registration_table;
+extern const struct cw_conf_table cw_config_certificate_table, cw_config_profile_table, cw_config_registration_table;
 
 /* Every upstream has a whole identity, or what obtains one. */
 void cw_config_check_identity(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report);

@@ -68,7 +68,9 @@ static void on_reply(void *owner, struct cw_device *d, const char *request, int 
 {
 }
 
-static const struct cw_owner_ops owner_ops = { on_leave, on_state, on_command, on_cancel, on_reply };
+static const struct cw_owner_ops owner_ops = {
+	.leave = on_leave, .state = on_state, .command = on_command, .cancel = on_cancel, .reply = on_reply
+};
 
 static void on_done(struct cw_attach *a, struct cw_device *d, int refused)
 {
