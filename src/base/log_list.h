@@ -49,6 +49,10 @@
 #define CW_LOGS_BRIDGE(X)                                                                                   \
 	X(device_unknown, WARN, "device.unknown", 20, "No identity source knows this originalIdentity; add it to devices.conf.") \
 	X(identity_skipped, WARN, "identity.skipped", 50, "An entry of devices.conf cannot be used; the text says where and why. The others are.") \
+	X(identity_later, WARN, "identity.later", 20, "An identity source could not answer; the device is asked to come again. The text says why.") \
+	X(identity_source, WARN, "identity.source", 10, "An identity source has failed, or is well again; the text says what to do.") \
+	X(identity_changed, INFO, "identity.changed", 50, "A device's entry has gone or changed in its source; its connection is closed.") \
+	X(identity_edited, INFO, "identity.edited", 50, "An operator has changed the identity table.") \
 	X(device_attached, DEBUG, "device.attached", 0, "A session is now the way to this device.")         \
 	X(device_superseded, INFO, "device.superseded", 20, "A second connection took the identity; the older one is closed.") \
 	X(device_contested, WARN, "device.contested", 10, "Two devices keep taking one identity from each other; both are slowed down.") \

@@ -5,7 +5,8 @@
 #ifndef CW_BASE_STAT_LIST_H
 #define CW_BASE_STAT_LIST_H
 
-#define CW_STATS(X) CW_STATS_NET(X) CW_STATS_PLUGIN(X) CW_STATS_BRIDGE(X) CW_STATS_FETCH(X) CW_STATS_UPSTREAM(X)
+#define CW_STATS(X)                                                                                                    \
+	CW_STATS_NET(X) CW_STATS_PLUGIN(X) CW_STATS_IDENTITY(X) CW_STATS_BRIDGE(X) CW_STATS_FETCH(X) CW_STATS_UPSTREAM(X)
 
 #define CW_STATS_NET(X)                                                                                                \
 	X(GAUGE, net, connections, "Device connections open now")                                                      \
@@ -37,6 +38,14 @@
 	X(COUNTER, plugin, slow_calls, "Decoder calls over the time budget")                                           \
 	X(COUNTER, plugin, refused_calls, "Host calls refused: bad argument, bad record or over a cap")                \
 	X(COUNTER, plugin, records, "Records emitted by decoders")
+
+#define CW_STATS_IDENTITY(X)                                                                                           \
+	X(COUNTER, identity, source_failed, "Questions that an identity source could not answer")                      \
+	X(COUNTER, identity, stale, "Times an older answer stood in for a source that failed")                         \
+	X(COUNTER, identity, table_damaged, "Rows of the identity table that could not be decrypted")                  \
+	X(GAUGE, identity, table_entries, "Entries of the identity table (SQLite)")                                    \
+	X(COUNTER, identity, http_asked, "Identity look-ups sent over HTTP")                                           \
+	X(COUNTER, identity, http_failed, "Identity look-ups over HTTP without a usable answer")
 
 #define CW_STATS_BRIDGE(X)                                                                                             \
 	X(GAUGE, bridge, devices_known, "Devices in the identity sources held in memory")                              \

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "identity/identity.h"
+#include "identity/resolver.h"
 #include "causeway/bytes.h"
 #include "loop/worker.h"
 #include "upstream/upstream.h"
@@ -46,15 +47,18 @@ struct cw_owner_ops {
 struct cw_attach {
 	const char *identity;
 	size_t identity_len;
+	const char *device_secret, *imei, *mac; /* see struct cw_claim; lent until cw_bridge_attach() has returned; may be NULL */
 	void *owner;
 	unsigned max_outstanding; /* commands the owner takes at once */
 	int require_online;       /* done only when the platform accepted the login (or refused it) */
 	void (*done)(struct cw_attach *a, struct cw_device *d, int refused); /* refused: 0 or CW_REFUSED_* */
 	/* the bridge's */
+	struct cw_question question;
 	struct cw_list link;
 	struct cw_timer delay;
 	struct cw_device *device;
 	struct cw_bridge *bridge;
+	char *own_secret; /* copy of the claim's; owned */
 };
 
 struct cw_bridge_conf {
@@ -64,6 +68,7 @@ struct cw_bridge_conf {
 	unsigned command_timeout_ms; /* 30000 */
 	unsigned sync_timeout_ms;    /* services the platform waits for: 8000 less a margin */
 	unsigned contest_window_ms;  /* supersedes within this time count as a contest */
+	int remove_topology;         /* a device whose entry has gone also loses its relation to the bridge at the platform */
 	void *ctx;                   /* the owner's; cw_bridge_ctx() */
 };
 
@@ -95,12 +100,25 @@ struct cw_upstream *cw_bridge_upstream(struct cw_bridge *b, size_t i);
 /* Every worker that submits registers one watch per upstream through this. */
 void cw_bridge_watch(struct cw_bridge *b, size_t i, struct cw_upstream_watch *watch);
 
-/* The identities in force; swapping takes ownership and lets go devices whose entry is gone or changed. */
+/*
+ * The sources of identities; whoever fills them does so before anything is attached. The file's is the bridge's own:
+ * its place in the order is where cw_bridge_add_devices() is called, or behind all others at the first swap.
+ */
+struct cw_resolver *cw_bridge_resolver(struct cw_bridge *b);
+int cw_bridge_add_devices(struct cw_bridge *b);
+/*
+ * The entries of the file; swapping takes ownership and lets go devices whose entry is gone or changed, unless another
+ * source has the same.
+ */
 const struct cw_identities *cw_bridge_identities(const struct cw_bridge *b);
 struct cw_reload_result {
 	size_t added, removed, changed, unchanged, skipped, disconnected;
 };
 void cw_bridge_swap_identities(struct cw_bridge *b, struct cw_identities *fresh, struct cw_reload_result *ret_result);
+/* What a source says of this identity may have changed: ask again, and let the device go if it is gone or changed. */
+void cw_bridge_recheck(struct cw_bridge *b, const char *identity);
+/* The same for all of a set, which is taken over and freed; a few hundred at a time. */
+void cw_bridge_recheck_set(struct cw_bridge *b, struct cw_identities *set);
 
 /* Devices. */
 void cw_bridge_attach(struct cw_bridge *b, struct cw_attach *a);

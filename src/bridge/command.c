@@ -127,13 +127,22 @@ void cw_command_on_downlink(void *ctx, struct cw_downlink *down)
 {
 	struct cw_bridge *b = ctx;
 	struct cw_device *d;
-	struct command *c;
 
 	if (down->kind == CW_KIND_BROADCAST && down->device_name[0] == '\0' && b->conf.owner_ops->broadcast != NULL) {
 		broadcast(b, down);
 		return;
 	}
 	d = cw_devices_find_name(b, down->product_key, down->device_name);
+	if (d == NULL)
+		cw_lookup_downlink(b, down);
+	else
+		cw_command_for(b, d, down);
+}
+
+void cw_command_for(struct cw_bridge *b, struct cw_device *d, struct cw_downlink *down)
+{
+	struct command *c;
+
 	if (d == NULL || d->owner == NULL || d->leaving) {
 		refuse(down, CW_CODE_OFFLINE);
 		return;

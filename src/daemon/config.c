@@ -187,6 +187,62 @@ static void check_names(const struct cw_config *c, const struct cw_value *object
 	}
 }
 
+const char *const cw_config_sources[] = { "devices", "sqlite", "http", "rules", NULL };
+
+const char *cw_config_source(const struct cw_config *config, size_t i)
+{
+	if (config->identity.order.count == 0)
+		return i < sizeof(cw_config_sources) / sizeof(cw_config_sources[0]) ? cw_config_sources[i] : NULL;
+	return i < config->identity.order.count ? config->identity.order.items[i] : NULL;
+}
+
+int cw_config_has_source(const struct cw_config *config, const char *name)
+{
+	const char *one;
+	size_t i;
+
+	for (i = 0; (one = cw_config_source(config, i)) != NULL; i++)
+		if (strcmp(one, name) == 0)
+			return 1;
+	return 0;
+}
+
+static void check_order(const struct cw_config *c, const struct cw_value *order, struct cw_conf_report *report)
+{
+	size_t i, k;
+
+	for (i = 0; i < c->identity.order.count; i++) {
+		const char *name = c->identity.order.items[i];
+
+		for (k = 0; cw_config_sources[k] != NULL && strcmp(cw_config_sources[k], name) != 0; k++)
+			;
+		if (cw_config_sources[k] == NULL)
+			cw_conf_error_at(report, order, "identity.order: there is no source \"%.40s\"; there are devices, sqlite, http and rules", name);
+		for (k = 0; k < i; k++)
+			if (strcmp(c->identity.order.items[k], name) == 0)
+				cw_conf_error_at(report, order, "identity.order: \"%.40s\" stands there twice", name);
+	}
+}
+
+static void check_sources(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
+{
+	const struct cw_value *own = cw_value_get(object, "identity");
+	const char *url = c->identity.http.url;
+
+	if (own == NULL)
+		return;
+	check_order(c, cw_value_get(own, "order"), report);
+	own = cw_value_get(own, "http") == NULL ? own : cw_value_get(own, "http");
+	if (url != NULL && strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
+		cw_conf_error_at(report, own, "identity.http.url: found \"%.100s\", accepted is http://... or https://...", url);
+	if (url != NULL && strlen(url) > 2000)
+		cw_conf_error_at(report, own, "identity.http.url is longer than 2000 characters");
+	if (url != NULL && strncmp(url, "http://", 7) == 0 && c->identity.http.token != NULL)
+		cw_conf_warn_at(report, own, "identity.http: token and device secrets go over http:// for everybody on the way to read; use https://");
+	if ((c->identity.http.tls.certificate == NULL) != (c->identity.http.tls.key == NULL))
+		cw_conf_error_at(report, own, "identity.http.tls: certificate and key come together");
+}
+
 static void check_control(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
 {
 	if (c->control[0] == '\0')
@@ -234,6 +290,7 @@ static void check_bridge(const void *conf, const struct cw_value *object, struct
 	check_names(c, object, report);
 	check_control(c, object, report);
 	cw_config_check_identity(c, object, report);
+	check_sources(c, object, report);
 	check_mode(c, object, report);
 	if (c->upstreams.count == 0)
 		cw_conf_error_at(report, object, "there is no upstream; add upstreams { cloud { endpoint = \"ssl://...\" } }");
@@ -288,6 +345,23 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct cw_config, protocols, ANY, "protocols", NULL, NULL, NULL, "A protocol's own settings, by its name."),
 	CW_CONF(struct cw_config, identity.devices, STRING, "identity.devices", "devices.conf", NULL, NULL, "File of identities; a relative name is looked for beside this file."),
 	CW_CONF(struct cw_config, identity.contest_window_ms, DURATION, "identity.contestWindow", "1m", "1s", "1h", "Supersedes of one identity within this time are counted as a contest."),
+	CW_CONF(struct cw_config, identity.order, STRINGS, "identity.order", NULL, NULL, NULL,
+	        "Sources asked one after the other until one knows: devices (the file), sqlite (the table of causeway identity), http, rules; those "
+	        "that are not configured are left out. Default: all, in this order."),
+	CW_CONF(struct cw_config, identity.key_file, STRING, "identity.keyFile", "identity.key", NULL, NULL,
+	        "File with the key that the table's secrets are encrypted with; made at the first start. A relative name stands in stateDir."),
+	CW_CONF(struct cw_config, identity.remove_topology, BOOL, "identity.removeTopology", "false", NULL, NULL,
+	        "A device whose entry has gone is not only logged out: its relation to the bridge is deleted at the platform (thing/topo/delete)."),
+	CW_CONF(struct cw_config, identity.http.url, STRING, "identity.http.url", NULL, NULL, NULL,
+	        "Where identities are looked up over HTTP; absent: nowhere."),
+	CW_CONF(struct cw_config, identity.http.token, SECRET, "identity.http.token", NULL, NULL, NULL,
+	        "Sent as Authorization: Bearer; file:PATH reads it from a file."),
+	CW_CONF(struct cw_config, identity.http.timeout_ms, DURATION, "identity.http.timeout", "5s", "10ms", "29s", "How long one look-up may take."),
+	CW_CONF(struct cw_config, identity.http.keep_ms, DURATION, "identity.http.keep", "10m", "0s", "7d", "How long an answer is used without asking again."),
+	CW_CONF(struct cw_config, identity.http.keep_unknown_ms, DURATION, "identity.http.keepUnknown", "1m", "0s", "7d", "The same for 404."),
+	CW_CONF(struct cw_config, identity.http.stale_ms, DURATION, "identity.http.staleIfError", "1d", "0s", "30d",
+	        "While the look-up fails, an answer this old still counts."),
+	CW_CONF_TABLES(struct cw_config, identity.http.tls, TABLE, "identity.http.tls", &upstream_tls_table, "For https://."),
 	CW_CONF(struct cw_config, commands.queue, INT, "commands.queue", "16", "1", "1024", "Commands that may wait for one device."),
 	CW_CONF(struct cw_config, commands.timeout_ms, DURATION, "commands.timeout", "30s", "1s", "1h", "A command without an answer ends as timed out."),
 	CW_CONF(struct cw_config, attachments.directory, STRING, "attachments.directory", NULL, NULL, NULL, "Where pictures and audio of devices are put; a relative one stands beside this file; default: attachments in stateDir."),

@@ -106,8 +106,15 @@ struct cw_config {
 	struct cw_conf_list listeners, upstreams, routes, products;
 	const struct cw_value *protocols;
 	struct {
-		const char *devices;
+		const char *devices, *key_file;
+		struct cw_conf_strings order; /* empty: all, in the order of the documentation */
 		int64_t contest_window_ms;
+		bool remove_topology;
+		struct {
+			const char *url, *token;
+			int64_t timeout_ms, keep_ms, keep_unknown_ms, stale_ms;
+			struct cw_config_tls tls;
+		} http;
 	} identity;
 	struct {
 		uint32_t queue;
@@ -125,6 +132,13 @@ struct cw_config {
 extern const struct cw_conf_table cw_config_table;
 /* The same rows for libcauseway: what concerns listeners may be absent. */
 extern const struct cw_conf_table cw_config_bridge_table;
+
+/* The names of identity.order, in their own order; ends with NULL. */
+extern const char *const cw_config_sources[];
+/* Name i of the order in force, NULL behind the last. A source that is not configured is left out by whoever makes it. */
+const char *cw_config_source(const struct cw_config *config, size_t i);
+/* Is it in the order? */
+int cw_config_has_source(const struct cw_config *config, const char *name);
 
 /* The protocol of a socketServer that names none (--protocol); lent for good. Before the first load. */
 void cw_config_set_protocol(const char *name);

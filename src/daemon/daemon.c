@@ -98,6 +98,8 @@ void cw_daemon_finish(struct cw_daemon *d)
 		d->watchdog = NULL;
 		cw_bridge_free(d->bridge);
 		d->bridge = NULL;
+		cw_fetch_pool_free(d->fetch);
+		d->fetch = NULL;
 		stop_workers(d);
 		cw_gateway_free(d->gateway);
 		d->gateway = NULL;
@@ -267,6 +269,7 @@ static int make_bridge(struct cw_daemon *d, struct cw_msg *msg)
 		.command_queue = d->config->commands.queue,
 		.command_timeout_ms = (unsigned)d->config->commands.timeout_ms,
 		.contest_window_ms = (unsigned)d->config->identity.contest_window_ms,
+		.remove_topology = d->config->identity.remove_topology,
 	};
 	int rc = cw_bridge_new(&conf, &d->bridge);
 
@@ -274,9 +277,11 @@ static int make_bridge(struct cw_daemon *d, struct cw_msg *msg)
 		return cw_fail(msg, rc, "bridge: %s", cw_error_text(rc));
 	rc = cw_daemon_add_upstreams(d, msg);
 	if (rc == 0)
+		rc = cw_daemon_add_sources(d, msg);
+	if (rc == 0)
 		rc = load_identities(d, msg);
 	if (rc == 0)
-		cw_bridges_warn(d->bridges, cw_bridge_identities(d->bridge)->count);
+		cw_bridges_warn(d->bridges, cw_resolver_count(cw_bridge_resolver(d->bridge)));
 	return rc;
 }
 
@@ -456,7 +461,7 @@ static int start_bridge(struct cw_daemon *d, struct cw_msg *msg)
 		rc = write_ready_file(d, msg);
 	if (rc == 0)
 		cw_log(daemon_ready, "", CW_LU("listeners", cw_gateway_listener_count(d->gateway)),
-		       CW_LU("devices", cw_bridge_identities(d->bridge)->count));
+		       CW_LU("devices", cw_resolver_count(cw_bridge_resolver(d->bridge))));
 	return rc;
 }
 

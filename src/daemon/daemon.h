@@ -14,6 +14,7 @@
 #include "bridge/bridge.h"
 #include "daemon/bridges.h"
 #include "daemon/config.h"
+#include "fetch/fetch.h"
 #include "gateway/gateway.h"
 #include "store/state.h"
 
@@ -39,6 +40,7 @@ struct cw_daemon {
 	char attach_dir[1100];
 	int lock_fd;
 	struct cw_state *state;
+	struct cw_fetch_pool *fetch; /* HTTP calls of the control loop */
 	struct cw_bridges *bridges; /* their certificates */
 	struct cw_bridge *bridge;   /* NULL while certificates are waited for */
 	struct cw_gateway *gateway;
@@ -79,6 +81,10 @@ int cw_daemon_each_upstream(struct cw_daemon *d, int (*fn)(struct cw_daemon *d, 
 int cw_daemon_add_upstreams(struct cw_daemon *d, struct cw_msg *msg);
 /* Once the upstreams are there. */
 int cw_daemon_add_routes(struct cw_daemon *d, struct cw_msg *msg);
+/* sources.c: make the sources of identity.order and give them to the bridge. */
+int cw_daemon_add_sources(struct cw_daemon *d, struct cw_msg *msg);
+/* The key file: as it is when absolute, else in `state_dir`. Into out[size]. */
+const char *cw_daemon_key_file(const struct cw_config *config, const char *state_dir, char *out, size_t size);
 /* Add, change and leave listeners as d->config says; those that are gone are closed by the caller. */
 int cw_daemon_apply_listeners(struct cw_daemon *d, struct cw_msg *msg);
 /* Warn when everybody can read a file with secrets. 1 when it warned. */
