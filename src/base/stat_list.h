@@ -6,7 +6,8 @@
 #define CW_BASE_STAT_LIST_H
 
 #define CW_STATS(X)                                                                                                    \
-	CW_STATS_NET(X) CW_STATS_PLUGIN(X) CW_STATS_IDENTITY(X) CW_STATS_BRIDGE(X) CW_STATS_FETCH(X) CW_STATS_UPSTREAM(X)
+	CW_STATS_NET(X) CW_STATS_PLUGIN(X) CW_STATS_IDENTITY(X) CW_STATS_BRIDGE(X) CW_STATS_FETCH(X)      \
+	CW_STATS_PROVISION(X) CW_STATS_UPSTREAM(X)
 
 #define CW_STATS_NET(X)                                                                                                \
 	X(GAUGE, net, connections, "Device connections open now")                                                      \
@@ -78,6 +79,14 @@
 #define CW_STATS_FETCH(X)                                                                                              \
 	X(COUNTER, fetch, calls, "HTTP calls begun: logins, registration, look-ups, firmware")                         \
 	X(COUNTER, fetch, failed, "HTTP calls that ended without an answer")
+
+#define CW_STATS_PROVISION(X)                                                                                          \
+	X(COUNTER, provision, asked, "Certificates asked of the platform by rules")                                    \
+	X(COUNTER, provision, obtained, "Certificates obtained by rules and stored")                                   \
+	X(COUNTER, provision, refused, "Certificates that the platform refused to a rule")                             \
+	X(COUNTER, provision, unreached, "Attempts of rules that did not reach the platform or came too often")        \
+	X(COUNTER, provision, lost, "Certificates asked for by rules and perhaps given out, but not stored")           \
+	X(COUNTER, provision, names_refused, "Identities out of which a rule makes no DeviceName")
 
 #define CW_STATS_UPSTREAM(X)                                                                                           \
 	X(GAUGE, upstream, up, "Upstreams logged in now")                                                              \
