@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "daemon/identity_rows.h"
+#include "provision/rules.h"
 #include "upstream/kinds.h"
 
 static const char *const transports[] = { "tcp", "udp", "tls", NULL };
@@ -291,6 +292,7 @@ static void check_bridge(const void *conf, const struct cw_value *object, struct
 	check_control(c, object, report);
 	cw_config_check_identity(c, object, report);
 	check_sources(c, object, report);
+	cw_config_check_rules(c, object, report);
 	check_mode(c, object, report);
 	if (c->upstreams.count == 0)
 		cw_conf_error_at(report, object, "there is no upstream; add upstreams { cloud { endpoint = \"ssl://...\" } }");
@@ -362,6 +364,11 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct cw_config, identity.http.stale_ms, DURATION, "identity.http.staleIfError", "1d", "0s", "30d",
 	        "While the look-up fails, an answer this old still counts."),
 	CW_CONF_TABLES(struct cw_config, identity.http.tls, TABLE, "identity.http.tls", &upstream_tls_table, "For https://."),
+	CW_CONF_TABLES(struct cw_config, identity.rules, LIST, "identity.rules", &cw_rule_table,
+	        "Devices that no other source knows get their certificate from the platform, once; it is kept in the table."),
+	CW_CONF(struct cw_config, identity.rule_retry_min_ms, DURATION, "identity.ruleRetryMin", "1m", "10ms", "7d",
+	        "After a refusal an identity is not asked for again for so long; doubles with each."),
+	CW_CONF(struct cw_config, identity.rule_retry_max_ms, DURATION, "identity.ruleRetryMax", "1h", "10ms", "30d", "Longest of these."),
 	CW_CONF(struct cw_config, commands.queue, INT, "commands.queue", "16", "1", "1024", "Commands that may wait for one device."),
 	CW_CONF(struct cw_config, commands.timeout_ms, DURATION, "commands.timeout", "30s", "1s", "1h", "A command without an answer ends as timed out."),
 	CW_CONF(struct cw_config, attachments.directory, STRING, "attachments.directory", NULL, NULL, NULL, "Where pictures and audio of devices are put; a relative one stands beside this file; default: attachments in stateDir."),

@@ -107,6 +107,8 @@ struct cw_config {
 	const struct cw_value *protocols;
 	struct {
 		const char *devices, *key_file;
+		struct cw_conf_list rules; /* of struct cw_rule */
+		int64_t rule_retry_min_ms, rule_retry_max_ms;
 		struct cw_conf_strings order; /* empty: all, in the order of the documentation */
 		int64_t contest_window_ms;
 		bool remove_topology;

@@ -136,18 +136,26 @@ static void drain(struct cw_daemon *d)
 	cw_bridge_stop(d->bridge, (uint64_t)d->config->stop_timeout_ms, on_upstreams_stopped, d);
 }
 
-static void on_bridges_stopped(void *arg)
+static void on_rules_stopped(void *arg)
 {
 	struct cw_daemon *d = arg;
 
-	if (d->bridge == NULL) { /* it waited for a certificate and has nothing to drain */
-		cw_daemon_finish(d);
-		return;
-	}
 	cw_gateway_stop_accepting(d->gateway);
 	/* What is read from here on would be acknowledged and find the lanes closed. */
 	cw_gateway_hold(d->gateway);
 	pass_barrier(d, drain);
+}
+
+static void on_bridges_stopped(void *arg)
+{
+	struct cw_daemon *d = arg;
+
+	if (d->bridge == NULL) /* it waited for a certificate and has nothing to drain */
+		cw_daemon_finish(d);
+	else if (d->rules != NULL)
+		cw_rules_stop(d->rules, on_rules_stopped, d);
+	else
+		on_rules_stopped(d);
 }
 
 void cw_daemon_stop(struct cw_daemon *d)

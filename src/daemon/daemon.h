@@ -16,6 +16,7 @@
 #include "daemon/config.h"
 #include "fetch/fetch.h"
 #include "gateway/gateway.h"
+#include "provision/rules.h"
 #include "store/state.h"
 
 #define CW_WORKERS_MOST 64
@@ -41,6 +42,9 @@ struct cw_daemon {
 	int lock_fd;
 	struct cw_state *state;
 	struct cw_fetch_pool *fetch; /* HTTP calls of the control loop */
+	struct cw_table_source *table; /* the sources of identities that others need, too; the resolver owns them */
+	struct cw_rules *rules;
+	struct cw_openapi_account account; /* of the rules */
 	struct cw_bridges *bridges; /* their certificates */
 	struct cw_bridge *bridge;   /* NULL while certificates are waited for */
 	struct cw_gateway *gateway;

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "platform/names.h"
+#include "provision/rules.h"
 #include "upstream/connector.h"
 #include "upstream/kinds.h"
 
@@ -176,5 +177,47 @@ void cw_config_check_identity(const struct cw_config *c, const struct cw_value *
 			continue;
 		for (k = 0; k == 0 || k < u->bridges.count; k++)
 			check_one(c, u, cw_config_bridge_of(c, u, k), object, report);
+	}
+}
+
+/* What rules obtain is kept in the table, so that must be asked before them. */
+static int table_comes_first(const struct cw_config *c)
+{
+	const char *name;
+	size_t i;
+
+	for (i = 0; (name = cw_config_source(c, i)) != NULL && strcmp(name, "rules") != 0; i++)
+		if (strcmp(name, "sqlite") == 0)
+			return 1;
+	return name == NULL;
+}
+
+static int has_upstream(const struct cw_config *c, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < c->upstreams.count; i++)
+		if (strcmp(cw_conf_item(&c->upstreams, struct cw_config_upstream, i)->name, name) == 0)
+			return 1;
+	return 0;
+}
+
+void cw_config_check_rules(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
+{
+	const struct cw_value *where = cw_value_get(object, "identity");
+	struct cw_msg msg = { "" };
+	size_t i;
+
+	if (c->identity.rules.count > 0 && !table_comes_first(c))
+		cw_conf_error_at(report, where, "identity.order: sqlite must stand before rules, for what rules obtain is kept in its table");
+	if (c->identity.rule_retry_min_ms > c->identity.rule_retry_max_ms)
+		cw_conf_error_at(report, where, "identity.ruleRetryMin is longer than identity.ruleRetryMax");
+	for (i = 0; i < c->identity.rules.count; i++) {
+		const struct cw_rule *r = cw_conf_item(&c->identity.rules, struct cw_rule, i);
+
+		if (cw_rule_check(r, has_profile(&c->profile) && missing_of_profile(&c->profile) == NULL, &msg) < 0)
+			cw_conf_error_at(report, where, "identity.rules[%zu]: %s", i, msg.text);
+		if (r->upstream != NULL && !has_upstream(c, r->upstream))
+			cw_conf_error_at(report, where, "identity.rules[%zu]: there is no upstream \"%.60s\"", i, r->upstream);
 	}
 }

@@ -9,4 +9,7 @@ extern const struct cw_conf_table cw_config_certificate_table, cw_config_profile
 /* Every upstream has a whole identity, or what obtains one. */
 void cw_config_check_identity(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report);
 
+/* Provisioning rules that can never work. */
+void cw_config_check_rules(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report);
+
 #endif

@@ -75,7 +75,7 @@ static void name_restarts(struct cw_daemon *d, const struct reload *r, char *out
 {
 	static const char *const keys[] = { "workers", "stateDir", "pluginDir", "control", "ca", "upstreams", "routes", "commands",
 		                            "attachments", "popClientProfile", "registration" };
-	static const char *const identity_keys[] = { "order", "keyFile", "removeTopology", "http", "contestWindow" };
+	static const char *const identity_keys[] = { "order", "keyFile", "removeTopology", "http", "rules", "ruleRetryMin", "ruleRetryMax", "contestWindow" };
 	const struct cw_config *old = d->started, *now = r->config;
 	size_t i, at = 0;
 
@@ -137,6 +137,8 @@ static int apply(struct reload *r, struct cw_reload_result *res, char *restarts,
 	close_removed(d, r->config);
 	r->config = old; /* freed by the caller */
 	r->tree = old_tree;
+	if (d->rules != NULL)
+		cw_rules_forget(d->rules);
 	cw_bridge_swap_identities(d->bridge, r->identities, res);
 	cw_resolver_forget(cw_bridge_resolver(d->bridge), NULL);
 	r->identities = NULL;
