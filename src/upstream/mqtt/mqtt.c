@@ -654,4 +654,5 @@ const struct cw_connector_ops cw_connector_mqtt = {
 	.recall = recall,
 	.drained = mqtt_device_drained,
 	.answer = mqtt_answer,
+	.enroll = mqtt_enroll,
 };
