@@ -10,6 +10,7 @@
 	CW_LOGS_NET(X)                                                                                      \
 	CW_LOGS_PLUGIN(X)                                                                                   \
 	CW_LOGS_BRIDGE(X)                                                                                   \
+	CW_LOGS_PROVISION(X)                                                                                \
 	CW_LOGS_UPSTREAM(X)                                                                                 \
 	CW_LOGS_CLOUD(X)
 
@@ -67,6 +68,15 @@
 	X(upstream_reply_failed, WARN, "upstream.reply_failed", 50, "The platform answered a request with an error code.") \
 	X(upstream_twin, WARN, "upstream.twin", 0, "The platform closes the connection right after each login: another program uses the same bridge identity.") \
 	X(upstream_odd, WARN, "upstream.odd", 20, "The platform sent something that is not understood; dropped.")
+
+#define CW_LOGS_PROVISION(X)                                                                                \
+	X(provision_device, NOTE, "provision.device", 0, "popClientProfile found or created the device that this gateway is.") \
+	X(provision_becomes, WARN, "provision.becomes", 0, "popClientProfile is in force: the text says as which device this machine logs in and how many devices will be tied to it. On a developer's machine that is rarely wanted.") \
+	X(provision_waiting, WARN, "provision.waiting", 10, "A certificate could not be obtained; the text says why and what to do. It is tried again.") \
+	X(provision_lost, ERROR, "provision.lost", 10, "A certificate was asked for and may have been given out, but is not stored. The platform gives it once; the text has the way out.") \
+	X(provision_obtained, NOTE, "provision.obtained", 100, "A certificate was obtained and is on disk; it is not asked for again.") \
+	X(provision_refused, WARN, "provision.refused", 20, "No certificate for this identity by a rule; the text says why and what to do. Asked again after retry.") \
+	X(provision_name, WARN, "provision.name", 20, "A rule makes no DeviceName out of this identity that the platform takes; the device stays unknown.")
 
 #define CW_LOGS_CLOUD(X)                                                                                    \
 	X(cloud_connect, INFO, "cloud.connect", 500, "A client's CONNECT was accepted.")                      \

@@ -20,6 +20,8 @@ static void on_upstream_state(void *ctx, struct cw_upstream *u, int up, const ch
 			continue;
 		b->up[i] = (uint8_t)up;
 		cw_gauge_add(upstream, up, up ? 1 : -1);
+		if (b->conf.owner_ops->upstream != NULL)
+			b->conf.owner_ops->upstream(b, u, up, reason);
 	}
 }
 
@@ -46,6 +48,11 @@ int cw_bridge_new(const struct cw_bridge_conf *conf, struct cw_bridge **ret_brid
 	}
 	*ret_bridge = b;
 	return 0;
+}
+
+void *cw_bridge_ctx(const struct cw_bridge *b)
+{
+	return b->conf.ctx;
 }
 
 void cw_bridge_free(struct cw_bridge *b)
@@ -151,7 +158,7 @@ struct cw_upstream *cw_bridge_route(struct cw_bridge *b, const struct cw_device 
 	return b->route_count == 0 && b->upstream_count > 0 ? member(b, cw_upstream_group(b->upstreams[0]), d) : NULL;
 }
 
-int cw_bridge_start(struct cw_bridge *b)
+int cw_bridge_connect(struct cw_bridge *b)
 {
 	size_t i;
 	int rc = 0;

@@ -31,6 +31,12 @@ struct cw_owner_ops {
 	void (*cancel)(void *owner, struct cw_device *d, uint64_t id);
 	/* The platform's reply to a record with a request id. */
 	void (*reply)(void *owner, struct cw_device *d, const char *request, int code, struct cw_bytes data);
+	/* May be NULL. The platform has logged out, or lost, a device that nobody owns. */
+	void (*logged_out)(struct cw_bridge *b, struct cw_device *d);
+	/* May be NULL: refused as offline. A command record that is for all devices of a product; 0 or an error. `bytes` is lent. */
+	int (*broadcast)(struct cw_bridge *b, const char *product_key, struct cw_bytes bytes);
+	/* May be NULL. An upstream is logged in, or lost, with a sentence. */
+	void (*upstream)(struct cw_bridge *b, const struct cw_upstream *u, int up, const char *reason);
 };
 
 /*
@@ -58,9 +64,12 @@ struct cw_bridge_conf {
 	unsigned command_timeout_ms; /* 30000 */
 	unsigned sync_timeout_ms;    /* services the platform waits for: 8000 less a margin */
 	unsigned contest_window_ms;  /* supersedes within this time count as a contest */
+	void *ctx;                   /* the owner's; cw_bridge_ctx() */
 };
 
 int cw_bridge_new(const struct cw_bridge_conf *conf, struct cw_bridge **ret_bridge);
+/* What the configuration had as `ctx`. Any thread. */
+void *cw_bridge_ctx(const struct cw_bridge *b);
 /* Nothing may be attached any more and all upstreams must be stopped. */
 void cw_bridge_free(struct cw_bridge *b);
 
@@ -76,7 +85,7 @@ struct cw_route {
 	const char *upstream;
 };
 int cw_bridge_add_route(struct cw_bridge *b, const struct cw_route *route, struct cw_msg *msg);
-int cw_bridge_start(struct cw_bridge *b);
+int cw_bridge_connect(struct cw_bridge *b);
 /* Stop all upstreams; `done` runs when the last has ended. */
 void cw_bridge_stop(struct cw_bridge *b, uint64_t drain_ms, void (*done)(void *arg), void *arg);
 /* 1 when every upstream is logged in. */

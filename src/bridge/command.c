@@ -115,12 +115,25 @@ static void refuse(struct cw_downlink *down, int code)
 	answer(down, code, cw_bytes_of(NULL, 0));
 }
 
+/* For all devices of a product: taken over or refused at once, never answered. */
+static void broadcast(struct cw_bridge *b, struct cw_downlink *down)
+{
+	int rc = b->conf.owner_ops->broadcast(b, down->product_key, cw_bytes_of(down->bytes, down->len));
+
+	refuse(down, rc < 0 ? cw_bridge_refusal_code(rc) : CW_CODE_OK);
+}
+
 void cw_command_on_downlink(void *ctx, struct cw_downlink *down)
 {
 	struct cw_bridge *b = ctx;
-	struct cw_device *d = cw_devices_find_name(b, down->product_key, down->device_name);
+	struct cw_device *d;
 	struct command *c;
 
+	if (down->kind == CW_KIND_BROADCAST && down->device_name[0] == '\0' && b->conf.owner_ops->broadcast != NULL) {
+		broadcast(b, down);
+		return;
+	}
+	d = cw_devices_find_name(b, down->product_key, down->device_name);
 	if (d == NULL || d->owner == NULL || d->leaving) {
 		refuse(down, CW_CODE_OFFLINE);
 		return;

@@ -356,8 +356,11 @@ void cw_devices_on_state(void *ctx, void *cookie, enum cw_updevice_state state, 
 		note_refusal(d, code, text);
 	d->state = (uint8_t)state;
 	d->since_ms = cw_clock_wall_ms();
-	if (d->owner == NULL)
+	if (d->owner == NULL) {
+		if (state != CW_UPDEVICE_ONLINE && d->bridge->conf.owner_ops->logged_out != NULL)
+			d->bridge->conf.owner_ops->logged_out(d->bridge, d);
 		return;
+	}
 	cw_list_each_safe(e, next, &d->waiting) { /* those with requireOnline */
 		struct cw_attach *a = cw_container_of(e, struct cw_attach, link);
 

@@ -23,6 +23,7 @@ static const struct verb {
 	{ "config", cw_cmd_config, "look at configuration files: check, print, get, reference" },
 	{ "decode", cw_cmd_decode, "decode frames of a protocol: hex in, JSON out" },
 	{ "sign", cw_cmd_sign, "sign mqtt: what any MQTT client needs to log in as a device" },
+	{ "triple", cw_cmd_triple, "a device's secret from its product's (dynamic registration); --check a stored certificate" },
 	{ "simulate", cw_cmd_simulate, "devices that connect, report and answer commands" },
 };
 

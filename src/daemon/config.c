@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "daemon/socket_server.h"
 #include "upstream/kinds.h"
 
 static const char *const transports[] = { "tcp", "udp", "tls", NULL };
@@ -38,6 +37,8 @@ static const struct cw_conf_table limit_table = { .name = "limits", .size = size
 static const struct cw_conf_setting listener_tls_settings[] = {
 	CW_CONF(struct cw_config_tls, certificate, STRING, "certificate", NULL, NULL, NULL, "Server certificate, PEM file with its chain."),
 	CW_CONF(struct cw_config_tls, key, STRING, "key", NULL, NULL, NULL, "Its private key, PEM file."),
+	CW_CONF(struct cw_config_tls, key_store, STRING, "keyStore", NULL, NULL, NULL, "PKCS#12 file with both, instead of certificate and key."),
+	CW_CONF(struct cw_config_tls, key_password, SECRET, "keyPassword", NULL, NULL, NULL, "Password of the keyStore; file:PATH reads it from a file."),
 	CW_CONF(struct cw_config_tls, client_ca, STRING, "clientCa", NULL, NULL, NULL,
 	        "PEM file of the authorities whose client certificates are accepted."),
 	CW_CONF_CHOICE(struct cw_config_tls, client_verify, "clientVerify", verifies, "none",
@@ -51,10 +52,10 @@ static const struct cw_conf_table listener_tls_table = {
 static void check_listener(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
 {
 	const struct cw_config_listener *l = conf;
-	int has_tls = l->tls.certificate != NULL || l->tls.key != NULL || l->tls.client_ca != NULL;
+	int has_tls = l->tls.certificate != NULL || l->tls.key != NULL || l->tls.client_ca != NULL || l->tls.key_store != NULL;
 
-	if (l->transport == CW_CONFIG_TLS && (l->tls.certificate == NULL || l->tls.key == NULL))
-		cw_conf_error_at(report, object, "listener \"%s\": transport = tls needs tls { certificate, key }", l->name);
+	if (l->transport == CW_CONFIG_TLS && (l->tls.certificate == NULL || l->tls.key == NULL) && l->tls.key_store == NULL)
+		cw_conf_error_at(report, object, "listener \"%s\": transport = tls needs tls { certificate, key } or tls { keyStore }", l->name);
 	if (l->transport != CW_CONFIG_TLS && has_tls)
 		cw_conf_error_at(report, object, "listener \"%s\": tls { } is given but transport is %s; say transport = tls", l->name,
 		                 transports[l->transport]);
@@ -172,11 +173,6 @@ static const struct cw_conf_table product_table = {
 	.name = "product", .size = sizeof(struct cw_config_product), .settings = product_settings
 };
 
-static int has_http2(const struct cw_config *c)
-{
-	return c->http2_endpoint != NULL || c->auth_endpoint != NULL;
-}
-
 static void check_names(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
 {
 	size_t i, k;
@@ -219,28 +215,55 @@ static void check_control(const struct cw_config *c, const struct cw_value *obje
 		                 c->control);
 }
 
-static void check_config(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
+/* 3 is the large bridge; the Java library takes 1 and 2, too, and does nothing with them. */
+static void check_mode(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
+{
+	const struct cw_value *where = cw_value_get(object, "subDeviceConnectMode");
+	size_t i;
+
+	if (c->sub_device_connect_mode < 0 || c->sub_device_connect_mode > 3)
+		cw_conf_error_at(report, where, "subDeviceConnectMode is %d; 3 is the large bridge, absent the small one", c->sub_device_connect_mode);
+	else if (c->sub_device_connect_mode == 1 || c->sub_device_connect_mode == 2)
+		cw_conf_warn_at(report, where, "subDeviceConnectMode = %d behaves as the small bridge, as with the Java library; 3 is the large one",
+		                c->sub_device_connect_mode);
+	for (i = 0; c->sub_device_connect_mode == 3 && i < c->upstreams.count; i++)
+		if (strcmp(cw_upstream_kind_names[cw_conf_item(&c->upstreams, struct cw_config_upstream, i)->type], "http2") == 0)
+			return;
+	if (c->sub_device_connect_mode == 3)
+		cw_conf_warn_at(report, where, "subDeviceConnectMode = 3 behaves as the small bridge: the large one exists over HTTP/2 only, and no "
+		                "upstream has type = http2");
+}
+
+/* The Java core library leaves the sockets to its user's program, so its file has none. */
+static void no_listener(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
+{
+	if (c->http2_endpoint == NULL)
+		cw_conf_error_at(report, object, "there is no listener; add listeners = [ { name = ..., protocol = ..., address = ... } ]");
+	else
+		cw_conf_warn_at(report, object, "there is no listener, so no device can connect; add listeners = [ { name = ..., protocol = ..., "
+		                "address = ... } ], or socketServer { } with --protocol");
+}
+
+/* What concerns the platform's side, of the gateway and of libcauseway alike. */
+static void check_bridge(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
 {
 	const struct cw_config *c = conf;
 
 	check_names(c, object, report);
 	check_control(c, object, report);
 	check_identity(c, object, report);
-	if (has_http2(c))
-		cw_conf_error_at(report, cw_value_get(object, c->http2_endpoint != NULL ? "http2Endpoint" : "authEndpoint"),
-		                 "http2Endpoint and authEndpoint define an upstream of type http2, which this version does not have; "
-		                 "use upstreams { cloud { type = mqtt, endpoint = ... } } instead");
-	if (c->sub_device_connect_mode != 0 && (c->sub_device_connect_mode < 1 || c->sub_device_connect_mode > 3))
-		cw_conf_error_at(report, cw_value_get(object, "subDeviceConnectMode"), "subDeviceConnectMode is %d; 3 is the large bridge, absent the small one",
-		                 c->sub_device_connect_mode);
-	else if (c->sub_device_connect_mode != 0)
-		cw_conf_warn_at(report, cw_value_get(object, "subDeviceConnectMode"),
-		                "subDeviceConnectMode = %d behaves as the small bridge: the large one exists over HTTP/2 only",
-		                c->sub_device_connect_mode);
-	if (c->upstreams.count == 0 && !has_http2(c))
+	check_mode(c, object, report);
+	if (c->upstreams.count == 0)
 		cw_conf_error_at(report, object, "there is no upstream; add upstreams { cloud { endpoint = \"ssl://...\" } }");
+}
+
+static void check_config(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
+{
+	const struct cw_config *c = conf;
+
+	check_bridge(conf, object, report);
 	if (c->listeners.count == 0)
-		cw_conf_error_at(report, object, "there is no listener; add listeners = [ { name = ..., protocol = ..., address = ... } ]");
+		no_listener(c, object, report);
 }
 
 static const char *hint(const char *key)
@@ -298,38 +321,14 @@ const struct cw_conf_table cw_config_table = {
 	.unknown_hint = hint,
 };
 
-/* Set once, before any thread: for a socketServer that names no protocol. */
-static const char *default_protocol;
-
-void cw_config_set_protocol(const char *name)
-{
-	default_protocol = name;
-}
-
-int cw_config_load(const char *path, struct cw_config **ret_config, struct cw_conf_tree **ret_tree, struct cw_conf_report *report,
-                   struct cw_msg *msg)
-{
-	struct cw_conf_tree *tree = NULL;
-	void *conf = NULL;
-	const struct cw_value *dir;
-	int rc = cw_conf_parse_file(path, NULL, &tree, msg);
-
-	if (rc < 0)
-		return rc;
-	dir = cw_value_get(cw_conf_root(tree), "pluginDir");
-	rc = cw_socket_server(path, default_protocol, dir == NULL ? NULL : cw_value_text(dir, NULL), &tree, report, msg);
-	if (rc == 0)
-		rc = cw_conf_bind(&cw_config_table, tree, cw_conf_root(tree), report, &conf);
-	if (rc < 0) {
-		if (report->errors > 0)
-			cw_conf_report_msg(report, msg);
-		cw_conf_tree_unref(tree);
-		return rc;
-	}
-	*ret_config = conf;
-	*ret_tree = tree;
-	return 0;
-}
+const struct cw_conf_table cw_config_bridge_table = {
+	.name = "bridge",
+	.size = sizeof(struct cw_config),
+	.settings = settings,
+	.flags = CW_CONF_UNKNOWN_WARN,
+	.check = check_bridge,
+	.unknown_hint = hint,
+};
 
 int cw_config_placed(const struct cw_origin *at, int rc, struct cw_msg *msg)
 {

@@ -8,13 +8,14 @@
 #ifndef CW_DAEMON_CONFIG_H
 #define CW_DAEMON_CONFIG_H
 
+#include "bridge/bridge.h"
 #include "causeway/plugin.h"
 #include "conf/schema.h"
 
 enum { CW_CONFIG_TCP, CW_CONFIG_UDP, CW_CONFIG_TLS };
 
 struct cw_config_tls {
-	const char *ca, *certificate, *key, *client_ca;
+	const char *ca, *certificate, *key, *client_ca, *key_store, *key_password;
 	bool verify;
 	int client_verify;
 };
@@ -96,6 +97,8 @@ struct cw_config {
 };
 
 extern const struct cw_conf_table cw_config_table;
+/* The same rows for libcauseway: what concerns listeners may be absent. */
+extern const struct cw_conf_table cw_config_bridge_table;
 
 /* The protocol of a socketServer that names none (--protocol); lent for good. Before the first load. */
 void cw_config_set_protocol(const char *name);
@@ -107,6 +110,15 @@ int cw_config_load(const char *path, struct cw_config **ret_config, struct cw_co
                    struct cw_msg *msg);
 /* Put where a listener or upstream was written before the message of a failure. Returns rc. */
 int cw_config_placed(const struct cw_origin *at, int rc, struct cw_msg *msg);
+/*
+ * Call `fn` for each upstream that the configuration makes, one for each of its bridges; ends with the first error.
+ * `state_dir` may be NULL; `dedup_window_s` is the longest that a protocol asks for.
+ */
+typedef int (*cw_config_upstream_fn)(void *ctx, const struct cw_upstream_conf *conf, struct cw_msg *msg);
+int cw_config_each_upstream(const struct cw_config *c, const char *state_dir, unsigned dedup_window_s, cw_config_upstream_fn fn,
+                            void *ctx, struct cw_msg *msg);
+/* After its upstreams were added. */
+int cw_config_add_routes(const struct cw_config *c, struct cw_bridge *bridge, struct cw_msg *msg);
 /* A file named in the configuration: as it is when absolute, else beside the configuration file. Into out[size]. */
 const char *cw_config_path(const char *config_file, const char *name, char *out, size_t size);
 

@@ -424,7 +424,7 @@ static int start(struct cw_daemon *d, struct cw_msg *msg)
 	if (rc == 0)
 		rc = cw_daemon_apply_listeners(d, msg);
 	if (rc == 0)
-		rc = cw_bridge_start(d->bridge);
+		rc = cw_bridge_connect(d->bridge);
 	if (rc == 0)
 		rc = cw_watchdog_start(d->gateway, (uint64_t)d->config->decoder_timeout_ms, &d->watchdog);
 	if (rc == 0)

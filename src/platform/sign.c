@@ -107,6 +107,27 @@ void cw_sign_connect_unknown(struct cw_sign_connect *ret)
 	ret->password[0] = '\0';
 }
 
+int cw_sign_connect_register(struct cw_sign_connect *ret, enum cw_sign_method method, const char *base,
+			     const char *product_key, const char *device_name, const char *product_secret, const char *random,
+			     int no_whitelist, const char *instance_id)
+{
+	char content[640];
+	int rc;
+
+	if (strlen(base) > CW_BASE_CLIENT_ID_MAX || strchr(base, '|') != NULL)
+		return CW_EINVAL;
+	rc = fits(snprintf(ret->client_id, sizeof(ret->client_id), "%s|securemode=%d,authType=%s,random=%s,signmethod=%s%s%s|",
+			   base, no_whitelist ? -2 : 2, no_whitelist ? "regnwl" : "register", random,
+			   cw_sign_method_name(method), instance_id != NULL ? ",instanceId=" : "",
+			   instance_id != NULL ? instance_id : ""),
+		  sizeof(ret->client_id));
+	if (rc == 0)
+		rc = fits(snprintf(ret->user, sizeof(ret->user), "%s&%s", device_name, product_key), sizeof(ret->user));
+	if (rc == 0)
+		rc = cw_sign_content_register(content, sizeof(content), device_name, product_key, random);
+	return rc < 0 ? rc : cw_sign_hmac(method, product_secret, content, ret->password);
+}
+
 int cw_sign_sub(struct cw_sign_sub *ret, enum cw_sign_method method, const char *product_key, const char *device_name,
 		const char *secret, int64_t utc_ms)
 {

@@ -51,6 +51,14 @@ int cw_sign_connect(struct cw_sign_connect *ret, enum cw_sign_method method, con
 /* The first CONNECT of a client that has only a certificate; the platform tells it its names afterwards. */
 void cw_sign_connect_unknown(struct cw_sign_connect *ret);
 
+/*
+ * For a registration: the product's secret signs `random`, not the client id. `no_whitelist`: regnwl instead of register;
+ * `instance_id` (may be NULL) goes with it on a purchased instance. Base as above.
+ */
+int cw_sign_connect_register(struct cw_sign_connect *ret, enum cw_sign_method method, const char *base,
+			     const char *product_key, const char *device_name, const char *product_secret, const char *random,
+			     int no_whitelist, const char *instance_id);
+
 /* A sub-device in topology add and login: client id `pk&dn`, time stamp as decimal text. */
 struct cw_sign_sub {
 	char client_id[CW_CLIENT_ID_MAX];

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "tls/keystore.h"
 
 struct cw_tls_ctx {
 	mbedtls_ssl_config conf;
@@ -67,7 +68,21 @@ static int load_certificates(mbedtls_x509_crt *crt, const char *what, const char
 	return 0;
 }
 
-static int load_own(struct cw_tls_ctx *ctx, const struct cw_tls_conf *conf, struct cw_msg *msg)
+static int load_store(struct cw_tls_ctx *ctx, const struct cw_tls_conf *conf, struct cw_msg *msg)
+{
+	struct cw_keystore store;
+	int rc = cw_keystore_read(conf->key_store, conf->key_password, &store, msg);
+
+	if (rc < 0)
+		return rc;
+	if (mbedtls_x509_crt_parse(&ctx->chain, (const unsigned char *)store.chain, strlen(store.chain) + 1) != 0 ||
+	    mbedtls_pk_parse_key(&ctx->key, (const unsigned char *)store.key, strlen(store.key) + 1, NULL, 0) != 0)
+		rc = cw_fail(msg, CW_ECONF, "key store %s holds a certificate or key of a kind that is not supported", conf->key_store);
+	cw_keystore_drop(&store);
+	return rc;
+}
+
+static int load_files(struct cw_tls_ctx *ctx, const struct cw_tls_conf *conf, struct cw_msg *msg)
 {
 	int err, rc;
 
@@ -79,6 +94,15 @@ static int load_own(struct cw_tls_ctx *ctx, const struct cw_tls_conf *conf, stru
 		return fail_file(msg, "key", conf->key, err);
 	if (mbedtls_pk_check_pair(&ctx->chain.pk, &ctx->key) != 0)
 		return cw_fail(msg, CW_ECONF, "key %s does not belong to certificate %s", conf->key, conf->certificate);
+	return 0;
+}
+
+static int load_own(struct cw_tls_ctx *ctx, const struct cw_tls_conf *conf, struct cw_msg *msg)
+{
+	int rc = conf->key_store != NULL ? load_store(ctx, conf, msg) : load_files(ctx, conf, msg);
+
+	if (rc < 0)
+		return rc;
 	if (mbedtls_ssl_conf_own_cert(&ctx->conf, &ctx->chain, &ctx->key) != 0)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	return 0;
@@ -101,7 +125,7 @@ static int load(struct cw_tls_ctx *ctx, const struct cw_tls_conf *conf, int endp
 	mbedtls_ssl_conf_max_version(&ctx->conf, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
 	mbedtls_ssl_conf_rng(&ctx->conf, mbedtls_ctr_drbg_random, &ctx->random);
 	mbedtls_ssl_conf_authmode(&ctx->conf, modes[conf->verify]);
-	if (conf->certificate != NULL && (rc = load_own(ctx, conf, msg)) < 0)
+	if ((conf->certificate != NULL || conf->key_store != NULL) && (rc = load_own(ctx, conf, msg)) < 0)
 		return rc;
 	if (conf->ca != NULL) {
 		rc = load_certificates(&ctx->ca, "authority", conf->ca, msg);
@@ -124,7 +148,9 @@ static int make_ctx(const struct cw_tls_conf *conf, int endpoint, struct cw_msg 
 
 	if ((conf->certificate == NULL) != (conf->key == NULL))
 		return cw_fail(msg, CW_ECONF, "certificate and key are given together or not at all");
-	if (endpoint == MBEDTLS_SSL_IS_SERVER && conf->certificate == NULL)
+	if (conf->key_store != NULL && conf->certificate != NULL)
+		return cw_fail(msg, CW_ECONF, "either certificate and key are given or a key store");
+	if (endpoint == MBEDTLS_SSL_IS_SERVER && conf->certificate == NULL && conf->key_store == NULL)
 		return cw_fail(msg, CW_ECONF, "a server needs a certificate and a key");
 	if (conf->verify != CW_TLS_VERIFY_NONE && conf->ca == NULL)
 		return cw_fail(msg, CW_ECONF, "verifying the other side needs the certificate of its authority");

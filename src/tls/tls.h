@@ -22,6 +22,7 @@ enum cw_tls_verify { CW_TLS_VERIFY_NONE, CW_TLS_VERIFY_OPTIONAL, CW_TLS_VERIFY_R
 
 struct cw_tls_conf {
 	const char *certificate, *key; /* PEM files; a client may have none */
+	const char *key_store, *key_password; /* instead: a PKCS#12 key store with both, and its password (NULL: empty) */
 	const char *ca;                /* PEM file: who signs the other side's certificate */
 	enum cw_tls_verify verify;     /* OPTIONAL: the other side may have none, a bad one is refused */
 	const char *const *alpn;       /* NULL, or protocols ending with NULL; lent as long as the context lives */

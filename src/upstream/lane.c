@@ -136,7 +136,7 @@ static void arm(struct cw_lane *lane, struct cw_timer *t, uint64_t due_ms, void 
 
 static void wait_for_answer(struct cw_lane *lane, struct cw_parcel *p)
 {
-	if (!p->want_answer || lane->conf->ack_timeout_ms == 0)
+	if (!p->want_answer || p->final_only || lane->conf->ack_timeout_ms == 0)
 		return;
 	cw_list_push_back(&lane->wait, &p->wait);
 	arm(lane, &lane->wait_timer, p->offered_ms + lane->conf->ack_timeout_ms, on_wait);
@@ -243,6 +243,8 @@ static void mark_ready(struct cw_lane *lane, struct cw_lane_device *ld)
 {
 	int class = !cw_list_empty(&ld->queue[0]) ? 0 : 1;
 
+	if (lane->conf->in_flight_device > 0 && ld->out >= lane->conf->in_flight_device)
+		return;
 	if (!ld->online || cw_timer_armed(&ld->pause) || cw_list_empty(&ld->queue[class]))
 		return;
 	cw_list_remove(&ld->ready);
@@ -264,6 +266,7 @@ static void leave_flight(struct cw_lane *lane, struct cw_parcel *p)
 	if (!p->sent)
 		return;
 	p->sent = 0;
+	p->device->lane.out--;
 	cw_list_remove(&p->flight);
 	lane->in_flight--;
 	cw_gauge_add(lane, in_flight, -1);
@@ -393,6 +396,8 @@ void cw_lane_settle(struct cw_lane *lane, struct cw_parcel *p, uint8_t result, i
 	finish(lane, p, result, code);
 	if (d->lane.records == 0)
 		lane->ops->drained(lane->ctx, d);
+	if (lane->conf->in_flight_device > 0)
+		mark_ready(lane, &d->lane); /* it was left out while its window was full */
 	cw_lane_pump(lane);
 }
 
@@ -442,6 +447,7 @@ static void on_flight(struct cw_timer *t)
 static void enter_flight(struct cw_lane *lane, struct cw_lane_device *ld, struct cw_parcel *p)
 {
 	p->sent = 1;
+	ld->out++;
 	p->sent_ms = now_of(lane);
 	cw_list_remove(&p->link);
 	cw_list_push_back(&ld->sent, &p->link);

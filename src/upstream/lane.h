@@ -39,6 +39,7 @@ struct cw_lane_device {
 	struct cw_pace_window rate[2]; /* QoS 0 and 1; their times are made with the first message of that QoS */
 	struct cw_map dups;
 	size_t records; /* queued and sent */
+	unsigned out;   /* of them, sent */
 	int online;
 };
 

@@ -97,6 +97,7 @@ struct cw_upstream_conf {
 	/* Filled by the kind from `own`. */
 	unsigned keep_alive_s;                       /* 30 to 1200 */
 	unsigned in_flight;                          /* unconfirmed messages at once, 1 to 1000 */
+	unsigned in_flight_device;                   /* of one device at once: 1 where only that keeps its order; 0: no limit */
 	unsigned rate_device_qos0, rate_device_qos1; /* messages a second and device; 0: off */
 	unsigned login_rate;                         /* device logins a second; 0: off */
 	unsigned login_batch;                        /* devices in one batch login */

@@ -1,10 +1,10 @@
 /*
- * socket_server.c - socketServer { } of the Java server library, read as entries of listeners.
+ * java.c - see java.h: keys of the Java libraries, read as listeners and an upstream.
  *
- * The file is read a second time below a few lines that add the listeners, so that
- * everything else keeps the file, line and column where it was written.
+ * The file is read a second time below a few lines that add them, so that everything
+ * else keeps the file, line and column where it was written.
  */
-#include "daemon/socket_server.h"
+#include "daemon/java.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,7 +12,6 @@
 #include <strings.h>
 
 #include "base/mem.h"
-#include "plugin/load.h"
 
 struct socket_server {
 	const char *protocol, *address, *listen_type;
@@ -28,10 +27,8 @@ static void check_server(const void *conf, const struct cw_value *object, struct
 
 	if (strcasecmp(s->listen_type, "tcp") != 0 && strcasecmp(s->listen_type, "udp") != 0)
 		cw_conf_error_at(report, cw_value_get(object, "listenType"), "listenType: found \"%.40s\", accepted is tcp or udp", s->listen_type);
-	if (s->key_store_file != NULL && !s->unsecured)
-		cw_conf_error_at(report, cw_value_get(object, "keyStoreFile"),
-		                 "keyStoreFile: Java key stores are not read; make PEM files of it (openssl pkcs12 -in STORE -nodes -out key.pem) and write "
-		                 "listeners = [ { ..., transport = tls, tls { certificate = ..., key = ... } } ]");
+	if (!s->unsecured && s->key_store_file != NULL && strcasecmp(s->listen_type, "udp") == 0)
+		cw_conf_error_at(report, cw_value_get(object, "keyStoreFile"), "keyStoreFile: there is no TLS over UDP here; say unsecured = true, or listenType = tcp");
 	if (s->broadcast)
 		cw_conf_warn_at(report, cw_value_get(object, "broadcastEnabled"), "broadcastEnabled has no effect: datagrams to broadcast addresses are not taken");
 }
@@ -45,8 +42,8 @@ static const struct cw_conf_setting server_settings[] = {
 	CW_CONF(struct socket_server, broadcast, BOOL, "broadcastEnabled", "false", NULL, NULL, "No effect here."),
 	CW_CONF(struct socket_server, unsecured, BOOL, "unsecured", "false", NULL, NULL, "true: keyStoreFile is left alone."),
 	CW_CONF(struct socket_server, key_password, SECRET, "keyPassword", NULL, NULL, NULL, "Password of the key store."),
-	CW_CONF(struct socket_server, key_store_file, STRING, "keyStoreFile", NULL, NULL, NULL, "Key store; refused, with what to do instead."),
-	CW_CONF(struct socket_server, key_store_type, STRING, "keyStoreType", NULL, NULL, NULL, "Its type."),
+	CW_CONF(struct socket_server, key_store_file, STRING, "keyStoreFile", NULL, NULL, NULL, "Key store (PKCS#12) with the server's certificate: devices connect by TLS."),
+	CW_CONF(struct socket_server, key_store_type, STRING, "keyStoreType", NULL, NULL, NULL, "Its type; what the file is decides."),
 	CW_CONF_END
 };
 static const struct cw_conf_table server_table = {
@@ -80,31 +77,48 @@ static void add_quoted(struct text *t, const char *s)
 	add(t, "\"");
 }
 
-static void add_listeners(struct text *t, const char *path, const struct socket_server *s, const char *protocol)
+static void add_listeners(struct text *t, const struct socket_server *s, const char *protocol)
 {
 	int v6 = strchr(s->address, ':') != NULL && s->address[0] != '[';
+	int secured = s->key_store_file != NULL && !s->unsecured;
 	size_t i;
 
-	add(t, "include required(file(");
-	add_quoted(t, path);
-	add(t, "))\nlisteners = ${?listeners} [");
+	add(t, "listeners = ${?listeners} [");
 	for (i = 0; i < s->ports.count; i++) {
 		char address[300];
 
 		(void)snprintf(address, sizeof(address), v6 ? "[%.200s]:%.20s" : "%.200s:%.20s", s->address, s->ports.items[i]);
 		add(t, "\n  { name = \"socketServer-%.20s\", transport = %s, backlog = %d, protocol = ", s->ports.items[i],
-		    strcasecmp(s->listen_type, "udp") == 0 ? "udp" : "tcp", s->backlog);
+		    strcasecmp(s->listen_type, "udp") == 0 ? "udp" : secured ? "tls" : "tcp", s->backlog);
 		add_quoted(t, protocol);
 		add(t, ", address = ");
 		add_quoted(t, address);
+		if (secured) {
+			add(t, ", tls { keyStore = ");
+			add_quoted(t, s->key_store_file);
+			add(t, ", keyPassword = ${?socketServer.keyPassword} }");
+		}
 		add(t, " }");
 	}
 	add(t, "\n]\n");
 }
 
-static int read_again(const char *path, const struct socket_server *s, const char *protocol, struct cw_conf_tree **tree, struct cw_msg *msg)
+/* The mode counts where it is 3: the library, too, behaves the same for anything else. */
+static void add_upstream(struct text *t, const struct cw_value *root)
 {
-	struct text t = { .size = 4096 + 8 * strlen(path) + s->ports.count * 1024 };
+	int32_t mode = 0;
+
+	if (cw_value_get(root, "subDeviceConnectMode") != NULL)
+		(void)cw_value_to_int32(cw_value_get(root, "subDeviceConnectMode"), &mode, NULL);
+	add(t, "upstreams.\"" CW_JAVA_UPSTREAM "\" = { type = http2, endpoint = ${?http2Endpoint}, authEndpoint = ${?authEndpoint}, "
+	       "large = %s } ${?upstreams.\"" CW_JAVA_UPSTREAM "\"}\n", mode == 3 ? "true" : "false");
+}
+
+/* The file again with what is to be added: `s` NULL: no listeners. */
+static int read_again(const char *path, const struct socket_server *s, const char *protocol, int upstream, struct cw_conf_tree **tree,
+                      struct cw_msg *msg)
+{
+	struct text t = { .size = 4096 + 8 * strlen(path) + (s == NULL ? 0 : s->ports.count * 2048) };
 	struct cw_conf_tree *with = NULL;
 	char name[300];
 	int rc;
@@ -112,8 +126,14 @@ static int read_again(const char *path, const struct socket_server *s, const cha
 	t.bytes = cw_alloc(t.size);
 	if (t.bytes == NULL)
 		return CW_ENOMEM;
-	add_listeners(&t, path, s, protocol);
-	(void)snprintf(name, sizeof(name), "socketServer of %.250s", path);
+	add(&t, "include required(file(");
+	add_quoted(&t, path);
+	add(&t, "))\n");
+	if (s != NULL)
+		add_listeners(&t, s, protocol);
+	if (upstream)
+		add_upstream(&t, cw_conf_root(*tree));
+	(void)snprintf(name, sizeof(name), "keys of the Java library in %.250s", path);
 	rc = cw_conf_parse_text(name, t.bytes, t.len, NULL, &with, msg);
 	cw_free(t.bytes);
 	if (rc < 0)
@@ -123,41 +143,48 @@ static int read_again(const char *path, const struct socket_server *s, const cha
 	return 0;
 }
 
-/* No protocol: the sentence lists what there is. */
-static void complain_protocol(const char *plugin_dir, const struct cw_value *object, struct cw_conf_report *report)
+static int bind_server(const struct cw_value *object, struct cw_conf_tree *tree, const char **protocol, const char *plugins,
+                       struct cw_conf_report *report, struct socket_server **ret)
 {
-	char dir[1024], there[400];
-
-	cw_plugin_dir(plugin_dir, dir, sizeof(dir));
-	cw_plugin_list(dir, there, sizeof(there));
-	cw_conf_error_at(report, object, "socketServer: protocol is missing; write protocol = ... in it or start with --protocol; there are: %s", there);
-}
-
-int cw_socket_server(const char *path, const char *protocol, const char *plugin_dir, struct cw_conf_tree **tree,
-                     struct cw_conf_report *report, struct cw_msg *msg)
-{
-	const struct cw_value *object = cw_value_get(cw_conf_root(*tree), "socketServer");
-	struct socket_server *s;
 	void *conf = NULL;
 	int rc;
 
-	if (object == NULL || cw_value_type(object) == CW_VALUE_NULL)
-		return 0;
 	if (cw_value_type(object) != CW_VALUE_OBJECT) {
 		cw_conf_error_at(report, object, "socketServer: found %s, accepted is an object", cw_value_type_name(cw_value_type(object)));
 		return CW_ECONF;
 	}
-	rc = cw_conf_bind(&server_table, *tree, object, report, &conf);
+	rc = cw_conf_bind(&server_table, tree, object, report, &conf);
 	if (rc < 0)
 		return rc;
-	s = conf;
-	protocol = s->protocol != NULL ? s->protocol : protocol;
-	if (protocol == NULL) {
-		complain_protocol(plugin_dir, object, report);
-		rc = CW_ECONF;
-	} else {
-		rc = read_again(path, s, protocol, tree, msg);
-	}
+	*ret = conf;
+	if ((*ret)->protocol != NULL)
+		*protocol = (*ret)->protocol;
+	if (*protocol != NULL)
+		return 0;
+	cw_conf_error_at(report, object, "socketServer: protocol is missing; write protocol = ... in it or start with --protocol; there are: %s", plugins);
 	cw_conf_free(conf);
+	return CW_ECONF;
+}
+
+static int is_given(const struct cw_value *root, const char *key)
+{
+	const struct cw_value *v = cw_value_get(root, key);
+
+	return v != NULL && cw_value_type(v) != CW_VALUE_NULL;
+}
+
+int cw_java_config(const char *path, const char *protocol, const char *plugins, struct cw_conf_tree **tree,
+                   struct cw_conf_report *report, struct cw_msg *msg)
+{
+	const struct cw_value *root = cw_conf_root(*tree);
+	int upstream = is_given(root, "http2Endpoint") || is_given(root, "authEndpoint");
+	struct socket_server *s = NULL;
+	int rc = 0;
+
+	if (plugins != NULL && is_given(root, "socketServer"))
+		rc = bind_server(cw_value_get(root, "socketServer"), *tree, &protocol, plugins, report, &s);
+	if (rc == 0 && (s != NULL || upstream))
+		rc = read_again(path, s, protocol, upstream, tree, msg);
+	cw_conf_free(s);
 	return rc;
 }
