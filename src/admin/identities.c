@@ -74,7 +74,6 @@ struct edit {
 	struct cw_edit edit;
 	struct cw_bridge *bridge;
 	struct cw_http_req *req; /* NULL: the client has gone */
-	char *identity;          /* of a removal; owned */
 };
 
 static void on_editor_gone(void *arg)
@@ -107,16 +106,11 @@ static void say_done(const struct edit *x, char *out, size_t size)
 /* The sources say something else now: of what was touched the devices are looked at. */
 static void take_effect(struct edit *x)
 {
-	struct cw_resolver *r = cw_bridge_resolver(x->bridge);
-
-	if (x->edit.kind == CW_EDIT_REMOVE) {
-		cw_resolver_forget(r, x->identity);
-		cw_bridge_recheck(x->bridge, x->identity);
-	} else if (x->edit.touched != NULL) {
-		cw_resolver_forget_source(r, cw_table_source_ops.name);
-		cw_bridge_recheck_set(x->bridge, x->edit.touched);
-		x->edit.touched = NULL;
-	}
+	if (x->edit.touched == NULL)
+		return;
+	cw_resolver_forget_source(cw_bridge_resolver(x->bridge), cw_table_source_ops.name);
+	cw_bridge_recheck_set(x->bridge, x->edit.touched);
+	x->edit.touched = NULL;
 }
 
 static void on_edited(struct cw_edit *e)
@@ -138,7 +132,6 @@ static void on_edited(struct cw_edit *e)
 	}
 	cw_identities_free(e->touched);
 	cw_free(e->list);
-	cw_free(x->identity);
 	cw_free(x);
 }
 
@@ -154,15 +147,10 @@ static void edit(struct cw_admin *a, struct cw_http_req *req, enum cw_edit_kind 
 	x = cw_zalloc(sizeof(*x));
 	if (x != NULL) {
 		x->edit = (struct cw_edit){ .kind = kind, .text = cw_strndup(text, len), .len = len, .most = most, .done = on_edited };
-		x->identity = kind == CW_EDIT_REMOVE ? cw_strdup(text) : NULL;
 		x->bridge = a->conf.bridge;
 		x->req = req;
 	}
-	if (x == NULL || x->edit.text == NULL || (kind == CW_EDIT_REMOVE && x->identity == NULL)) {
-		if (x != NULL) {
-			cw_free(x->edit.text);
-			cw_free(x->identity);
-		}
+	if (x == NULL || x->edit.text == NULL) {
 		cw_free(x);
 		cw_admin_reply_text(req, 503, "error", "out of memory");
 		return;

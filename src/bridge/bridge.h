@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "base/list.h"
+#include "firmware/firmware.h"
 #include "identity/identity.h"
 #include "identity/resolver.h"
 #include "causeway/bytes.h"
@@ -30,6 +31,11 @@ struct cw_owner_ops {
 	int (*command)(void *owner, struct cw_device *d, uint64_t id, struct cw_bytes bytes, uint64_t deadline_ms);
 	/* The command has ended without the owner. */
 	void (*cancel)(void *owner, struct cw_device *d, uint64_t id);
+	/*
+	 * What cw_bridge_command_block() asked for: bytes of the file (lent; fewer at its end), or rc. May be NULL without
+	 * firmware in the configuration.
+	 */
+	void (*block)(void *owner, struct cw_device *d, uint64_t id, uint64_t offset, int rc, struct cw_bytes bytes);
 	/* The platform's reply to a record with a request id. */
 	void (*reply)(void *owner, struct cw_device *d, const char *request, int code, struct cw_bytes data);
 	/* May be NULL. The platform has logged out, or lost, a device that nobody owns. */
@@ -64,6 +70,7 @@ struct cw_attach {
 struct cw_bridge_conf {
 	struct cw_worker *control;
 	const struct cw_owner_ops *owner_ops;
+	struct cw_firmware *firmware; /* fetches the files of upgrades; NULL: notices go to the owner as they come. Lent */
 	unsigned command_queue;      /* commands that may wait per device, 16 */
 	unsigned command_timeout_ms; /* 30000 */
 	unsigned sync_timeout_ms;    /* services the platform waits for: 8000 less a margin */
@@ -115,9 +122,10 @@ struct cw_reload_result {
 	size_t added, removed, changed, unchanged, skipped, disconnected;
 };
 void cw_bridge_swap_identities(struct cw_bridge *b, struct cw_identities *fresh, struct cw_reload_result *ret_result);
-/* What a source says of this identity may have changed: ask again, and let the device go if it is gone or changed. */
-void cw_bridge_recheck(struct cw_bridge *b, const char *identity);
-/* The same for all of a set, which is taken over and freed; a few hundred at a time. */
+/*
+ * What a source says of these identities may have changed: ask again, a few hundred at a time, and let the devices go that
+ * are gone or changed. The set has them as they are or were in that source; it is taken over and freed.
+ */
 void cw_bridge_recheck_set(struct cw_bridge *b, struct cw_identities *set);
 
 /* Devices. */
@@ -129,8 +137,12 @@ void cw_bridge_left(struct cw_bridge *b, struct cw_device *d, void *owner);
 int cw_bridge_kick(struct cw_bridge *b, const char *identity);
 /* End a command that was handed to an owner. Unknown ids (ended before) are ignored. */
 void cw_bridge_command_done(struct cw_bridge *b, uint64_t id, int code, struct cw_bytes reply);
+/* What a command that has not ended is (CW_KIND_*); 0: it has ended. */
+uint32_t cw_bridge_command_kind(struct cw_bridge *b, uint64_t id);
 /* The code with which a command ends that was refused with error `rc`. Any thread. */
 int cw_bridge_refusal_code(int rc);
+/* Read from the file of an upgrade that was handed to an owner; owner_ops->block follows, now or later. */
+void cw_bridge_command_block(struct cw_bridge *b, uint64_t id, uint64_t offset, size_t length);
 void cw_bridge_command_extend(struct cw_bridge *b, uint64_t id, uint64_t delay_ms);
 
 /* Looking at devices, for status. */

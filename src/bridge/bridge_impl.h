@@ -17,7 +17,7 @@ struct cw_device {
 	struct cw_updevice *up;
 	void *owner;                     /* NULL: no session */
 	struct cw_list waiting;          /* struct cw_attach, oldest first */
-	struct cw_list queued, running;  /* struct command */
+	struct cw_list fetching, queued, running; /* struct command */
 	uint64_t repeats[REPEATS_KEPT];  /* hashes of request ids seen lately */
 	int64_t since_ms;
 	uint64_t contest_start_ms;
@@ -75,18 +75,41 @@ void cw_devices_fini(struct cw_bridge *b);
 void cw_devices_remove(struct cw_device *d);
 /* The entry is gone or another: 1 when somebody is disconnected for it. */
 int cw_devices_let_go(struct cw_device *d, enum cw_leave why);
+/* An entry has gone whose device was never attached: delete the relation that an earlier process made. */
+void cw_devices_forget(struct cw_bridge *b, const struct cw_identity *id);
 /* Does the device have this certificate and these settings? */
 int cw_device_is(const struct cw_device *d, const struct cw_identity *id, const char *own_secret);
 struct cw_upstream *cw_bridge_route(struct cw_bridge *b, const struct cw_device *d);
 
+/* A downlink on its way; see command.c. */
+struct command {
+	struct cw_map_node node; /* by id */
+	struct cw_list link;     /* device's fetching, queued or running */
+	struct cw_timer deadline;
+	struct cw_device *device;
+	struct cw_downlink *down;
+	uint64_t id;
+	uint64_t due_ms; /* loop time */
+	uint8_t running;
+	struct cw_firmware_wish wish; /* of an upgrade */
+	struct cw_firmware_file *file;
+};
+
+/* upgrade.c */
+int cw_upgrade_begin(struct command *c); /* 0: fetching; cw_command_queue() follows, or its end */
+void cw_upgrade_drop(struct command *c); /* download and file; safe for any command */
+
+/* command.c */
+struct command *cw_command_find(struct cw_bridge *b, uint64_t id);
+void cw_command_queue(struct command *c);         /* in its turn, with its deadline from now on */
+void cw_command_end(struct command *c, int code); /* without a reply */
+void cw_command_for(struct cw_bridge *b, struct cw_device *d, struct cw_downlink *down);
 /* lookup.c */
 void cw_lookup_init(struct cw_bridge *b);
 void cw_lookup_fini(struct cw_bridge *b);
 /* The device of a downlink is not in the directory under its names: ask the sources who it is. Takes `down`. */
 void cw_lookup_downlink(struct cw_bridge *b, struct cw_downlink *down);
 
-/* command.c */
-void cw_command_for(struct cw_bridge *b, struct cw_device *d, struct cw_downlink *down);
 void cw_command_on_downlink(void *ctx, struct cw_downlink *down);
 void cw_command_device_idle(struct cw_device *d);  /* hand out what waits */
 void cw_command_device_left(struct cw_device *d);  /* end what waits and runs as offline */

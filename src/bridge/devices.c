@@ -67,6 +67,7 @@ static struct cw_device *new_device(struct cw_bridge *b, const struct cw_identit
 		d->settings_len = d->settings == NULL ? 0 : id->settings.len;
 	}
 	cw_list_init(&d->waiting);
+	cw_list_init(&d->fetching);
 	cw_list_init(&d->queued);
 	cw_list_init(&d->running);
 	d->since_ms = cw_clock_wall_ms();
@@ -117,7 +118,18 @@ err_device:
 void cw_devices_remove(struct cw_device *d)
 {
 	d->removing = 1;
-	cw_upstream_device_remove(d->up);
+	if (d->forget_relation)
+		cw_upstream_device_forget(d->up);
+	else
+		cw_upstream_device_remove(d->up);
+}
+
+void cw_devices_forget(struct cw_bridge *b, const struct cw_identity *id)
+{
+	struct cw_device *d;
+
+	if (add_device(b, id, NULL, &d) == 0)
+		(void)cw_devices_let_go(d, CW_LEAVE_REMOVED);
 }
 
 static void resolve(struct cw_attach *a);

@@ -23,6 +23,7 @@ struct recheck {
 	struct cw_list link;
 	struct cw_bridge *bridge;
 	struct cw_reload_result *result; /* NULL: it has been reported already */
+	struct cw_identity *was;         /* with removeTopology, of a device that was never attached */
 	char identity[];
 };
 
@@ -50,12 +51,20 @@ void cw_lookup_init(struct cw_bridge *b)
 
 static void go_on(struct cw_bridge *b);
 
+static void free_recheck(struct recheck *c)
+{
+	cw_identity_free(c->was);
+	cw_free(c);
+}
+
 static void judge(struct cw_bridge *b, struct recheck *c, int rc, const struct cw_identity *id)
 {
 	struct cw_device *d = cw_bridge_find(b, c->identity, strlen(c->identity));
 	enum cw_leave why = rc == CW_OK ? CW_LEAVE_CHANGED : CW_LEAVE_REMOVED;
 	int disconnected;
 
+	if (d == NULL && c->was != NULL && rc == CW_ENOENT)
+		cw_devices_forget(b, c->was);
 	if (d == NULL || (rc != CW_OK && rc != CW_ENOENT) || (rc == CW_OK && cw_device_is(d, id, d->own_secret ? d->secret : NULL)))
 		return;
 	disconnected = cw_devices_let_go(d, why);
@@ -74,17 +83,20 @@ static void on_rechecked(struct cw_question *q, int rc, const struct cw_identity
 	judge(b, c, rc, id);
 	cw_list_remove(&c->link);
 	b->recheck_count--;
-	cw_free(c);
+	free_recheck(c);
 	go_on(b);
 }
 
-static void recheck(struct cw_bridge *b, const char *identity, struct cw_reload_result *result)
+/* `id`: the entry as it is or was in the source that has changed. */
+static void recheck(struct cw_bridge *b, const struct cw_identity *id, struct cw_reload_result *result)
 {
+	const char *identity = id->identity;
 	size_t len = strlen(identity);
+	int seen = cw_bridge_find(b, identity, len) != NULL;
 	struct recheck *c;
 	struct cw_claim claim;
 
-	if (cw_bridge_find(b, identity, len) == NULL)
+	if (!seen && (!b->conf.remove_topology || id->product_key[0] == '\0'))
 		return;
 	c = cw_zalloc(sizeof(*c) + len + 1);
 	if (c == NULL) {
@@ -94,16 +106,13 @@ static void recheck(struct cw_bridge *b, const char *identity, struct cw_reload_
 	memcpy(c->identity, identity, len + 1);
 	c->bridge = b;
 	c->result = result;
+	if (!seen)
+		c->was = cw_identity_new(id->identity, id->product_key, id->device_name, id->device_secret, cw_bytes_of(NULL, 0));
 	c->question.done = on_rechecked;
 	cw_list_push_back(&b->rechecks, &c->link);
 	b->recheck_count++;
 	claim = (struct cw_claim){ .identity = c->identity, .identity_len = len };
 	cw_resolver_ask(b->resolver, &claim, &c->question);
-}
-
-void cw_bridge_recheck(struct cw_bridge *b, const char *identity)
-{
-	recheck(b, identity, NULL);
 }
 
 /* The next ones of the sets that wait. Not from within itself: an answer from memory comes before recheck() returns. */
@@ -119,7 +128,7 @@ static void go_on(struct cw_bridge *b)
 
 		s->at = cw_map_next(&s->set->by_identity, s->at);
 		if (s->at != NULL) {
-			recheck(b, cw_container_of(s->at, struct cw_identity, by_identity)->identity, NULL);
+			recheck(b, cw_container_of(s->at, struct cw_identity, by_identity), NULL);
 			continue;
 		}
 		cw_list_remove(&s->link);
@@ -145,43 +154,51 @@ void cw_bridge_recheck_set(struct cw_bridge *b, struct cw_identities *set)
 
 /* ---- the file ------------------------------------------------------------------------- */
 
-static void count_differences(const struct cw_identities *old, const struct cw_identities *fresh, struct cw_reload_result *res)
+/* What is gone or another. */
+static void compare_old(struct cw_bridge *b, const struct cw_identities *old, const struct cw_identities *fresh, struct cw_reload_result *res)
 {
 	struct cw_map_node *n;
 
-	cw_map_each(n, &fresh->by_identity) {
-		const struct cw_identity *now = cw_container_of(n, struct cw_identity, by_identity);
-		const struct cw_identity *before = cw_identities_find(old, n->key, n->key_len);
+	cw_map_each(n, &old->by_identity) {
+		const struct cw_identity *before = cw_container_of(n, struct cw_identity, by_identity);
+		const struct cw_identity *now = cw_identities_find(fresh, n->key, n->key_len);
 
-		if (before == NULL)
-			res->added++;
-		else if (cw_identity_same(before, now))
+		if (now != NULL && cw_identity_same(before, now)) {
 			res->unchanged++;
+			continue;
+		}
+		if (now == NULL)
+			res->removed++;
 		else
 			res->changed++;
+		recheck(b, before, res);
 	}
-	res->removed = old->count - res->unchanged - res->changed;
+}
+
+/* What is new here; another source may have had it, with another certificate. */
+static void compare_fresh(struct cw_bridge *b, const struct cw_identities *old, const struct cw_identities *fresh, struct cw_reload_result *res)
+{
+	struct cw_map_node *n;
+
+	res->added = fresh->count - res->unchanged - res->changed;
+	if (res->added == 0)
+		return;
+	cw_map_each(n, &fresh->by_identity)
+		if (cw_identities_find(old, n->key, n->key_len) == NULL)
+			recheck(b, cw_container_of(n, struct cw_identity, by_identity), res);
 }
 
 void cw_bridge_swap_identities(struct cw_bridge *b, struct cw_identities *fresh, struct cw_reload_result *ret_result)
 {
 	struct cw_identities *old = cw_file_source_swap(b->devices_file, fresh);
-	struct cw_map_node *n, *next;
 	struct cw_list *e;
 
 	if (!b->devices_added)
 		(void)cw_bridge_add_devices(b);
 	memset(ret_result, 0, sizeof(*ret_result));
 	ret_result->skipped = fresh->skipped;
-	count_differences(old, fresh, ret_result);
-	cw_map_each_safe(n, next, &b->devices) {
-		const struct cw_device *d = cw_container_of(n, struct cw_device, node);
-		const struct cw_identity *before = cw_identities_find(old, n->key, n->key_len), *now = cw_identities_find(fresh, n->key, n->key_len);
-
-		if (before == now || (before != NULL && now != NULL && cw_identity_same(before, now)))
-			continue;
-		recheck(b, d->identity, ret_result);
-	}
+	compare_old(b, old, fresh, ret_result);
+	compare_fresh(b, old, fresh, ret_result);
 	cw_list_each(e, &b->rechecks) /* those that a slower source has yet to answer */
 		cw_container_of(e, struct recheck, link)->result = NULL;
 	cw_gauge_add(bridge, devices_known, (int64_t)fresh->count - (int64_t)old->count);
@@ -234,7 +251,7 @@ void cw_lookup_fini(struct cw_bridge *b)
 		struct recheck *c = cw_container_of(e, struct recheck, link);
 
 		cw_resolver_cancel(b->resolver, &c->question);
-		cw_free(c);
+		free_recheck(c);
 	}
 	while ((e = cw_list_pop(&b->reverses)) != NULL) {
 		struct reverse *v = cw_container_of(e, struct reverse, link);

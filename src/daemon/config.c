@@ -373,6 +373,12 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct cw_config, commands.timeout_ms, DURATION, "commands.timeout", "30s", "1s", "1h", "A command without an answer ends as timed out."),
 	CW_CONF(struct cw_config, attachments.directory, STRING, "attachments.directory", NULL, NULL, NULL, "Where pictures and audio of devices are put; a relative one stands beside this file; default: attachments in stateDir."),
 	CW_CONF(struct cw_config, attachments.max_bytes, BYTES, "attachments.maxBytes", "8MiB", "1KiB", "256MiB", "Largest attachment."),
+	CW_CONF(struct cw_config, firmware.directory, STRING, "firmware.directory", NULL, NULL, NULL, "Where files of upgrades are kept; a relative one stands beside this file; default: firmware in stateDir."),
+	CW_CONF(struct cw_config, firmware.max_bytes, BYTES, "firmware.maxBytes", "256MiB", "1KiB", "64GiB", "Largest file of an upgrade."),
+	CW_CONF(struct cw_config, firmware.keep_bytes, BYTES, "firmware.keepBytes", "1GiB", "0", "1TiB", "Files of upgrades that nobody uses are removed, oldest first, above this."),
+	CW_CONF(struct cw_config, firmware.attempts, INT, "firmware.attempts", "5", "1", "100", "Downloads of one file before it has failed; each goes on where the one before ended."),
+	CW_CONF(struct cw_config, firmware.retry_ms, DURATION, "firmware.retry", "2s", "10ms", "1h", "Before the next attempt; doubles, up to a minute."),
+	CW_CONF(struct cw_config, firmware.stall_ms, DURATION, "firmware.stall", "30s", "100ms", "1h", "A download without a byte for so long is given up and tried again."),
 	CW_CONF_CHOICE(struct cw_config, log.format, "log.format", formats, "text", "Log lines as text (logfmt) or JSON."),
 	CW_CONF_CHOICE(struct cw_config, log.level, "log.level", levels, "info", "Lowest level that is written."),
 	CW_CONF_END

@@ -127,6 +127,12 @@ struct cw_config {
 		uint64_t max_bytes;
 	} attachments;
 	struct {
+		const char *directory;
+		uint64_t max_bytes, keep_bytes;
+		uint32_t attempts;
+		int64_t retry_ms, stall_ms;
+	} firmware;
+	struct {
 		int format, level;
 	} log;
 };

@@ -98,6 +98,8 @@ void cw_daemon_finish(struct cw_daemon *d)
 		d->watchdog = NULL;
 		cw_bridge_free(d->bridge);
 		d->bridge = NULL;
+		cw_firmware_free(d->firmware);
+		d->firmware = NULL;
 		cw_fetch_pool_free(d->fetch);
 		d->fetch = NULL;
 		stop_workers(d);
@@ -269,11 +271,38 @@ static int load_identities(struct cw_daemon *d, struct cw_msg *msg)
 	return 0;
 }
 
+static int make_firmware(struct cw_daemon *d, struct cw_msg *msg)
+{
+	char dir[1100];
+	struct cw_firmware_conf conf = {
+		.dir = dir,
+		.most = d->config->firmware.max_bytes,
+		.keep = d->config->firmware.keep_bytes,
+		.attempts = d->config->firmware.attempts,
+		.retry_ms = (unsigned)d->config->firmware.retry_ms,
+		.stall_ms = (unsigned)d->config->firmware.stall_ms,
+		.ca = d->config->ca,
+	};
+	int rc;
+
+	rc = cw_fetch_pool_new(d->control, &d->fetch);
+	if (rc < 0)
+		return cw_fail(msg, rc, "HTTP calls: %s", cw_error_text(rc));
+	if (d->config->firmware.directory != NULL)
+		(void)cw_config_path(d->config_file, d->config->firmware.directory, dir, sizeof(dir));
+	else
+		(void)snprintf(dir, sizeof(dir), "%s/firmware", d->state_dir);
+	conf.pool = d->fetch;
+	rc = cw_firmware_new(d->control, &conf, &d->firmware);
+	return rc < 0 ? cw_fail(msg, rc, "firmware: %s", cw_error_text(rc)) : 0;
+}
+
 static int make_bridge(struct cw_daemon *d, struct cw_msg *msg)
 {
 	struct cw_bridge_conf conf = {
 		.control = d->control,
 		.owner_ops = &cw_gateway_owner_ops,
+		.firmware = d->firmware,
 		.command_queue = d->config->commands.queue,
 		.command_timeout_ms = (unsigned)d->config->commands.timeout_ms,
 		.contest_window_ms = (unsigned)d->config->identity.contest_window_ms,
@@ -449,6 +478,8 @@ static int start_bridge(struct cw_daemon *d, struct cw_msg *msg)
 {
 	int rc = make_workers(d, msg);
 
+	if (rc == 0)
+		rc = make_firmware(d, msg);
 	if (rc == 0)
 		rc = make_bridge(d, msg);
 	if (rc == 0)

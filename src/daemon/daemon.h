@@ -42,6 +42,7 @@ struct cw_daemon {
 	int lock_fd;
 	struct cw_state *state;
 	struct cw_fetch_pool *fetch; /* HTTP calls of the control loop */
+	struct cw_firmware *firmware;
 	struct cw_table_source *table; /* the sources of identities that others need, too; the resolver owns them */
 	struct cw_rules *rules;
 	struct cw_openapi_account account; /* of the rules */

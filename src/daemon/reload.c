@@ -74,7 +74,7 @@ static const struct cw_value *identity_value(const struct cw_conf_tree *tree, co
 static void name_restarts(struct cw_daemon *d, const struct reload *r, char *out, size_t size)
 {
 	static const char *const keys[] = { "workers", "stateDir", "pluginDir", "control", "ca", "upstreams", "routes", "commands",
-		                            "attachments", "popClientProfile", "registration" };
+		                            "attachments", "firmware", "popClientProfile", "registration" };
 	static const char *const identity_keys[] = { "order", "keyFile", "removeTopology", "http", "rules", "ruleRetryMin", "ruleRetryMax", "contestWindow" };
 	const struct cw_config *old = d->started, *now = r->config;
 	size_t i, at = 0;

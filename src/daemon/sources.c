@@ -174,9 +174,7 @@ static int add_http(struct cw_daemon *d, struct cw_msg *msg)
 
 	if (conf.url == NULL)
 		return 0;
-	rc = d->fetch == NULL ? cw_fetch_pool_new(d->control, &d->fetch) : 0;
-	if (rc == 0)
-		rc = cw_http_source_new(cw_bridge_resolver(d->bridge), d->fetch, &conf, &s);
+	rc = cw_http_source_new(cw_bridge_resolver(d->bridge), d->fetch, &conf, &s);
 	if (rc < 0)
 		return cw_fail(msg, rc, "identity source http: %s", cw_error_text(rc));
 	rc = add(d, &cw_http_source_ops, s, (uint64_t)d->config->identity.http.keep_ms, (uint64_t)d->config->identity.http.keep_unknown_ms, msg);

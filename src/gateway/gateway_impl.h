@@ -186,6 +186,7 @@ void gw_attachments_gone(struct link *l); /* the session is gone: drop what it l
 /* dispatch.c */
 int gw_post_done(struct link *l, uint64_t id, int32_t code, struct cw_bytes reply);
 int gw_post_extend(struct link *l, uint64_t id, uint64_t delay_ms);
+int gw_post_want_block(struct link *l, uint64_t id, uint64_t offset, size_t length);
 int gw_post_save(struct link *l, struct cw_rdevice *dev, struct cw_bytes state);
 
 /* trace.c */

@@ -123,6 +123,27 @@ int cw_table_list(struct cw_table *t, const char *after, size_t most, char **ret
 	return rc < 0 ? cw_fail(msg, rc, "%s", cw_error_text(rc)) : 0;
 }
 
+static int touch_row(void *arg, const struct cw_table_row *row)
+{
+	return cw_identities_add(arg, row->identity, row->product_key, row->device_name, row->device_secret, row->settings);
+}
+
+static int remove_row(struct cw_table *t, struct cw_edit *e)
+{
+	struct cw_msg unused;
+	int rc = cw_identities_new(&e->touched);
+
+	if (rc < 0)
+		return cw_fail(&e->msg, rc, "out of memory");
+	/* One that does not open any more can be removed all the same; of its device only the identity is known then. */
+	rc = cw_table_find(t, e->text, e->len, touch_row, e->touched, &unused);
+	if (rc == CW_EAUTH)
+		(void)cw_identities_add(e->touched, e->text, "", "", "", cw_bytes_of(NULL, 0));
+	rc = cw_table_remove(t, e->text, &e->msg);
+	e->result.removed = rc == 0;
+	return rc;
+}
+
 static int edit(struct cw_table *t, struct cw_edit *e)
 {
 	struct cw_identities *set = NULL;
@@ -130,9 +151,7 @@ static int edit(struct cw_table *t, struct cw_edit *e)
 
 	switch (e->kind) {
 	case CW_EDIT_REMOVE:
-		rc = cw_table_remove(t, e->text, &e->msg);
-		e->result.removed = rc == 0;
-		return rc;
+		return remove_row(t, e);
 	case CW_EDIT_REKEY:
 		return cw_table_rekey(t, &e->result.rows, &e->msg);
 	case CW_EDIT_LIST:

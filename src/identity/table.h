@@ -33,7 +33,7 @@ struct cw_edit {
 	int rc;
 	struct cw_msg msg;
 	struct cw_edit_result result;
-	struct cw_identities *touched; /* IMPORT: what was in it, to be rechecked; owned by whoever takes it */
+	struct cw_identities *touched; /* IMPORT: what was in it, REMOVE: what it was; to be rechecked. Owned by whoever takes it */
 	char *list;                    /* LIST: JSON, without secrets; owned by whoever takes it */
 	size_t list_len;
 	/* the source's */
