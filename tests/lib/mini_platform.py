@@ -11,7 +11,7 @@ Commands ("do"):
   connack code             answer the next CONNECT with this code (once)
   hold on                  1: keep PUBACKs back; 0: send those kept
   mute on                  1: answer no topo, login and post
-  refuse dn code           answer topo add (what=topo) or login of dn with this code, 0 forgets it
+  refuse dn code           answer topo add (what=topo), registration (what=register) or login of dn with this code, 0 forgets it
   reply code               code of replies to posts from now on
   push topic payload qos   publish to the client
   drop                     close the connection
@@ -172,6 +172,8 @@ class Client:
                 say(ev="violation", what="more than 30 a second of the gateway itself")
         if topic == "/sys" + gateway + "thing/topo/add":
             self.topo(topic, json.loads(payload))
+        elif topic in ("/sys" + gateway + "thing/sub/register", "/sys" + gateway + "thing/proxy/provisioning/product_register"):
+            self.register(topic, json.loads(payload))
         elif topic.startswith("/ext/session" + gateway + "combine/"):
             self.session(topic, parts[-1], json.loads(payload))
         else:
@@ -201,6 +203,22 @@ class Client:
         if code == 200:
             self.p.related.update(n["productKey"] + "/" + n["deviceName"] for n in names)
         self.reply(topic, msg["id"], code, names)
+
+    def register(self, topic, msg):
+        signed = topic.endswith("product_register")
+        asked = (msg["params"]["proxieds"] if signed else msg["params"])[0]
+        key = "%s/%s" % (asked["productKey"], asked["deviceName"])
+        code = self.p.refused.get(("register", asked["deviceName"]), 200)
+        if signed and asked["sign"] != sign("productsecret", "deviceName%sproductKey%srandom%s" % (
+                asked["deviceName"], asked["productKey"], asked["random"])):
+            code = 6600
+        names = {"productKey": asked["productKey"], "deviceName": asked["deviceName"]}
+        given = dict(names, deviceSecret=SECRETS.get(key, ""))
+        if signed:
+            bad = [dict(names, errorDetail={"code": code})] if code != 200 else []
+            self.reply(topic, msg["id"], 200, {"successes": [] if bad else [given], "failures": bad})
+        else:
+            self.reply(topic, msg["id"], code, [given] if code == 200 else {})
 
     def session(self, topic, what, msg):
         if what in ("login", "batch_login"):
