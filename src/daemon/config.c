@@ -198,13 +198,24 @@ static void check_names(const struct cw_config *c, const struct cw_value *object
 	}
 }
 
+/* 1 when some upstream logs in as the bridge. */
+static int needs_certificate(const struct cw_config *c)
+{
+	size_t i;
+
+	for (i = 0; i < c->upstreams.count; i++)
+		if (!cw_upstream_kind((size_t)cw_conf_item(&c->upstreams, struct cw_config_upstream, i)->type)->no_certificate)
+			return 1;
+	return 0;
+}
+
 static void check_identity(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
 {
 	const char *missing = c->product_key == NULL || c->product_key[0] == '\0' ? "productKey"
 	                      : c->device_name == NULL || c->device_name[0] == '\0' ? "deviceName"
 	                      : c->device_secret == NULL || c->device_secret[0] == '\0' ? "deviceSecret" : NULL;
 
-	if (missing != NULL && c->upstreams.count > 0)
+	if (missing != NULL && needs_certificate(c))
 		cw_conf_error_at(report, object, "the bridge's certificate is incomplete: %s is missing; productKey, deviceName and deviceSecret are needed",
 		                 missing);
 }

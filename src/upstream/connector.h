@@ -14,6 +14,7 @@ struct cw_upstream;
 struct cw_connector_ops {
 	const char *type;   /* in the configuration */
 	size_t device_size; /* of its part of a device, zeroed, at d->peer */
+	int no_certificate; /* 1: works without the bridge's productKey, deviceName and secret */
 	int has_downlink;   /* 0: commands for devices behind it are refused with that reason */
 	/*
 	 * Its rows beside those that all upstreams share are in cw_upstream_<type>_table (kinds.h); `type` decides which
