@@ -268,7 +268,7 @@ class Bench:
     def upstream(self):
         """Positions end to end over Paho, each answered on PUBACK, and Paho alone with the same bytes and window; the best of some runs."""
         devices, window = 200, 1000
-        settings = f"loginRate = 0, inFlight = {window}, ratePerDeviceQos0 = 0"
+        settings = f"loginRate = 0, inFlight = 30{window}, ratePerDeviceQos0 = 0"
         with self.world(devices, listener="ack = delivered", upstream=settings) as (cloud, gateway):
             def run(mode, *args):
                 return self.load(mode, gateway.port, "--position", "--count", devices, "--pid", gateway.pid, "--seconds", SECONDS,
@@ -352,7 +352,7 @@ class Bench:
             self.runs += 1
             gateway = test_upstream_broker.BrokerGateway(
                 spawn, place, None, devices=devices, name=f"gateway-{self.runs}", endpoint=f"tcp://127.0.0.1:{broker.port}",
-                listener="ack = delivered", upstream="inFlight = 1000", extra="workers = 1").wait_up()
+                listener="ack = delivered", extra="workers = 1").wait_up()
             gateway.port = int(gateway.address.rsplit(":", 1)[1])
             gateway.pid = gateway.process.popen.pid
             yield gateway

@@ -6,6 +6,8 @@ stall, refuse.
 import json
 import re
 import signal
+import socket
+import ssl
 import struct
 import subprocess
 import threading
@@ -13,7 +15,8 @@ import threading
 import paho.mqtt.client as mqtt
 import pytest
 from conftest import BUILD, ROOT, wait_until
-from gw import PK, Gateway, device_name, secret
+from gw import PK, Gateway, device_name
+from terminal import Terminal
 from test_mosquitto import Mosquitto, make_certificates
 
 CLIENTS = ["mosquitto", "paho"]
@@ -47,7 +50,6 @@ class Watcher:
         if "user" in login:
             self.client.username_pw_set(login["user"], login["password"])
         if "ca" in login:
-            import ssl
             self.client.tls_set_context(ssl.create_default_context(cafile=str(login["ca"])))
         self.ready = threading.Event()
         self.client.on_connect = lambda client, *_: client.subscribe(filter, 1)
@@ -395,3 +397,34 @@ upstreams {{ local {{ type = broker, {endpoint}{setting} }} }}
     done = subprocess.run([BUILD / "bin" / "causeway", "config", "check", conf], capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
     assert re.search(complaint, done.stdout + done.stderr), done.stdout + done.stderr
+
+
+def printed(has):
+    """The first block of the documentation that has this text in it."""
+    text = "".join(f.read_text() for f in (ROOT / "README.md", ROOT / "docs-broker.md") if f.exists())
+    return next(block for block in re.findall(r"^```\n(.*?)^```$", text, re.M | re.S) if has in block)
+
+
+def test_the_configuration_of_the_documentation_runs_as_printed(spawn, tmp_path):
+    """But for the addresses, which are somebody else's here."""
+    broker = Mosquitto(tmp_path)
+    watcher = Watcher(broker)
+    try:
+        conf = printed("type = broker")
+        for here, there in (("0.0.0.0:7611", "127.0.0.1:0"), ("127.0.0.1:1883", f"127.0.0.1:{broker.port}"),
+                            ("/tmp/causeway.sock", f"{tmp_path}/control.sock")):
+            assert here in conf
+            conf = conf.replace(here, there)
+        (tmp_path / "application.conf").write_text(conf)
+        (tmp_path / "devices.conf").write_text(printed("truck-0001, deviceSecret"))
+        gateway = spawn("causewayd", "-c", tmp_path / "application.conf")
+        with Terminal(gateway.ready["listeners"]["trucks"], "13800000001") as t:
+            t.log_in()
+            assert t.report_acked(speed=605) == 0
+            for line in printed("site/trucks/truck-0001/state online").splitlines():
+                where, what = line.split(" ")
+                where = where.replace("HOST", socket.gethostname())
+                assert watcher.wait(where) == what.encode()
+    finally:
+        watcher.close()
+        broker.stop()

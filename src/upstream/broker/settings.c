@@ -47,7 +47,9 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct broker_settings, qos, INT, "qos", "1", "0", "1", "QoS of records; raw ones say it themselves."),
 	CW_CONF(struct broker_settings, keep_alive_ms, DURATION, "keepAlive", "60s", "30s", "1200s",
 		"MQTT keep-alive; a gateway that has vanished is declared offline by the broker after one and a half of it."),
-	CW_CONF(struct broker_settings, in_flight, INT, "inFlight", "500", "1", "1000", "Messages sent and not yet confirmed."),
+	CW_CONF(struct broker_settings, in_flight, INT, "inFlight", "100", "1", "1000",
+		"Messages sent and not yet confirmed. The client library goes through all of them with each one: more than some "
+		"hundred pay only where the broker is far away."),
 	CW_CONF(struct broker_settings, max_devices, INT, "maxDevices", "200000", "1", "1000000",
 		"Devices online at once behind this upstream; no more are taken."),
 	CW_CONF_END

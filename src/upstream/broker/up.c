@@ -19,6 +19,7 @@ struct broker_send {
 	struct broker *b;
 	struct cw_parcel *p; /* NULL: recalled */
 	int orphan;
+	int asked;         /* the record has a caller's request id */
 	int rc, code;      /* the worst of its messages */
 	unsigned left;     /* messages not done */
 	unsigned count, most;
@@ -46,7 +47,7 @@ static void conclude(struct broker_send *s)
 {
 	struct broker *b = s->b;
 	struct cw_parcel *p = s->p;
-	int rc = s->rc, code = s->code;
+	int rc = s->rc, code = s->code, asked = s->asked;
 
 	if (s->orphan && b->orphans > 0)
 		b->orphans--;
@@ -55,10 +56,12 @@ static void conclude(struct broker_send *s)
 		return;
 	p->send = NULL;
 	if (rc == 0) {
-		reply_to_caller(b, p, CW_CODE_OK);
+		if (asked)
+			reply_to_caller(b, p, CW_CODE_OK);
 		cw_lane_settle(&b->u->lane, p, CW_SETTLED_DONE, 0, NULL);
 	} else if (rc == CW_EREFUSED) {
-		reply_to_caller(b, p, code);
+		if (asked)
+			reply_to_caller(b, p, code);
 		cw_lane_settle(&b->u->lane, p, CW_SETTLED_REFUSED, code, "refused by the broker");
 	} else {
 		cw_lane_again(&b->u->lane, p);
@@ -262,6 +265,7 @@ int broker_send(void *connector, struct cw_updevice *d, struct cw_parcel *p)
 	memset(o.send, 0, sizeof(*o.send) + n * sizeof(o.send->messages[0]));
 	o.send->b = b;
 	o.send->most = n;
+	o.send->asked = rec.request.len > 0;
 	o.kind = kind_of(&rec);
 	o.qos = p->qos;
 	o.vars.of[BROKER_PRODUCT_KEY] = cw_bytes_text(d->product_key);
