@@ -380,11 +380,13 @@ static void fail_attempt(struct cw_mqtt_client *c, int code, const char *text)
 static int make_handle(struct cw_mqtt_client *c, const char *host)
 {
 	MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer;
-	char uri[320];
+	static const char *const schemes[] = { "tcp", "ssl", "ws", "wss" };
+	char uri[400];
 	int rc;
 
-	(void)snprintf(uri, sizeof(uri), strchr(host, ':') != NULL ? "%s://[%s]:%d" : "%s://%s:%d",
-		       c->s.tls ? "ssl" : "tcp", host, c->s.port);
+	(void)snprintf(uri, sizeof(uri), strchr(host, ':') != NULL ? "%s://[%s]:%d%s" : "%s://%s:%d%s",
+		       schemes[(c->s.ws_path != NULL ? 2 : 0) + (c->s.tls ? 1 : 0)], host, c->s.port,
+		       c->s.ws_path != NULL ? c->s.ws_path : "");
 	options.MQTTVersion = c->s.mqtt5 ? MQTTVERSION_5 : MQTTVERSION_3_1_1;
 	options.sendWhileDisconnected = 0;
 	options.maxBufferedMessages = (int)c->s.outstanding;
@@ -471,7 +473,7 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 	else if (!found)
 		fail_attempt(c, CW_EUNREACH, "its name cannot be resolved");
 	else
-		start_attempt(c, c->s.tls ? c->s.host : address);
+		start_attempt(c, c->s.tls || c->s.ws_path != NULL ? c->s.host : address); /* the Host header, too */
 }
 
 static int paho_connect(const struct cw_mqtt_conf *conf, struct cw_worker *w, const struct cw_mqtt_events *events,
@@ -608,6 +610,7 @@ static void paho_close(struct cw_mqtt_client *c, int polite)
 
 const struct cw_mqtt_ops cw_mqtt_paho = {
 	.name = "paho",
+	.has_ws = 1,
 	.connect = paho_connect,
 	.publish = paho_publish,
 	.subscribe = paho_subscribe,
