@@ -64,6 +64,10 @@
 #define CW_LOGS_UPSTREAM(X)                                                                                 \
 	X(upstream_connecting, INFO, "upstream.connecting", 20, "A connection to the platform is being made.") \
 	X(upstream_up, INFO, "upstream.up", 0, "The bridge is logged in at the platform.")                  \
+	X(upstream_plain, WARN, "upstream.plain", 0, "The endpoint is without TLS: what devices report and the platform commands can be read and changed on the way.") \
+	X(upstream_named, NOTE, "upstream.named", 0, "The platform has told the bridge its names, or those kept from before are of no use any more.") \
+	X(upstream_log_switch, NOTE, "upstream.log_switch", 0, "The platform switched posting of this gateway's log on or off.") \
+	X(upstream_pack_split, WARN, "upstream.pack_split", 20, "The platform refused a pack post; it goes again in halves until the bad reading is alone.") \
 	X(upstream_down, WARN, "upstream.down", 0, "The connection to the platform is lost or was refused; retry says when the next attempt is made.") \
 	X(upstream_reply_failed, WARN, "upstream.reply_failed", 50, "The platform answered a request with an error code.") \
 	X(upstream_twin, WARN, "upstream.twin", 0, "The platform closes the connection right after each login: another program uses the same bridge identity.") \

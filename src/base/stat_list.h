@@ -76,6 +76,10 @@
 	X(COUNTER, upstream, connect_failed, "Connections to the platform that failed or were refused")                \
 	X(COUNTER, upstream, disconnects, "Connections to the platform lost")                                          \
 	X(COUNTER, upstream, published, "Messages handed to the client library")                                       \
+	X(COUNTER, upstream, packs, "Pack posts sent, each with readings of several devices")               \
+	X(COUNTER, upstream, packed, "Records that went in pack posts")                                     \
+	X(COUNTER, upstream, packs_split, "Pack posts the platform refused, sent again in halves")          \
+	X(COUNTER, upstream, log_lines, "Log lines posted to the platform because its log switch is on")    \
 	X(COUNTER, upstream, confirmed, "Messages confirmed by the platform")                                          \
 	X(COUNTER, upstream, replies_ok, "Replies with code 200")                                                      \
 	X(COUNTER, upstream, replies_failed, "Replies with another code")                                              \

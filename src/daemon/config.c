@@ -12,6 +12,7 @@ static const char *const acks[] = { "received", "delivered", NULL };
 static const char *const unknowns[] = { "close", "keep", NULL };
 static const char *const verifies[] = { "none", "optional", "required", NULL };
 static const char *const confirms[] = { "transport", "reply", NULL };
+static const char *const tls_versions[] = { "1.2", "1.3", NULL };
 static const char *const formats[] = { "text", "json", NULL };
 static const char *const levels[] = { "debug", "info", "note", "warn", "error", NULL };
 
@@ -96,6 +97,7 @@ static const struct cw_conf_setting upstream_tls_settings[] = {
 	CW_CONF(struct cw_config_tls, certificate, STRING, "certificate", NULL, NULL, NULL, "Client certificate, PEM file."),
 	CW_CONF(struct cw_config_tls, key, STRING, "key", NULL, NULL, NULL, "Its private key, PEM file."),
 	CW_CONF(struct cw_config_tls, verify, BOOL, "verify", "true", NULL, NULL, "Check the server's certificate and name."),
+	CW_CONF_CHOICE(struct cw_config_tls, min_version, "minVersion", tls_versions, "1.2", "Oldest TLS that is accepted."),
 	CW_CONF_END
 };
 static const struct cw_conf_table upstream_tls_table = {
@@ -194,13 +196,28 @@ static void check_names(const struct cw_config *c, const struct cw_value *object
 	}
 }
 
+/* Some upstream logs in with the bridge's own names; with a client certificate the platform may tell them. */
+static int needs_identity(const struct cw_config *c)
+{
+	int named = c->product_key != NULL || c->device_name != NULL || c->device_secret != NULL;
+	size_t i;
+
+	for (i = 0; i < c->upstreams.count; i++) {
+		const struct cw_config_upstream *u = cw_conf_item(&c->upstreams, struct cw_config_upstream, i);
+
+		if (u->bridges.count == 0 && (named || u->tls.certificate == NULL || u->tls.key == NULL))
+			return 1;
+	}
+	return 0;
+}
+
 static void check_identity(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
 {
 	const char *missing = c->product_key == NULL || c->product_key[0] == '\0' ? "productKey"
 	                      : c->device_name == NULL || c->device_name[0] == '\0' ? "deviceName"
 	                      : c->device_secret == NULL || c->device_secret[0] == '\0' ? "deviceSecret" : NULL;
 
-	if (missing != NULL && c->upstreams.count > 0)
+	if (missing != NULL && needs_identity(c))
 		cw_conf_error_at(report, object, "the bridge's certificate is incomplete: %s is missing; productKey, deviceName and deviceSecret are needed",
 		                 missing);
 }

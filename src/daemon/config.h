@@ -17,6 +17,7 @@ enum { CW_CONFIG_TCP, CW_CONFIG_UDP, CW_CONFIG_TLS };
 struct cw_config_tls {
 	const char *ca, *certificate, *key, *client_ca, *key_store, *key_password;
 	bool verify;
+	int min_version;
 	int client_verify;
 };
 
