@@ -67,6 +67,7 @@ struct cw_mqtt_ops {
 	const char *name;
 	int has_ws;   /* can speak over WebSocket */
 	int has_tls13; /* can be told to refuse TLS 1.2 */
+	int has_tls6;  /* can check the certificate of an IPv6 address */
 	/* Make it and start to connect; settings are copied. 0 or an error with a sentence in text[size]. */
 	int (*connect)(const struct cw_mqtt_conf *conf, struct cw_worker *w, const struct cw_mqtt_events *events,
 		       void *ctx, char *text, size_t size, struct cw_mqtt_client **ret_client);

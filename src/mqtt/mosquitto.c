@@ -673,6 +673,7 @@ static void mosquitto_end(struct cw_mqtt_client *c, int polite)
 const struct cw_mqtt_ops cw_mqtt_mosquitto = {
 	.name = "mosquitto",
 	.has_tls13 = 1,
+	.has_tls6 = 1,
 	.connect = mosquitto_open,
 	.publish = mosquitto_send,
 	.subscribe = mosquitto_listen,

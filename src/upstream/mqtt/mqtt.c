@@ -161,6 +161,9 @@ static int check(struct mqtt *m, struct cw_msg *msg)
 	if (m->ws && !m->ops->has_ws)
 		return cw_fail(msg, CW_ECONF, "endpoint: the client library %s knows no ws:// and wss://; say client = paho",
 			       m->ops->name);
+	if (m->tls && c->verify && strchr(m->host, ':') != NULL && !m->ops->has_tls6)
+		return cw_fail(msg, CW_ECONF, "endpoint: the client library %s cannot check the certificate of an IPv6 address; "
+			       "give a name instead, or say client = mosquitto", m->ops->name);
 	if (c->tls_min > 0 && !m->ops->has_tls13)
 		return cw_fail(msg, CW_ECONF, "tls.minVersion: the client library %s cannot refuse TLS 1.2; say client = mosquitto",
 			       m->ops->name);
