@@ -66,6 +66,8 @@
 	X(upstream_down, WARN, "upstream.down", 0, "The connection to the platform is lost or was refused; retry says when the next attempt is made.") \
 	X(upstream_reply_failed, WARN, "upstream.reply_failed", 50, "The platform answered a request with an error code.") \
 	X(upstream_twin, WARN, "upstream.twin", 0, "The platform closes the connection right after each login: another program uses the same bridge identity.") \
+	X(upstream_taken, DEBUG, "upstream.taken", 0, "The platform took a message; message is the number that it gave to it.") \
+	X(upstream_no_pull, WARN, "upstream.no_pull", 0, "The platform lets no commands be fetched over CoAP; devices behind this upstream get none.") \
 	X(upstream_odd, WARN, "upstream.odd", 20, "The platform sent something that is not understood; dropped.")
 
 #define CW_LOGS_CLOUD(X)                                                                                    \

@@ -84,6 +84,7 @@
 	X(COUNTER, upstream, answers, "Answers to commands handed to the client library")                   \
 	X(COUNTER, upstream, answers_lost, "Answers to commands given up: no connection, or no room")       \
 	X(COUNTER, upstream, paced, "Times a message waited for the platform's rate limits")                \
+	X(GAUGE, upstream, sessions, "Sessions of single devices open at the platform (CoAP)")              \
 	X(COUNTER, upstream, split, "Records too long for one message and sent as several")                 \
 	X(COUNTER, upstream, too_long, "Records refused because a message of this upstream cannot hold them") \
 	X(GAUGE, lane, queued_records, "Records waiting for an upstream")                                   \

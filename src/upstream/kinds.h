@@ -9,6 +9,7 @@
 
 /* X(name): `type = name` in the configuration, its operations are cw_connector_name. */
 #define CW_UPSTREAM_KINDS(X)                                                                                           \
+	X(coap)                                                                                                        \
 	X(mqtt)
 
 #define CW_UPSTREAM_KIND_DECLARE(name) extern const struct cw_connector_ops cw_connector_##name;
