@@ -116,7 +116,7 @@ static int seal(struct coap *c, struct coap_device *md, struct draft *w)
 	return n == 0 ? CW_EINTERNAL : 0;
 }
 
-void coap_ask(struct coap *c, struct coap_device *md, enum coap_ask what)
+void cw_coap_ask(struct coap *c, struct coap_device *md, enum coap_ask what)
 {
 	struct draft w = { .post = { .token = ++c->next_number } };
 	int rc = draft_of(c, md, what, &w);
@@ -129,14 +129,14 @@ void coap_ask(struct coap *c, struct coap_device *md, enum coap_ask what)
 		rc = cw_coap_link_send(md->link_up, &w.post);
 	explicit_bzero(&w.body, sizeof(w.body));
 	if (rc < 0) {
-		coap_deadline(c, md, 0, cw_error_text(rc)); /* the lane may be the caller */
+		cw_coap_deadline(c, md, 0, cw_error_text(rc)); /* the lane may be the caller */
 		return;
 	}
 	if (what == ASK_POST)
 		cw_count(upstream, published);
 	if (what == ASK_ANSWER)
 		cw_count(upstream, answers);
-	coap_deadline(c, md, c->answer_ms,
+	cw_coap_deadline(c, md, c->answer_ms,
 		      what == ASK_AUTH ? "the platform does not answer /auth" : "the platform does not answer a request");
 }
 
@@ -170,10 +170,10 @@ static void plan_ota(struct coap_device *md, const struct cw_parcel *p)
 		md->ota_next = NULL; /* the next report asks */
 }
 
-int coap_send(void *connector, struct cw_updevice *d, struct cw_parcel *p)
+int cw_coap_send(void *connector, struct cw_updevice *d, struct cw_parcel *p)
 {
 	struct coap *c = connector;
-	struct coap_device *md = coap_device_of(d);
+	struct coap_device *md = cw_coap_device_of(d);
 	struct cw_messages messages;
 	int rc = cw_messages_of_parcel(c->u, &c->ids, d, p, c->max_payload, &messages);
 
@@ -186,7 +186,7 @@ int coap_send(void *connector, struct cw_updevice *d, struct cw_parcel *p)
 	md->parcel = p;
 	p->send = md;
 	plan_ota(md, p);
-	coap_work(c, md);
+	cw_coap_work(c, md);
 	return 0;
 }
 
@@ -202,7 +202,7 @@ static struct cw_parcel *detach(struct coap_device *md)
 	return p;
 }
 
-void coap_recall(void *connector, struct cw_parcel *p)
+void cw_coap_recall(void *connector, struct cw_parcel *p)
 {
 	struct coap_device *md = p->send;
 
@@ -210,7 +210,7 @@ void coap_recall(void *connector, struct cw_parcel *p)
 		return;
 	(void)detach(md);
 	if (md->ask == ASK_POST) /* libcoap cannot be told to forget a request: its session ends */
-		coap_deadline(connector, md, 0, "a record was taken back while it was under way");
+		cw_coap_deadline(connector, md, 0, "a record was taken back while it was under way");
 }
 
 /* ---- what an answer means ---------------------------------------------------------------- */
@@ -225,13 +225,13 @@ static void log_code(const struct coap_device *md, const char *what, int code)
 static void relogin(struct coap *c, struct coap_device *md, int code)
 {
 	cw_count(upstream, kicked);
-	coap_drop_token(md);
+	cw_coap_drop_token(md);
 	if (++md->relogins > 1) {
-		coap_lost(c, md, CW_UPDEVICE_OFFLINE, code, cw_coap_code_text(code));
+		cw_coap_lost(c, md, CW_UPDEVICE_OFFLINE, code, cw_coap_code_text(code));
 		return;
 	}
 	cw_count(upstream, resent);
-	coap_work(c, md);
+	cw_coap_work(c, md);
 }
 
 static void auth_answered(struct coap *c, struct coap_device *md, const struct coap_response *r)
@@ -242,7 +242,7 @@ static void auth_answered(struct coap *c, struct coap_device *md, const struct c
 
 	if (action != COAP_DONE) {
 		log_code(md, "/auth", r->code);
-		coap_lost(c, md, action == COAP_REFUSED ? CW_UPDEVICE_REFUSED : CW_UPDEVICE_OFFLINE, r->code,
+		cw_coap_lost(c, md, action == COAP_REFUSED ? CW_UPDEVICE_REFUSED : CW_UPDEVICE_OFFLINE, r->code,
 			  cw_coap_code_text(r->code));
 		return;
 	}
@@ -250,19 +250,19 @@ static void auth_answered(struct coap *c, struct coap_device *md, const struct c
 	if (rc == 0 && c->dtls == COAP_DTLS_OFF && pass.random[0] == '\0')
 		rc = CW_EPROTO;
 	if (rc == 0) {
-		coap_drop_token(md);
+		cw_coap_drop_token(md);
 		if (c->dtls == COAP_DTLS_OFF)
 			rc = cw_coap_key(md->d->secret, pass.random, md->key);
 		md->token = cw_strdup(pass.token);
-		md->token_ms = md->checked_ms = coap_now(c);
+		md->token_ms = md->checked_ms = cw_coap_now(c);
 		md->seq = pass.seq_offset + 1;
 	}
 	explicit_bzero(&pass, sizeof(pass));
 	if (rc < 0 || md->token == NULL)
-		coap_lost(c, md, CW_UPDEVICE_OFFLINE, 205,
+		cw_coap_lost(c, md, CW_UPDEVICE_OFFLINE, 205,
 			  rc < 0 ? "the answer to /auth is not understood: it has no token, or no random" : cw_error_text(CW_ENOMEM));
 	else
-		coap_logged_in(c, md);
+		cw_coap_logged_in(c, md);
 }
 
 static void log_taken(const struct coap_device *md, const struct coap_response *r)
@@ -324,8 +324,8 @@ static void post_refused(struct coap *c, struct coap_device *md, int code)
 
 	log_code(md, md->messages.split.head.topic, code);
 	p = detach(md);
-	if (code == 403 && coap_now(c) - md->checked_ms > CHECK_MS)
-		coap_drop_token(md);
+	if (code == 403 && cw_coap_now(c) - md->checked_ms > CHECK_MS)
+		cw_coap_drop_token(md);
 	if (p == NULL)
 		return;
 	if (cw_coap_code_action(code) == COAP_LATER)
@@ -390,7 +390,7 @@ static void pull_answered(struct coap *c, struct coap_device *md, const struct c
 	int n;
 
 	md->pull_due = 0;
-	md->pull_at_ms = coap_now(c) + c->pull_ms;
+	md->pull_at_ms = cw_coap_now(c) + c->pull_ms;
 	if (r->code == 404 || r->code == 405) {
 		if (!c->no_pull)
 			cw_log(upstream_no_pull, cw_coap_code_text(r->code), CW_LS("upstream", c->u->conf.name));
@@ -449,7 +449,7 @@ static void unseal(struct coap *c, struct coap_device *md, struct coap_response 
 	r->payload = cw_bytes_of(open, len);
 }
 
-void coap_answered(void *owner, uint32_t number, const struct coap_response *answer)
+void cw_coap_answered(void *owner, uint32_t number, const struct coap_response *answer)
 {
 	struct coap_device *md = owner;
 	struct coap *c = coap_of(md);
@@ -459,9 +459,9 @@ void coap_answered(void *owner, uint32_t number, const struct coap_response *ans
 	if (ask == ASK_NONE || number != md->number)
 		return; /* the second copy of an answer, or one that is not waited for any more */
 	md->ask = ASK_NONE;
-	cw_timer_stop(coap_timers(c), &md->deadline);
-	md->last_ms = coap_now(c);
-	coap_reached(c);
+	cw_timer_stop(cw_coap_timers(c), &md->deadline);
+	md->last_ms = cw_coap_now(c);
+	cw_coap_reached(c);
 	if (ask == ASK_AUTH) {
 		auth_answered(c, md, &r);
 		return;
@@ -479,16 +479,16 @@ void coap_answered(void *owner, uint32_t number, const struct coap_response *ans
 	case ASK_OTA: ota_answered(c, md, &r); break;
 	default: pull_answered(c, md, &r); break;
 	}
-	coap_work(c, md);
+	cw_coap_work(c, md);
 }
 
 /* ---- answers to commands -------------------------------------------------------------------- */
 
-void coap_answer(void *connector, struct cw_downlink *d)
+void cw_coap_answer(void *connector, struct cw_downlink *d)
 {
 	struct coap *c = connector;
 	struct cw_updevice *dev = cw_upstream_find(c->u, cw_bytes_text(d->product_key), cw_bytes_text(d->device_name));
-	struct coap_device *md = dev == NULL ? NULL : coap_device_of(dev);
+	struct coap_device *md = dev == NULL ? NULL : cw_coap_device_of(dev);
 	struct coap_answer_out *a;
 
 	if (md == NULL || md->d == NULL || c->stopping || md->answer_count >= COAP_ANSWERS_MOST) {
@@ -506,5 +506,5 @@ void coap_answer(void *connector, struct cw_downlink *d)
 	memcpy(a->topic, d->answer_topic, sizeof(a->topic));
 	cw_list_push_back(&md->answers, &a->link);
 	md->answer_count++;
-	coap_work(c, md);
+	cw_coap_work(c, md);
 }

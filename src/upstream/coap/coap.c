@@ -122,7 +122,7 @@ static void destroy(void *connector)
 	struct cw_map_node *n;
 
 	cw_map_each (n, &c->u->devices)
-		coap_device_free(coap_device_of(cw_container_of(n, struct cw_updevice, node)));
+		cw_coap_device_free(cw_coap_device_of(cw_container_of(n, struct cw_updevice, node)));
 	cw_coap_wire_free(c->wire);
 	cw_coap_places_free(c->places);
 	cw_await_fini(&c->ids);
@@ -145,7 +145,7 @@ static int make_parts(struct coap *c, struct cw_msg *msg)
 	c->sealed = cw_alloc(COAP_CIPHER_LEN(c->max_payload));
 	if (c->sealed == NULL || cw_coap_places_new(&c->endpoint, &c->places) < 0)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
-	return cw_coap_wire_new(&wire, &coap_wire_ops, &c->wire, msg);
+	return cw_coap_wire_new(&wire, &cw_coap_wire_ops, &c->wire, msg);
 }
 
 static int create(struct cw_upstream *u, void **ret_connector, struct cw_msg *msg)
@@ -199,10 +199,10 @@ static void stop(void *connector)
 {
 	struct coap *c = connector;
 
-	coap_all_down(c, "the gateway stops");
+	cw_coap_all_down(c, "the gateway stops");
 	c->stopping = 1;
 	cw_upstream_report(c->u, 0, "the gateway stops");
-	cw_timer_stop(coap_timers(c), &c->pump_timer);
+	cw_timer_stop(cw_coap_timers(c), &c->pump_timer);
 	cw_coap_places_stop(c->places);
 	cw_coap_wire_close(c->wire, on_closed, c);
 }
@@ -216,9 +216,9 @@ const struct cw_connector_ops cw_connector_coap = {
 	.destroy = destroy,
 	.start = start,
 	.stop = stop,
-	.device_changed = coap_device_changed,
-	.send = coap_send,
-	.recall = coap_recall,
-	.drained = coap_device_drained,
-	.answer = coap_answer,
+	.device_changed = cw_coap_device_changed,
+	.send = cw_coap_send,
+	.recall = cw_coap_recall,
+	.drained = cw_coap_device_drained,
+	.answer = cw_coap_answer,
 };

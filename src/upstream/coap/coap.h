@@ -120,45 +120,45 @@ struct coap {
 	uint8_t *sealed; /* room for one encrypted payload, and for one that comes */
 };
 
-static inline struct coap_device *coap_device_of(struct cw_updevice *d)
+static inline struct coap_device *cw_coap_device_of(struct cw_updevice *d)
 {
 	return d->peer;
 }
 
-static inline struct cw_timers *coap_timers(struct coap *c)
+static inline struct cw_timers *cw_coap_timers(struct coap *c)
 {
 	return cw_worker_timers(c->u->w);
 }
 
-static inline uint64_t coap_now(struct coap *c)
+static inline uint64_t cw_coap_now(struct coap *c)
 {
 	return cw_worker_now(c->u->w);
 }
 
 /* device.c */
-void coap_device_changed(void *connector, struct cw_updevice *d);
-void coap_device_drained(void *connector, struct cw_updevice *d);
+void cw_coap_device_changed(void *connector, struct cw_updevice *d);
+void cw_coap_device_drained(void *connector, struct cw_updevice *d);
 /* Does what the device needs next, if it can be done now. Tells the lane nothing, so that the lane may call. */
-void coap_work(struct coap *c, struct coap_device *md);
+void cw_coap_work(struct coap *c, struct coap_device *md);
 /* /auth has given a token. */
-void coap_logged_in(struct coap *c, struct coap_device *md);
-void coap_drop_token(struct coap_device *md);
+void cw_coap_logged_in(struct coap *c, struct coap_device *md);
+void cw_coap_drop_token(struct coap_device *md);
 /* Session and login are of no use: tell, and try again later. Not from inside a call of the lane. */
-void coap_lost(struct coap *c, struct coap_device *md, enum cw_updevice_state state, int code, const char *text);
+void cw_coap_lost(struct coap *c, struct coap_device *md, enum cw_updevice_state state, int code, const char *text);
 /* It is lost then, for this reason (a constant). From anywhere. */
-void coap_deadline(struct coap *c, struct coap_device *md, uint64_t ms, const char *why);
-void coap_all_down(struct coap *c, const char *why);
+void cw_coap_deadline(struct coap *c, struct coap_device *md, uint64_t ms, const char *why);
+void cw_coap_all_down(struct coap *c, const char *why);
 /* What it owns; the device ends. */
-void coap_device_free(struct coap_device *md);
+void cw_coap_device_free(struct coap_device *md);
 /* Something came from the platform. */
-void coap_reached(struct coap *c);
-extern const struct coap_wire_ops coap_wire_ops;
+void cw_coap_reached(struct coap *c);
+extern const struct coap_wire_ops cw_coap_wire_ops;
 
 /* ask.c */
-void coap_ask(struct coap *c, struct coap_device *md, enum coap_ask what);
-void coap_answered(void *owner, uint32_t number, const struct coap_response *r);
-int coap_send(void *connector, struct cw_updevice *d, struct cw_parcel *p);
-void coap_recall(void *connector, struct cw_parcel *p);
-void coap_answer(void *connector, struct cw_downlink *d);
+void cw_coap_ask(struct coap *c, struct coap_device *md, enum coap_ask what);
+void cw_coap_answered(void *owner, uint32_t number, const struct coap_response *r);
+int cw_coap_send(void *connector, struct cw_updevice *d, struct cw_parcel *p);
+void cw_coap_recall(void *connector, struct cw_parcel *p);
+void cw_coap_answer(void *connector, struct cw_downlink *d);
 
 #endif

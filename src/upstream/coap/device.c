@@ -38,10 +38,10 @@ static int is_online(const struct coap_device *md)
 
 static int has_token(struct coap *c, const struct coap_device *md)
 {
-	return md->token != NULL && coap_now(c) - md->token_ms < c->renew_ms;
+	return md->token != NULL && cw_coap_now(c) - md->token_ms < c->renew_ms;
 }
 
-void coap_drop_token(struct coap_device *md)
+void cw_coap_drop_token(struct coap_device *md)
 {
 	if (md->token != NULL)
 		explicit_bzero(md->token, strlen(md->token));
@@ -50,7 +50,7 @@ void coap_drop_token(struct coap_device *md)
 	explicit_bzero(md->key, sizeof(md->key));
 }
 
-void coap_reached(struct coap *c)
+void cw_coap_reached(struct coap *c)
 {
 	if (atomic_load(&c->u->is_up))
 		return;
@@ -68,7 +68,7 @@ static void on_pump(struct cw_timer *t)
 static void pump_in(struct coap *c, uint64_t ms)
 {
 	if (!cw_timer_armed(&c->pump_timer))
-		cw_timer_set(coap_timers(c), &c->pump_timer, ms, on_pump);
+		cw_timer_set(cw_coap_timers(c), &c->pump_timer, ms, on_pump);
 }
 
 static void leave_place(struct coap *c, struct coap_device *md)
@@ -109,22 +109,22 @@ static void on_deadline(struct cw_timer *t)
 	struct coap_device *md = cw_container_of(t, struct coap_device, deadline);
 
 	cw_count(upstream, requests_timed_out);
-	coap_lost(coap_of(md), md, CW_UPDEVICE_OFFLINE, 0, md->why);
+	cw_coap_lost(coap_of(md), md, CW_UPDEVICE_OFFLINE, 0, md->why);
 }
 
-void coap_deadline(struct coap *c, struct coap_device *md, uint64_t ms, const char *why)
+void cw_coap_deadline(struct coap *c, struct coap_device *md, uint64_t ms, const char *why)
 {
 	if (c->stopping)
 		return;
 	md->why = why;
-	cw_timer_set(coap_timers(c), &md->deadline, ms, on_deadline);
+	cw_timer_set(cw_coap_timers(c), &md->deadline, ms, on_deadline);
 }
 
 static void on_pause(struct cw_timer *t)
 {
 	struct coap_device *md = cw_container_of(t, struct coap_device, pause);
 
-	coap_work(coap_of(md), md);
+	cw_coap_work(coap_of(md), md);
 }
 
 static void close_session(struct coap *c, struct coap_device *md)
@@ -142,22 +142,22 @@ static void close_session(struct coap *c, struct coap_device *md)
 /* Out of everything but what waits to be sent. */
 static void leave(struct coap *c, struct coap_device *md)
 {
-	cw_timer_stop(coap_timers(c), &md->pause);
-	cw_timer_stop(coap_timers(c), &md->deadline);
-	cw_timer_stop(coap_timers(c), &md->rest);
+	cw_timer_stop(cw_coap_timers(c), &md->pause);
+	cw_timer_stop(cw_coap_timers(c), &md->deadline);
+	cw_timer_stop(cw_coap_timers(c), &md->rest);
 	close_session(c, md);
 	md->ask = ASK_NONE;
 }
 
 static void pause_for(struct coap *c, struct coap_device *md, uint64_t ms)
 {
-	cw_timer_set(coap_timers(c), &md->pause, ms, on_pause);
+	cw_timer_set(cw_coap_timers(c), &md->pause, ms, on_pause);
 }
 
-void coap_lost(struct coap *c, struct coap_device *md, enum cw_updevice_state state, int code, const char *text)
+void cw_coap_lost(struct coap *c, struct coap_device *md, enum cw_updevice_state state, int code, const char *text)
 {
 	struct cw_updevice *d = md->d;
-	uint64_t ms = cw_retry_down(&md->retry, coap_now(c)), least = 0;
+	uint64_t ms = cw_retry_down(&md->retry, cw_coap_now(c)), least = 0;
 
 	if (state == CW_UPDEVICE_REFUSED) {
 		cw_count(upstream, logins_refused);
@@ -168,7 +168,7 @@ void coap_lost(struct coap *c, struct coap_device *md, enum cw_updevice_state st
 		cw_count(upstream, connect_failed);
 	}
 	leave(c, md);
-	coap_drop_token(md);
+	cw_coap_drop_token(md);
 	md->relogins = 0;
 	if (code == 0) { /* no answer at all */
 		md->address++;
@@ -193,13 +193,13 @@ static void on_ready(void *owner)
 	struct coap *c = coap_of(md);
 
 	md->phase = PHASE_OPEN;
-	md->last_ms = coap_now(c);
-	cw_timer_stop(coap_timers(c), &md->deadline);
+	md->last_ms = cw_coap_now(c);
+	cw_timer_stop(cw_coap_timers(c), &md->deadline);
 	cw_count(upstream, connects);
 	cw_gauge_add(upstream, sessions, 1);
 	if (has_token(c, md))
 		leave_place(c, md);
-	coap_work(c, md);
+	cw_coap_work(c, md);
 }
 
 static void on_broken(void *owner, int refused, const char *text)
@@ -210,15 +210,15 @@ static void on_broken(void *owner, int refused, const char *text)
 
 	if (md->phase == PHASE_OPEN && md->ask == ASK_NONE && has_token(c, md)) {
 		close_session(c, md); /* nothing was under way: the next request opens another one */
-		coap_work(c, md);
+		cw_coap_work(c, md);
 		return;
 	}
 	(void)snprintf(reason, sizeof(reason), "%s: %s", md->host, text);
 	refused = refused && c->dtls == COAP_DTLS_PSK; /* a certificate that is wrong is not the device's fault */
-	coap_lost(c, md, refused ? CW_UPDEVICE_REFUSED : CW_UPDEVICE_OFFLINE, refused ? 401 : 0, reason);
+	cw_coap_lost(c, md, refused ? CW_UPDEVICE_REFUSED : CW_UPDEVICE_OFFLINE, refused ? 401 : 0, reason);
 }
 
-const struct coap_wire_ops coap_wire_ops = { on_ready, coap_answered, on_broken };
+const struct coap_wire_ops cw_coap_wire_ops = { on_ready, cw_coap_answered, on_broken };
 
 static void on_found(struct coap_seeker *s, int rc, const char *text, const struct sockaddr_storage *at, unsigned count)
 {
@@ -230,7 +230,7 @@ static void on_found(struct coap_seeker *s, int rc, const char *text, const stru
 
 	md->host = s->host;
 	if (rc < 0) {
-		coap_lost(c, md, CW_UPDEVICE_OFFLINE, 0, text);
+		cw_coap_lost(c, md, CW_UPDEVICE_OFFLINE, 0, text);
 		return;
 	}
 	to = &at[md->address % count];
@@ -245,11 +245,11 @@ static void on_found(struct coap_seeker *s, int rc, const char *text, const stru
 	if (rc < 0) {
 		(void)snprintf(reason, sizeof(reason), "%s: no session can be made: %s", md->host,
 			       rc == CW_EUNREACH ? strerror(errno) : cw_error_text(rc));
-		coap_lost(c, md, CW_UPDEVICE_OFFLINE, 0, reason);
+		cw_coap_lost(c, md, CW_UPDEVICE_OFFLINE, 0, reason);
 		return;
 	}
 	md->phase = PHASE_OPENING;
-	coap_deadline(c, md, c->open_ms, "the platform does not answer the handshake");
+	cw_coap_deadline(c, md, c->open_ms, "the platform does not answer the handshake");
 }
 
 static void open_session(struct coap *c, struct coap_device *md)
@@ -259,12 +259,12 @@ static void open_session(struct coap *c, struct coap_device *md)
 	cw_list_remove(&md->queue);
 	md->opening = 1;
 	c->opening++;
-	cw_pace_rate_note(&c->logins, coap_now(c), 1);
+	cw_pace_rate_note(&c->logins, cw_coap_now(c), 1);
 	md->phase = PHASE_SEEKING;
 	md->seeker.found = on_found;
 	rc = cw_coap_places_seek(c->places, c->u->w, md->d->product_key, &md->seeker);
 	if (rc < 0)
-		coap_lost(c, md, CW_UPDEVICE_OFFLINE, 0, cw_error_text(rc));
+		cw_coap_lost(c, md, CW_UPDEVICE_OFFLINE, 0, cw_error_text(rc));
 }
 
 static void pump(struct coap *c)
@@ -273,7 +273,7 @@ static void pump(struct coap *c)
 	uint64_t wait;
 
 	while (!c->stopping && c->opening < c->handshakes && (e = cw_list_first(&c->queue)) != NULL) {
-		wait = cw_pace_rate_wait(&c->logins, coap_now(c));
+		wait = cw_pace_rate_wait(&c->logins, cw_coap_now(c));
 		if (wait > 0) {
 			pump_in(c, wait);
 			return;
@@ -314,19 +314,19 @@ static void on_rest(struct cw_timer *t)
 {
 	struct coap_device *md = cw_container_of(t, struct coap_device, rest);
 	struct coap *c = coap_of(md);
-	uint64_t now = coap_now(c);
+	uint64_t now = cw_coap_now(c);
 
 	if (c->pull_ms > 0 && md->pull_at_ms <= now)
 		md->pull_due = 1;
 	if (md->ask == ASK_NONE && md->phase == PHASE_OPEN && c->idle_ms > 0 && md->last_ms + c->idle_ms <= now)
 		close_session(c, md); /* the token stays, and with it the device online */
-	coap_work(c, md);
+	cw_coap_work(c, md);
 }
 
 /* Nothing to ask: until when? */
 static void rest(struct coap *c, struct coap_device *md)
 {
-	uint64_t now = coap_now(c), due = UINT64_MAX;
+	uint64_t now = cw_coap_now(c), due = UINT64_MAX;
 
 	if (!needed(md->d)) {
 		log_out(c, md);
@@ -337,13 +337,13 @@ static void rest(struct coap *c, struct coap_device *md)
 	if (md->phase == PHASE_OPEN && c->idle_ms > 0 && md->last_ms + c->idle_ms < due)
 		due = md->last_ms + c->idle_ms;
 	if (due != UINT64_MAX)
-		cw_timer_set(coap_timers(c), &md->rest, due > now ? due - now : 0, on_rest);
+		cw_timer_set(cw_coap_timers(c), &md->rest, due > now ? due - now : 0, on_rest);
 }
 
 static void online(struct coap *c, struct coap_device *md)
 {
 	leave_place(c, md);
-	cw_retry_up(&md->retry, coap_now(c));
+	cw_retry_up(&md->retry, cw_coap_now(c));
 	md->pull_due = c->pull_ms > 0;
 	cw_updevice_report(md->d, CW_UPDEVICE_ONLINE, 200, "logged in");
 }
@@ -360,7 +360,7 @@ static void get_session(struct coap *c, struct coap_device *md)
 	pump_in(c, 0);
 }
 
-void coap_work(struct coap *c, struct coap_device *md)
+void cw_coap_work(struct coap *c, struct coap_device *md)
 {
 	enum coap_ask next;
 
@@ -376,28 +376,28 @@ void coap_work(struct coap *c, struct coap_device *md)
 	if (md->phase != PHASE_OPEN)
 		return;
 	if (next != ASK_SESSION) {
-		coap_ask(c, md, next);
+		cw_coap_ask(c, md, next);
 		return;
 	}
 	online(c, md);
-	coap_work(c, md);
+	cw_coap_work(c, md);
 }
 
-void coap_logged_in(struct coap *c, struct coap_device *md)
+void cw_coap_logged_in(struct coap *c, struct coap_device *md)
 {
 	cw_count(upstream, logins);
 	if (!is_online(md) && needed(md->d))
 		online(c, md);
 	else
 		leave_place(c, md);
-	coap_work(c, md);
+	cw_coap_work(c, md);
 }
 
 /* ---- the bridge's wishes ---------------------------------------------------------------- */
 
 static void first_seen(struct coap *c, struct cw_updevice *d)
 {
-	struct coap_device *md = coap_device_of(d);
+	struct coap_device *md = cw_coap_device_of(d);
 	const struct cw_upstream_conf *conf = &c->u->conf;
 
 	if (md->d != NULL)
@@ -409,13 +409,13 @@ static void first_seen(struct coap *c, struct cw_updevice *d)
 	cw_retry_init(&md->retry, conf->retry_min_ms, conf->retry_max_ms, (uint32_t)cw_hash_stable(d->key, strlen(d->key)));
 }
 
-void coap_device_free(struct coap_device *md)
+void cw_coap_device_free(struct coap_device *md)
 {
 	struct cw_list *e;
 
 	if (md->d == NULL)
 		return;
-	coap_drop_token(md);
+	cw_coap_drop_token(md);
 	cw_split_drop(&md->messages.split);
 	while ((e = cw_list_pop(&md->answers)) != NULL) {
 		struct coap_answer_out *a = cw_container_of(e, struct coap_answer_out, link);
@@ -429,17 +429,17 @@ void coap_device_free(struct coap_device *md)
 	md->answer_count = 0;
 }
 
-void coap_device_changed(void *connector, struct cw_updevice *d)
+void cw_coap_device_changed(void *connector, struct cw_updevice *d)
 {
 	struct coap *c = connector;
-	struct coap_device *md = coap_device_of(d);
+	struct coap_device *md = cw_coap_device_of(d);
 
 	first_seen(c, d);
 	if (!d->removing) {
 		if (needed(d))
-			coap_work(c, md);
+			cw_coap_work(c, md);
 		else
-			coap_device_drained(c, d);
+			cw_coap_device_drained(c, d);
 		return;
 	}
 	if (!c->stopping)
@@ -447,31 +447,31 @@ void coap_device_changed(void *connector, struct cw_updevice *d)
 	dismiss(c, md);
 	if (is_online(md))
 		cw_updevice_report(d, CW_UPDEVICE_OFFLINE, 200, "removed");
-	coap_device_free(md);
+	cw_coap_device_free(md);
 	cw_updevice_gone(d);
 }
 
 /* Nobody wants it and its queue is empty: down, or no further up. */
-void coap_device_drained(void *connector, struct cw_updevice *d)
+void cw_coap_device_drained(void *connector, struct cw_updevice *d)
 {
 	struct coap *c = connector;
-	struct coap_device *md = coap_device_of(d);
+	struct coap_device *md = cw_coap_device_of(d);
 
 	if (needed(d) || d->removing || c->stopping)
 		return;
 	if (cw_timer_armed(&md->pause) || (md->phase != PHASE_OPEN && md->phase != PHASE_OFF))
 		log_out(c, md);
 	else
-		coap_work(c, md);
+		cw_coap_work(c, md);
 }
 
-void coap_all_down(struct coap *c, const char *why)
+void cw_coap_all_down(struct coap *c, const char *why)
 {
 	struct cw_map_node *n;
 
 	cw_map_each (n, &c->u->devices) {
 		struct cw_updevice *d = cw_container_of(n, struct cw_updevice, node);
-		struct coap_device *md = coap_device_of(d);
+		struct coap_device *md = cw_coap_device_of(d);
 
 		if (md->d == NULL)
 			continue;
