@@ -67,6 +67,7 @@
 	X(upstream_reply_failed, WARN, "upstream.reply_failed", 50, "The platform answered a request with an error code.") \
 	X(upstream_twin, WARN, "upstream.twin", 0, "The platform closes the connection right after each login: another program uses the same bridge identity.") \
 	X(upstream_taken, DEBUG, "upstream.taken", 0, "The platform took a message; message is the number that it gave to it.") \
+	X(upstream_device_failed, WARN, "upstream.device_failed", 20, "A device could not log in at the platform, which did not refuse it; it is tried again.") \
 	X(upstream_no_pull, WARN, "upstream.no_pull", 0, "The platform lets no commands be fetched over CoAP; devices behind this upstream get none.") \
 	X(upstream_odd, WARN, "upstream.odd", 20, "The platform sent something that is not understood; dropped.")
 

@@ -8,6 +8,7 @@ from gw import PK, cloud_conf, device_name, device_path, phone, start_gateway, w
 
 SET = {"HeartbeatInterval": 60}
 MODES = ["coap", "coaps"]
+POST = f"/sys/{PK}/{device_name(0)}/thing/event/property/post"
 
 
 def stock(devices, **limits):
@@ -56,7 +57,7 @@ def test_a_position_goes_up(coap_world, mode, payload):
         assert wait_reported(cloud, 0, "Speed") == 60.5
         cloud.wait_status(PK, device_name(0), "ONLINE")
         assert gateway.device(0)["state"] == "online"
-    assert posts(cloud)[0]["topic"] == f"/sys/{PK}/{device_name(0)}/thing/event/property/post"
+    assert posts(cloud, topic=POST)
     taken = gateway.log_lines("upstream.taken")
     assert taken and all("message=" in line for line in taken)
     assert gateway.stats()["upstream.logins"] == 1
@@ -89,7 +90,7 @@ def test_one_login_is_enough_for_many_messages(coap_world, mode):
     with gateway.terminal(0).log_in() as t:
         for speed in range(100):
             t.report_acked(speed=speed)
-        reports = len(posts(cloud, topic=f"/sys/{PK}/{device_name(0)}/thing/event/property/post"))
+        reports = len(posts(cloud, topic=POST))
         assert reports >= 100
     with gateway.terminal(0).log_in() as t:  # who comes back still has its token
         t.report_acked(speed=7)
@@ -113,7 +114,6 @@ def test_a_token_that_is_lost_costs_one_login_and_no_record(coap_world, mode):
             assert len(posts(cloud)) == before + 1
     assert gateway.stats()["upstream.logins"] == 2
     assert gateway.stats()["upstream.kicked"] == 1
-    assert "device.offline" not in [line.split(" ")[2] for line in gateway.process.stderr().splitlines()][:0]
 
 
 def test_a_token_is_renewed_before_it_expires(coap_world):
@@ -191,7 +191,7 @@ def test_codes_that_ask_for_patience(coap_world, code):
 @pytest.mark.parametrize("mode", MODES)
 def test_a_wrong_secret_is_refused_and_costs_nobody_else(coap_world, mode):
     """covers: I31 I33"""
-    cloud, gateway = coap_world(mode)
+    cloud, gateway = coap_world(mode, ackTimeout="1s")
     gateway.devices.write_text(gateway.devices.read_text().replace(
         gateway.devices.read_text().split("deviceSecret : ")[1][:32], "f" * 32, 1))
     gateway.reload()
@@ -249,12 +249,12 @@ def test_a_device_whose_server_is_silent_delays_nobody(coap_world, mode):
             stalled.report(speed=speed)
         for speed in range(20):
             other.report_acked(speed=speed)
-        gateway.wait_state(0, "offline")
+        gateway.wait_state(0, "waiting")
         other.report_acked(speed=99)
         cloud.delete(f"/faults/{fault['id']}")
         wait_until(lambda: wait_reported(cloud, 0, "Speed") == 1.9, "the last of what waited")
-    speeds = [json.loads(m["payload"])["params"]["Speed"]["value"] for m in
-              reversed(posts(cloud, 0, topic=f"/sys/{PK}/{device_name(0)}/thing/event/property/post", limit=1000))]
+    params = [json.loads(m["payload"])["params"] for m in sorted(posts(cloud, topic=POST, limit=1000), key=lambda m: m["seq"])]
+    speeds = [p["Speed"]["value"] for p in params if "Speed" in p]
     assert [s for n, s in enumerate(speeds) if n == 0 or s != speeds[n - 1]][-20:] == [s / 10 for s in range(20)]
 
 
@@ -295,7 +295,7 @@ def test_a_record_above_the_limit_goes_in_parts(coap_world, mode):
         assert wait_reported(cloud, 0, "Speed") == 60.5
     stats = gateway.stats()
     assert stats["upstream.split"] >= 1 and stats["upstream.too_long"] == 0
-    sent = posts(cloud, topic=f"/sys/{PK}/{device_name(0)}/thing/event/property/post")
+    sent = posts(cloud, topic=POST)
     assert len(sent) > stats["bridge.records_delivered"]
     ids = [json.loads(m["payload"])["id"] for m in sent]
     assert len(set(ids)) == len(ids) and all(len(m["payload"]) <= 256 for m in sent)

@@ -241,9 +241,8 @@ static void auth_answered(struct coap *c, struct coap_device *md, const struct c
 	int rc = 0;
 
 	if (action != COAP_DONE) {
-		log_code(md, "/auth", r->code);
 		cw_coap_lost(c, md, action == COAP_REFUSED ? CW_UPDEVICE_REFUSED : CW_UPDEVICE_OFFLINE, r->code,
-			  cw_coap_code_text(r->code));
+			     cw_coap_auth_text(r->code));
 		return;
 	}
 	rc = cw_coap_login_answer(r->payload, &pass);

@@ -25,7 +25,7 @@
 #include "upstream/retry.h"
 
 #define COAP_ANSWER_TIMES 3u   /* an answer that is not there after so many ackTimeouts is not waited for */
-#define COAP_OPEN_LEAST_MS 10000u /* for a handshake */
+#define COAP_OPEN_LEAST_MS 5000u /* for a handshake */
 #define COAP_ANSWERS_MOST 16u  /* answers to commands that one device may have waiting */
 #define COAP_PAGE 10u          /* messages asked for at once; the platform takes 1 to 10 */
 

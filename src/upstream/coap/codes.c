@@ -40,6 +40,17 @@ enum coap_action cw_coap_code_action(int code)
 	}
 }
 
+const char *cw_coap_auth_text(int code)
+{
+	switch (code) {
+	case 400: return "4.00 the login is malformed, or the sign method is not supported; check signMethod";
+	case 401:
+	case 402: return "4.01 the platform does not know the device, or its secret is wrong; tried again later";
+	case 403: return "4.03 the device is disabled, or may connect through its gateway only; tried again later";
+	default: return cw_coap_code_text(code);
+	}
+}
+
 enum coap_action cw_coap_auth_action(int code)
 {
 	enum coap_action action = cw_coap_code_action(code);

@@ -16,7 +16,8 @@ enum coap_action {
 const char *cw_coap_code_text(int code);
 /* To a request with a token. */
 enum coap_action cw_coap_code_action(int code);
-/* To /auth: nothing is to be gained from authenticating once more at once. */
+/* The same of an answer to /auth, where nothing is to be gained from authenticating once more at once. */
+const char *cw_coap_auth_text(int code);
 enum coap_action cw_coap_auth_action(int code);
 
 #endif

@@ -109,7 +109,11 @@ static void on_deadline(struct cw_timer *t)
 	struct coap_device *md = cw_container_of(t, struct coap_device, deadline);
 
 	cw_count(upstream, requests_timed_out);
-	cw_coap_lost(coap_of(md), md, CW_UPDEVICE_OFFLINE, 0, md->why);
+	if (md->phase == PHASE_OPENING && cw_coap_link_is_key_ignored(md->link_up))
+		cw_coap_lost(coap_of(md), md, CW_UPDEVICE_REFUSED, 401,
+			     "the platform does not go on with the handshake after it got the key: the device secret is wrong");
+	else
+		cw_coap_lost(coap_of(md), md, CW_UPDEVICE_OFFLINE, 0, md->why);
 }
 
 void cw_coap_deadline(struct coap *c, struct coap_device *md, uint64_t ms, const char *why)
@@ -175,6 +179,9 @@ void cw_coap_lost(struct coap *c, struct coap_device *md, enum cw_updevice_state
 		cw_coap_places_doubt(c->places, md->host);
 	}
 	cw_upstream_note_error(c->u, text);
+	if (state == CW_UPDEVICE_OFFLINE && !is_online(md)) /* the bridge tells the rest */
+		cw_log(upstream_device_failed, text, CW_LS("product", d->product_key), CW_LS("device", d->device_name),
+		       CW_LI("code", code), CW_LU("retry_ms", ms));
 	if (needed(d) || is_online(md))
 		cw_updevice_report(d, state, code, text);
 	if (needed(d))

@@ -9,6 +9,7 @@
 
 #include <coap3/coap.h>
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@
 #define OPTION_ID 2090u
 #define OVERHEAD 512u /* of a message beside its payload: path, token, sequence, DTLS */
 #define RETRANSMITS 4u
+#define UNREACHABLE "nobody listens there, or the network cannot reach it"
 
 struct shard {
 	struct cw_list link;
@@ -65,9 +67,11 @@ static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
 
 static void on_library_log(coap_log_t level, const char *message)
 {
-	size_t n = strcspn(message, "\n");
+	const char *dtls = strstr(message, "DTLS: "); /* behind the addresses */
 
-	(void)snprintf(last_words, sizeof(last_words), "%.*s", (int)n, message);
+	if (dtls != NULL)
+		message = dtls;
+	(void)snprintf(last_words, sizeof(last_words), "%.*s", (int)strcspn(message, "\n"), message);
 }
 
 /* ---- what happened ---- */
@@ -103,9 +107,12 @@ static int on_event(coap_session_t *session, const coap_event_t event)
 		l->is_ready = l->tell_ready = 1;
 		note(l);
 	} else if (event == COAP_EVENT_DTLS_ERROR || event == COAP_EVENT_DTLS_CLOSED) {
-		note_broken(l, !l->is_ready,
-			    l->is_ready ? "the DTLS session was closed by the platform"
-					: "the DTLS handshake was refused; check the device secret, or the certificates");
+		int unreachable = strstr(last_words, "ICMP") != NULL;
+
+		note_broken(l, !l->is_ready && !unreachable,
+			    unreachable   ? UNREACHABLE
+			    : l->is_ready ? "the DTLS session was closed by the platform"
+					  : "the DTLS handshake was refused; check the device secret, or the certificates");
 	}
 	return 0;
 }
@@ -118,7 +125,7 @@ static void on_nack(coap_session_t *session, const coap_pdu_t *sent, const coap_
 		[COAP_NACK_NOT_DELIVERABLE] = "a message could not be delivered",
 		[COAP_NACK_RST] = "the platform reset the request",
 		[COAP_NACK_TLS_FAILED] = "DTLS failed",
-		[COAP_NACK_ICMP_ISSUE] = "nobody listens there, or the network says it cannot be reached",
+		[COAP_NACK_ICMP_ISSUE] = UNREACHABLE,
 	};
 	struct coap_link *l = link_of(session);
 
@@ -524,6 +531,14 @@ int cw_coap_link_open(struct coap_wire *wire, void *owner, const struct sockaddr
 	}
 	*ret_link = l;
 	return 0;
+}
+
+int cw_coap_link_is_key_ignored(const struct coap_link *l)
+{
+	coap_tls_library_t library = COAP_TLS_LIBRARY_NOTLS;
+	const SSL *ssl = l == NULL || l->is_ready ? NULL : coap_session_get_tls(l->session, &library);
+
+	return ssl != NULL && library == COAP_TLS_LIBRARY_OPENSSL && SSL_get_state(ssl) == TLS_ST_CW_FINISHED;
 }
 
 void cw_coap_link_close(struct coap_link *l)

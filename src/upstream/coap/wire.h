@@ -61,6 +61,11 @@ void cw_coap_wire_close(struct coap_wire *wire, void (*closed)(void *arg), void 
  */
 int cw_coap_link_open(struct coap_wire *wire, void *owner, const struct sockaddr *to, socklen_t len, const char *host,
 		      const struct coap_psk *psk, struct coap_link **ret_link);
+/*
+ * 1 when the handshake hangs behind our proof of the key: a server drops that without a word when its own key is
+ * another one.
+ */
+int cw_coap_link_is_key_ignored(const struct coap_link *link);
 /* Nothing is told about it any more. Accepts NULL. */
 void cw_coap_link_close(struct coap_link *link);
 
