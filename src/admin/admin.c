@@ -1,5 +1,5 @@
 /* admin.c - see admin.h: routes of the control socket. */
-#include "admin/admin.h"
+#include "admin/admin_impl.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -9,21 +9,15 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
-#include "http/http.h"
-#include "json/json.h"
 
 #define ANSWER_MOST (64u << 20)
 #define LIST_MOST 100000u
-
-struct cw_admin {
-	struct cw_admin_conf conf;
-	struct cw_http *http;
-	struct cw_timer stop_timer; /* the stop begins when the answer had its turn */
-};
+/* An import is one body: 200,000 entries take some 30 MB. The socket is the operators' alone. */
+#define BODY_MOST (256u << 20)
 
 /* ---- answers ------------------------------------------------------------------------ */
 
-static void reply_json(struct cw_http_req *req, unsigned status, struct cw_json *j)
+void cw_admin_reply_json(struct cw_http_req *req, unsigned status, struct cw_json *j)
 {
 	char *text;
 	size_t len;
@@ -36,7 +30,7 @@ static void reply_json(struct cw_http_req *req, unsigned status, struct cw_json 
 	cw_free(text);
 }
 
-static void reply_text(struct cw_http_req *req, unsigned status, const char *key, const char *text)
+void cw_admin_reply_text(struct cw_http_req *req, unsigned status, const char *key, const char *text)
 {
 	struct cw_json j;
 
@@ -44,7 +38,7 @@ static void reply_text(struct cw_http_req *req, unsigned status, const char *key
 	cw_json_map(&j);
 	cw_json_field(&j, key, text);
 	cw_json_end_map(&j);
-	reply_json(req, status, &j);
+	cw_admin_reply_json(req, status, &j);
 }
 
 static void put_int(struct cw_json *j, const char *key, int64_t v)
@@ -133,7 +127,7 @@ static void on_status(struct cw_admin *a, struct cw_http_req *req, const char *r
 	put_upstreams(&j, d);
 	put_listeners(&j, d);
 	cw_json_end_map(&j);
-	reply_json(req, 200, &j);
+	cw_admin_reply_json(req, 200, &j);
 }
 
 static void on_stats(struct cw_admin *a, struct cw_http_req *req, const char *rest)
@@ -160,7 +154,7 @@ static void on_stats(struct cw_admin *a, struct cw_http_req *req, const char *re
 		}
 	}
 	cw_json_end_map(&j);
-	reply_json(req, 200, &j);
+	cw_admin_reply_json(req, 200, &j);
 }
 
 /* ---- devices ------------------------------------------------------------------------------ */
@@ -213,43 +207,44 @@ static void on_devices(struct cw_admin *a, struct cw_http_req *req, const char *
 		n++;
 	}
 	cw_json_end_array(&j);
-	reply_json(req, 200, &j);
+	cw_admin_reply_json(req, 200, &j);
 }
 
-static void on_device(struct cw_admin *a, struct cw_http_req *req, const char *identity)
+static void put_never_seen(struct cw_admin *a, struct cw_http_req *req, const struct cw_identity *id)
 {
-	struct cw_device *d = cw_bridge_find(a->conf.bridge, identity, strlen(identity));
-	const struct cw_identity *id;
 	struct cw_json j;
 
-	if (d != NULL) {
-		cw_json_begin(&j, ANSWER_MOST);
-		put_device(&j, d);
-		reply_json(req, 200, &j);
-		return;
-	}
-	id = cw_identities_find(cw_bridge_identities(a->conf.bridge), identity, strlen(identity));
-	if (id == NULL) {
-		reply_text(req, 404, "error", "no identity source knows this identity; add it to devices.conf and reload");
-		return;
-	}
 	cw_json_begin(&j, ANSWER_MOST);
 	cw_json_map(&j);
-	cw_json_field(&j, "identity", identity);
+	cw_json_field(&j, "identity", id->identity);
 	cw_json_field(&j, "productKey", id->product_key);
 	cw_json_field(&j, "deviceName", id->device_name);
 	cw_json_field(&j, "state", "never seen");
 	put_bool(&j, "connected", 0);
 	cw_json_end_map(&j);
-	reply_json(req, 200, &j);
+	cw_admin_reply_json(req, 200, &j);
+}
+
+static void on_device(struct cw_admin *a, struct cw_http_req *req, const char *identity)
+{
+	struct cw_device *d = cw_bridge_find(a->conf.bridge, identity, strlen(identity));
+	struct cw_json j;
+
+	if (d == NULL) {
+		cw_admin_ask(a, req, identity, put_never_seen);
+		return;
+	}
+	cw_json_begin(&j, ANSWER_MOST);
+	put_device(&j, d);
+	cw_admin_reply_json(req, 200, &j);
 }
 
 static void on_kick(struct cw_admin *a, struct cw_http_req *req, const char *identity)
 {
 	if (cw_bridge_kick(a->conf.bridge, identity) < 0)
-		reply_text(req, 404, "error", "no device of this identity is connected");
+		cw_admin_reply_text(req, 404, "error", "no device of this identity is connected");
 	else
-		reply_text(req, 200, "done", "asked to leave; its connection is closed");
+		cw_admin_reply_text(req, 200, "done", "asked to leave; its connection is closed");
 }
 
 /* ---- reload, stop ---------------------------------------------------------------------------- */
@@ -268,7 +263,7 @@ static void on_reloaded(void *arg, int rc, const char *sentence)
 	struct reload_wait *w = arg;
 
 	if (w->req != NULL)
-		reply_text(w->req, rc < 0 ? 409 : 200, rc < 0 ? "error" : "done", sentence);
+		cw_admin_reply_text(w->req, rc < 0 ? 409 : 200, rc < 0 ? "error" : "done", sentence);
 	cw_free(w);
 }
 
@@ -286,7 +281,7 @@ static void on_reload(struct cw_admin *a, struct cw_http_req *req, const char *r
 	if (rc < 0) {
 		cw_http_on_gone(req, NULL, NULL);
 		cw_free(w);
-		reply_text(req, 409, "error", rc == CW_EBUSY ? "a reload is under way already" : cw_error_text(rc));
+		cw_admin_reply_text(req, 409, "error", rc == CW_EBUSY ? "a reload is under way already" : cw_error_text(rc));
 	}
 }
 
@@ -300,7 +295,7 @@ static void on_stop_due(struct cw_timer *t)
 static void on_stop(struct cw_admin *a, struct cw_http_req *req, const char *rest)
 {
 	(void)rest;
-	reply_text(req, 200, "done", "stopping: queues are drained first");
+	cw_admin_reply_text(req, 200, "done", "stopping: queues are drained first");
 	cw_timer_set(cw_worker_timers(a->conf.control), &a->stop_timer, 50, on_stop_due);
 }
 
@@ -355,23 +350,23 @@ static void on_trace_line(void *arg, const struct cw_trace_line *line)
 	cw_free(text);
 }
 
-static void on_trace(struct cw_admin *a, struct cw_http_req *req, const char *identity)
+static void follow(struct cw_admin *a, struct cw_http_req *req, const struct cw_identity *id)
 {
-	struct follow *f;
+	struct follow *f = cw_zalloc(sizeof(*f));
 
-	if (cw_identities_find(cw_bridge_identities(a->conf.bridge), identity, strlen(identity)) == NULL) {
-		reply_text(req, 404, "error", "no identity source knows this identity; add it to devices.conf and reload");
-		return;
-	}
-	f = cw_zalloc(sizeof(*f));
-	if (f == NULL || cw_gateway_trace(a->conf.gateway, identity, on_trace_line, f, &f->trace) < 0) {
+	if (f == NULL || cw_gateway_trace(a->conf.gateway, id->identity, on_trace_line, f, &f->trace) < 0) {
 		cw_free(f);
-		reply_text(req, 503, "error", "out of memory");
+		cw_admin_reply_text(req, 503, "error", "out of memory");
 		return;
 	}
 	f->req = req;
 	cw_http_stream(req, "application/x-ndjson");
 	cw_http_on_gone(req, on_follower_gone, f);
+}
+
+static void on_trace(struct cw_admin *a, struct cw_http_req *req, const char *identity)
+{
+	cw_admin_ask(a, req, identity, follow);
 }
 
 /* ---- routes ---------------------------------------------------------------------------------------- */
@@ -388,6 +383,10 @@ static const struct {
 	{ "POST", "/api/v1/reload", NULL, on_reload },
 	{ "POST", "/api/v1/stop", NULL, on_stop },
 	{ "GET", "/api/v1/trace/", "", on_trace },
+	{ "GET", "/api/v1/identities", NULL, cw_admin_identities },
+	{ "POST", "/api/v1/identities", NULL, cw_admin_identities_import },
+	{ "POST", "/api/v1/identities/rekey", NULL, cw_admin_identities_rekey },
+	{ "DELETE", "/api/v1/identities/", "", cw_admin_identities_remove },
 };
 
 /* What stands between prefix and suffix into out[size]; 0 when the path is another. */
@@ -417,12 +416,12 @@ static void on_request(void *arg, struct cw_http_req *req)
 		routes[i].handle(a, req, rest);
 		return;
 	}
-	reply_text(req, 404, "error", "there is no such path");
+	cw_admin_reply_text(req, 404, "error", "there is no such path");
 }
 
 int cw_admin_open(const struct cw_admin_conf *admin, struct cw_admin **ret_admin, struct cw_msg *msg)
 {
-	struct cw_http_conf conf = { .address = admin->address, .max_body = 65536, .handle = on_request };
+	struct cw_http_conf conf = { .address = admin->address, .max_body = BODY_MOST, .handle = on_request };
 	struct cw_admin *a = cw_zalloc(sizeof(*a));
 	int rc;
 

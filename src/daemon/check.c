@@ -29,6 +29,8 @@ static int check_devices(struct cw_daemon *d, struct cw_identities **ret_set)
 	char path[1100];
 	int skipped = 0;
 
+	if (!cw_config_has_source(d->config, "devices"))
+		return cw_identities_new(ret_set) < 0;
 	(void)cw_config_path(d->config_file, d->config->identity.devices, path, sizeof(path));
 	if (cw_identities_load(path, on_skip, &skipped, ret_set, &msg) < 0) {
 		fprintf(stderr, "%s\n", msg.text);

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "daemon/socket_server.h"
 #include "upstream/kinds.h"
 
 static const char *const transports[] = { "tcp", "udp", "tls", NULL };
@@ -38,6 +37,8 @@ static const struct cw_conf_table limit_table = { .name = "limits", .size = size
 static const struct cw_conf_setting listener_tls_settings[] = {
 	CW_CONF(struct cw_config_tls, certificate, STRING, "certificate", NULL, NULL, NULL, "Server certificate, PEM file with its chain."),
 	CW_CONF(struct cw_config_tls, key, STRING, "key", NULL, NULL, NULL, "Its private key, PEM file."),
+	CW_CONF(struct cw_config_tls, key_store, STRING, "keyStore", NULL, NULL, NULL, "PKCS#12 file with both, instead of certificate and key."),
+	CW_CONF(struct cw_config_tls, key_password, SECRET, "keyPassword", NULL, NULL, NULL, "Password of the keyStore; file:PATH reads it from a file."),
 	CW_CONF(struct cw_config_tls, client_ca, STRING, "clientCa", NULL, NULL, NULL,
 	        "PEM file of the authorities whose client certificates are accepted."),
 	CW_CONF_CHOICE(struct cw_config_tls, client_verify, "clientVerify", verifies, "none",
@@ -51,10 +52,10 @@ static const struct cw_conf_table listener_tls_table = {
 static void check_listener(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
 {
 	const struct cw_config_listener *l = conf;
-	int has_tls = l->tls.certificate != NULL || l->tls.key != NULL || l->tls.client_ca != NULL;
+	int has_tls = l->tls.certificate != NULL || l->tls.key != NULL || l->tls.client_ca != NULL || l->tls.key_store != NULL;
 
-	if (l->transport == CW_CONFIG_TLS && (l->tls.certificate == NULL || l->tls.key == NULL))
-		cw_conf_error_at(report, object, "listener \"%s\": transport = tls needs tls { certificate, key }", l->name);
+	if (l->transport == CW_CONFIG_TLS && (l->tls.certificate == NULL || l->tls.key == NULL) && l->tls.key_store == NULL)
+		cw_conf_error_at(report, object, "listener \"%s\": transport = tls needs tls { certificate, key } or tls { keyStore }", l->name);
 	if (l->transport != CW_CONFIG_TLS && has_tls)
 		cw_conf_error_at(report, object, "listener \"%s\": tls { } is given but transport is %s; say transport = tls", l->name,
 		                 transports[l->transport]);
@@ -172,11 +173,6 @@ static const struct cw_conf_table product_table = {
 	.name = "product", .size = sizeof(struct cw_config_product), .settings = product_settings
 };
 
-static int has_http2(const struct cw_config *c)
-{
-	return c->http2_endpoint != NULL || c->auth_endpoint != NULL;
-}
-
 static void check_names(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
 {
 	size_t i, k;
@@ -209,6 +205,62 @@ static void check_identity(const struct cw_config *c, const struct cw_value *obj
 		                 missing);
 }
 
+const char *const cw_config_sources[] = { "devices", "sqlite", "http", "rules", NULL };
+
+const char *cw_config_source(const struct cw_config *config, size_t i)
+{
+	if (config->identity.order.count == 0)
+		return i < sizeof(cw_config_sources) / sizeof(cw_config_sources[0]) ? cw_config_sources[i] : NULL;
+	return i < config->identity.order.count ? config->identity.order.items[i] : NULL;
+}
+
+int cw_config_has_source(const struct cw_config *config, const char *name)
+{
+	const char *one;
+	size_t i;
+
+	for (i = 0; (one = cw_config_source(config, i)) != NULL; i++)
+		if (strcmp(one, name) == 0)
+			return 1;
+	return 0;
+}
+
+static void check_order(const struct cw_config *c, const struct cw_value *order, struct cw_conf_report *report)
+{
+	size_t i, k;
+
+	for (i = 0; i < c->identity.order.count; i++) {
+		const char *name = c->identity.order.items[i];
+
+		for (k = 0; cw_config_sources[k] != NULL && strcmp(cw_config_sources[k], name) != 0; k++)
+			;
+		if (cw_config_sources[k] == NULL)
+			cw_conf_error_at(report, order, "identity.order: there is no source \"%.40s\"; there are devices, sqlite, http and rules", name);
+		for (k = 0; k < i; k++)
+			if (strcmp(c->identity.order.items[k], name) == 0)
+				cw_conf_error_at(report, order, "identity.order: \"%.40s\" stands there twice", name);
+	}
+}
+
+static void check_sources(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
+{
+	const struct cw_value *own = cw_value_get(object, "identity");
+	const char *url = c->identity.http.url;
+
+	if (own == NULL)
+		return;
+	check_order(c, cw_value_get(own, "order"), report);
+	own = cw_value_get(own, "http") == NULL ? own : cw_value_get(own, "http");
+	if (url != NULL && strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
+		cw_conf_error_at(report, own, "identity.http.url: found \"%.100s\", accepted is http://... or https://...", url);
+	if (url != NULL && strlen(url) > 2000)
+		cw_conf_error_at(report, own, "identity.http.url is longer than 2000 characters");
+	if (url != NULL && strncmp(url, "http://", 7) == 0 && c->identity.http.token != NULL)
+		cw_conf_warn_at(report, own, "identity.http: token and device secrets go over http:// for everybody on the way to read; use https://");
+	if ((c->identity.http.tls.certificate == NULL) != (c->identity.http.tls.key == NULL))
+		cw_conf_error_at(report, own, "identity.http.tls: certificate and key come together");
+}
+
 static void check_control(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
 {
 	if (c->control[0] == '\0')
@@ -219,28 +271,56 @@ static void check_control(const struct cw_config *c, const struct cw_value *obje
 		                 c->control);
 }
 
-static void check_config(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
+/* 3 is the large bridge; the Java library takes 1 and 2, too, and does nothing with them. */
+static void check_mode(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
+{
+	const struct cw_value *where = cw_value_get(object, "subDeviceConnectMode");
+	size_t i;
+
+	if (c->sub_device_connect_mode < 0 || c->sub_device_connect_mode > 3)
+		cw_conf_error_at(report, where, "subDeviceConnectMode is %d; 3 is the large bridge, absent the small one", c->sub_device_connect_mode);
+	else if (c->sub_device_connect_mode == 1 || c->sub_device_connect_mode == 2)
+		cw_conf_warn_at(report, where, "subDeviceConnectMode = %d behaves as the small bridge, as with the Java library; 3 is the large one",
+		                c->sub_device_connect_mode);
+	for (i = 0; c->sub_device_connect_mode == 3 && i < c->upstreams.count; i++)
+		if (strcmp(cw_upstream_kind_names[cw_conf_item(&c->upstreams, struct cw_config_upstream, i)->type], "http2") == 0)
+			return;
+	if (c->sub_device_connect_mode == 3)
+		cw_conf_warn_at(report, where, "subDeviceConnectMode = 3 behaves as the small bridge: the large one exists over HTTP/2 only, and no "
+		                "upstream has type = http2");
+}
+
+/* The Java core library leaves the sockets to its user's program, so its file has none. */
+static void no_listener(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
+{
+	if (c->http2_endpoint == NULL)
+		cw_conf_error_at(report, object, "there is no listener; add listeners = [ { name = ..., protocol = ..., address = ... } ]");
+	else
+		cw_conf_warn_at(report, object, "there is no listener, so no device can connect; add listeners = [ { name = ..., protocol = ..., "
+		                "address = ... } ], or socketServer { } with --protocol");
+}
+
+/* What concerns the platform's side, of the gateway and of libcauseway alike. */
+static void check_bridge(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
 {
 	const struct cw_config *c = conf;
 
 	check_names(c, object, report);
 	check_control(c, object, report);
 	check_identity(c, object, report);
-	if (has_http2(c))
-		cw_conf_error_at(report, cw_value_get(object, c->http2_endpoint != NULL ? "http2Endpoint" : "authEndpoint"),
-		                 "http2Endpoint and authEndpoint define an upstream of type http2, which this version does not have; "
-		                 "use upstreams { cloud { type = mqtt, endpoint = ... } } instead");
-	if (c->sub_device_connect_mode != 0 && (c->sub_device_connect_mode < 1 || c->sub_device_connect_mode > 3))
-		cw_conf_error_at(report, cw_value_get(object, "subDeviceConnectMode"), "subDeviceConnectMode is %d; 3 is the large bridge, absent the small one",
-		                 c->sub_device_connect_mode);
-	else if (c->sub_device_connect_mode != 0)
-		cw_conf_warn_at(report, cw_value_get(object, "subDeviceConnectMode"),
-		                "subDeviceConnectMode = %d behaves as the small bridge: the large one exists over HTTP/2 only",
-		                c->sub_device_connect_mode);
-	if (c->upstreams.count == 0 && !has_http2(c))
+	check_sources(c, object, report);
+	check_mode(c, object, report);
+	if (c->upstreams.count == 0)
 		cw_conf_error_at(report, object, "there is no upstream; add upstreams { cloud { endpoint = \"ssl://...\" } }");
+}
+
+static void check_config(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
+{
+	const struct cw_config *c = conf;
+
+	check_bridge(conf, object, report);
 	if (c->listeners.count == 0)
-		cw_conf_error_at(report, object, "there is no listener; add listeners = [ { name = ..., protocol = ..., address = ... } ]");
+		no_listener(c, object, report);
 }
 
 static const char *hint(const char *key)
@@ -280,10 +360,33 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct cw_config, protocols, ANY, "protocols", NULL, NULL, NULL, "A protocol's own settings, by its name."),
 	CW_CONF(struct cw_config, identity.devices, STRING, "identity.devices", "devices.conf", NULL, NULL, "File of identities; a relative name is looked for beside this file."),
 	CW_CONF(struct cw_config, identity.contest_window_ms, DURATION, "identity.contestWindow", "1m", "1s", "1h", "Supersedes of one identity within this time are counted as a contest."),
+	CW_CONF(struct cw_config, identity.order, STRINGS, "identity.order", NULL, NULL, NULL,
+	        "Sources asked one after the other until one knows: devices (the file), sqlite (the table of causeway identity), http, rules; those "
+	        "that are not configured are left out. Default: all, in this order."),
+	CW_CONF(struct cw_config, identity.key_file, STRING, "identity.keyFile", "identity.key", NULL, NULL,
+	        "File with the key that the table's secrets are encrypted with; made at the first start. A relative name stands in stateDir."),
+	CW_CONF(struct cw_config, identity.remove_topology, BOOL, "identity.removeTopology", "false", NULL, NULL,
+	        "A device whose entry has gone is not only logged out: its relation to the bridge is deleted at the platform (thing/topo/delete)."),
+	CW_CONF(struct cw_config, identity.http.url, STRING, "identity.http.url", NULL, NULL, NULL,
+	        "Where identities are looked up over HTTP; absent: nowhere."),
+	CW_CONF(struct cw_config, identity.http.token, SECRET, "identity.http.token", NULL, NULL, NULL,
+	        "Sent as Authorization: Bearer; file:PATH reads it from a file."),
+	CW_CONF(struct cw_config, identity.http.timeout_ms, DURATION, "identity.http.timeout", "5s", "10ms", "29s", "How long one look-up may take."),
+	CW_CONF(struct cw_config, identity.http.keep_ms, DURATION, "identity.http.keep", "10m", "0s", "7d", "How long an answer is used without asking again."),
+	CW_CONF(struct cw_config, identity.http.keep_unknown_ms, DURATION, "identity.http.keepUnknown", "1m", "0s", "7d", "The same for 404."),
+	CW_CONF(struct cw_config, identity.http.stale_ms, DURATION, "identity.http.staleIfError", "1d", "0s", "30d",
+	        "While the look-up fails, an answer this old still counts."),
+	CW_CONF_TABLES(struct cw_config, identity.http.tls, TABLE, "identity.http.tls", &upstream_tls_table, "For https://."),
 	CW_CONF(struct cw_config, commands.queue, INT, "commands.queue", "16", "1", "1024", "Commands that may wait for one device."),
 	CW_CONF(struct cw_config, commands.timeout_ms, DURATION, "commands.timeout", "30s", "1s", "1h", "A command without an answer ends as timed out."),
 	CW_CONF(struct cw_config, attachments.directory, STRING, "attachments.directory", NULL, NULL, NULL, "Where pictures and audio of devices are put; a relative one stands beside this file; default: attachments in stateDir."),
 	CW_CONF(struct cw_config, attachments.max_bytes, BYTES, "attachments.maxBytes", "8MiB", "1KiB", "256MiB", "Largest attachment."),
+	CW_CONF(struct cw_config, firmware.directory, STRING, "firmware.directory", NULL, NULL, NULL, "Where files of upgrades are kept; a relative one stands beside this file; default: firmware in stateDir."),
+	CW_CONF(struct cw_config, firmware.max_bytes, BYTES, "firmware.maxBytes", "256MiB", "1KiB", "64GiB", "Largest file of an upgrade."),
+	CW_CONF(struct cw_config, firmware.keep_bytes, BYTES, "firmware.keepBytes", "1GiB", "0", "1TiB", "Files of upgrades that nobody uses are removed, oldest first, above this."),
+	CW_CONF(struct cw_config, firmware.attempts, INT, "firmware.attempts", "5", "1", "100", "Downloads of one file before it has failed; each goes on where the one before ended."),
+	CW_CONF(struct cw_config, firmware.retry_ms, DURATION, "firmware.retry", "2s", "10ms", "1h", "Before the next attempt; doubles, up to a minute."),
+	CW_CONF(struct cw_config, firmware.stall_ms, DURATION, "firmware.stall", "30s", "100ms", "1h", "A download without a byte for so long is given up and tried again."),
 	CW_CONF_CHOICE(struct cw_config, log.format, "log.format", formats, "text", "Log lines as text (logfmt) or JSON."),
 	CW_CONF_CHOICE(struct cw_config, log.level, "log.level", levels, "info", "Lowest level that is written."),
 	CW_CONF_END
@@ -298,38 +401,14 @@ const struct cw_conf_table cw_config_table = {
 	.unknown_hint = hint,
 };
 
-/* Set once, before any thread: for a socketServer that names no protocol. */
-static const char *default_protocol;
-
-void cw_config_set_protocol(const char *name)
-{
-	default_protocol = name;
-}
-
-int cw_config_load(const char *path, struct cw_config **ret_config, struct cw_conf_tree **ret_tree, struct cw_conf_report *report,
-                   struct cw_msg *msg)
-{
-	struct cw_conf_tree *tree = NULL;
-	void *conf = NULL;
-	const struct cw_value *dir;
-	int rc = cw_conf_parse_file(path, NULL, &tree, msg);
-
-	if (rc < 0)
-		return rc;
-	dir = cw_value_get(cw_conf_root(tree), "pluginDir");
-	rc = cw_socket_server(path, default_protocol, dir == NULL ? NULL : cw_value_text(dir, NULL), &tree, report, msg);
-	if (rc == 0)
-		rc = cw_conf_bind(&cw_config_table, tree, cw_conf_root(tree), report, &conf);
-	if (rc < 0) {
-		if (report->errors > 0)
-			cw_conf_report_msg(report, msg);
-		cw_conf_tree_unref(tree);
-		return rc;
-	}
-	*ret_config = conf;
-	*ret_tree = tree;
-	return 0;
-}
+const struct cw_conf_table cw_config_bridge_table = {
+	.name = "bridge",
+	.size = sizeof(struct cw_config),
+	.settings = settings,
+	.flags = CW_CONF_UNKNOWN_WARN,
+	.check = check_bridge,
+	.unknown_hint = hint,
+};
 
 int cw_config_placed(const struct cw_origin *at, int rc, struct cw_msg *msg)
 {

@@ -8,13 +8,14 @@
 #ifndef CW_DAEMON_CONFIG_H
 #define CW_DAEMON_CONFIG_H
 
+#include "bridge/bridge.h"
 #include "causeway/plugin.h"
 #include "conf/schema.h"
 
 enum { CW_CONFIG_TCP, CW_CONFIG_UDP, CW_CONFIG_TLS };
 
 struct cw_config_tls {
-	const char *ca, *certificate, *key, *client_ca;
+	const char *ca, *certificate, *key, *client_ca, *key_store, *key_password;
 	bool verify;
 	int client_verify;
 };
@@ -79,8 +80,15 @@ struct cw_config {
 	struct cw_conf_list listeners, upstreams, routes, products;
 	const struct cw_value *protocols;
 	struct {
-		const char *devices;
+		const char *devices, *key_file;
+		struct cw_conf_strings order; /* empty: all, in the order of the documentation */
 		int64_t contest_window_ms;
+		bool remove_topology;
+		struct {
+			const char *url, *token;
+			int64_t timeout_ms, keep_ms, keep_unknown_ms, stale_ms;
+			struct cw_config_tls tls;
+		} http;
 	} identity;
 	struct {
 		uint32_t queue;
@@ -91,11 +99,26 @@ struct cw_config {
 		uint64_t max_bytes;
 	} attachments;
 	struct {
+		const char *directory;
+		uint64_t max_bytes, keep_bytes;
+		uint32_t attempts;
+		int64_t retry_ms, stall_ms;
+	} firmware;
+	struct {
 		int format, level;
 	} log;
 };
 
 extern const struct cw_conf_table cw_config_table;
+/* The same rows for libcauseway: what concerns listeners may be absent. */
+extern const struct cw_conf_table cw_config_bridge_table;
+
+/* The names of identity.order, in their own order; ends with NULL. */
+extern const char *const cw_config_sources[];
+/* Name i of the order in force, NULL behind the last. A source that is not configured is left out by whoever makes it. */
+const char *cw_config_source(const struct cw_config *config, size_t i);
+/* Is it in the order? */
+int cw_config_has_source(const struct cw_config *config, const char *name);
 
 /* The protocol of a socketServer that names none (--protocol); lent for good. Before the first load. */
 void cw_config_set_protocol(const char *name);
@@ -107,6 +130,15 @@ int cw_config_load(const char *path, struct cw_config **ret_config, struct cw_co
                    struct cw_msg *msg);
 /* Put where a listener or upstream was written before the message of a failure. Returns rc. */
 int cw_config_placed(const struct cw_origin *at, int rc, struct cw_msg *msg);
+/*
+ * Call `fn` for each upstream that the configuration makes, one for each of its bridges; ends with the first error.
+ * `state_dir` may be NULL; `dedup_window_s` is the longest that a protocol asks for.
+ */
+typedef int (*cw_config_upstream_fn)(void *ctx, const struct cw_upstream_conf *conf, struct cw_msg *msg);
+int cw_config_each_upstream(const struct cw_config *c, const char *state_dir, unsigned dedup_window_s, cw_config_upstream_fn fn,
+                            void *ctx, struct cw_msg *msg);
+/* After its upstreams were added. */
+int cw_config_add_routes(const struct cw_config *c, struct cw_bridge *bridge, struct cw_msg *msg);
 /* A file named in the configuration: as it is when absolute, else beside the configuration file. Into out[size]. */
 const char *cw_config_path(const char *config_file, const char *name, char *out, size_t size);
 

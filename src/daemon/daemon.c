@@ -97,6 +97,10 @@ void cw_daemon_finish(struct cw_daemon *d)
 	d->watchdog = NULL;
 	cw_bridge_free(d->bridge);
 	d->bridge = NULL;
+	cw_firmware_free(d->firmware);
+	d->firmware = NULL;
+	cw_fetch_pool_free(d->fetch);
+	d->fetch = NULL;
 	stop_workers(d);
 	cw_gateway_free(d->gateway);
 	d->gateway = NULL;
@@ -246,20 +250,50 @@ static int load_identities(struct cw_daemon *d, struct cw_msg *msg)
 	return 0;
 }
 
+static int make_firmware(struct cw_daemon *d, struct cw_msg *msg)
+{
+	char dir[1100];
+	struct cw_firmware_conf conf = {
+		.dir = dir,
+		.most = d->config->firmware.max_bytes,
+		.keep = d->config->firmware.keep_bytes,
+		.attempts = d->config->firmware.attempts,
+		.retry_ms = (unsigned)d->config->firmware.retry_ms,
+		.stall_ms = (unsigned)d->config->firmware.stall_ms,
+		.ca = d->config->ca,
+	};
+	int rc;
+
+	rc = cw_fetch_pool_new(d->control, &d->fetch);
+	if (rc < 0)
+		return cw_fail(msg, rc, "HTTP calls: %s", cw_error_text(rc));
+	if (d->config->firmware.directory != NULL)
+		(void)cw_config_path(d->config_file, d->config->firmware.directory, dir, sizeof(dir));
+	else
+		(void)snprintf(dir, sizeof(dir), "%s/firmware", d->state_dir);
+	conf.pool = d->fetch;
+	rc = cw_firmware_new(d->control, &conf, &d->firmware);
+	return rc < 0 ? cw_fail(msg, rc, "firmware: %s", cw_error_text(rc)) : 0;
+}
+
 static int make_bridge(struct cw_daemon *d, struct cw_msg *msg)
 {
 	struct cw_bridge_conf conf = {
 		.control = d->control,
 		.owner_ops = &cw_gateway_owner_ops,
+		.firmware = d->firmware,
 		.command_queue = d->config->commands.queue,
 		.command_timeout_ms = (unsigned)d->config->commands.timeout_ms,
 		.contest_window_ms = (unsigned)d->config->identity.contest_window_ms,
+		.remove_topology = d->config->identity.remove_topology,
 	};
 	int rc = cw_bridge_new(&conf, &d->bridge);
 
 	if (rc < 0)
 		return cw_fail(msg, rc, "bridge: %s", cw_error_text(rc));
 	rc = cw_daemon_add_upstreams(d, msg);
+	if (rc == 0)
+		rc = cw_daemon_add_sources(d, msg);
 	return rc < 0 ? rc : load_identities(d, msg);
 }
 
@@ -414,6 +448,8 @@ static int start(struct cw_daemon *d, struct cw_msg *msg)
 	if (rc == 0)
 		rc = make_workers(d, msg);
 	if (rc == 0)
+		rc = make_firmware(d, msg);
+	if (rc == 0)
 		rc = make_bridge(d, msg);
 	if (rc == 0)
 		rc = make_gateway(d, msg);
@@ -424,7 +460,7 @@ static int start(struct cw_daemon *d, struct cw_msg *msg)
 	if (rc == 0)
 		rc = cw_daemon_apply_listeners(d, msg);
 	if (rc == 0)
-		rc = cw_bridge_start(d->bridge);
+		rc = cw_bridge_connect(d->bridge);
 	if (rc == 0)
 		rc = cw_watchdog_start(d->gateway, (uint64_t)d->config->decoder_timeout_ms, &d->watchdog);
 	if (rc == 0)
@@ -494,7 +530,7 @@ int cw_daemon_run(const char *config_file, const char *ready_file)
 		_exit(1);
 	}
 	cw_log(daemon_ready, "", CW_LU("listeners", cw_gateway_listener_count(d.gateway)),
-	       CW_LU("devices", cw_bridge_identities(d.bridge)->count));
+	       CW_LU("devices", cw_resolver_count(cw_bridge_resolver(d.bridge))));
 	cw_worker_run(d.control);
 	cw_log(daemon_stopped, "", CW_LU("recordsLost", cw_stat_read(CW_STAT_bridge_records_lost)));
 	free_daemon(&d);

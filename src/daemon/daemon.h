@@ -11,6 +11,7 @@
 
 #include "bridge/bridge.h"
 #include "daemon/config.h"
+#include "fetch/fetch.h"
 #include "gateway/gateway.h"
 #include "store/state.h"
 
@@ -36,6 +37,8 @@ struct cw_daemon {
 	char attach_dir[1100];
 	int lock_fd;
 	struct cw_state *state;
+	struct cw_fetch_pool *fetch; /* HTTP calls of the control loop */
+	struct cw_firmware *firmware;
 	struct cw_bridge *bridge;
 	struct cw_gateway *gateway;
 	struct cw_admin *admin;
@@ -73,6 +76,10 @@ void cw_daemon_listener(const struct cw_daemon *d, const struct cw_config_listen
 int cw_daemon_each_upstream(struct cw_daemon *d, int (*fn)(struct cw_daemon *d, const struct cw_upstream_conf *conf, struct cw_msg *msg),
                             struct cw_msg *msg);
 int cw_daemon_add_upstreams(struct cw_daemon *d, struct cw_msg *msg);
+/* sources.c: make the sources of identity.order and give them to the bridge. */
+int cw_daemon_add_sources(struct cw_daemon *d, struct cw_msg *msg);
+/* The key file: as it is when absolute, else in `state_dir`. Into out[size]. */
+const char *cw_daemon_key_file(const struct cw_config *config, const char *state_dir, char *out, size_t size);
 /* Add, change and leave listeners as d->config says; those that are gone are closed by the caller. */
 int cw_daemon_apply_listeners(struct cw_daemon *d, struct cw_msg *msg);
 /* Warn when everybody can read a file with secrets. 1 when it warned. */

@@ -13,6 +13,7 @@
 #include "upstream/device.h"
 
 #define BUSY_MS 20u /* the connector had no room: ask again */
+#define AGAIN_MS 1000u
 
 /* What is known of one message by its duplicate key. */
 struct cw_lane_dup {
@@ -136,7 +137,7 @@ static void arm(struct cw_lane *lane, struct cw_timer *t, uint64_t due_ms, void 
 
 static void wait_for_answer(struct cw_lane *lane, struct cw_parcel *p)
 {
-	if (!p->want_answer || lane->conf->ack_timeout_ms == 0)
+	if (!p->want_answer || p->final_only || lane->conf->ack_timeout_ms == 0)
 		return;
 	cw_list_push_back(&lane->wait, &p->wait);
 	arm(lane, &lane->wait_timer, p->offered_ms + lane->conf->ack_timeout_ms, on_wait);
@@ -344,12 +345,17 @@ static void take_back(struct cw_lane *lane, struct cw_lane_device *ld)
 
 void cw_lane_again(struct cw_lane *lane, struct cw_parcel *p)
 {
+	cw_lane_later(lane, p, AGAIN_MS);
+}
+
+void cw_lane_later(struct cw_lane *lane, struct cw_parcel *p, uint64_t ms)
+{
 	struct cw_lane_device *ld = &p->device->lane;
 
 	cw_count(upstream, resent);
 	take_back(lane, ld);
 	cw_list_remove(&ld->ready); /* not at once: what failed a moment ago fails again */
-	cw_timer_set(cw_worker_timers(lane->w), &ld->pause, 1000, on_pause);
+	cw_timer_set(cw_worker_timers(lane->w), &ld->pause, ms, on_pause);
 }
 
 void cw_lane_device_online(struct cw_lane *lane, struct cw_updevice *d, int online)

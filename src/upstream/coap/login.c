@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/mem.h"
 #include "causeway/error.h"
 #include "causeway/record.h"
@@ -307,40 +308,6 @@ int cw_coap_login_answer(struct cw_bytes body, struct coap_pass *ret)
 
 /* ---- pages ---- */
 
-static int value_of(uint8_t c)
-{
-	return c >= 'A' && c <= 'Z' ? c - 'A'
-	       : c >= 'a' && c <= 'z' ? c - 'a' + 26
-	       : c >= '0' && c <= '9' ? c - '0' + 52
-	       : c == '+' || c == '-' ? 62
-	       : c == '/' || c == '_' ? 63
-				      : -1;
-}
-
-/* In place: it never grows. 0 or CW_EPROTO. */
-static int from_base64(struct cw_bytes text, uint8_t *out, size_t *ret_len)
-{
-	uint32_t bits = 0;
-	size_t i, have = 0, n = 0;
-
-	while (text.len > 0 && text.ptr[text.len - 1] == '=')
-		text.len--;
-	for (i = 0; i < text.len; i++) {
-		int v = value_of(text.ptr[i]);
-
-		if (v < 0)
-			return CW_EPROTO;
-		bits = bits << 6 | (uint32_t)v;
-		have += 6;
-		if (have >= 8) {
-			have -= 8;
-			out[n++] = (uint8_t)(bits >> have);
-		}
-	}
-	*ret_len = n;
-	return have >= 6 ? CW_EPROTO : 0; /* a digit too many */
-}
-
 static int take_message(struct cw_bytes item, void (*each)(void *ctx, struct cw_bytes topic, struct cw_bytes payload),
 			void *ctx)
 {
@@ -351,10 +318,10 @@ static int take_message(struct cw_bytes item, void (*each)(void *ctx, struct cw_
 
 	if (topic.len == 0)
 		return CW_EPROTO;
-	bytes = cw_alloc(payload.len + 1);
+	bytes = cw_alloc(payload.len / 4 * 3 + 2);
 	if (bytes == NULL)
 		return CW_ENOMEM;
-	rc = from_base64(payload, bytes, &len);
+	rc = cw_base64_decode(bytes, &len, payload);
 	if (rc == 0)
 		each(ctx, topic, cw_bytes_of(bytes, len));
 	cw_free(bytes);

@@ -68,7 +68,9 @@ static void on_reply(void *owner, struct cw_device *d, const char *request, int 
 {
 }
 
-static const struct cw_owner_ops owner_ops = { on_leave, on_state, on_command, on_cancel, on_reply };
+static const struct cw_owner_ops owner_ops = {
+	.leave = on_leave, .state = on_state, .command = on_command, .cancel = on_cancel, .reply = on_reply
+};
 
 static void on_done(struct cw_attach *a, struct cw_device *d, int refused)
 {
@@ -390,9 +392,79 @@ static void a_deadline_ends_the_command_and_tells_the_owner(void **state)
 	left(&a);
 }
 
+/* ---- routes ------------------------------------------------------------------------- */
+
+static struct cw_upstream *route_of(const char *pk, const char *dn, const char *identity)
+{
+	struct cw_device d = { .product_key = pk, .device_name = dn, .identity = identity };
+
+	return cw_bridge_route(t.bridge, &d);
+}
+
+static void add_member(const char *name, const char *group)
+{
+	struct cw_upstream_conf up = *cw_upstream_settings(cw_bridge_upstream(t.bridge, 0));
+	struct cw_msg msg = { "" };
+
+	up.name = name;
+	up.group = group;
+	if (cw_bridge_add_upstream(t.bridge, &up, &msg) < 0)
+		fail_msg("%s", msg.text);
+}
+
+static void the_first_route_that_fits_counts(void **state)
+{
+	static const struct cw_route routes[] = { { .product_key = "a1Fire00001", .upstream = "fire" },
+		                                  { .device_name = "bus-??", .upstream = "fire" },
+		                                  { .identity = "138*", .product_key = "a1Truck0001", .upstream = "cloud" } };
+	struct cw_route wrong = { .upstream = "nowhere" };
+	struct cw_msg msg = { "" };
+	size_t i;
+
+	assert_ptr_equal(route_of("a1Truck0001", "x", "1"), cw_bridge_upstream(t.bridge, 0)); /* no route: the first */
+	add_member("fire", "fire");
+	for (i = 0; i < 3; i++)
+		assert_int_equal(cw_bridge_add_route(t.bridge, &routes[i], &msg), 0);
+	assert_int_equal(cw_bridge_add_route(t.bridge, &wrong, &msg), CW_ECONF);
+	assert_non_null(strstr(msg.text, "nowhere"));
+	assert_ptr_equal(route_of("a1Fire00001", "x", "1"), cw_bridge_upstream(t.bridge, 1));
+	assert_ptr_equal(route_of("a1Truck0001", "bus-12", "13800000000"), cw_bridge_upstream(t.bridge, 1));
+	assert_ptr_equal(route_of("a1Truck0001", "bus-123", "13800000000"), cw_bridge_upstream(t.bridge, 0));
+	assert_null(route_of("a1Truck0001", "bus-123", "13900000000"));
+}
+
+static void a_group_shares_its_devices_and_a_new_member_takes_only_its_share(void **state)
+{
+	enum { N = 2000 };
+	static struct cw_upstream *before[N];
+	unsigned count[3] = { 0 }, moved = 0;
+	char name[32];
+	int i;
+
+	add_member("cloud-2", "cloud");
+	for (i = 0; i < N; i++) {
+		snprintf(name, sizeof(name), "dev-%d", i);
+		before[i] = route_of("a1Truck0001", name, name);
+		count[before[i] == cw_bridge_upstream(t.bridge, 1)]++;
+	}
+	assert_true(count[0] > N * 4 / 10 && count[1] > N * 4 / 10);
+	add_member("cloud-3", "cloud");
+	for (i = 0; i < N; i++) {
+		struct cw_upstream *now;
+
+		snprintf(name, sizeof(name), "dev-%d", i);
+		now = route_of("a1Truck0001", name, name);
+		moved += now != before[i];
+		assert_true(now == before[i] || now == cw_bridge_upstream(t.bridge, 2));
+	}
+	assert_true(moved > N / 4 && moved < N * 42 / 100);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(the_first_route_that_fits_counts, open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(a_group_shares_its_devices_and_a_new_member_takes_only_its_share, open_bridge, close_bridge),
 		cmocka_unit_test_setup_teardown(an_identity_that_no_source_has_is_unknown, open_bridge, close_bridge),
 		cmocka_unit_test_setup_teardown(a_newer_owner_gets_the_device_when_the_older_has_left, open_bridge, close_bridge),
 		cmocka_unit_test_setup_teardown(of_two_that_wait_the_newest_gets_it_and_the_other_is_told, open_bridge, close_bridge),
