@@ -76,7 +76,7 @@ def test_logins_are_signed_by_each_method(coap_world, mode, method):
 @pytest.mark.parametrize("mode", MODES)
 def test_separate_responses(coap_world, mode):
     """covers: I10"""
-    cloud, gateway = coap_world(mode, separateResponse="true")
+    cloud, gateway = coap_world(mode, ackMode=1)
     cloud.fault("delay", topic="/sys/#", ms=300, channel="coap", count=1)
     with gateway.terminal(0).log_in() as t:
         t.report_acked(speed=300)

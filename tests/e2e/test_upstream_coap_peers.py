@@ -43,7 +43,7 @@ def run(start_gateway, peer, reports=5, name="causewayd", **more):
 def test_the_symmetric_mode(start_gateway, peer_of, address, separate):
     """covers: I01 I03 I10 I15 I16 I17 I18 I20 I22 I24"""
     peer = peer_of(UdpPeer, (address, 0), separate=separate)
-    gateway = run(start_gateway, peer, separateResponse=str(separate).lower())
+    gateway = run(start_gateway, peer, ackMode=int(separate))
     assert [seq for _, _, seq in peer.seen] == list(range(8, 8 + len(peer.seen)))
     assert peer.logins[0].get("ackMode") == ("1" if separate else None)
     assert all("message=123456789012345678" in line for line in gateway.log_lines("upstream.taken"))

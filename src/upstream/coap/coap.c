@@ -28,8 +28,8 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF_CHOICE(struct coap_settings, sign, "signMethod", sign_names, "hmacsha256", "How logins are signed."),
 	CW_CONF_CHOICE(struct coap_settings, payload, "payload", payload_names, "json",
 		       "Format of logins and their answers; records are Alink JSON in any case."),
-	CW_CONF(struct coap_settings, separate, BOOL, "separateResponse", "false", NULL, NULL,
-		"ackMode 1: the platform acknowledges at once and answers in a message of its own."),
+	CW_CONF(struct coap_settings, ack_mode, INT, "ackMode", "0", "0", "1",
+		"0: the platform answers in its acknowledgement; 1: in a message of its own behind it."),
 	CW_CONF(struct coap_settings, max_payload, BYTES, "maxPayload", "1KiB", "256", "8KiB",
 		"Longest payload; the platform advises 1 KB. Longer records are sent property by property in several messages, or refused."),
 	CW_CONF(struct coap_settings, pull_ms, DURATION, "pull", "60s", "0s", "1d",
@@ -105,7 +105,7 @@ static void take_settings(struct coap *c, const struct coap_settings *own)
 
 	c->sign = (enum cw_sign_method)own->sign;
 	c->format = own->payload == 1 ? COAP_FORMAT_CBOR : COAP_FORMAT_JSON;
-	c->separate = own->separate;
+	c->separate = own->ack_mode == 1;
 	c->max_payload = (size_t)own->max_payload;
 	c->pull_ms = (uint64_t)own->pull_ms;
 	c->idle_ms = (uint64_t)own->idle_ms;

@@ -35,7 +35,7 @@ extern const struct cw_conf_table cw_upstream_coap_table;
 /* Its rows of the configuration. */
 struct coap_settings {
 	int dtls, sign, payload;
-	bool separate;
+	uint32_t ack_mode;
 	uint64_t max_payload;
 	int64_t pull_ms, idle_ms, renew_ms;
 	uint32_t in_flight, rate_device_qos0, rate_device_qos1, login_rate, handshakes, max_devices;
