@@ -7,12 +7,12 @@
  *
  * A device's phases, and what moves them on:
  *
- *   OFF --needed--> QUEUED --> ASKED --200--> (STORING) --> UP --not needed--> LEAVING --> OFF
- *                                |                           |
- *                                +---------refused-----------+--> PAUSE --its delay--> QUEUED
+ *   OFF --needed--> (STORING) --> QUEUED --> ASKED --200--> UP --not needed--> LEAVING --> OFF
+ *                                              |             |
+ *                                              +---refused---+--> PAUSE --its delay--> QUEUED
  *
- * ASKED is a call of authEndpoint. STORING: a large bridge writes down who is online
- * before that device's first message. LEAVING is queued or asked. A lost connection puts
+ * STORING: a large bridge writes down who may be online before it asks for that. ASKED is
+ * a call of authEndpoint. LEAVING is queued or asked. A lost connection puts
  * every device of a small bridge to OFF; behind a large one those that are UP stay so.
  */
 #ifndef CW_UPSTREAM_HTTP2_H
@@ -31,7 +31,7 @@
 #define HTTP2_REPLY_MS 30000u /* a post's reply that is still missing then is taken for lost */
 #define HTTP2_ACKS_MOST 1024u /* messages of the platform that the bridge has not taken over yet */
 
-enum http2_phase { HTTP2_OFF, HTTP2_QUEUED, HTTP2_ASKED, HTTP2_STORING, HTTP2_UP, HTTP2_LEAVING, HTTP2_PAUSE };
+enum http2_phase { HTTP2_OFF, HTTP2_STORING, HTTP2_QUEUED, HTTP2_ASKED, HTTP2_UP, HTTP2_LEAVING, HTTP2_PAUSE };
 
 struct http2;
 struct http2_auth;    /* a device's call of authEndpoint */
@@ -61,6 +61,7 @@ struct http2_device {
 	uint8_t seen : 1;
 	uint8_t is_bridge : 1; /* the bridge's own identity: online with the connection */
 	uint8_t admitted : 1;  /* counts against maxDevices */
+	uint8_t stored : 1;    /* in the file of a large bridge: online, or it may be */
 	uint8_t renewed : 1;   /* a new net id was fetched on its account */
 };
 

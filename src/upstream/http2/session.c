@@ -98,6 +98,7 @@ static void leave(struct http2 *h, struct cw_updevice *d)
 		end_auth(hd->auth);
 	} else if (hd->phase == HTTP2_STORING && hd->put != NULL) {
 		hd->put->d = NULL;
+		cw_online_drop(h->online, d->key); /* behind the put */
 	} else if (hd->phase == HTTP2_LEAVING && hd->offline != NULL) {
 		hd->offline->d = NULL; /* goes on by itself */
 	}
@@ -198,6 +199,53 @@ static int needed(const struct cw_updevice *d)
 	return (d->wanted || d->lane.records > 0) && !d->removing;
 }
 
+static void on_stored(struct cw_online_put *put)
+{
+	struct http2_put *p = cw_container_of(put, struct http2_put, put);
+	struct http2 *h = p->h;
+	struct cw_updevice *d = p->d;
+
+	cw_list_remove(&p->link);
+	cw_free(p);
+	if (d == NULL)
+		return;
+	http2_device_of(d)->put = NULL;
+	http2_device_of(d)->stored = 1; /* also where the disk refused: who cannot be remembered must not be kept away */
+	http2_device_of(d)->phase = HTTP2_QUEUED;
+	cw_list_push_back(&h->to_login, &http2_device_of(d)->link);
+	http2_session_pump(h);
+}
+
+/* Write down that it may be online from now on, so that no crash forgets it. 0: no need, or no memory. */
+static int store(struct http2 *h, struct cw_updevice *d)
+{
+	struct http2_device *hd = http2_device_of(d);
+	struct http2_put *p = h->online == NULL || hd->stored ? NULL : cw_zalloc(sizeof(*p));
+
+	if (p == NULL)
+		return 0;
+	p->h = h;
+	p->d = d;
+	p->put.done = on_stored;
+	cw_list_init(&p->link);
+	if (cw_online_put(h->online, d->key, &p->put) < 0) {
+		cw_free(p);
+		return 0;
+	}
+	hd->phase = HTTP2_STORING;
+	hd->put = p;
+	cw_list_push_back(&h->puts, &p->link);
+	return 1;
+}
+
+/* The platform says that it is not online. */
+static void unstore(struct http2 *h, struct cw_updevice *d)
+{
+	if (h->online != NULL && http2_device_of(d)->stored)
+		cw_online_drop(h->online, d->key);
+	http2_device_of(d)->stored = 0;
+}
+
 /* Start the way up for a device that needs it and is at rest. */
 static void enter(struct http2 *h, struct cw_updevice *d)
 {
@@ -209,7 +257,7 @@ static void enter(struct http2 *h, struct cw_updevice *d)
 		online(h, d);
 		return;
 	}
-	if (!admit(h, d))
+	if (!admit(h, d) || store(h, d))
 		return;
 	hd->phase = HTTP2_QUEUED;
 	cw_list_push_back(&h->to_login, &hd->link);
@@ -239,42 +287,13 @@ static void refuse(struct http2 *h, struct cw_updevice *d, enum cw_updevice_stat
 	try_later(h, d, least);
 }
 
-static void on_stored(struct cw_online_put *put)
-{
-	struct http2_put *p = cw_container_of(put, struct http2_put, put);
-	struct http2 *h = p->h;
-	struct cw_updevice *d = p->d;
-
-	cw_list_remove(&p->link);
-	cw_free(p);
-	if (d == NULL)
-		return;
-	http2_device_of(d)->put = NULL;
-	online(h, d); /* also where the disk refused: who cannot be remembered must not be kept away */
-}
-
 /* The platform takes it for online. */
 static void accepted(struct http2 *h, struct cw_updevice *d)
 {
 	struct cw_map_node *n = h->large ? cw_map_find(&h->absent, d->key, strlen(d->key)) : NULL;
-	struct http2_put *p;
 
 	if (n != NULL)
 		forget_absent(h, cw_container_of(n, struct http2_absent, node));
-	p = h->online == NULL ? NULL : cw_zalloc(sizeof(*p));
-	if (p != NULL) {
-		p->h = h;
-		p->d = d;
-		p->put.done = on_stored;
-		cw_list_init(&p->link);
-		if (cw_online_put(h->online, d->key, &p->put) == 0) {
-			http2_device_of(d)->phase = HTTP2_STORING;
-			http2_device_of(d)->put = p;
-			cw_list_push_back(&h->puts, &p->link);
-			return;
-		}
-		cw_free(p);
-	}
 	online(h, d);
 }
 
@@ -284,6 +303,8 @@ static void not_accepted(struct http2 *h, struct cw_updevice *d, const struct ht
 	const char *text = r->message[0] != '\0' ? r->message : cw_code_text(r->code);
 
 	cw_count(upstream, logins_refused);
+	if (r->code != HTTP2_NO_CODE)
+		unstore(h, d);
 	if (!needed(d)) {
 		hd->phase = HTTP2_OFF;
 		dismiss(h, d);
@@ -507,6 +528,7 @@ int http2_offline_replied(struct http2 *h, const char *id, int32_t code)
 	free_offline(o);
 	if (d != NULL) {
 		http2_device_of(d)->offline = NULL;
+		http2_device_of(d)->stored = 0;
 		logged_out(h, d);
 	}
 	http2_session_pump(h);
@@ -650,7 +672,7 @@ void http2_device_kicked(struct http2 *h, struct cw_updevice *d, int32_t code, c
 	if (!hd->seen || hd->is_bridge || hd->phase != HTTP2_UP)
 		return; /* on its way already */
 	cw_count(upstream, kicked);
-	drop_from_store(h, d->product_key, d->device_name);
+	unstore(h, d);
 	refuse(h, d, code == CODE_DELETED || code == CODE_DISABLED ? CW_UPDEVICE_REFUSED : CW_UPDEVICE_OFFLINE, code,
 	       text != NULL && text[0] != '\0' ? text : cw_code_text(code));
 }
@@ -660,7 +682,7 @@ void http2_device_kicked(struct http2 *h, struct cw_updevice *d, int32_t code, c
 static void remove_device(struct http2 *h, struct cw_updevice *d)
 {
 	struct http2_device *hd = http2_device_of(d);
-	int known = hd->phase == HTTP2_ASKED || hd->phase == HTTP2_STORING || hd->phase == HTTP2_UP ||
+	int known = hd->phase == HTTP2_ASKED || hd->phase == HTTP2_UP || hd->stored ||
 		    (hd->phase == HTTP2_LEAVING && hd->offline == NULL);
 
 	if (d->state == CW_UPDEVICE_ONLINE)
@@ -699,11 +721,14 @@ void http2_device_drained(void *connector, struct cw_updevice *d)
 
 	if (needed(d) || d->removing || !hd->seen)
 		return;
-	if (hd->phase == HTTP2_UP) {
+	if (hd->phase == HTTP2_UP || (hd->phase == HTTP2_PAUSE && hd->stored)) { /* stored: an answer got lost, it may be online */
+		leave(h, d);
+		forget_pause(h, hd);
 		log_out(h, d);
-	} else if (hd->phase == HTTP2_QUEUED || hd->phase == HTTP2_PAUSE) {
+	} else if (hd->phase == HTTP2_STORING || hd->phase == HTTP2_QUEUED || hd->phase == HTTP2_PAUSE) {
 		leave(h, d); /* a login that was asked for is waited for: it must be undone */
 		forget_pause(h, hd);
+		unstore(h, d);
 		dismiss(h, d);
 		hd->phase = HTTP2_OFF;
 	}
@@ -741,6 +766,8 @@ static void device_down(struct http2 *h, struct cw_updevice *d, const char *why)
 	hd->phase = HTTP2_OFF;
 	if (d->state == CW_UPDEVICE_ONLINE)
 		cw_updevice_report(d, CW_UPDEVICE_OFFLINE, 0, why);
+	if (hd->stored && !needed(d))
+		log_out(h, d); /* once there is a connection: nobody knows what became of its login */
 }
 
 /* Logouts that were not answered: a large bridge says them again. */

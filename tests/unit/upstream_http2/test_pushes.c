@@ -88,9 +88,14 @@ static void drain(struct world *w, int *ret_goaway)
 	assert_int_equal(n, 0);
 }
 
+static nghttp2_nv field(const char *name, const char *value)
+{
+	return (nghttp2_nv){ (uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name), strlen(value), 0 };
+}
+
 static int32_t ask(struct world *w)
 {
-	nghttp2_nv nv = { (uint8_t *)":path", (uint8_t *)"/", 5, 1, 0 };
+	const nghttp2_nv nv = field(":path", "/");
 	int goaway = 0;
 	int32_t id = nghttp2_submit_request(w->client, NULL, &nv, 1, NULL, NULL);
 
@@ -144,11 +149,6 @@ static void frame(struct world *w, uint8_t type, uint8_t flags, uint32_t stream,
 	if (n > 0)
 		memcpy(w->wire + w->len + 9, payload, n);
 	w->len += 9 + n;
-}
-
-static nghttp2_nv field(const char *name, const char *value)
-{
-	return (nghttp2_nv){ (uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name), strlen(value), 0 };
 }
 
 static size_t block(struct world *w, uint8_t *out, size_t size, const nghttp2_nv *nv, size_t n)
