@@ -12,7 +12,6 @@
 #include <strings.h>
 
 #include "base/mem.h"
-#include "plugin/load.h"
 
 struct socket_server {
 	const char *protocol, *address, *listen_type;
@@ -104,6 +103,13 @@ static void add_listeners(struct text *t, const struct socket_server *s, const c
 	add(t, "\n]\n");
 }
 
+static int is_given(const struct cw_value *root, const char *key)
+{
+	const struct cw_value *v = cw_value_get(root, key);
+
+	return v != NULL && cw_value_type(v) != CW_VALUE_NULL;
+}
+
 /* The mode counts where it is 3: the library, too, behaves the same for anything else. */
 static void add_upstream(struct text *t, const struct cw_value *root)
 {
@@ -144,17 +150,7 @@ static int read_again(const char *path, const struct socket_server *s, const cha
 	return 0;
 }
 
-/* No protocol: the sentence lists what there is. */
-static void complain_protocol(const char *plugin_dir, const struct cw_value *object, struct cw_conf_report *report)
-{
-	char dir[1024], there[400];
-
-	cw_plugin_dir(plugin_dir, dir, sizeof(dir));
-	cw_plugin_list(dir, there, sizeof(there));
-	cw_conf_error_at(report, object, "socketServer: protocol is missing; write protocol = ... in it or start with --protocol; there are: %s", there);
-}
-
-static int bind_server(const struct cw_value *object, struct cw_conf_tree *tree, const char **protocol, const char *plugin_dir,
+static int bind_server(const struct cw_value *object, struct cw_conf_tree *tree, const char **protocol, const char *plugins,
                        struct cw_conf_report *report, struct socket_server **ret)
 {
 	void *conf = NULL;
@@ -172,19 +168,22 @@ static int bind_server(const struct cw_value *object, struct cw_conf_tree *tree,
 		*protocol = (*ret)->protocol;
 	if (*protocol != NULL)
 		return 0;
-	complain_protocol(plugin_dir, object, report);
+	cw_conf_error_at(report, object, "socketServer: protocol is missing; write protocol = ... in it or start with --protocol; there are: %s", plugins);
 	cw_conf_free(conf);
 	return CW_ECONF;
 }
 
-static int is_given(const struct cw_value *root, const char *key)
+int cw_java_upstream(const struct cw_value *root, char *out, size_t size)
 {
-	const struct cw_value *v = cw_value_get(root, key);
+	struct text t = { .bytes = out, .size = size };
 
-	return v != NULL && cw_value_type(v) != CW_VALUE_NULL;
+	if (!is_given(root, "http2Endpoint") && !is_given(root, "authEndpoint"))
+		return 0;
+	add_upstream(&t, root);
+	return 1;
 }
 
-int cw_java_config(const char *path, const char *protocol, const char *plugin_dir, struct cw_conf_tree **tree,
+int cw_java_config(const char *path, const char *protocol, const char *plugins, struct cw_conf_tree **tree,
                    struct cw_conf_report *report, struct cw_msg *msg)
 {
 	const struct cw_value *root = cw_conf_root(*tree);
@@ -192,8 +191,8 @@ int cw_java_config(const char *path, const char *protocol, const char *plugin_di
 	struct socket_server *s = NULL;
 	int rc = 0;
 
-	if (is_given(root, "socketServer"))
-		rc = bind_server(cw_value_get(root, "socketServer"), *tree, &protocol, plugin_dir, report, &s);
+	if (plugins != NULL && is_given(root, "socketServer"))
+		rc = bind_server(cw_value_get(root, "socketServer"), *tree, &protocol, plugins, report, &s);
 	if (rc == 0 && (s != NULL || upstream))
 		rc = read_again(path, s, protocol, upstream, tree, msg);
 	cw_conf_free(s);

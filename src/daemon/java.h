@@ -14,10 +14,16 @@
 
 /*
  * Add those listeners and that upstream to *tree, the parsed file PATH; *tree is replaced by one that has them.
- * `protocol` (NULL: none) is what --protocol named, for a socketServer that names none; `plugin_dir` (NULL: the default)
- * is where protocols are looked for. 0; CW_ECONF with the complaint in report; other errors in msg.
+ * `protocol` (NULL: none) is what --protocol named, for a socketServer that names none; `plugins` is the list of
+ * protocols that the complaint about a missing one prints; NULL: socketServer is of no interest. 0; CW_ECONF with the
+ * complaint in report; other errors in msg.
  */
-int cw_java_config(const char *path, const char *protocol, const char *plugin_dir, struct cw_conf_tree **tree,
+int cw_java_config(const char *path, const char *protocol, const char *plugins, struct cw_conf_tree **tree,
                    struct cw_conf_report *report, struct cw_msg *msg);
+/*
+ * For who reads its file another way: the lines (at most 300 bytes) that add the upstream of the Java keys in `root`, into out[size].
+ * 0 when there are none.
+ */
+int cw_java_upstream(const struct cw_value *root, char *out, size_t size);
 
 #endif

@@ -20,6 +20,7 @@
 #include <strings.h>
 
 #include "base/list.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/stat.h"
 
@@ -194,6 +195,14 @@ static int explain(struct cw_fetch *f, CURLcode code, char *text, size_t size)
 	return rc;
 }
 
+int cw_fetch_sent(const struct cw_fetch *f)
+{
+	long sent = 0;
+
+	(void)curl_easy_getinfo(f->easy, CURLINFO_REQUEST_SIZE, &sent);
+	return sent > 0;
+}
+
 /* The one end of a call that was not cancelled. */
 static void finish(struct cw_fetch *f, CURLcode code)
 {
@@ -205,6 +214,7 @@ static void finish(struct cw_fetch *f, CURLcode code)
 	reply.text = text;
 	(void)curl_easy_getinfo(f->easy, CURLINFO_RESPONSE_CODE, &status);
 	reply.status = (int)status;
+	reply.sent = cw_fetch_sent(f);
 	if (reply.rc == 0 && f->on_data == NULL)
 		reply.body = cw_bytes_of(f->got, f->total);
 	if (reply.rc < 0)
@@ -616,16 +626,15 @@ static CURLcode set_method(struct cw_fetch *f, const char *method)
 /* Setting a text copies it, which needs memory; setting a number cannot fail. */
 static CURLcode set_tls(struct cw_fetch *f, const struct cw_fetch_tls *tls)
 {
-	CURLcode rc = CURLE_OK;
+	CURLcode rc;
 
 	(void)curl_easy_setopt(f->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	(void)curl_easy_setopt(f->easy, CURLOPT_SSL_VERIFYPEER, tls->verify ? 1L : 0L);
 	(void)curl_easy_setopt(f->easy, CURLOPT_SSL_VERIFYHOST, tls->verify ? 2L : 0L);
 	(void)curl_easy_setopt(f->easy, CURLOPT_CA_CACHE_TIMEOUT, CA_KEPT_S);
-	if (tls->ca != NULL) { /* these authorities and no others */
-		rc = curl_easy_setopt(f->easy, CURLOPT_CAINFO, tls->ca);
-		(void)curl_easy_setopt(f->easy, CURLOPT_CAPATH, NULL);
-	}
+	/* These authorities and no others. */
+	rc = curl_easy_setopt(f->easy, CURLOPT_CAINFO, tls->ca != NULL ? tls->ca : cw_file_authorities());
+	(void)curl_easy_setopt(f->easy, CURLOPT_CAPATH, NULL);
 	if (rc == CURLE_OK && tls->certificate != NULL)
 		rc = curl_easy_setopt(f->easy, CURLOPT_SSLCERT, tls->certificate);
 	if (rc == CURLE_OK && tls->key != NULL)
