@@ -1,6 +1,7 @@
 /*
- * Whatever the platform sends over HTTP/2: the bytes go through the filter of pushes to a real nghttp2 client, in pieces
- * of a size that the first byte chooses; each message and the whole input are read as the JSON that they should be.
+ * Whatever the platform sends over HTTP/2: the bytes go through the filter of pushes to a real nghttp2 client, in
+ * pieces of a size that the first byte chooses; each message and the whole input are read as the JSON that they should
+ * be.
  */
 #include <stdlib.h>
 

@@ -51,13 +51,13 @@ struct http2_device {
 	struct cw_list sends; /* struct http2_send.of_device */
 	union {
 		struct http2_auth *auth;       /* ASKED */
-		struct http2_put *put;	       /* STORING */
+		struct http2_put *put;         /* STORING */
 		struct http2_offline *offline; /* LEAVING, asked */
 	};
 	struct http2_pause *pause;
-	uint32_t denied;     /* the message that was not allowed although the device was online: a login was tried for it */
-	uint8_t phase;	     /* enum http2_phase */
-	uint8_t fails;	     /* messages in a row that the platform could not take */
+	uint32_t denied; /* the message that was not allowed although the device was online: a login was tried for it */
+	uint8_t phase;   /* enum http2_phase */
+	uint8_t fails;   /* messages in a row that the platform could not take */
 	uint8_t seen : 1;
 	uint8_t is_bridge : 1; /* the bridge's own identity: online with the connection */
 	uint8_t admitted : 1;  /* counts against maxDevices */
@@ -116,7 +116,7 @@ struct http2 {
 	struct cw_timer retry_timer, step_timer, net_timer;
 	/* messages */
 	struct cw_await_set replies; /* of posts; numbers all messages */
-	struct cw_list acks;	     /* struct http2_ack: not yet taken over, oldest first */
+	struct cw_list acks;         /* struct http2_ack: not yet taken over, oldest first */
 	unsigned ack_count;
 	/* devices */
 	struct cw_list to_login, to_logout, leavers;

@@ -24,7 +24,7 @@
 #define PAUSE_MIN_MS 1000u /* after a failure, 1, 2, 4 ... 60 s */
 #define PAUSE_MAX_MS 60000u
 #define PAUSE_REFUSED_TIMES 15u /* of retryMin at least, after a refusal: somebody has to change something first */
-#define CODE_PARAMETER 460 /* also: a net id that is not known any more */
+#define CODE_PARAMETER 460      /* also: a net id that is not known any more */
 #define CODE_NO_SESSION 520
 #define CODE_DELETED 521
 #define CODE_DISABLED 522
@@ -138,7 +138,8 @@ static void try_later(struct http2 *h, struct cw_updevice *d, uint64_t least)
 			return;
 		}
 		hd->pause->d = d;
-		cw_retry_init(&hd->pause->retry, PAUSE_MIN_MS, PAUSE_MAX_MS, (uint32_t)cw_hash_stable(d->key, strlen(d->key)));
+		cw_retry_init(&hd->pause->retry, PAUSE_MIN_MS, PAUSE_MAX_MS,
+			      (uint32_t)cw_hash_stable(d->key, strlen(d->key)));
 	}
 	hd->phase = HTTP2_PAUSE;
 	ms = cw_retry_down(&hd->pause->retry, http2_now(h));
@@ -175,7 +176,8 @@ static int admit(struct http2 *h, struct cw_updevice *d)
 	if (hd->admitted)
 		return 1;
 	if (h->u->conf.max_devices > 0 && h->admitted >= h->u->conf.max_devices) {
-		cw_updevice_report(d, CW_UPDEVICE_REFUSED, CODE_TOO_MANY, "maxDevices of this upstream are logged in already");
+		cw_updevice_report(d, CW_UPDEVICE_REFUSED, CODE_TOO_MANY,
+				   "maxDevices of this upstream are logged in already");
 		try_later(h, d, h->u->conf.retry_max_ms);
 		return 0;
 	}
@@ -210,7 +212,8 @@ static void on_stored(struct cw_online_put *put)
 	if (d == NULL)
 		return;
 	http2_device_of(d)->put = NULL;
-	http2_device_of(d)->stored = 1; /* also where the disk refused: who cannot be remembered must not be kept away */
+	http2_device_of(d)->stored =
+		1; /* also where the disk refused: who cannot be remembered must not be kept away */
 	http2_device_of(d)->phase = HTTP2_QUEUED;
 	cw_list_push_back(&h->to_login, &http2_device_of(d)->link);
 	http2_session_pump(h);
@@ -334,8 +337,8 @@ static void on_auth(void *ctx, const struct cw_fetch_reply *reply)
 			cw_count(upstream, requests_timed_out);
 		(void)snprintf(r.message, sizeof(r.message), "%s", reply->text);
 	} else if (reply->status != 200 || http2_form_reply(reply->body, &r) < 0) {
-		(void)snprintf(r.message, sizeof(r.message), "authEndpoint answers with status %d and no form of its own",
-			       reply->status);
+		(void)snprintf(r.message, sizeof(r.message),
+			       "authEndpoint answers with status %d and no form of its own", reply->status);
 		r.code = HTTP2_NO_CODE;
 	}
 	if (r.code == 200 && r.net_id[0] != '\0')
@@ -643,7 +646,8 @@ void http2_session_pump(struct http2 *h)
 	if (h->state != HTTP2_LINK_UP)
 		return;
 	while (rc == 0 && login_may_go(h) && (wait = cw_pace_rate_wait(&h->logins, http2_now(h))) == 0) {
-		struct cw_updevice *d = (struct cw_updevice *)cw_container_of(cw_list_pop(&h->to_login), struct http2_device, link) - 1;
+		struct cw_updevice *d =
+			(struct cw_updevice *)cw_container_of(cw_list_pop(&h->to_login), struct http2_device, link) - 1;
 
 		rc = ask_login(h, d);
 		if (rc < 0)
@@ -691,7 +695,8 @@ static void remove_device(struct http2 *h, struct cw_updevice *d)
 	forget_pause(h, hd);
 	dismiss(h, d);
 	http2_posts_forget(hd, h);
-	if (known && !hd->is_bridge && !h->stopping && (h->state != HTTP2_LINK_UP || ask_offline(h, NULL, d->key) < 0) && h->large) {
+	if (known && !hd->is_bridge && !h->stopping &&
+	    (h->state != HTTP2_LINK_UP || ask_offline(h, NULL, d->key) < 0) && h->large) {
 		(void)remember_absent(h, d->key, 1);
 		pump_in(h, 0);
 	}
@@ -721,7 +726,8 @@ void http2_device_drained(void *connector, struct cw_updevice *d)
 
 	if (needed(d) || d->removing || !hd->seen)
 		return;
-	if (hd->phase == HTTP2_UP || (hd->phase == HTTP2_PAUSE && hd->stored)) { /* stored: an answer got lost, it may be online */
+	if (hd->phase == HTTP2_UP ||
+	    (hd->phase == HTTP2_PAUSE && hd->stored)) { /* stored: an answer got lost, it may be online */
 		leave(h, d);
 		forget_pause(h, hd);
 		log_out(h, d);

@@ -195,7 +195,9 @@ static void test_a_file_that_is_not_ours_is_refused(void **state)
 	path_of(path, sizeof(path), "");
 	f = fopen(path, "w");
 	assert_non_null(f);
-	(void)fputs("This is a text and no database, and long enough to be noticed as one by everybody who looks at it.", f);
+	(void)fputs(
+		"This is a text and no database, and long enough to be noticed as one by everybody who looks at it.",
+		f);
 	(void)fclose(f);
 	assert_int_equal(cw_online_open(dir, "pk.dn", NULL, on_known, &seen, &o, &msg), CW_EIO);
 	assert_non_null(strstr(msg.text, "online-pk.dn.db"));

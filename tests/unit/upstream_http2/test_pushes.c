@@ -2,10 +2,10 @@
  * Messages of the platform in every form there is, before a real nghttp2 client session: it must notice none of
  * them, keep its HPACK tables in step, and get its connection window back.
  */
+#include <cmocka.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -55,8 +55,8 @@ static void on_refuse(void *ctx, uint32_t stream)
 	w->refused++;
 }
 
-static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name, size_t nlen, const uint8_t *value,
-		     size_t vlen, uint8_t flags, void *arg)
+static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name, size_t nlen,
+		     const uint8_t *value, size_t vlen, uint8_t flags, void *arg)
 {
 	struct world *w = arg;
 
@@ -141,8 +141,10 @@ static int teardown(void **state)
 
 static void frame(struct world *w, uint8_t type, uint8_t flags, uint32_t stream, const void *payload, size_t n)
 {
-	const uint8_t head[9] = { (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n, type, flags, (uint8_t)(stream >> 24),
-				  (uint8_t)(stream >> 16), (uint8_t)(stream >> 8), (uint8_t)stream };
+	const uint8_t head[9] = {
+		(uint8_t)(n >> 16),      (uint8_t)(n >> 8),      (uint8_t)n,     type, flags, (uint8_t)(stream >> 24),
+		(uint8_t)(stream >> 16), (uint8_t)(stream >> 8), (uint8_t)stream
+	};
 
 	assert_true(w->len + 9 + n <= sizeof(w->wire));
 	memcpy(w->wire + w->len, head, 9);
@@ -161,8 +163,8 @@ static size_t block(struct world *w, uint8_t *out, size_t size, const nghttp2_nv
 
 static size_t push_block(struct world *w, uint8_t *out, size_t size, const char *id)
 {
-	const nghttp2_nv nv[] = { field(":status", "200"), field("x-topic", TOPIC), field("x-message-id", id), field("x-qos", "1"),
-				  field("x-other", "something that goes to the dynamic table") };
+	const nghttp2_nv nv[] = { field(":status", "200"), field("x-topic", TOPIC), field("x-message-id", id),
+				  field("x-qos", "1"), field("x-other", "something that goes to the dynamic table") };
 
 	return block(w, out, size, nv, 5);
 }
@@ -378,7 +380,8 @@ static void test_header_lists_without_end_end_the_connection(void **state)
 	frame(w, NGHTTP2_SETTINGS, 0, 0, NULL, 0);
 	n = block(w, buf, sizeof(buf), nv, 20);
 	for (at = 0; at < n && rc == 0; at += 8000) {
-		frame(w, at == 0 ? NGHTTP2_HEADERS : NGHTTP2_CONTINUATION, 0, 2, buf + at, n - at < 8000 ? n - at : 8000);
+		frame(w, at == 0 ? NGHTTP2_HEADERS : NGHTTP2_CONTINUATION, 0, 2, buf + at,
+		      n - at < 8000 ? n - at : 8000);
 		rc = feed(w);
 	}
 	assert_int_equal(rc, CW_EPROTO);
@@ -391,12 +394,12 @@ static void test_what_is_not_http2_goes_to_nghttp2_which_says_so(void **state)
 		uint32_t stream;
 		size_t len;
 	} bad[] = {
-		{ NGHTTP2_CONTINUATION, 4, 2, 3 },	  /* of nothing */
-		{ NGHTTP2_HEADERS, 4, 0, 3 },		  /* on no stream */
-		{ NGHTTP2_DATA, 8, 2, 1 },		  /* more padding than data */
-		{ NGHTTP2_RST_STREAM, 0, 2, 3 },	  /* of a wrong length */
-		{ NGHTTP2_DATA, 0, 2, 16385 },		  /* too long */
-		{ NGHTTP2_HEADERS, 4, 5, 1 },		  /* on a stream that we have not opened */
+		{ NGHTTP2_CONTINUATION, 4, 2, 3 }, /* of nothing */
+		{ NGHTTP2_HEADERS, 4, 0, 3 },      /* on no stream */
+		{ NGHTTP2_DATA, 8, 2, 1 },         /* more padding than data */
+		{ NGHTTP2_RST_STREAM, 0, 2, 3 },   /* of a wrong length */
+		{ NGHTTP2_DATA, 0, 2, 16385 },     /* too long */
+		{ NGHTTP2_HEADERS, 4, 5, 1 },      /* on a stream that we have not opened */
 	};
 	static uint8_t ones[20000];
 	struct world *w;
@@ -439,10 +442,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_torn_at_every_byte, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_two_pushes_at_once_are_kept_apart, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fields_are_bounded, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_more_than_there_is_room_for_is_refused_and_costs_nothing_else, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_more_than_there_is_room_for_is_refused_and_costs_nothing_else,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(test_header_lists_without_end_end_the_connection, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_not_http2_goes_to_nghttp2_which_says_so, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_a_block_that_another_frame_breaks_into_ends_the_connection, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_block_that_another_frame_breaks_into_ends_the_connection, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /* The texts of the bridge channel, against what the platform's own library was seen to send. */
+#include <cmocka.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,15 +23,32 @@ static void test_forms_are_the_librarys_byte_for_byte(void **state)
 		struct http2_form form;
 		const char *body;
 	} cases[] = {
-		{ { .product_key = "a1EmuBrg001", .device_name = "bridge-01", .secret = "fedcba9876543210fedcba9876543210",
-		    .client_id = "a1EmuBrg001-bridge-01", .utc_ms = 1795243061567 },
-		  "productKey=a1EmuBrg001&deviceName=bridge-01&signmethod=hmacsha1&sign=D36AF53D6864260ED6F3A96AF5467BA52C39E3AE&clientId=a1EmuBrg001-bridge-01&isGateway=true&timestamp=1795243061567" },
-		{ { .product_key = "a1EmuBrg001", .device_name = "bridge-01", .secret = "fedcba9876543210fedcba9876543210",
-		    .client_id = "a1EmuBrg001-bridge-01", .utc_ms = 1795243710569, .mode = 3 },
-		  "productKey=a1EmuBrg001&deviceName=bridge-01&signmethod=hmacsha1&sign=65F41727F4686EFF9766F221EFDA289583A419C0&clientId=a1EmuBrg001-bridge-01&isGateway=true&timestamp=1795243710569&subDeviceConnectMode=3" },
-		{ { .product_key = "a1EmuPk0001", .device_name = "dev-0001", .secret = "0123456789abcdef0123456789abcdef",
-		    .client_id = "null-null", .utc_ms = 1795243062208, .net_id = "net0001" },
-		  "productKey=a1EmuPk0001&deviceName=dev-0001&signmethod=hmacsha1&sign=04B336AFF4652881D96C3AB1E062BF5600AA1F90&clientId=null-null&isGateway=false&timestamp=1795243062208&netId=net0001" },
+		{ { .product_key = "a1EmuBrg001",
+		    .device_name = "bridge-01",
+		    .secret = "fedcba9876543210fedcba9876543210",
+		    .client_id = "a1EmuBrg001-bridge-01",
+		    .utc_ms = 1795243061567 },
+		  "productKey=a1EmuBrg001&deviceName=bridge-01&signmethod=hmacsha1&sign="
+		  "D36AF53D6864260ED6F3A96AF5467BA52C39E3AE&clientId=a1EmuBrg001-bridge-01&isGateway=true&timestamp="
+		  "1795243061567" },
+		{ { .product_key = "a1EmuBrg001",
+		    .device_name = "bridge-01",
+		    .secret = "fedcba9876543210fedcba9876543210",
+		    .client_id = "a1EmuBrg001-bridge-01",
+		    .utc_ms = 1795243710569,
+		    .mode = 3 },
+		  "productKey=a1EmuBrg001&deviceName=bridge-01&signmethod=hmacsha1&sign="
+		  "65F41727F4686EFF9766F221EFDA289583A419C0&clientId=a1EmuBrg001-bridge-01&isGateway=true&timestamp="
+		  "1795243710569&subDeviceConnectMode=3" },
+		{ { .product_key = "a1EmuPk0001",
+		    .device_name = "dev-0001",
+		    .secret = "0123456789abcdef0123456789abcdef",
+		    .client_id = "null-null",
+		    .utc_ms = 1795243062208,
+		    .net_id = "net0001" },
+		  "productKey=a1EmuPk0001&deviceName=dev-0001&signmethod=hmacsha1&sign="
+		  "04B336AFF4652881D96C3AB1E062BF5600AA1F90&clientId=null-null&isGateway=false&timestamp=1795243062208&"
+		  "netId=net0001" },
 	};
 	char body[HTTP2_FORM_SIZE];
 	size_t i;
@@ -49,7 +66,9 @@ static void test_replies_of_the_vectors(void **state)
 		int32_t code;
 		const char *net_id;
 	} cases[] = {
-		{ "{\"code\":200,\"message\":\"success\",\"data\":{\"iotId\":\"i\",\"iotToken\":\"t\",\"netId\":\"net0001\"}}", 200, "net0001" },
+		{ "{\"code\":200,\"message\":\"success\",\"data\":{\"iotId\":\"i\",\"iotToken\":\"t\",\"netId\":"
+		  "\"net0001\"}}",
+		  200, "net0001" },
 		{ "{\"code\":\"200\",\"data\":{\"netId\":\"net0001\"}}", 200, "net0001" },
 		{ "{\"code\":200,\"data\":{\"netId\":5}}", 200, "5" },
 		{ "{\"code\":200,\"data\":{\"iotId\":\"i\"}}", 200, "" },
@@ -79,17 +98,21 @@ static void test_envelopes_are_the_librarys_byte_for_byte(void **state)
 	size_t len;
 
 	assert_int_equal(http2_envelope("05a4a962-f21d-48b1-82de-86fb8c2cc796", "a1EmuPk0001", "dev-0001",
-					"/a1EmuPk0001/dev-0001/user/update", text("hello"), &body, &len), 0);
+					"/a1EmuPk0001/dev-0001/user/update", text("hello"), &body, &len),
+			 0);
 	assert_int_equal(len, 188);
-	assert_string_equal((char *)body,
-			    "{\"id\":\"05a4a962-f21d-48b1-82de-86fb8c2cc796\",\"method\":\"fake\",\"params\":{\"deviceName\":\"dev-0001\","
-			    "\"payload\":\"aGVsbG8=\",\"productKey\":\"a1EmuPk0001\",\"topic\":\"/a1EmuPk0001/dev-0001/user/update\"}}");
+	assert_string_equal((char *)body, "{\"id\":\"05a4a962-f21d-48b1-82de-86fb8c2cc796\",\"method\":\"fake\","
+					  "\"params\":{\"deviceName\":\"dev-0001\","
+					  "\"payload\":\"aGVsbG8=\",\"productKey\":\"a1EmuPk0001\",\"topic\":\"/"
+					  "a1EmuPk0001/dev-0001/user/update\"}}");
 	cw_free(body);
-	assert_int_equal(http2_offline("fd77ba3b-b9b5-4a10-a888-2cffefb42684", "a1EmuPk0001", "dev-0001", "net0001", &body, &len), 0);
+	assert_int_equal(http2_offline("fd77ba3b-b9b5-4a10-a888-2cffefb42684", "a1EmuPk0001", "dev-0001", "net0001",
+				       &body, &len),
+			 0);
 	assert_int_equal(len, 141);
-	assert_string_equal((char *)body,
-			    "{\"id\":\"fd77ba3b-b9b5-4a10-a888-2cffefb42684\",\"method\":\"fake\",\"params\":{\"deviceName\":\"dev-0001\","
-			    "\"netId\":\"net0001\",\"productKey\":\"a1EmuPk0001\"}}");
+	assert_string_equal((char *)body, "{\"id\":\"fd77ba3b-b9b5-4a10-a888-2cffefb42684\",\"method\":\"fake\","
+					  "\"params\":{\"deviceName\":\"dev-0001\","
+					  "\"netId\":\"net0001\",\"productKey\":\"a1EmuPk0001\"}}");
 	cw_free(body);
 }
 
@@ -97,8 +120,12 @@ static void test_a_message_from_the_platform_is_taken_apart(void **state)
 {
 	struct http2_down d;
 
-	assert_int_equal(http2_down(text("{\"id\":\"100\",\"params\":{\"productKey\":\"a1EmuPk0001\",\"deviceName\":\"dev-0001\","
-					 "\"topic\":\"/a1EmuPk0001/dev-0001/user/get\",\"payload\":\"aGk=\"}}"), &d), 0);
+	assert_int_equal(
+		http2_down(
+			text("{\"id\":\"100\",\"params\":{\"productKey\":\"a1EmuPk0001\",\"deviceName\":\"dev-0001\","
+			     "\"topic\":\"/a1EmuPk0001/dev-0001/user/get\",\"payload\":\"aGk=\"}}"),
+			&d),
+		0);
 	assert_int_equal(d.payload.len, 2);
 	assert_memory_equal(d.payload.ptr, "hi", 2);
 	assert_int_equal(d.topic.len, 30);
@@ -121,7 +148,9 @@ static void test_logout_answers(void **state)
 	assert_string_equal(id, "x");
 	assert_int_equal(code, 520);
 	assert_int_equal(http2_offline_reply(text("{\"code\":200}"), id, &code), CW_EPROTO);
-	assert_int_equal(http2_offline_reply(text("{\"id\":\"a longer one than any that we have ever sent\"}"), id, &code), CW_EPROTO);
+	assert_int_equal(
+		http2_offline_reply(text("{\"id\":\"a longer one than any that we have ever sent\"}"), id, &code),
+		CW_EPROTO);
 }
 
 static void test_ids_differ(void **state)
@@ -136,8 +165,8 @@ static void test_ids_differ(void **state)
 
 static void test_base64_both_ways(void **state)
 {
-	static const char *const cases[][2] = { { "", "" }, { "f", "Zg==" }, { "fo", "Zm8=" }, { "foo", "Zm9v" }, { "foob", "Zm9vYg==" },
-						{ "\xff\xfe\xfd", "//79" } };
+	static const char *const cases[][2] = { { "", "" },        { "f", "Zg==" },        { "fo", "Zm8=" },
+						{ "foo", "Zm9v" }, { "foob", "Zm9vYg==" }, { "\xff\xfe\xfd", "//79" } };
 	static const char *const bad[] = { "Z", "Zg=", "Zg===", "Z===", "Zm9v\n", "Zm9*", "=", "Zg==Zg==" };
 	uint8_t bytes[64];
 	char out[64];
@@ -162,16 +191,17 @@ static void test_endpoints(void **state)
 	static const struct {
 		const char *text, *host, *port, *authority;
 	} good[] = {
-		{ "https://a1.iot-as-http2.cn-shanghai.aliyuncs.com:443", "a1.iot-as-http2.cn-shanghai.aliyuncs.com", "443",
-		  "a1.iot-as-http2.cn-shanghai.aliyuncs.com" },
+		{ "https://a1.iot-as-http2.cn-shanghai.aliyuncs.com:443", "a1.iot-as-http2.cn-shanghai.aliyuncs.com",
+		  "443", "a1.iot-as-http2.cn-shanghai.aliyuncs.com" },
 		{ "https://host", "host", "443", "host" },
 		{ "http://host:9443/path?x:1", "host", "9443", "host:9443" },
 		{ "https://[2001:db8::1]:8443", "2001:db8::1", "8443", "[2001:db8::1]:8443" },
 		{ "https://[::1]/", "::1", "443", "[::1]" },
 		{ "https://127.0.0.1:1", "127.0.0.1", "1", "127.0.0.1:1" },
 	};
-	static const char *const bad[] = { "host:443", "ssl://host:443", "https://", "https://:443", "https://host:0", "https://host:65536",
-					   "https://host:44x", "https://host:", "https://[::1", "https://[host]:1", "https://[::1]x:1", "" };
+	static const char *const bad[] = { "host:443",       "ssl://host:443",     "https://",         "https://:443",
+					   "https://host:0", "https://host:65536", "https://host:44x", "https://host:",
+					   "https://[::1",   "https://[host]:1",   "https://[::1]x:1", "" };
 	struct http2_address at;
 	struct cw_msg msg;
 	size_t i;
@@ -188,7 +218,9 @@ static void test_endpoints(void **state)
 
 static void test_what_is_missing_is_named(void **state)
 {
-	struct cw_upstream_conf c = { .endpoint = "https://h", .product_key = "pk", .device_name = "dn", .device_secret = "s" };
+	struct cw_upstream_conf c = {
+		.endpoint = "https://h", .product_key = "pk", .device_name = "dn", .device_secret = "s"
+	};
 	struct cw_msg msg;
 
 	assert_int_equal(http2_check(&c, "https://h/auth/bridge", &msg), 0);
