@@ -2,10 +2,12 @@
  * Messages of the platform in every form there is, before a real nghttp2 client session: it must notice none of
  * them, keep its HPACK tables in step, and get its connection window back.
  */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
 #include <stdio.h>
 #include <string.h>
 

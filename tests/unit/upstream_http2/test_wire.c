@@ -1,8 +1,10 @@
 /* The texts of the bridge channel, against what the platform's own library was seen to send. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
 #include <stdio.h>
 #include <string.h>
 
