@@ -324,3 +324,30 @@ def test_a_name_with_two_addresses_takes_the_one_that_answers(pair):
     """localhost is ::1 and 127.0.0.1 where both are; only the second listens."""
     peer, gateway = pair(host="localhost")
     assert gateway.status()["up"] and len(peer.links) == 1
+
+
+@pytest.mark.parametrize("large", ["true", "false"])
+def test_a_reply_that_is_missing_when_the_link_drops_is_waited_for_again(pair, large):
+    """covers: M28 (confirm = reply)"""
+    def reply(link, r):
+        link.answer(r)
+        if not silent:
+            params = r.envelope["params"]
+            body = json.dumps({"id": r.payload["id"], "code": 200, "data": {}, "message": "success"}).encode()
+            link.push({"id": "1", "params": {"productKey": PK, "deviceName": params["deviceName"],
+                                             "topic": params["topic"] + "_reply",
+                                             "payload": base64.b64encode(body).decode()}}, message_id="r")
+    silent = []
+    peer, gateway = pair(upstream=f"confirm = reply, large = {large}", script={"post": reply})
+    t = log_in(gateway)
+    count = len(peer.of(PUB))
+    silent.append(1)
+    serial = t.report(speed=81)
+    peer.wait(PUB, count + 1)
+    gateway.wait_stat("upstream.confirmed", count + 1)
+    silent.clear()
+    peer.link.close()
+    assert t.expect_ack(serial, 0x0200) == 0
+    first, second = peer.of(PUB)[count:count + 2]
+    assert first.body == second.body
+    t.close()

@@ -136,6 +136,7 @@ void http2_lost(struct http2 *h, const char *why)
 	if (was_up) {
 		cw_count(upstream, disconnects);
 		http2_session_down(h, why);
+		http2_replies_drop(h);
 	} else {
 		cw_count(upstream, connect_failed);
 	}
@@ -445,6 +446,7 @@ static void stop(void *connector)
 		http2_link_close(link);
 	if (h->state == HTTP2_LINK_UP || h->state == HTTP2_LINK_LEAVING) {
 		http2_session_down(h, "the gateway stops");
+		http2_replies_drop(h);
 		cw_upstream_report(h->u, 0, "the gateway stops");
 	}
 	h->state = HTTP2_LINK_WAITING;

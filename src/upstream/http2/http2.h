@@ -177,6 +177,8 @@ void http2_taken(void *connector, uint64_t number);
 void http2_posts_forget(struct http2_device *hd, struct http2 *h);
 /* The reply with this id came. 1 when it belonged to a post. */
 int http2_post_replied(struct http2 *h, const struct cw_alink_reply *r);
+/* The connection is gone: nobody waits for replies any more. */
+void http2_replies_drop(struct http2 *h);
 void http2_on_reply_late(struct cw_await_set *set, struct cw_await *a);
 /* An acknowledgement that waits for taken(); 0: no room. */
 uint64_t http2_ack_later(struct http2 *h, const char *message_id);

@@ -227,6 +227,24 @@ void http2_on_reply_late(struct cw_await_set *set, struct cw_await *a)
 		cw_lane_again(&h->u->lane, p);
 }
 
+/* No reply is waited for over a connection that is gone. */
+void http2_replies_drop(struct http2 *h)
+{
+	struct cw_await *a;
+
+	while ((a = cw_await_oldest(&h->replies)) != NULL) {
+		struct http2_send *s = cw_container_of(a, struct http2_send, await);
+		struct cw_parcel *p = s->call.of == NULL ? detach(s) : NULL; /* else it goes back when its request ends */
+
+		cw_await_end(&h->replies, a);
+		if (s->d != NULL && s->request[0] != '\0' && !h->stopping)
+			cw_upstream_reply(s->d, s->request, CW_CODE_TIMED_OUT, cw_bytes_of(NULL, 0));
+		free_send_when_idle(s);
+		if (p != NULL)
+			cw_lane_later(&h->u->lane, p, AGAIN_MS);
+	}
+}
+
 int http2_post_replied(struct http2 *h, const struct cw_alink_reply *r)
 {
 	struct cw_await *a = r->has_id ? cw_await_find(&h->replies, r->id) : NULL;
