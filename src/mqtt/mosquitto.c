@@ -397,9 +397,10 @@ static int is_address(const char *host)
 static void on_tls_state(const SSL *ssl, int where, int ret)
 {
 	struct cw_mqtt_client *c = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+	char *name = is_address(c->s.host) ? NULL : c->s.host;
 
 	if (where == SSL_CB_HANDSHAKE_START)
-		(void)SSL_set_tlsext_host_name((SSL *)(uintptr_t)ssl, is_address(c->s.host) ? NULL : c->s.host);
+		(void)SSL_set_tlsext_host_name((SSL *)(uintptr_t)ssl, name);
 }
 
 static int load_files(struct cw_mqtt_client *c, char *text, size_t size)
