@@ -173,7 +173,8 @@ static int told(int from, int to)
 static void a_connection_comes_up_and_ends_politely(void **state)
 {
 	up();
-	assert_non_null(peer_expect(&t.peer, "\"ev\":\"connect\"", "\"id\":\"me\",\"level\":4,\"clean\":1,\"code\":0,\"will\":null"));
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"connect\"",
+				    "\"id\":\"me\",\"level\":4,\"clean\":1,\"code\":0,\"will\":null"));
 	finish(1);
 	assert_non_null(peer_expect(&t.peer, "\"ev\":\"disconnect\"", ""));
 	assert_int_equal(t.down, 0);
