@@ -5,7 +5,8 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "daemon/socket_server.h"
+#include "daemon/identity_rows.h"
+#include "provision/rules.h"
 #include "upstream/kinds.h"
 
 static const char *const transports[] = { "tcp", "udp", "tls", NULL };
@@ -13,6 +14,7 @@ static const char *const acks[] = { "received", "delivered", NULL };
 static const char *const unknowns[] = { "close", "keep", NULL };
 static const char *const verifies[] = { "none", "optional", "required", NULL };
 static const char *const confirms[] = { "transport", "reply", NULL };
+static const char *const tls_versions[] = { "1.2", "1.3", NULL };
 static const char *const formats[] = { "text", "json", NULL };
 static const char *const levels[] = { "debug", "info", "note", "warn", "error", NULL };
 
@@ -38,6 +40,8 @@ static const struct cw_conf_table limit_table = { .name = "limits", .size = size
 static const struct cw_conf_setting listener_tls_settings[] = {
 	CW_CONF(struct cw_config_tls, certificate, STRING, "certificate", NULL, NULL, NULL, "Server certificate, PEM file with its chain."),
 	CW_CONF(struct cw_config_tls, key, STRING, "key", NULL, NULL, NULL, "Its private key, PEM file."),
+	CW_CONF(struct cw_config_tls, key_store, STRING, "keyStore", NULL, NULL, NULL, "PKCS#12 file with both, instead of certificate and key."),
+	CW_CONF(struct cw_config_tls, key_password, SECRET, "keyPassword", NULL, NULL, NULL, "Password of the keyStore; file:PATH reads it from a file."),
 	CW_CONF(struct cw_config_tls, client_ca, STRING, "clientCa", NULL, NULL, NULL,
 	        "PEM file of the authorities whose client certificates are accepted."),
 	CW_CONF_CHOICE(struct cw_config_tls, client_verify, "clientVerify", verifies, "none",
@@ -51,10 +55,10 @@ static const struct cw_conf_table listener_tls_table = {
 static void check_listener(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
 {
 	const struct cw_config_listener *l = conf;
-	int has_tls = l->tls.certificate != NULL || l->tls.key != NULL || l->tls.client_ca != NULL;
+	int has_tls = l->tls.certificate != NULL || l->tls.key != NULL || l->tls.client_ca != NULL || l->tls.key_store != NULL;
 
-	if (l->transport == CW_CONFIG_TLS && (l->tls.certificate == NULL || l->tls.key == NULL))
-		cw_conf_error_at(report, object, "listener \"%s\": transport = tls needs tls { certificate, key }", l->name);
+	if (l->transport == CW_CONFIG_TLS && (l->tls.certificate == NULL || l->tls.key == NULL) && l->tls.key_store == NULL)
+		cw_conf_error_at(report, object, "listener \"%s\": transport = tls needs tls { certificate, key } or tls { keyStore }", l->name);
 	if (l->transport != CW_CONFIG_TLS && has_tls)
 		cw_conf_error_at(report, object, "listener \"%s\": tls { } is given but transport is %s; say transport = tls", l->name,
 		                 transports[l->transport]);
@@ -95,19 +99,12 @@ static const struct cw_conf_setting upstream_tls_settings[] = {
 	CW_CONF(struct cw_config_tls, certificate, STRING, "certificate", NULL, NULL, NULL, "Client certificate, PEM file."),
 	CW_CONF(struct cw_config_tls, key, STRING, "key", NULL, NULL, NULL, "Its private key, PEM file."),
 	CW_CONF(struct cw_config_tls, verify, BOOL, "verify", "true", NULL, NULL, "Check the server's certificate and name."),
+	CW_CONF_CHOICE(struct cw_config_tls, min_version, "minVersion", tls_versions, "1.2", "Oldest TLS that is accepted."),
 	CW_CONF_END
 };
 static const struct cw_conf_table upstream_tls_table = {
 	.name = "tls", .size = sizeof(struct cw_config_tls), .settings = upstream_tls_settings
 };
-
-static const struct cw_conf_setting bridge_settings[] = {
-	CW_CONF_MUST(struct cw_config_bridge, product_key, STRING, "productKey", NULL, NULL, "ProductKey."),
-	CW_CONF_MUST(struct cw_config_bridge, device_name, STRING, "deviceName", NULL, NULL, "DeviceName."),
-	CW_CONF_MUST(struct cw_config_bridge, device_secret, SECRET, "deviceSecret", NULL, NULL, "DeviceSecret; file:PATH reads it from a file."),
-	CW_CONF_END
-};
-static const struct cw_conf_table bridge_table = { .name = "bridge", .size = sizeof(struct cw_config_bridge), .settings = bridge_settings };
 
 static const struct cw_conf_setting upstream_settings[] = {
 	CW_CONF_SELF(struct cw_config_upstream, origin, ORIGIN),
@@ -131,7 +128,7 @@ static const struct cw_conf_setting upstream_settings[] = {
 	CW_CONF(struct cw_config_upstream, rate_bridge, INT, "rate", "0", "0", "10000000", "Messages a second over this upstream; 0: no limit."),
 	CW_CONF(struct cw_config_upstream, retry_min_ms, DURATION, "retryMin", "1s", "10ms", "1h", "First wait before connecting again; doubles, with jitter."),
 	CW_CONF(struct cw_config_upstream, retry_max_ms, DURATION, "retryMax", "60s", "10ms", "24h", "Longest wait before connecting again."),
-	CW_CONF_TABLES(struct cw_config_upstream, bridges, LIST, "bridges", &bridge_table,
+	CW_CONF_TABLES(struct cw_config_upstream, bridges, LIST, "bridges", &cw_config_certificate_table,
 	               "Several bridge identities, each with a connection of its own; every device takes one of them, always the same."),
 	CW_CONF_TABLES(struct cw_config_upstream, tls, TABLE, "tls", &upstream_tls_table, "For endpoints with TLS."),
 	CW_CONF_END
@@ -172,11 +169,6 @@ static const struct cw_conf_table product_table = {
 	.name = "product", .size = sizeof(struct cw_config_product), .settings = product_settings
 };
 
-static int has_http2(const struct cw_config *c)
-{
-	return c->http2_endpoint != NULL || c->auth_endpoint != NULL;
-}
-
 static void check_names(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
 {
 	size_t i, k;
@@ -198,26 +190,60 @@ static void check_names(const struct cw_config *c, const struct cw_value *object
 	}
 }
 
-/* 1 when some upstream logs in as the bridge. */
-static int needs_certificate(const struct cw_config *c)
+const char *const cw_config_sources[] = { "devices", "sqlite", "http", "rules", NULL };
+
+const char *cw_config_source(const struct cw_config *config, size_t i)
 {
+	if (config->identity.order.count == 0)
+		return i < sizeof(cw_config_sources) / sizeof(cw_config_sources[0]) ? cw_config_sources[i] : NULL;
+	return i < config->identity.order.count ? config->identity.order.items[i] : NULL;
+}
+
+int cw_config_has_source(const struct cw_config *config, const char *name)
+{
+	const char *one;
 	size_t i;
 
-	for (i = 0; i < c->upstreams.count; i++)
-		if (!cw_upstream_kind((size_t)cw_conf_item(&c->upstreams, struct cw_config_upstream, i)->type)->no_certificate)
+	for (i = 0; (one = cw_config_source(config, i)) != NULL; i++)
+		if (strcmp(one, name) == 0)
 			return 1;
 	return 0;
 }
 
-static void check_identity(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
+static void check_order(const struct cw_config *c, const struct cw_value *order, struct cw_conf_report *report)
 {
-	const char *missing = c->product_key == NULL || c->product_key[0] == '\0' ? "productKey"
-	                      : c->device_name == NULL || c->device_name[0] == '\0' ? "deviceName"
-	                      : c->device_secret == NULL || c->device_secret[0] == '\0' ? "deviceSecret" : NULL;
+	size_t i, k;
 
-	if (missing != NULL && needs_certificate(c))
-		cw_conf_error_at(report, object, "the bridge's certificate is incomplete: %s is missing; productKey, deviceName and deviceSecret are needed",
-		                 missing);
+	for (i = 0; i < c->identity.order.count; i++) {
+		const char *name = c->identity.order.items[i];
+
+		for (k = 0; cw_config_sources[k] != NULL && strcmp(cw_config_sources[k], name) != 0; k++)
+			;
+		if (cw_config_sources[k] == NULL)
+			cw_conf_error_at(report, order, "identity.order: there is no source \"%.40s\"; there are devices, sqlite, http and rules", name);
+		for (k = 0; k < i; k++)
+			if (strcmp(c->identity.order.items[k], name) == 0)
+				cw_conf_error_at(report, order, "identity.order: \"%.40s\" stands there twice", name);
+	}
+}
+
+static void check_sources(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
+{
+	const struct cw_value *own = cw_value_get(object, "identity");
+	const char *url = c->identity.http.url;
+
+	if (own == NULL)
+		return;
+	check_order(c, cw_value_get(own, "order"), report);
+	own = cw_value_get(own, "http") == NULL ? own : cw_value_get(own, "http");
+	if (url != NULL && strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
+		cw_conf_error_at(report, own, "identity.http.url: found \"%.100s\", accepted is http://... or https://...", url);
+	if (url != NULL && strlen(url) > 2000)
+		cw_conf_error_at(report, own, "identity.http.url is longer than 2000 characters");
+	if (url != NULL && strncmp(url, "http://", 7) == 0 && c->identity.http.token != NULL)
+		cw_conf_warn_at(report, own, "identity.http: token and device secrets go over http:// for everybody on the way to read; use https://");
+	if ((c->identity.http.tls.certificate == NULL) != (c->identity.http.tls.key == NULL))
+		cw_conf_error_at(report, own, "identity.http.tls: certificate and key come together");
 }
 
 static void check_control(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
@@ -230,33 +256,62 @@ static void check_control(const struct cw_config *c, const struct cw_value *obje
 		                 c->control);
 }
 
-static void check_config(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
+/* 3 is the large bridge; the Java library takes 1 and 2, too, and does nothing with them. */
+static void check_mode(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
+{
+	const struct cw_value *where = cw_value_get(object, "subDeviceConnectMode");
+	size_t i;
+
+	if (c->sub_device_connect_mode < 0 || c->sub_device_connect_mode > 3)
+		cw_conf_error_at(report, where, "subDeviceConnectMode is %d; 3 is the large bridge, absent the small one", c->sub_device_connect_mode);
+	else if (c->sub_device_connect_mode == 1 || c->sub_device_connect_mode == 2)
+		cw_conf_warn_at(report, where, "subDeviceConnectMode = %d behaves as the small bridge, as with the Java library; 3 is the large one",
+		                c->sub_device_connect_mode);
+	for (i = 0; c->sub_device_connect_mode == 3 && i < c->upstreams.count; i++)
+		if (strcmp(cw_upstream_kind_names[cw_conf_item(&c->upstreams, struct cw_config_upstream, i)->type], "http2") == 0)
+			return;
+	if (c->sub_device_connect_mode == 3)
+		cw_conf_warn_at(report, where, "subDeviceConnectMode = 3 behaves as the small bridge: the large one exists over HTTP/2 only, and no "
+		                "upstream has type = http2");
+}
+
+/* The Java core library leaves the sockets to its user's program, so its file has none. */
+static void no_listener(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
+{
+	if (c->http2_endpoint == NULL)
+		cw_conf_error_at(report, object, "there is no listener; add listeners = [ { name = ..., protocol = ..., address = ... } ]");
+	else
+		cw_conf_warn_at(report, object, "there is no listener, so no device can connect; add listeners = [ { name = ..., protocol = ..., "
+		                "address = ... } ], or socketServer { } with --protocol");
+}
+
+/* What concerns the platform's side, of the gateway and of libcauseway alike. */
+static void check_bridge(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
 {
 	const struct cw_config *c = conf;
 
 	check_names(c, object, report);
 	check_control(c, object, report);
-	check_identity(c, object, report);
-	if (has_http2(c))
-		cw_conf_error_at(report, cw_value_get(object, c->http2_endpoint != NULL ? "http2Endpoint" : "authEndpoint"),
-		                 "http2Endpoint and authEndpoint define an upstream of type http2, which this version does not have; "
-		                 "use upstreams { cloud { type = mqtt, endpoint = ... } } instead");
-	if (c->sub_device_connect_mode != 0 && (c->sub_device_connect_mode < 1 || c->sub_device_connect_mode > 3))
-		cw_conf_error_at(report, cw_value_get(object, "subDeviceConnectMode"), "subDeviceConnectMode is %d; 3 is the large bridge, absent the small one",
-		                 c->sub_device_connect_mode);
-	else if (c->sub_device_connect_mode != 0)
-		cw_conf_warn_at(report, cw_value_get(object, "subDeviceConnectMode"),
-		                "subDeviceConnectMode = %d behaves as the small bridge: the large one exists over HTTP/2 only",
-		                c->sub_device_connect_mode);
-	if (c->upstreams.count == 0 && !has_http2(c))
+	cw_config_check_identity(c, object, report);
+	check_sources(c, object, report);
+	cw_config_check_rules(c, object, report);
+	check_mode(c, object, report);
+	if (c->upstreams.count == 0)
 		cw_conf_error_at(report, object, "there is no upstream; add upstreams { cloud { endpoint = \"ssl://...\" } }");
+}
+
+static void check_config(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
+{
+	const struct cw_config *c = conf;
+
+	check_bridge(conf, object, report);
 	if (c->listeners.count == 0)
-		cw_conf_error_at(report, object, "there is no listener; add listeners = [ { name = ..., protocol = ..., address = ... } ]");
+		no_listener(c, object, report);
 }
 
 static const char *hint(const char *key)
 {
-	static const char *const java[] = { "productSecret", "registerEndpoint", "networkKey", "isMultiGwMode", "popClientProfile", NULL };
+	static const char *const java[] = { "registerEndpoint", "networkKey", "isMultiGwMode", NULL };
 	static const char *const later[] = { "connections", "journal", "admin", NULL };
 	int i;
 
@@ -270,9 +325,12 @@ static const char *hint(const char *key)
 }
 
 static const struct cw_conf_setting settings[] = {
-	CW_CONF(struct cw_config, product_key, STRING, "productKey", NULL, NULL, NULL, "Bridge certificate: ProductKey."),
-	CW_CONF(struct cw_config, device_name, STRING, "deviceName", NULL, NULL, NULL, "Bridge certificate: DeviceName."),
-	CW_CONF(struct cw_config, device_secret, SECRET, "deviceSecret", NULL, NULL, NULL, "Bridge certificate: DeviceSecret; file:PATH reads it from a file."),
+	CW_CONF(struct cw_config, bridge.product_key, STRING, "productKey", NULL, NULL, NULL, "Bridge certificate: ProductKey."),
+	CW_CONF(struct cw_config, bridge.device_name, STRING, "deviceName", NULL, NULL, NULL, "Bridge certificate: DeviceName."),
+	CW_CONF(struct cw_config, bridge.device_secret, SECRET, "deviceSecret", NULL, NULL, NULL, "Bridge certificate: DeviceSecret; file:PATH reads it from a file."),
+	CW_CONF(struct cw_config, bridge.product_secret, SECRET, "productSecret", NULL, NULL, NULL, "Instead of deviceSecret: the bridge registers itself once with its product's secret, and keeps what it got in stateDir."),
+	CW_CONF_TABLES(struct cw_config, registration, TABLE, "registration", &cw_config_registration_table, "How bridges with productSecret register."),
+	CW_CONF_TABLES(struct cw_config, profile, TABLE, "popClientProfile", &cw_config_profile_table, "Java library: without deviceName the bridge is the device named after this machine's MAC address, found or created over the management API."),
 	CW_CONF(struct cw_config, http2_endpoint, STRING, "http2Endpoint", NULL, NULL, NULL, "Java library: HTTP/2 endpoint."),
 	CW_CONF(struct cw_config, auth_endpoint, STRING, "authEndpoint", NULL, NULL, NULL, "Java library: authentication endpoint."),
 	CW_CONF(struct cw_config, sub_device_connect_mode, INT, "subDeviceConnectMode", "0", NULL, NULL, "Java library: 3 is the large bridge."),
@@ -291,10 +349,38 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct cw_config, protocols, ANY, "protocols", NULL, NULL, NULL, "A protocol's own settings, by its name."),
 	CW_CONF(struct cw_config, identity.devices, STRING, "identity.devices", "devices.conf", NULL, NULL, "File of identities; a relative name is looked for beside this file."),
 	CW_CONF(struct cw_config, identity.contest_window_ms, DURATION, "identity.contestWindow", "1m", "1s", "1h", "Supersedes of one identity within this time are counted as a contest."),
+	CW_CONF(struct cw_config, identity.order, STRINGS, "identity.order", NULL, NULL, NULL,
+	        "Sources asked one after the other until one knows: devices (the file), sqlite (the table of causeway identity), http, rules; those "
+	        "that are not configured are left out. Default: all, in this order."),
+	CW_CONF(struct cw_config, identity.key_file, STRING, "identity.keyFile", "identity.key", NULL, NULL,
+	        "File with the key that the table's secrets are encrypted with; made at the first start. A relative name stands in stateDir."),
+	CW_CONF(struct cw_config, identity.remove_topology, BOOL, "identity.removeTopology", "false", NULL, NULL,
+	        "A device whose entry has gone is not only logged out: its relation to the bridge is deleted at the platform (thing/topo/delete)."),
+	CW_CONF(struct cw_config, identity.http.url, STRING, "identity.http.url", NULL, NULL, NULL,
+	        "Where identities are looked up over HTTP; absent: nowhere."),
+	CW_CONF(struct cw_config, identity.http.token, SECRET, "identity.http.token", NULL, NULL, NULL,
+	        "Sent as Authorization: Bearer; file:PATH reads it from a file."),
+	CW_CONF(struct cw_config, identity.http.timeout_ms, DURATION, "identity.http.timeout", "5s", "10ms", "29s", "How long one look-up may take."),
+	CW_CONF(struct cw_config, identity.http.keep_ms, DURATION, "identity.http.keep", "10m", "0s", "7d", "How long an answer is used without asking again."),
+	CW_CONF(struct cw_config, identity.http.keep_unknown_ms, DURATION, "identity.http.keepUnknown", "1m", "0s", "7d", "The same for 404."),
+	CW_CONF(struct cw_config, identity.http.stale_ms, DURATION, "identity.http.staleIfError", "1d", "0s", "30d",
+	        "While the look-up fails, an answer this old still counts."),
+	CW_CONF_TABLES(struct cw_config, identity.http.tls, TABLE, "identity.http.tls", &upstream_tls_table, "For https://."),
+	CW_CONF_TABLES(struct cw_config, identity.rules, LIST, "identity.rules", &cw_rule_table,
+	        "Devices that no other source knows get their certificate from the platform, once; it is kept in the table."),
+	CW_CONF(struct cw_config, identity.rule_retry_min_ms, DURATION, "identity.ruleRetryMin", "1m", "10ms", "7d",
+	        "After a refusal an identity is not asked for again for so long; doubles with each."),
+	CW_CONF(struct cw_config, identity.rule_retry_max_ms, DURATION, "identity.ruleRetryMax", "1h", "10ms", "30d", "Longest of these."),
 	CW_CONF(struct cw_config, commands.queue, INT, "commands.queue", "16", "1", "1024", "Commands that may wait for one device."),
 	CW_CONF(struct cw_config, commands.timeout_ms, DURATION, "commands.timeout", "30s", "1s", "1h", "A command without an answer ends as timed out."),
 	CW_CONF(struct cw_config, attachments.directory, STRING, "attachments.directory", NULL, NULL, NULL, "Where pictures and audio of devices are put; a relative one stands beside this file; default: attachments in stateDir."),
 	CW_CONF(struct cw_config, attachments.max_bytes, BYTES, "attachments.maxBytes", "8MiB", "1KiB", "256MiB", "Largest attachment."),
+	CW_CONF(struct cw_config, firmware.directory, STRING, "firmware.directory", NULL, NULL, NULL, "Where files of upgrades are kept; a relative one stands beside this file; default: firmware in stateDir."),
+	CW_CONF(struct cw_config, firmware.max_bytes, BYTES, "firmware.maxBytes", "256MiB", "1KiB", "64GiB", "Largest file of an upgrade."),
+	CW_CONF(struct cw_config, firmware.keep_bytes, BYTES, "firmware.keepBytes", "1GiB", "0", "1TiB", "Files of upgrades that nobody uses are removed, oldest first, above this."),
+	CW_CONF(struct cw_config, firmware.attempts, INT, "firmware.attempts", "5", "1", "100", "Downloads of one file before it has failed; each goes on where the one before ended."),
+	CW_CONF(struct cw_config, firmware.retry_ms, DURATION, "firmware.retry", "2s", "10ms", "1h", "Before the next attempt; doubles, up to a minute."),
+	CW_CONF(struct cw_config, firmware.stall_ms, DURATION, "firmware.stall", "30s", "100ms", "1h", "A download without a byte for so long is given up and tried again."),
 	CW_CONF_CHOICE(struct cw_config, log.format, "log.format", formats, "text", "Log lines as text (logfmt) or JSON."),
 	CW_CONF_CHOICE(struct cw_config, log.level, "log.level", levels, "info", "Lowest level that is written."),
 	CW_CONF_END
@@ -309,38 +395,14 @@ const struct cw_conf_table cw_config_table = {
 	.unknown_hint = hint,
 };
 
-/* Set once, before any thread: for a socketServer that names no protocol. */
-static const char *default_protocol;
-
-void cw_config_set_protocol(const char *name)
-{
-	default_protocol = name;
-}
-
-int cw_config_load(const char *path, struct cw_config **ret_config, struct cw_conf_tree **ret_tree, struct cw_conf_report *report,
-                   struct cw_msg *msg)
-{
-	struct cw_conf_tree *tree = NULL;
-	void *conf = NULL;
-	const struct cw_value *dir;
-	int rc = cw_conf_parse_file(path, NULL, &tree, msg);
-
-	if (rc < 0)
-		return rc;
-	dir = cw_value_get(cw_conf_root(tree), "pluginDir");
-	rc = cw_socket_server(path, default_protocol, dir == NULL ? NULL : cw_value_text(dir, NULL), &tree, report, msg);
-	if (rc == 0)
-		rc = cw_conf_bind(&cw_config_table, tree, cw_conf_root(tree), report, &conf);
-	if (rc < 0) {
-		if (report->errors > 0)
-			cw_conf_report_msg(report, msg);
-		cw_conf_tree_unref(tree);
-		return rc;
-	}
-	*ret_config = conf;
-	*ret_tree = tree;
-	return 0;
-}
+const struct cw_conf_table cw_config_bridge_table = {
+	.name = "bridge",
+	.size = sizeof(struct cw_config),
+	.settings = settings,
+	.flags = CW_CONF_UNKNOWN_WARN,
+	.check = check_bridge,
+	.unknown_hint = hint,
+};
 
 int cw_config_placed(const struct cw_origin *at, int rc, struct cw_msg *msg)
 {

@@ -12,7 +12,6 @@
 #include "base/stat.h"
 #include "daemon/daemon.h"
 #include "plugin/load.h"
-#include "upstream/kinds.h"
 
 static int make_dir(const char *path, struct cw_msg *msg)
 {
@@ -79,10 +78,14 @@ int cw_daemon_read_identities(const char *config_file, const struct cw_config *c
 	char path[1100];
 	int rc;
 
+	if (!cw_config_has_source(config, "devices"))
+		return cw_identities_new(ret_set);
 	(void)cw_config_path(config_file, config->identity.devices, path, sizeof(path));
 	rc = cw_identities_load(path, on_skip, NULL, ret_set, msg);
 	if (rc == 0)
 		(void)cw_daemon_warn_file_mode(path);
+	if (rc == 0 && (*ret_set)->open_secret[0] != '\0')
+		(void)cw_daemon_warn_file_mode((*ret_set)->open_secret);
 	return rc;
 }
 
@@ -151,7 +154,8 @@ void cw_daemon_listener(const struct cw_daemon *d, const struct cw_config_listen
 			.proxy_from = strings(&from->proxy_from),
 			.allow = strings(&from->allow),
 			.deny = strings(&from->deny),
-			.tls = { from->tls.certificate, from->tls.key, from->tls.client_ca, client_verify(&from->tls) },
+			.tls = { from->tls.certificate, from->tls.key, from->tls.client_ca, client_verify(&from->tls), from->tls.key_store,
+			         from->tls.key_password },
 			.limits = {
 				.connections = from->limits.connections,
 				.connections_per_source = from->limits.connections_per_source,
@@ -181,59 +185,24 @@ static unsigned dedup_window(const struct cw_daemon *d)
 	return longest;
 }
 
-/* The settings of member `i` of an upstream: of one of its bridges, or of the gateway's own. name[size] is for its name. */
-static struct cw_upstream_conf upstream_conf(const struct cw_daemon *d, const struct cw_config_upstream *u, size_t i, char *name,
-                                             size_t size)
-{
-	const struct cw_config *c = d->config;
-	struct cw_config_bridge own = { c->product_key, c->device_name, c->device_secret };
-	const struct cw_config_bridge *bridge = u->bridges.count == 0 ? &own : cw_conf_item(&u->bridges, struct cw_config_bridge, i);
+struct adding {
+	struct cw_daemon *daemon;
+	int (*fn)(struct cw_daemon *d, const struct cw_upstream_conf *conf, struct cw_msg *msg);
+};
 
-	(void)snprintf(name, size, i == 0 ? "%s" : "%s-%zu", u->name, i + 1);
-	return (struct cw_upstream_conf){
-		.kind = cw_upstream_kind((size_t)u->type),
-		.own = u->own,
-		.name = name,
-		.group = u->name,
-		.endpoint = u->endpoint,
-		.region = u->region,
-		.product_key = bridge->product_key,
-		.device_name = bridge->device_name,
-		.device_secret = bridge->device_secret,
-		.ca = u->tls.ca != NULL ? u->tls.ca : c->ca,
-		.certificate = u->tls.certificate,
-		.key = u->tls.key,
-		.verify = u->tls.verify,
-		.large = u->large,
-		.state_dir = d->state_dir,
-		.confirm_reply = u->confirm,
-		.ack_timeout_ms = (unsigned)u->ack_timeout_ms,
-		.queue_bytes = u->queue_bytes,
-		.queue_bytes_device = u->queue_bytes_device,
-		.rate_bridge = u->rate_bridge,
-		.retry_min_ms = (unsigned)u->retry_min_ms,
-		.retry_max_ms = (unsigned)u->retry_max_ms,
-		.dedup_window_s = dedup_window(d),
-	};
+static int on_upstream(void *ctx, const struct cw_upstream_conf *conf, struct cw_msg *msg)
+{
+	struct adding *a = ctx;
+
+	return a->fn(a->daemon, conf, msg);
 }
 
 int cw_daemon_each_upstream(struct cw_daemon *d, int (*fn)(struct cw_daemon *d, const struct cw_upstream_conf *conf, struct cw_msg *msg),
                             struct cw_msg *msg)
 {
-	char name[128];
-	size_t i, k;
-	int rc = 0;
+	struct adding a = { d, fn };
 
-	for (i = 0; i < d->config->upstreams.count && rc == 0; i++) {
-		const struct cw_config_upstream *u = cw_conf_item(&d->config->upstreams, struct cw_config_upstream, i);
-
-		for (k = 0; rc == 0 && (k == 0 || k < u->bridges.count); k++) {
-			struct cw_upstream_conf conf = upstream_conf(d, u, k, name, sizeof(name));
-
-			rc = cw_config_placed(&u->origin, fn(d, &conf, msg), msg);
-		}
-	}
-	return rc;
+	return cw_config_each_upstream(d->config, d->state_dir, dedup_window(d), on_upstream, &a, msg);
 }
 
 static int add_upstream(struct cw_daemon *d, const struct cw_upstream_conf *conf, struct cw_msg *msg)
@@ -241,18 +210,16 @@ static int add_upstream(struct cw_daemon *d, const struct cw_upstream_conf *conf
 	return cw_bridge_add_upstream(d->bridge, conf, msg);
 }
 
+int cw_daemon_add_routes(struct cw_daemon *d, struct cw_msg *msg)
+{
+	return cw_config_add_routes(d->config, d->bridge, msg);
+}
+
 int cw_daemon_add_upstreams(struct cw_daemon *d, struct cw_msg *msg)
 {
 	int rc = cw_daemon_each_upstream(d, add_upstream, msg);
-	size_t i;
 
-	for (i = 0; i < d->config->routes.count && rc == 0; i++) {
-		const struct cw_config_route *r = cw_conf_item(&d->config->routes, struct cw_config_route, i);
-		const struct cw_route route = { r->product_key, r->device_name, r->identity, r->upstream };
-
-		rc = cw_config_placed(&r->origin, cw_bridge_add_route(d->bridge, &route, msg), msg);
-	}
-	return rc;
+	return rc < 0 ? rc : cw_daemon_add_routes(d, msg);
 }
 
 int cw_daemon_warn_file_mode(const char *path)

@@ -27,6 +27,7 @@ struct cw_fetch_reply {
 		       (longer than `most`), CW_ENOMEM, CW_EIO (ended in the middle; CW_EINVAL: the URL) */
 	int status; /* HTTP status */
 	struct cw_bytes body; /* lent; empty when `on_data` took it */
+	int sent;   /* of the request at least a part left; 0: the other side cannot have acted on it */
 	const char *text;     /* a sentence about a failure: host, step and cause; never has a query or a body. Lent */
 };
 
@@ -52,6 +53,8 @@ void cw_fetch_pool_free(struct cw_fetch_pool *pool);
 
 /* Everything in `r` is copied but the files' contents. 0 or an error (then `done` never runs). */
 int cw_fetch_start(struct cw_fetch_pool *pool, const struct cw_fetch_request *r, struct cw_fetch **ret_fetch);
+/* 1 when a part of the request has left; see `sent` of the reply. */
+int cw_fetch_sent(const struct cw_fetch *f);
 /* `done` will not run. */
 void cw_fetch_cancel(struct cw_fetch *f);
 

@@ -181,8 +181,8 @@ static int check(const struct cw_listener_conf *conf, struct cw_addr *address, s
 	}
 	if (conf->transport != CW_TRANSPORT_TLS)
 		return 0;
-	if (conf->tls.certificate == NULL || conf->tls.key == NULL)
-		return cw_fail(msg, CW_ECONF, "tls: transport tls needs tls.certificate and tls.key, two PEM files");
+	if ((conf->tls.certificate == NULL || conf->tls.key == NULL) && conf->tls.key_store == NULL)
+		return cw_fail(msg, CW_ECONF, "tls: transport tls needs tls.certificate and tls.key, two PEM files, or tls.keyStore");
 	if (conf->tls.verify != CW_CLIENT_VERIFY_NONE && conf->tls.client_ca == NULL)
 		return cw_fail(msg, CW_ECONF, "tls: verifying client certificates needs tls.clientCa, a PEM file");
 	return 0;

@@ -62,6 +62,7 @@ struct cw_listener_conf {
 		const char *certificate, *key; /* PEM files */
 		const char *client_ca;         /* PEM file or NULL */
 		enum cw_client_verify verify;
+		const char *key_store, *key_password; /* instead of certificate and key: a PKCS#12 file */
 	} tls;
 	struct cw_listener_limits limits;
 };

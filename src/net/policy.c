@@ -38,7 +38,8 @@ static int keep_conf(struct cw_net_policy *p)
 
 	if (keep_text(&p->arena, &c->name) < 0 || keep_text(&p->arena, &c->address) < 0 ||
 	    keep_text(&p->arena, &c->tls.certificate) < 0 || keep_text(&p->arena, &c->tls.key) < 0 ||
-	    keep_text(&p->arena, &c->tls.client_ca) < 0 || keep_texts(&p->arena, &c->proxy_from) < 0 ||
+	    keep_text(&p->arena, &c->tls.client_ca) < 0 || keep_text(&p->arena, &c->tls.key_store) < 0 ||
+	    keep_text(&p->arena, &c->tls.key_password) < 0 || keep_texts(&p->arena, &c->proxy_from) < 0 ||
 	    keep_texts(&p->arena, &c->allow) < 0 || keep_texts(&p->arena, &c->deny) < 0)
 		return CW_ENOMEM;
 	return 0;
@@ -62,7 +63,7 @@ static int make_tls(struct cw_net_policy *p, unsigned ports, struct cw_msg *msg)
 	};
 	struct cw_tls_conf conf = {
 		.certificate = p->conf.tls.certificate, .key = p->conf.tls.key, .ca = p->conf.tls.client_ca,
-		.verify = verify[p->conf.tls.verify],
+		.verify = verify[p->conf.tls.verify], .key_store = p->conf.tls.key_store, .key_password = p->conf.tls.key_password,
 	};
 	int rc;
 

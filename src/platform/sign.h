@@ -48,8 +48,29 @@ struct cw_sign_connect {
 int cw_sign_connect(struct cw_sign_connect *ret, enum cw_sign_method method, const char *base, const char *product_key,
 		    const char *device_name, const char *secret, const char *timestamp, int tls, const char *extra);
 
+/*
+ * What any MQTT client needs to log in as a device with a secret. `host` counts before `region`. The time stamp is a
+ * constant, for the platform checks no window. CW_EINVAL for texts that are too long or have characters no name has; then nothing
+ * is written.
+ */
+struct cw_sign_client {
+	char host[128];
+	unsigned port;
+	struct cw_sign_connect connect;
+};
+int cw_sign_client(struct cw_sign_client *ret, const char *region, const char *host, const char *product_key,
+		   const char *device_name, const char *secret, int tls);
+
 /* The first CONNECT of a client that has only a certificate; the platform tells it its names afterwards. */
 void cw_sign_connect_unknown(struct cw_sign_connect *ret);
+
+/*
+ * For a registration: the product's secret signs `random`, not the client id. `no_whitelist`: regnwl instead of register;
+ * `instance_id` (may be NULL) goes with it on a purchased instance. Base as above.
+ */
+int cw_sign_connect_register(struct cw_sign_connect *ret, enum cw_sign_method method, const char *base,
+			     const char *product_key, const char *device_name, const char *product_secret, const char *random,
+			     int no_whitelist, const char *instance_id);
 
 /* A sub-device in topology add and login: client id `pk&dn`, time stamp as decimal text. */
 struct cw_sign_sub {

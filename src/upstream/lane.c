@@ -13,6 +13,7 @@
 #include "upstream/device.h"
 
 #define BUSY_MS 20u /* the connector had no room: ask again */
+#define AGAIN_MS 1000u
 
 /* What is known of one message by its duplicate key. */
 struct cw_lane_dup {
@@ -24,6 +25,7 @@ struct cw_lane_dup {
 	uint8_t key[];
 };
 
+static void pump(struct cw_lane *lane);
 static void on_pause(struct cw_timer *t);
 static void on_wait(struct cw_timer *t);
 static void on_flight(struct cw_timer *t);
@@ -136,7 +138,7 @@ static void arm(struct cw_lane *lane, struct cw_timer *t, uint64_t due_ms, void 
 
 static void wait_for_answer(struct cw_lane *lane, struct cw_parcel *p)
 {
-	if (!p->want_answer || lane->conf->ack_timeout_ms == 0)
+	if (!p->want_answer || p->final_only || lane->conf->ack_timeout_ms == 0)
 		return;
 	cw_list_push_back(&lane->wait, &p->wait);
 	arm(lane, &lane->wait_timer, p->offered_ms + lane->conf->ack_timeout_ms, on_wait);
@@ -243,6 +245,8 @@ static void mark_ready(struct cw_lane *lane, struct cw_lane_device *ld)
 {
 	int class = !cw_list_empty(&ld->queue[0]) ? 0 : 1;
 
+	if (lane->conf->in_flight_device > 0 && ld->out >= lane->conf->in_flight_device)
+		return;
 	if (!ld->online || cw_timer_armed(&ld->pause) || cw_list_empty(&ld->queue[class]))
 		return;
 	cw_list_remove(&ld->ready);
@@ -264,6 +268,7 @@ static void leave_flight(struct cw_lane *lane, struct cw_parcel *p)
 	if (!p->sent)
 		return;
 	p->sent = 0;
+	p->device->lane.out--;
 	cw_list_remove(&p->flight);
 	lane->in_flight--;
 	cw_gauge_add(lane, in_flight, -1);
@@ -323,7 +328,7 @@ void cw_lane_accept(struct cw_lane *lane, struct cw_parcel *p)
 	cw_list_push_back(&ld->queue[p->urgent ? 0 : 1], &p->link);
 	wait_for_answer(lane, p);
 	mark_ready(lane, ld);
-	cw_lane_pump(lane);
+	pump(lane);
 }
 
 /* Everything of a device that is unconfirmed, back to the front of its queues in the order it went. */
@@ -341,12 +346,17 @@ static void take_back(struct cw_lane *lane, struct cw_lane_device *ld)
 
 void cw_lane_again(struct cw_lane *lane, struct cw_parcel *p)
 {
+	cw_lane_later(lane, p, AGAIN_MS);
+}
+
+void cw_lane_later(struct cw_lane *lane, struct cw_parcel *p, uint64_t ms)
+{
 	struct cw_lane_device *ld = &p->device->lane;
 
 	cw_count(upstream, resent);
 	take_back(lane, ld);
 	cw_list_remove(&ld->ready); /* not at once: what failed a moment ago fails again */
-	cw_timer_set(cw_worker_timers(lane->w), &ld->pause, 1000, on_pause);
+	cw_timer_set(cw_worker_timers(lane->w), &ld->pause, ms, on_pause);
 }
 
 void cw_lane_device_online(struct cw_lane *lane, struct cw_updevice *d, int online)
@@ -358,7 +368,7 @@ void cw_lane_device_online(struct cw_lane *lane, struct cw_updevice *d, int onli
 		return;
 	}
 	mark_ready(lane, &d->lane);
-	cw_lane_pump(lane);
+	pump(lane);
 }
 
 static void lose_queue(struct cw_lane *lane, struct cw_list *queue)
@@ -393,6 +403,8 @@ void cw_lane_settle(struct cw_lane *lane, struct cw_parcel *p, uint8_t result, i
 	finish(lane, p, result, code);
 	if (d->lane.records == 0)
 		lane->ops->drained(lane->ctx, d);
+	if (lane->conf->in_flight_device > 0)
+		mark_ready(lane, &d->lane); /* it was left out while its window was full */
 	cw_lane_pump(lane);
 }
 
@@ -404,12 +416,15 @@ static void on_pause(struct cw_timer *t)
 	struct cw_lane *lane = &device_of(ld)->u->lane;
 
 	mark_ready(lane, ld);
-	cw_lane_pump(lane);
+	pump(lane);
 }
 
 static void on_lane_pause(struct cw_timer *t)
 {
-	cw_lane_pump(cw_container_of(t, struct cw_lane, pause));
+	struct cw_lane *lane = cw_container_of(t, struct cw_lane, pause);
+
+	lane->busy = 0;
+	pump(lane);
 }
 
 static void pause_lane(struct cw_lane *lane, uint64_t ms)
@@ -436,12 +451,13 @@ static void on_flight(struct cw_timer *t)
 		take_back(lane, &p->device->lane);
 		mark_ready(lane, &p->device->lane);
 	}
-	cw_lane_pump(lane);
+	pump(lane);
 }
 
 static void enter_flight(struct cw_lane *lane, struct cw_lane_device *ld, struct cw_parcel *p)
 {
 	p->sent = 1;
+	ld->out++;
 	p->sent_ms = now_of(lane);
 	cw_list_remove(&p->link);
 	cw_list_push_back(&ld->sent, &p->link);
@@ -475,6 +491,7 @@ static int send_next(struct cw_lane *lane, struct cw_lane_device *ld)
 	}
 	rc = has_times(&ld->rate[p->qos]) ? lane->ops->send(lane->ctx, p->device, p) : CW_ENOMEM;
 	if (rc == CW_EBUSY || rc == CW_ENOMEM) {
+		lane->busy = rc == CW_EBUSY;
 		pause_lane(lane, BUSY_MS);
 		return 0;
 	}
@@ -496,12 +513,14 @@ static int send_next(struct cw_lane *lane, struct cw_lane_device *ld)
 }
 
 /* Devices take turns, one message each; those with an alarm come first. */
-void cw_lane_pump(struct cw_lane *lane)
+static void pump(struct cw_lane *lane)
 {
+	unsigned window = lane->conf->in_flight_records > 0 ? lane->conf->in_flight_records : lane->conf->in_flight;
+
 	if (lane->pumping)
 		return;
 	lane->pumping = 1;
-	while (lane->in_flight < lane->conf->in_flight && !cw_timer_armed(&lane->pause)) {
+	while (lane->in_flight < window && !cw_timer_armed(&lane->pause)) {
 		struct cw_list *e = cw_list_first(&lane->ready[0]);
 
 		if (e == NULL)
@@ -510,4 +529,12 @@ void cw_lane_pump(struct cw_lane *lane)
 			break;
 	}
 	lane->pumping = 0;
+}
+
+void cw_lane_pump(struct cw_lane *lane)
+{
+	if (lane->busy)
+		cw_timer_stop(cw_worker_timers(lane->w), &lane->pause);
+	lane->busy = 0;
+	pump(lane);
 }

@@ -27,29 +27,65 @@ static uint32_t id_of_caller(struct cw_await_set *ids, const struct cw_record *r
 	return v > UINT32_MAX || cw_await_used(ids, (uint32_t)v) ? 0 : (uint32_t)v;
 }
 
+/* The record of a parcel with its time and number, and how its message is to be. 0 or CW_EPROTO. */
+static int open_parcel(struct cw_upstream *u, struct cw_await_set *ids, struct cw_parcel *p, struct cw_record *rec,
+		       char request[CW_REQUEST_MOST], struct cw_alink_options *options)
+{
+	if (!cw_record_read(cw_bytes_of(p->bytes, p->len), rec))
+		return CW_EPROTO;
+	if (!rec->has_time && p->arrival_ms > 0) {
+		rec->has_time = 1;
+		rec->time_ms = p->arrival_ms;
+	}
+	if (p->number == 0) /* an attempt that has to be repeated keeps its id: who receives both can tell */
+		p->number = id_of_caller(ids, rec);
+	if (p->number == 0)
+		p->number = cw_await_next_id(ids);
+	(void)snprintf(request, CW_REQUEST_MOST, "%.*s", (int)rec->request.len, (const char *)rec->request.ptr);
+	*options = (struct cw_alink_options){ .version = u->conf.post_version,
+					      .qos = (unsigned)u->conf.qos,
+					      .want_reply = u->conf.confirm_reply || request[0] != '\0' };
+	return 0;
+}
+
 int cw_message_of_parcel(struct cw_upstream *u, struct cw_await_set *ids, struct cw_updevice *d, struct cw_parcel *p,
 			 struct cw_message *ret)
 {
-	struct cw_alink_options options = { .version = u->conf.post_version, .qos = (unsigned)u->conf.qos };
+	struct cw_alink_options options;
 	struct cw_record rec;
-	int rc;
+	int rc = open_parcel(u, ids, p, &rec, ret->request, &options);
 
-	if (!cw_record_read(cw_bytes_of(p->bytes, p->len), &rec))
-		return CW_EPROTO;
-	if (!rec.has_time && p->arrival_ms > 0) {
-		rec.has_time = 1;
-		rec.time_ms = p->arrival_ms;
-	}
-	if (p->number == 0) /* an attempt that has to be repeated keeps its id: who receives both can tell */
-		p->number = id_of_caller(ids, &rec);
-	if (p->number == 0)
-		p->number = cw_await_next_id(ids);
+	if (rc < 0)
+		return rc;
 	ret->id = p->number;
-	(void)snprintf(ret->request, sizeof(ret->request), "%.*s", (int)rec.request.len, (const char *)rec.request.ptr);
-	options.want_reply = u->conf.confirm_reply || ret->request[0] != '\0';
 	rc = cw_alink_record(&rec, d->product_key, d->device_name, ret->id, &options, &ret->post);
 	ret->want_reply = options.want_reply && rc == 0 && ret->post.replies;
 	return rc;
+}
+
+int cw_messages_of_parcel(struct cw_upstream *u, struct cw_await_set *ids, struct cw_updevice *d, struct cw_parcel *p,
+			  size_t most, struct cw_messages *ret)
+{
+	struct cw_alink_options options;
+	struct cw_record rec;
+	int first = p->number == 0, rc = open_parcel(u, ids, p, &rec, ret->request, &options);
+	size_t i;
+
+	if (rc < 0)
+		return rc;
+	ret->id = p->number;
+	rc = cw_split_record(&rec, d->product_key, d->device_name, ret->id, &options, most, &ret->split);
+	if (rc == CW_ELIMIT)
+		cw_count(upstream, too_long);
+	if (rc < 0)
+		return rc;
+	ret->want_reply = options.want_reply && ret->split.head.replies;
+	if (first && ret->split.count > 1) {
+		cw_count(upstream, split);
+		for (i = 1; i < ret->split.count; i++)
+			(void)cw_await_next_id(ids); /* so that the next parcel does not take theirs */
+	}
+	return 0;
 }
 
 void cw_message_odd(struct cw_upstream *u, const char *why, struct cw_bytes topic)

@@ -6,6 +6,7 @@
 #define CW_UPSTREAM_MESSAGE_H
 
 #include "platform/alink.h"
+#include "platform/split.h"
 #include "platform/topic.h"
 #include "upstream/await.h"
 #include "upstream/device.h"
@@ -25,6 +26,18 @@ struct cw_message {
  */
 int cw_message_of_parcel(struct cw_upstream *u, struct cw_await_set *ids, struct cw_updevice *d, struct cw_parcel *p,
 			 struct cw_message *ret);
+
+/* The same where a message has a size that the platform does not take more than: as several, to be sent in order. */
+struct cw_messages {
+	struct cw_split split; /* end with cw_split_drop() */
+	uint32_t id;           /* of the first; cw_split_id() has the others */
+	char request[CW_REQUEST_MOST];
+	int want_reply;
+};
+
+/* None is longer than `most` bytes. 0 or what cw_split_record() says; counts what was split and what is too long. */
+int cw_messages_of_parcel(struct cw_upstream *u, struct cw_await_set *ids, struct cw_updevice *d, struct cw_parcel *p,
+			  size_t most, struct cw_messages *ret);
 
 /*
  * A message for a device: a command for the bridge. `ack` (not 0): taken() of the connector is called with it once the

@@ -8,7 +8,8 @@
  *
  * A parcel may be told twice: as CW_SETTLED_PENDING after ackTimeout while the lane
  * still keeps and later delivers it. So it has a reference count: one for the lane,
- * one for the answer to the home worker. Whoever drops the last one frees it.
+ * one for the answer to the home worker. Whoever drops the last one frees it. Who can wait for the end
+ * sets `final_only` and is told once.
  */
 #ifndef CW_UPSTREAM_PARCEL_H
 #define CW_UPSTREAM_PARCEL_H
@@ -39,6 +40,7 @@ struct cw_parcel {
 	uint8_t result;                       /* CW_SETTLED_* */
 	uint8_t urgent;
 	uint8_t answered;    /* the lane has posted `answer` */
+	uint8_t final_only;  /* the answer is the end: CW_SETTLED_PENDING is not told */
 	uint8_t want_answer; /* 0: the device was answered on arrival, nobody waits: `settled` is never called */
 	/* The lane's and the connector's own, from submit on. */
 	uint8_t qos;

@@ -70,7 +70,8 @@ def test_half_an_identity_names_the_missing_key(check, missing):
     ({"extra": "routes = [ { upstream = clod } ]"}, 'no upstream "clod"'),
     ({"extra": 'listeners += { name = trucks, protocol = jt808, address = "127.0.0.1:0" }'}, 'two listeners are named "trucks"'),
     ({"extra": 'listeners += { name = x, protocol = jt809, address = "127.0.0.1:0" }'}, "there are: jt808"),
-    ({"extra": 'http2Endpoint = "https://h:443"'}, "type http2"),
+    ({"extra": 'http2Endpoint = "https://h:443"'}, "authEndpoint is missing"),
+    ({"extra": 'authEndpoint = "https://h/auth/bridge"'}, "endpoint is missing"),
     ({"extra": "a = ${nowhere}"}, "nowhere"),
     ({"extra": "a = [1,,2]"}, "application.conf:4:"),
 ])

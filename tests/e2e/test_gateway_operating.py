@@ -433,7 +433,7 @@ def test_a_good_file_is_fine(tmp_path):
     (("protocol = jt808", "protocol = jt809"), ["application.conf:4:", "jt809", "there are:", "jt808"]),
     (("address =", "adress ="), ["application.conf:4", "adress", "address"]),
     (('"tcp://127.0.0.1:9"', '"http://127.0.0.1:9"'), ["endpoint"]),
-    (("listeners =", "http2Endpoint = x, listeners ="), ["http2Endpoint", "type = mqtt"]),
+    (("listeners =", "http2Endpoint = x, listeners ="), ["platform", "authEndpoint"]),
     (('"127.0.0.1:0"', '"127.0.0.1:99999"'), ["application.conf:4:", "127.0.0.1:99999"]),
     (("name = trucks", "name = trucks, transport = tls"), ["tls", "certificate"]),
     (("name = trucks", "name = trucks, ack = journaled"), ["journaled", "received"]),

@@ -5,9 +5,26 @@
 
 #include "base/mem.h"
 #include "platform/alink.h"
+#include "platform/split.h"
 #include "json/json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What is an object goes as properties, in messages of 200 bytes. */
+static void as_parts(struct cw_bytes item)
+{
+	struct cw_alink_options options = { .version = 1 };
+	struct cw_record rec = { .kind = CW_KIND_PROPERTIES, .body = item };
+	struct cw_split s;
+	size_t i;
+
+	if (cw_split_record(&rec, "pk", "dn", 1, &options, 200, &s) != 0)
+		return;
+	for (i = 0; i < s.count; i++)
+		if (s.parts[i].len > 200)
+			abort();
+	cw_split_drop(&s);
+}
 
 static void as_json(struct cw_bytes text)
 {
@@ -19,6 +36,7 @@ static void as_json(struct cw_bytes text)
 		return;
 	if (cw_json_from_item(cw_bytes_of(item, len), 16 * text.len + 4096, &back, &back_len) != 0)
 		abort(); /* what was read can be written */
+	as_parts(cw_bytes_of(item, len));
 	cw_free(back);
 	cw_free(item);
 }

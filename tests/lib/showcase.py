@@ -1,4 +1,5 @@
-"""`./dev run`: emulator, gateway and three simulated terminals, messages both ways, on one screen.
+"""`./dev run [--upstream KIND]`: emulator, gateway and three simulated terminals, messages both ways, on one screen. With
+`--upstream broker` a Mosquitto stands where the platform would.
 
 Everything lives in build/run and ends with this program. Exit status 0 only when positions
 reached the platform and both commands came back answered.
@@ -23,6 +24,17 @@ PK = "a1EmuTruck1"
 TERMINALS = ["13912345601", "13912345602", "13912345603"]
 
 
+# How the gateway reaches the platform: its lines in the configuration. NAME is a listener of the emulator.
+UPSTREAMS = {
+    "mqtt": 'type = mqtt, endpoint = "tcp://{mqtt}"',
+    "http2": 'type = http2, endpoint = "https://{http2}", authEndpoint = "https://{https}/auth/bridge"',
+    "coap": 'type = coap, endpoint = "coaps://{coaps}"',
+    "https": 'type = https, endpoint = "https://{https}"',
+    "broker": 'type = broker, endpoint = "tcp://{mqtt}", topic = "site/${{productKey}}/${{deviceName}}/${{kind}}"',
+}
+UPLINK_ONLY = ("coap", "https")  # the platform sends nothing down these ways
+
+
 def say(who, text):
     print(f"{who:>10} | {text}", flush=True)
 
@@ -32,7 +44,8 @@ def title(text):
 
 
 class Show:
-    def __init__(self, build):
+    def __init__(self, build, upstream="mqtt"):
+        self.upstream = upstream
         self.build = pathlib.Path(build).resolve()
         self.dir = self.build / "run"
         self.processes = []
@@ -66,13 +79,14 @@ devices = [
             f"{t} {{ productKey : {PK}, deviceName : {t}, deviceSecret : {keys[t]} }}\n" for t in TERMINALS))
         self.secret = keys["gateway"]
 
-    def write_gateway(self, mqtt):
+    def write_gateway(self, addresses):
+        bridge = f"productKey = {GW[0]}, deviceName = {GW[1]}, deviceSecret = {self.secret}\n"
+        ca = f'ca = "{addresses["ca"]}"\n' if "ca" in addresses else ""
         self.write("application.conf", f"""
-productKey = {GW[0]}, deviceName = {GW[1]}, deviceSecret = {self.secret}
-stateDir = "{self.dir}/state"
+{"" if self.upstream == "broker" else bridge}{ca}stateDir = "{self.dir}/state"
 control = "unix:{self.dir}/control.sock"
 listeners = [ {{ name = trucks, protocol = jt808, address = "127.0.0.1:0", ack = delivered }} ]
-upstreams {{ cloud {{ endpoint = "tcp://{mqtt}" }} }}
+upstreams {{ cloud {{ {UPSTREAMS[self.upstream].format(**addresses)} }} }}
 """)
 
     # ---- processes -------------------------------------------------------------------------
@@ -178,33 +192,48 @@ upstreams {{ cloud {{ endpoint = "tcp://{mqtt}" }} }}
             time.sleep(0.05)
         return len(seen) == len(TERMINALS)
 
+    # ---- the platform -----------------------------------------------------------------------------
+
+    def start_platform(self):
+        title("the platform, emulated")
+        _, ready = self.start("causeway-cloud", "causeway-cloud", "--free-ports", "--config", self.dir / "cloud.conf")
+        self.api = ready["api"]
+        say("cloud", f"{self.upstream} on {ready[{'coap': 'coaps'}.get(self.upstream, self.upstream)]}, its page on http://{ready['api']}/")
+        threading.Thread(target=self.watch, args=(self.api,), daemon=True).start()
+        return ready
+
+    def look(self):
+        return f"curl -s http://{self.api}/api/v1/devices/{PK}/{TERMINALS[0]}"
+
+    def send_commands(self):
+        title("commands from the platform")
+        if self.upstream in UPLINK_ONLY:
+            say("platform", f"none: it has no way down over {self.upstream}; a command for such a device is refused with that reason")
+            return
+        self.command("text message", "services/SendText", {"text": "前方拥堵, drive slowly", "tts": 1})
+        self.command("parameter set", "properties", {"HeartbeatInterval": 45, "MaxSpeed": 90})
+
     # ---- the whole -------------------------------------------------------------------------------
 
     def run(self, seconds):
         started = time.monotonic()
         self.write_files()
-        title("the platform, emulated")
-        _, ready = self.start("causeway-cloud", "causeway-cloud", "--free-ports", "--config", self.dir / "cloud.conf")
-        self.api = ready["api"]
-        say("cloud", f"MQTT on {ready['mqtt']}, its page on http://{ready['api']}/")
+        addresses = self.start_platform()
         title("the gateway")
-        self.write_gateway(ready["mqtt"])
+        self.write_gateway(addresses)
         _, ready = self.start("causewayd", "causewayd", "-c", self.dir / "application.conf")
         self.trucks = ready["listeners"]["trucks"]
-        say("gateway", f"JT/T 808 on {self.trucks}, acknowledged when the platform has the message")
-        threading.Thread(target=self.watch, args=(self.api,), daemon=True).start()
+        say("gateway", f"JT/T 808 on {self.trucks}, upstream {self.upstream}; a device is answered when its message was taken over there")
         title("three terminals")
         simulator, _ = self.start("simulate", "causeway", "simulate", "jt808", "--connect", self.trucks, "--devices", len(TERMINALS),
                                   "--rate", 2, "--identities", self.dir / "devices.conf", ready=False, output=subprocess.PIPE)
         threading.Thread(target=self.relay, args=(simulator,), daemon=True).start()
         online = self.wait_online()
         arrived = self.first_positions.wait(60)
-        title("commands from the platform")
-        self.command("text message", "services/SendText", {"text": "前方拥堵, drive slowly", "tts": 1})
-        self.command("parameter set", "properties", {"HeartbeatInterval": 45, "MaxSpeed": 90})
+        self.send_commands()
         title("live traffic" + ("" if seconds else "; Ctrl-C ends it"))
         print(f"""   in another terminal try:
-     curl -s http://{self.api}/api/v1/devices/{PK}/{TERMINALS[0]}
+     {self.look()}
      {self.rel('bin/causeway')} status --control unix:{self.dir}/control.sock
      {self.rel('bin/causeway')} trace {TERMINALS[1]} --control unix:{self.dir}/control.sock
      {self.rel('bin/causeway')} config check {self.rel('run/application.conf')}
@@ -217,7 +246,7 @@ upstreams {{ cloud {{ endpoint = "tcp://{mqtt}" }} }}
                 say("stop", "a program has ended by itself")
                 break
             self.stopping.wait(0.1)
-        ok = online and arrived and self.answers == [True, True]
+        ok = online and arrived and self.answers == [True] * (0 if self.upstream in UPLINK_ONLY else 2)
         self.stop()
         title(f"{self.positions} positions arrived, {sum(self.answers)} of {len(self.answers)} commands were answered: "
               + ("it works" if ok else "something is missing; the logs are in " + str(self.dir)))
@@ -238,8 +267,9 @@ def main():
     parser = argparse.ArgumentParser(prog="./dev run")
     parser.add_argument("build", help=argparse.SUPPRESS)
     parser.add_argument("--for", dest="duration", type=seconds, default=0, help="end by itself after this long, as in 20s")
+    parser.add_argument("--upstream", choices=sorted(UPSTREAMS), default="mqtt", help="how the gateway reaches the platform")
     args = parser.parse_args()
-    show = Show(args.build)
+    show = Show(args.build, args.upstream)
     signal.signal(signal.SIGINT, lambda *_: show.stopping.set())
     signal.signal(signal.SIGTERM, lambda *_: show.stopping.set())
     try:

@@ -449,6 +449,89 @@ static void a_dump_sorts_keys_and_hides_secrets_when_told(void **state)
 	cw_conf_tree_unref(tree);
 }
 
+/* ---- variants ------------------------------------------------------------------- */
+
+struct pigeon {
+	int64_t rest_ms;
+	const char *loft;
+};
+
+struct post {
+	const char *address;
+	int way;
+	const void *own;
+};
+
+static const char *const ways[] = { "foot", "pigeon", NULL };
+static const struct cw_conf_setting pigeon_settings[] = {
+	CW_CONF(struct pigeon, rest_ms, DURATION, "rest", "8s", "1s", "1h", "Between two flights."),
+	CW_CONF(struct pigeon, loft, STRING, "loft.name", NULL, NULL, NULL, "Where it lives."),
+	CW_CONF_END,
+};
+static void check_pigeon(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
+{
+	if (((const struct pigeon *)conf)->loft == NULL)
+		cw_conf_error_at(report, object, "a pigeon needs a loft");
+}
+static const struct cw_conf_table pigeon_table = { .name = "pigeon", .size = sizeof(struct pigeon), .settings = pigeon_settings,
+	                                           .check = check_pigeon };
+static const struct cw_conf_table *const way_tables[] = { NULL, &pigeon_table };
+static const struct cw_conf_setting post_settings[] = {
+	CW_CONF(struct post, address, STRING, "address", NULL, NULL, NULL, "To whom."),
+	CW_CONF_CHOICE(struct post, way, "way", ways, "foot", "How."),
+	CW_CONF_VARIANT(struct post, own, way_tables),
+	CW_CONF_END,
+};
+static const struct cw_conf_table post_table = { .name = "post", .size = sizeof(struct post), .settings = post_settings };
+
+static int bind_post(const char *text, struct post **ret, char *complaint, size_t size)
+{
+	struct cw_conf_tree *tree = NULL;
+	struct cw_conf_report report = { 0 };
+	struct cw_msg msg = { "" };
+	void *conf = NULL;
+	int rc;
+
+	assert_int_equal(cw_conf_parse_text("t", text, strlen(text), NULL, &tree, &msg), 0);
+	rc = cw_conf_bind(&post_table, tree, cw_conf_root(tree), &report, &conf);
+	snprintf(complaint, size, "%s", report.kept > 0 ? report.items[0].text : "");
+	cw_conf_report_fini(&report);
+	cw_conf_tree_unref(tree);
+	*ret = conf;
+	return rc;
+}
+
+static void a_choice_brings_the_settings_of_its_own(void **state)
+{
+	const struct pigeon *own;
+	struct post *post;
+	char said[300], *text;
+	size_t len;
+
+	assert_int_equal(bind_post("address = x", &post, said, sizeof(said)), 0);
+	assert_null(post->own);
+	cw_conf_free(post);
+	assert_int_equal(bind_post("address = x, way = pigeon, loft.name = roof", &post, said, sizeof(said)), 0);
+	own = post->own;
+	assert_int_equal(own->rest_ms, 8000);
+	assert_string_equal(own->loft, "roof");
+	assert_int_equal(cw_dump_effective(&post_table, post, &text, &len), 0);
+	assert_non_null(strstr(text, "loft.name = \"roof\""));
+	cw_free(text);
+	cw_conf_free(post);
+	/* Its keys are unknown to the other choice, and its checks and ranges count. */
+	assert_int_equal(bind_post("way = foot, rest = 2s", &post, said, sizeof(said)), CW_ECONF);
+	assert_non_null(strstr(said, "t:1:20: unknown setting \"rest\""));
+	assert_int_equal(bind_post("way = pigeon", &post, said, sizeof(said)), CW_ECONF);
+	assert_non_null(strstr(said, "needs a loft"));
+	assert_int_equal(bind_post("way = pigeon, loft.name = a, rest = 2h", &post, said, sizeof(said)), CW_ECONF);
+	assert_non_null(strstr(said, "rest"));
+	assert_int_equal(bind_post("way = pigeon, loft.nam = a", &post, said, sizeof(said)), CW_ECONF);
+	assert_int_equal(cw_dump_reference(&post_table, CW_REFERENCE_TEXT, &text, &len), 0);
+	assert_non_null(strstr(text, "(way = pigeon).rest\n    duration, default 8s"));
+	cw_free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -456,6 +539,7 @@ int main(void)
 		cmocka_unit_test(lists_maps_and_tables_become_structs),
 		cmocka_unit_test(every_complaint_is_collected_with_place_found_and_accepted),
 		cmocka_unit_test(nested_tables_complain_too),
+		cmocka_unit_test(a_choice_brings_the_settings_of_its_own),
 		cmocka_unit_test(a_table_may_tolerate_unknown_keys),
 		cmocka_unit_test(a_secret_may_stand_in_a_file_and_is_never_shown),
 		cmocka_unit_test(binding_survives_every_failing_allocation),

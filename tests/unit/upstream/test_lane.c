@@ -215,6 +215,30 @@ static void devices_take_turns_so_that_a_loud_one_does_not_starve_the_others(voi
 	expect_sent("0 1 2 3 4 100 200");
 }
 
+static void a_device_may_have_a_window_of_its_own(void **state)
+{
+	int i;
+
+	conf.in_flight_device = 1;
+	for (i = 1; i <= 3; i++)
+		offer(0, i, 0, NULL);
+	offer(1, 100, 0, NULL);
+	cw_lane_device_online(&u.lane, &devices[0], 1);
+	cw_lane_device_online(&u.lane, &devices[1], 1);
+	expect_sent("1 100"); /* the first device's second record waits; nobody else does */
+	offer(0, 10, 1, NULL);
+	expect_sent("1 100");
+	done(0);
+	expect_sent("1 100 10");
+	cw_lane_device_online(&u.lane, &devices[0], 0);
+	cw_lane_device_online(&u.lane, &devices[0], 1);
+	expect_sent("1 100 10 10");
+	done(3);
+	done(4);
+	expect_sent("1 100 10 10 2 3");
+	assert_int_equal(u.lane.in_flight, 2);
+}
+
 static void the_window_bounds_what_is_unconfirmed(void **state)
 {
 	int i;
@@ -471,6 +495,7 @@ int main(void)
 		TEST(what_comes_before_the_login_waits_and_then_goes_in_order),
 		TEST(alarms_overtake_and_keep_their_own_order),
 		TEST(devices_take_turns_so_that_a_loud_one_does_not_starve_the_others),
+		TEST(a_device_may_have_a_window_of_its_own),
 		TEST(the_window_bounds_what_is_unconfirmed),
 		TEST(after_a_loss_everything_unconfirmed_goes_again_in_order_and_before_the_rest),
 		TEST(a_copy_joins_the_unsettled_first_and_is_not_sent),
