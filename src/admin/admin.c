@@ -1,5 +1,5 @@
 /* admin.c - see admin.h: routes of the control socket. */
-#include "admin/admin.h"
+#include "admin/admin_impl.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -9,21 +9,15 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
-#include "http/http.h"
-#include "json/json.h"
 
 #define ANSWER_MOST (64u << 20)
 #define LIST_MOST 100000u
-
-struct cw_admin {
-	struct cw_admin_conf conf;
-	struct cw_http *http;
-	struct cw_timer stop_timer; /* the stop begins when the answer had its turn */
-};
+/* An import is one body: 200,000 entries take some 30 MB. The socket is the operators' alone. */
+#define BODY_MOST (256u << 20)
 
 /* ---- answers ------------------------------------------------------------------------ */
 
-static void reply_json(struct cw_http_req *req, unsigned status, struct cw_json *j)
+void cw_admin_reply_json(struct cw_http_req *req, unsigned status, struct cw_json *j)
 {
 	char *text;
 	size_t len;
@@ -36,7 +30,7 @@ static void reply_json(struct cw_http_req *req, unsigned status, struct cw_json 
 	cw_free(text);
 }
 
-static void reply_text(struct cw_http_req *req, unsigned status, const char *key, const char *text)
+void cw_admin_reply_text(struct cw_http_req *req, unsigned status, const char *key, const char *text)
 {
 	struct cw_json j;
 
@@ -44,7 +38,7 @@ static void reply_text(struct cw_http_req *req, unsigned status, const char *key
 	cw_json_map(&j);
 	cw_json_field(&j, key, text);
 	cw_json_end_map(&j);
-	reply_json(req, status, &j);
+	cw_admin_reply_json(req, status, &j);
 }
 
 static void put_int(struct cw_json *j, const char *key, int64_t v)
@@ -75,6 +69,7 @@ static void put_upstreams(struct cw_json *j, const struct cw_admin_conf *d)
 		cw_json_map(j);
 		cw_json_field(j, "name", cw_upstream_name(u));
 		put_bool(j, "up", s.up);
+		put_bool(j, "downlink", cw_upstream_has_downlink(u));
 		put_int(j, "devicesOnline", (int64_t)s.devices_online);
 		put_int(j, "queuedRecords", (int64_t)s.queued_records);
 		put_int(j, "queuedBytes", (int64_t)s.queued_bytes);
@@ -113,6 +108,19 @@ static void put_listeners(struct cw_json *j, const struct cw_admin_conf *d)
 	cw_json_end_array(j);
 }
 
+/* What the start waits for; empty once it is complete. */
+static void put_waits(struct cw_json *j, const struct cw_admin_conf *d)
+{
+	const char *text;
+	size_t n;
+
+	cw_json_text(j, "waitingFor");
+	cw_json_array(j);
+	for (n = 0; d->bridge == NULL && (text = d->waits(d->ctx, n)) != NULL; n++)
+		cw_json_text(j, text);
+	cw_json_end_array(j);
+}
+
 static void on_status(struct cw_admin *a, struct cw_http_req *req, const char *rest)
 {
 	const struct cw_admin_conf *d = &a->conf;
@@ -125,17 +133,20 @@ static void on_status(struct cw_admin *a, struct cw_http_req *req, const char *r
 	put_int(&j, "pid", getpid());
 	put_int(&j, "uptimeMs", cw_clock_wall_ms() - d->started_ms);
 	put_int(&j, "workers", d->worker_count);
-	put_bool(&j, "up", cw_bridge_up(d->bridge));
+	put_bool(&j, "up", d->bridge != NULL && cw_bridge_up(d->bridge));
+	put_waits(&j, d);
 	cw_json_text(&j, "devices");
 	cw_json_map(&j);
 	put_int(&j, "known", cw_stat_read(CW_STAT_bridge_devices_known));
 	put_int(&j, "attached", cw_stat_read(CW_STAT_bridge_devices_attached));
 	put_int(&j, "online", cw_stat_read(CW_STAT_bridge_devices_online));
 	cw_json_end_map(&j);
-	put_upstreams(&j, d);
-	put_listeners(&j, d);
+	if (d->bridge != NULL) {
+		put_upstreams(&j, d);
+		put_listeners(&j, d);
+	}
 	cw_json_end_map(&j);
-	reply_json(req, 200, &j);
+	cw_admin_reply_json(req, 200, &j);
 }
 
 static void on_stats(struct cw_admin *a, struct cw_http_req *req, const char *rest)
@@ -162,7 +173,7 @@ static void on_stats(struct cw_admin *a, struct cw_http_req *req, const char *re
 		}
 	}
 	cw_json_end_map(&j);
-	reply_json(req, 200, &j);
+	cw_admin_reply_json(req, 200, &j);
 }
 
 /* ---- devices ------------------------------------------------------------------------------ */
@@ -188,6 +199,7 @@ static void put_device(struct cw_json *j, const struct cw_device *d)
 	cw_json_field(j, "state", state_name(d));
 	put_int(j, "sinceMs", cw_device_since_ms(d));
 	cw_json_field(j, "upstream", cw_upstream_name(cw_device_upstream(d)));
+	put_bool(j, "downlink", cw_upstream_has_downlink(cw_device_upstream(d))); /* no: commands end as refused */
 	put_bool(j, "connected", cw_gateway_session_of(d, &worker, &session));
 	put_int(j, "commands", cw_device_commands(d));
 	put_int(j, "superseded", cw_device_superseded(d));
@@ -215,43 +227,44 @@ static void on_devices(struct cw_admin *a, struct cw_http_req *req, const char *
 		n++;
 	}
 	cw_json_end_array(&j);
-	reply_json(req, 200, &j);
+	cw_admin_reply_json(req, 200, &j);
 }
 
-static void on_device(struct cw_admin *a, struct cw_http_req *req, const char *identity)
+static void put_never_seen(struct cw_admin *a, struct cw_http_req *req, const struct cw_identity *id)
 {
-	struct cw_device *d = cw_bridge_find(a->conf.bridge, identity, strlen(identity));
-	const struct cw_identity *id;
 	struct cw_json j;
 
-	if (d != NULL) {
-		cw_json_begin(&j, ANSWER_MOST);
-		put_device(&j, d);
-		reply_json(req, 200, &j);
-		return;
-	}
-	id = cw_identities_find(cw_bridge_identities(a->conf.bridge), identity, strlen(identity));
-	if (id == NULL) {
-		reply_text(req, 404, "error", "no identity source knows this identity; add it to devices.conf and reload");
-		return;
-	}
 	cw_json_begin(&j, ANSWER_MOST);
 	cw_json_map(&j);
-	cw_json_field(&j, "identity", identity);
+	cw_json_field(&j, "identity", id->identity);
 	cw_json_field(&j, "productKey", id->product_key);
 	cw_json_field(&j, "deviceName", id->device_name);
 	cw_json_field(&j, "state", "never seen");
 	put_bool(&j, "connected", 0);
 	cw_json_end_map(&j);
-	reply_json(req, 200, &j);
+	cw_admin_reply_json(req, 200, &j);
+}
+
+static void on_device(struct cw_admin *a, struct cw_http_req *req, const char *identity)
+{
+	struct cw_device *d = cw_bridge_find(a->conf.bridge, identity, strlen(identity));
+	struct cw_json j;
+
+	if (d == NULL) {
+		cw_admin_ask(a, req, identity, put_never_seen);
+		return;
+	}
+	cw_json_begin(&j, ANSWER_MOST);
+	put_device(&j, d);
+	cw_admin_reply_json(req, 200, &j);
 }
 
 static void on_kick(struct cw_admin *a, struct cw_http_req *req, const char *identity)
 {
 	if (cw_bridge_kick(a->conf.bridge, identity) < 0)
-		reply_text(req, 404, "error", "no device of this identity is connected");
+		cw_admin_reply_text(req, 404, "error", "no device of this identity is connected");
 	else
-		reply_text(req, 200, "done", "asked to leave; its connection is closed");
+		cw_admin_reply_text(req, 200, "done", "asked to leave; its connection is closed");
 }
 
 /* ---- reload, stop ---------------------------------------------------------------------------- */
@@ -270,7 +283,7 @@ static void on_reloaded(void *arg, int rc, const char *sentence)
 	struct reload_wait *w = arg;
 
 	if (w->req != NULL)
-		reply_text(w->req, rc < 0 ? 409 : 200, rc < 0 ? "error" : "done", sentence);
+		cw_admin_reply_text(w->req, rc < 0 ? 409 : 200, rc < 0 ? "error" : "done", sentence);
 	cw_free(w);
 }
 
@@ -288,7 +301,7 @@ static void on_reload(struct cw_admin *a, struct cw_http_req *req, const char *r
 	if (rc < 0) {
 		cw_http_on_gone(req, NULL, NULL);
 		cw_free(w);
-		reply_text(req, 409, "error", rc == CW_EBUSY ? "a reload is under way already" : cw_error_text(rc));
+		cw_admin_reply_text(req, 409, "error", rc == CW_EBUSY ? "a reload is under way already" : cw_error_text(rc));
 	}
 }
 
@@ -302,7 +315,7 @@ static void on_stop_due(struct cw_timer *t)
 static void on_stop(struct cw_admin *a, struct cw_http_req *req, const char *rest)
 {
 	(void)rest;
-	reply_text(req, 200, "done", "stopping: queues are drained first");
+	cw_admin_reply_text(req, 200, "done", "stopping: queues are drained first");
 	cw_timer_set(cw_worker_timers(a->conf.control), &a->stop_timer, 50, on_stop_due);
 }
 
@@ -357,23 +370,23 @@ static void on_trace_line(void *arg, const struct cw_trace_line *line)
 	cw_free(text);
 }
 
-static void on_trace(struct cw_admin *a, struct cw_http_req *req, const char *identity)
+static void follow(struct cw_admin *a, struct cw_http_req *req, const struct cw_identity *id)
 {
-	struct follow *f;
+	struct follow *f = cw_zalloc(sizeof(*f));
 
-	if (cw_identities_find(cw_bridge_identities(a->conf.bridge), identity, strlen(identity)) == NULL) {
-		reply_text(req, 404, "error", "no identity source knows this identity; add it to devices.conf and reload");
-		return;
-	}
-	f = cw_zalloc(sizeof(*f));
-	if (f == NULL || cw_gateway_trace(a->conf.gateway, identity, on_trace_line, f, &f->trace) < 0) {
+	if (f == NULL || cw_gateway_trace(a->conf.gateway, id->identity, on_trace_line, f, &f->trace) < 0) {
 		cw_free(f);
-		reply_text(req, 503, "error", "out of memory");
+		cw_admin_reply_text(req, 503, "error", "out of memory");
 		return;
 	}
 	f->req = req;
 	cw_http_stream(req, "application/x-ndjson");
 	cw_http_on_gone(req, on_follower_gone, f);
+}
+
+static void on_trace(struct cw_admin *a, struct cw_http_req *req, const char *identity)
+{
+	cw_admin_ask(a, req, identity, follow);
 }
 
 /* ---- routes ---------------------------------------------------------------------------------------- */
@@ -390,6 +403,10 @@ static const struct {
 	{ "POST", "/api/v1/reload", NULL, on_reload },
 	{ "POST", "/api/v1/stop", NULL, on_stop },
 	{ "GET", "/api/v1/trace/", "", on_trace },
+	{ "GET", "/api/v1/identities", NULL, cw_admin_identities },
+	{ "POST", "/api/v1/identities", NULL, cw_admin_identities_import },
+	{ "POST", "/api/v1/identities/rekey", NULL, cw_admin_identities_rekey },
+	{ "DELETE", "/api/v1/identities/", "", cw_admin_identities_remove },
 };
 
 /* What stands between prefix and suffix into out[size]; 0 when the path is another. */
@@ -416,15 +433,21 @@ static void on_request(void *arg, struct cw_http_req *req)
 		if (strcmp(cw_http_method(req), routes[i].method) != 0 ||
 		    !match(cw_http_path(req), routes[i].prefix, routes[i].suffix, rest, sizeof(rest)))
 			continue;
+		if (a->conf.bridge == NULL && routes[i].handle != on_status && routes[i].handle != on_stop) {
+			const char *waits = a->conf.waits(a->conf.ctx, 0);
+
+			cw_admin_reply_text(req, 503, "error", waits == NULL ? "the gateway starts" : waits);
+			return;
+		}
 		routes[i].handle(a, req, rest);
 		return;
 	}
-	reply_text(req, 404, "error", "there is no such path");
+	cw_admin_reply_text(req, 404, "error", "there is no such path");
 }
 
 int cw_admin_open(const struct cw_admin_conf *admin, struct cw_admin **ret_admin, struct cw_msg *msg)
 {
-	struct cw_http_conf conf = { .address = admin->address, .max_body = 65536, .handle = on_request };
+	struct cw_http_conf conf = { .address = admin->address, .max_body = BODY_MOST, .handle = on_request };
 	struct cw_admin *a = cw_zalloc(sizeof(*a));
 	int rc;
 
@@ -445,6 +468,11 @@ int cw_admin_open(const struct cw_admin_conf *admin, struct cw_admin **ret_admin
 static void on_http_closed(void *arg)
 {
 	cw_free(arg);
+}
+
+void cw_admin_update(struct cw_admin *a, const struct cw_admin_conf *conf)
+{
+	a->conf = *conf;
 }
 
 void cw_admin_close(struct cw_admin *a)

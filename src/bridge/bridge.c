@@ -41,8 +41,12 @@ int cw_bridge_new(const struct cw_bridge_conf *conf, struct cw_bridge **ret_brid
 	if (b == NULL)
 		return CW_ENOMEM;
 	b->conf = *conf;
-	rc = cw_identities_new(&b->identities);
+	cw_lookup_init(b);
+	rc = cw_resolver_new(conf->control, &b->resolver);
+	if (rc == 0)
+		rc = cw_file_source_new(b->resolver, &b->devices_file);
 	if (rc < 0) {
+		cw_resolver_free(b->resolver);
 		cw_free(b);
 		return rc;
 	}
@@ -61,12 +65,15 @@ void cw_bridge_free(struct cw_bridge *b)
 
 	if (b == NULL)
 		return;
-	cw_gauge_add(bridge, devices_known, -(int64_t)b->identities->count);
+	cw_gauge_add(bridge, devices_known, -(int64_t)cw_bridge_identities(b)->count);
+	cw_lookup_fini(b);
 	for (i = 0; i < b->upstream_count; i++)
 		cw_upstream_free(b->upstreams[i]);
 	cw_devices_fini(b);
 	cw_map_fini(&b->commands);
-	cw_identities_free(b->identities);
+	if (!b->devices_added)
+		cw_file_source_ops.free(b->devices_file);
+	cw_resolver_free(b->resolver);
 	cw_free(b);
 }
 
@@ -213,7 +220,20 @@ void cw_bridge_watch(struct cw_bridge *b, size_t i, struct cw_upstream_watch *wa
 	cw_upstream_watch(b->upstreams[i], watch);
 }
 
+struct cw_resolver *cw_bridge_resolver(struct cw_bridge *b)
+{
+	return b->resolver;
+}
+
+int cw_bridge_add_devices(struct cw_bridge *b)
+{
+	int rc = cw_resolver_add(b->resolver, &cw_file_source_ops, b->devices_file, 0, 0);
+
+	b->devices_added = rc == 0;
+	return rc;
+}
+
 const struct cw_identities *cw_bridge_identities(const struct cw_bridge *b)
 {
-	return b->identities;
+	return cw_file_source_set(b->devices_file);
 }

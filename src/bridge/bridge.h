@@ -10,7 +10,9 @@
 
 #include "base/err.h"
 #include "base/list.h"
+#include "firmware/firmware.h"
 #include "identity/identity.h"
+#include "identity/resolver.h"
 #include "causeway/bytes.h"
 #include "loop/worker.h"
 #include "upstream/upstream.h"
@@ -29,6 +31,11 @@ struct cw_owner_ops {
 	int (*command)(void *owner, struct cw_device *d, uint64_t id, struct cw_bytes bytes, uint64_t deadline_ms);
 	/* The command has ended without the owner. */
 	void (*cancel)(void *owner, struct cw_device *d, uint64_t id);
+	/*
+	 * What cw_bridge_command_block() asked for: bytes of the file (lent; fewer at its end), or rc. May be NULL without
+	 * firmware in the configuration.
+	 */
+	void (*block)(void *owner, struct cw_device *d, uint64_t id, uint64_t offset, int rc, struct cw_bytes bytes);
 	/* The platform's reply to a record with a request id. */
 	void (*reply)(void *owner, struct cw_device *d, const char *request, int code, struct cw_bytes data);
 	/* May be NULL. The platform has logged out, or lost, a device that nobody owns. */
@@ -46,24 +53,29 @@ struct cw_owner_ops {
 struct cw_attach {
 	const char *identity;
 	size_t identity_len;
+	const char *device_secret, *imei, *mac; /* see struct cw_claim; lent until cw_bridge_attach() has returned; may be NULL */
 	void *owner;
 	unsigned max_outstanding; /* commands the owner takes at once */
 	int require_online;       /* done only when the platform accepted the login (or refused it) */
 	void (*done)(struct cw_attach *a, struct cw_device *d, int refused); /* refused: 0 or CW_REFUSED_* */
 	/* the bridge's */
+	struct cw_question question;
 	struct cw_list link;
 	struct cw_timer delay;
 	struct cw_device *device;
 	struct cw_bridge *bridge;
+	char *own_secret; /* copy of the claim's; owned */
 };
 
 struct cw_bridge_conf {
 	struct cw_worker *control;
 	const struct cw_owner_ops *owner_ops;
+	struct cw_firmware *firmware; /* fetches the files of upgrades; NULL: notices go to the owner as they come. Lent */
 	unsigned command_queue;      /* commands that may wait per device, 16 */
 	unsigned command_timeout_ms; /* 30000 */
 	unsigned sync_timeout_ms;    /* services the platform waits for: 8000 less a margin */
 	unsigned contest_window_ms;  /* supersedes within this time count as a contest */
+	int remove_topology;         /* a device whose entry has gone also loses its relation to the bridge at the platform */
 	void *ctx;                   /* the owner's; cw_bridge_ctx() */
 };
 
@@ -95,12 +107,26 @@ struct cw_upstream *cw_bridge_upstream(struct cw_bridge *b, size_t i);
 /* Every worker that submits registers one watch per upstream through this. */
 void cw_bridge_watch(struct cw_bridge *b, size_t i, struct cw_upstream_watch *watch);
 
-/* The identities in force; swapping takes ownership and lets go devices whose entry is gone or changed. */
+/*
+ * The sources of identities; whoever fills them does so before anything is attached. The file's is the bridge's own:
+ * its place in the order is where cw_bridge_add_devices() is called, or behind all others at the first swap.
+ */
+struct cw_resolver *cw_bridge_resolver(struct cw_bridge *b);
+int cw_bridge_add_devices(struct cw_bridge *b);
+/*
+ * The entries of the file; swapping takes ownership and lets go devices whose entry is gone or changed, unless another
+ * source has the same.
+ */
 const struct cw_identities *cw_bridge_identities(const struct cw_bridge *b);
 struct cw_reload_result {
 	size_t added, removed, changed, unchanged, skipped, disconnected;
 };
 void cw_bridge_swap_identities(struct cw_bridge *b, struct cw_identities *fresh, struct cw_reload_result *ret_result);
+/*
+ * What a source says of these identities may have changed: ask again, a few hundred at a time, and let the devices go that
+ * are gone or changed. The set has them as they are or were in that source; it is taken over and freed.
+ */
+void cw_bridge_recheck_set(struct cw_bridge *b, struct cw_identities *set);
 
 /* Devices. */
 void cw_bridge_attach(struct cw_bridge *b, struct cw_attach *a);
@@ -111,8 +137,12 @@ void cw_bridge_left(struct cw_bridge *b, struct cw_device *d, void *owner);
 int cw_bridge_kick(struct cw_bridge *b, const char *identity);
 /* End a command that was handed to an owner. Unknown ids (ended before) are ignored. */
 void cw_bridge_command_done(struct cw_bridge *b, uint64_t id, int code, struct cw_bytes reply);
+/* What a command that has not ended is (CW_KIND_*); 0: it has ended. */
+uint32_t cw_bridge_command_kind(struct cw_bridge *b, uint64_t id);
 /* The code with which a command ends that was refused with error `rc`. Any thread. */
 int cw_bridge_refusal_code(int rc);
+/* Read from the file of an upgrade that was handed to an owner; owner_ops->block follows, now or later. */
+void cw_bridge_command_block(struct cw_bridge *b, uint64_t id, uint64_t offset, size_t length);
 void cw_bridge_command_extend(struct cw_bridge *b, uint64_t id, uint64_t delay_ms);
 
 /* Looking at devices, for status. */

@@ -3,6 +3,7 @@
 #define CW_BRIDGE_BRIDGE_IMPL_H
 
 #include "bridge/bridge.h"
+#include "identity/file.h"
 
 #define UPSTREAMS_MOST 64
 #define ROUTES_MOST 256
@@ -16,7 +17,7 @@ struct cw_device {
 	struct cw_updevice *up;
 	void *owner;                     /* NULL: no session */
 	struct cw_list waiting;          /* struct cw_attach, oldest first */
-	struct cw_list queued, running;  /* struct command */
+	struct cw_list fetching, queued, running; /* struct command */
 	uint64_t repeats[REPEATS_KEPT];  /* hashes of request ids seen lately */
 	int64_t since_ms;
 	uint64_t contest_start_ms;
@@ -30,6 +31,8 @@ struct cw_device {
 	uint8_t leaving;                 /* leave() was called, left has not come */
 	uint8_t removing;                /* goes away when its owner has left and the upstream says removed */
 	uint8_t stale;                   /* certificate has changed: made anew once the old one is removed */
+	uint8_t own_secret;              /* the secret is the device's own: the sources' does not count */
+	uint8_t forget_relation;         /* the entry has gone: removed from the bridge's topology too */
 	const char *identity, *product_key, *device_name, *secret;
 	char text[];
 };
@@ -41,7 +44,14 @@ struct route {
 
 struct cw_bridge {
 	struct cw_bridge_conf conf;
-	struct cw_identities *identities;
+	struct cw_resolver *resolver;
+	struct cw_file_source *devices_file;
+	int devices_added;           /* the resolver has devices_file and frees it */
+	struct cw_list rechecks;     /* struct recheck under way */
+	struct cw_list reverses;     /* struct reverse under way: downlinks that wait for an identity */
+	size_t recheck_count, reverse_count;
+	struct cw_list recheck_sets; /* struct recheck_set */
+	int going_on;                /* lookup.c is handing out rechecks */
 	struct cw_map devices, by_name, commands;
 	struct cw_upstream *upstreams[UPSTREAMS_MOST];
 	struct cw_upstream_watch *watches;
@@ -61,9 +71,45 @@ void cw_devices_on_removed(void *ctx, void *cookie);
 void cw_devices_on_reply(void *ctx, void *cookie, const char *request, int code, struct cw_bytes data);
 struct cw_device *cw_devices_find_name(struct cw_bridge *b, const char *product_key, const char *device_name);
 void cw_devices_fini(struct cw_bridge *b);
+/* Ask for its removal; cw_devices_on_removed() follows. */
+void cw_devices_remove(struct cw_device *d);
+/* The entry is gone or another: 1 when somebody is disconnected for it. */
+int cw_devices_let_go(struct cw_device *d, enum cw_leave why);
+/* An entry has gone whose device was never attached: delete the relation that an earlier process made. */
+void cw_devices_forget(struct cw_bridge *b, const struct cw_identity *id);
+/* Does the device have this certificate and these settings? */
+int cw_device_is(const struct cw_device *d, const struct cw_identity *id, const char *own_secret);
 struct cw_upstream *cw_bridge_route(struct cw_bridge *b, const struct cw_device *d);
 
+/* A downlink on its way; see command.c. */
+struct command {
+	struct cw_map_node node; /* by id */
+	struct cw_list link;     /* device's fetching, queued or running */
+	struct cw_timer deadline;
+	struct cw_device *device;
+	struct cw_downlink *down;
+	uint64_t id;
+	uint64_t due_ms; /* loop time */
+	uint8_t running;
+	struct cw_firmware_wish wish; /* of an upgrade */
+	struct cw_firmware_file *file;
+};
+
+/* upgrade.c */
+int cw_upgrade_begin(struct command *c); /* 0: fetching; cw_command_queue() follows, or its end */
+void cw_upgrade_drop(struct command *c); /* download and file; safe for any command */
+
 /* command.c */
+struct command *cw_command_find(struct cw_bridge *b, uint64_t id);
+void cw_command_queue(struct command *c);         /* in its turn, with its deadline from now on */
+void cw_command_end(struct command *c, int code); /* without a reply */
+void cw_command_for(struct cw_bridge *b, struct cw_device *d, struct cw_downlink *down);
+/* lookup.c */
+void cw_lookup_init(struct cw_bridge *b);
+void cw_lookup_fini(struct cw_bridge *b);
+/* The device of a downlink is not in the directory under its names: ask the sources who it is. Takes `down`. */
+void cw_lookup_downlink(struct cw_bridge *b, struct cw_downlink *down);
+
 void cw_command_on_downlink(void *ctx, struct cw_downlink *down);
 void cw_command_device_idle(struct cw_device *d);  /* hand out what waits */
 void cw_command_device_left(struct cw_device *d);  /* end what waits and runs as offline */

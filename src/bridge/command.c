@@ -20,23 +20,13 @@
 /* Taken off the platform's own waiting time, so that our answer is the one that arrives. */
 #define ANSWER_MARGIN_MS 500u
 
-struct command {
-	struct cw_map_node node; /* by id */
-	struct cw_list link;     /* device's queued or running */
-	struct cw_timer deadline;
-	struct cw_device *device;
-	struct cw_downlink *down;
-	uint64_t id;
-	uint64_t due_ms; /* loop time */
-	uint8_t running;
-};
-
 static const char *result_name(int code)
 {
 	return code == CW_CODE_OK ? "answered" : code == CW_CODE_OFFLINE ? "offline" : code == CW_CODE_TIMED_OUT ? "timed_out" : "refused";
 }
 
-static void answer(struct cw_downlink *down, int code, struct cw_bytes reply)
+/* `why`: for the log, beside what the code says; empty: nothing. */
+static void answer_why(struct cw_downlink *down, int code, struct cw_bytes reply, const char *why)
 {
 	switch (code) {
 	case CW_CODE_OK: cw_count(bridge, commands_answered); break;
@@ -44,7 +34,7 @@ static void answer(struct cw_downlink *down, int code, struct cw_bytes reply)
 	case CW_CODE_TIMED_OUT: cw_count(bridge, commands_timed_out); break;
 	default: cw_count(bridge, commands_refused); break;
 	}
-	cw_log(command_settled, "", CW_LS("productKey", down->product_key), CW_LS("deviceName", down->device_name),
+	cw_log(command_settled, why, CW_LS("productKey", down->product_key), CW_LS("deviceName", down->device_name),
 	       CW_LS("request", down->request), CW_LS("result", result_name(code)), CW_LI("code", code));
 	cw_upstream_taken(down);
 	down->code = code;
@@ -58,6 +48,11 @@ static void answer(struct cw_downlink *down, int code, struct cw_bytes reply)
 	cw_upstream_answer(down);
 }
 
+static void answer(struct cw_downlink *down, int code, struct cw_bytes reply)
+{
+	answer_why(down, code, reply, "");
+}
+
 static void end(struct command *c, int code, struct cw_bytes reply)
 {
 	struct cw_device *d = c->device;
@@ -68,6 +63,7 @@ static void end(struct command *c, int code, struct cw_bytes reply)
 	d->command_count--;
 	if (c->running)
 		d->running_count--;
+	cw_upgrade_drop(c);
 	answer(c->down, code, reply);
 	cw_free(c);
 }
@@ -127,15 +123,28 @@ void cw_command_on_downlink(void *ctx, struct cw_downlink *down)
 {
 	struct cw_bridge *b = ctx;
 	struct cw_device *d;
-	struct command *c;
 
 	if (down->kind == CW_KIND_BROADCAST && down->device_name[0] == '\0' && b->conf.owner_ops->broadcast != NULL) {
 		broadcast(b, down);
 		return;
 	}
 	d = cw_devices_find_name(b, down->product_key, down->device_name);
+	if (d == NULL)
+		cw_lookup_downlink(b, down);
+	else
+		cw_command_for(b, d, down);
+}
+
+void cw_command_for(struct cw_bridge *b, struct cw_device *d, struct cw_downlink *down)
+{
+	struct command *c;
+
 	if (d == NULL || d->owner == NULL || d->leaving) {
 		refuse(down, CW_CODE_OFFLINE);
+		return;
+	}
+	if (!cw_upstream_has_downlink(d->upstream)) { /* it came some other way: its answer could not go back */
+		answer_why(down, CW_CODE_UNSUPPORTED, cw_bytes_of(NULL, 0), "this upstream has no downlink");
 		return;
 	}
 	if (is_repeat(d, down->request)) {
@@ -164,10 +173,28 @@ void cw_command_on_downlink(void *ctx, struct cw_downlink *down)
 	cw_count(bridge, commands_accepted);
 	cw_upstream_taken(down);
 	d->command_count++;
-	cw_list_push_back(&d->queued, &c->link);
-	c->due_ms = cw_worker_now(b->conf.control) + time_to_live(b, down);
-	cw_timer_set(cw_worker_timers(b->conf.control), &c->deadline, time_to_live(b, down), on_deadline);
+	if (down->kind == CW_KIND_OTA_NOTICE && b->conf.firmware != NULL) {
+		cw_list_push_back(&d->fetching, &c->link);
+		if (cw_upgrade_begin(c) < 0)
+			cw_command_end(c, CW_CODE_FAILED);
+		return;
+	}
+	cw_command_queue(c);
 	cw_command_device_idle(d);
+}
+
+void cw_command_queue(struct command *c)
+{
+	struct cw_bridge *b = c->device->bridge;
+
+	cw_list_push_back(&c->device->queued, &c->link);
+	c->due_ms = cw_worker_now(b->conf.control) + time_to_live(b, c->down);
+	cw_timer_set(cw_worker_timers(b->conf.control), &c->deadline, time_to_live(b, c->down), on_deadline);
+}
+
+void cw_command_end(struct command *c, int code)
+{
+	end(c, code, cw_bytes_of(NULL, 0));
 }
 
 int cw_bridge_refusal_code(int rc)
@@ -205,11 +232,12 @@ void cw_command_device_left(struct cw_device *d)
 {
 	struct cw_list *e;
 
-	while ((e = cw_list_first(&d->running)) != NULL || (e = cw_list_first(&d->queued)) != NULL)
+	while ((e = cw_list_first(&d->running)) != NULL || (e = cw_list_first(&d->queued)) != NULL ||
+	       (e = cw_list_first(&d->fetching)) != NULL)
 		end(cw_container_of(e, struct command, link), CW_CODE_OFFLINE, cw_bytes_of(NULL, 0));
 }
 
-static struct command *find_command(struct cw_bridge *b, uint64_t id)
+struct command *cw_command_find(struct cw_bridge *b, uint64_t id)
 {
 	struct cw_map_node *n = cw_map_find(&b->commands, &id, sizeof(id));
 
@@ -218,7 +246,7 @@ static struct command *find_command(struct cw_bridge *b, uint64_t id)
 
 void cw_bridge_command_done(struct cw_bridge *b, uint64_t id, int code, struct cw_bytes reply)
 {
-	struct command *c = find_command(b, id);
+	struct command *c = cw_command_find(b, id);
 	struct cw_device *d;
 
 	if (c == NULL) /* its deadline was faster */
@@ -228,9 +256,16 @@ void cw_bridge_command_done(struct cw_bridge *b, uint64_t id, int code, struct c
 	cw_command_device_idle(d);
 }
 
+uint32_t cw_bridge_command_kind(struct cw_bridge *b, uint64_t id)
+{
+	struct command *c = cw_command_find(b, id);
+
+	return c == NULL ? 0 : c->down->kind;
+}
+
 void cw_bridge_command_extend(struct cw_bridge *b, uint64_t id, uint64_t delay_ms)
 {
-	struct command *c = find_command(b, id);
+	struct command *c = cw_command_find(b, id);
 
 	if (c == NULL)
 		return;

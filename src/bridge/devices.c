@@ -22,6 +22,14 @@
 #define CONTEST_DELAY_MS 1000u
 #define CONTEST_DELAY_MOST_MS 60000u
 
+static void drop_secret(struct cw_attach *a)
+{
+	if (a->own_secret != NULL)
+		explicit_bzero(a->own_secret, strlen(a->own_secret));
+	cw_free(a->own_secret);
+	a->own_secret = NULL;
+}
+
 static void finish_attach(struct cw_attach *a, int refused)
 {
 	struct cw_device *d = a->device;
@@ -29,15 +37,17 @@ static void finish_attach(struct cw_attach *a, int refused)
 	cw_list_remove(&a->link);
 	cw_timer_stop(cw_worker_timers(a->bridge->conf.control), &a->delay);
 	a->device = NULL;
+	drop_secret(a);
 	a->done(a, refused == 0 ? d : NULL, refused);
 }
 
 /* ---- making and dropping ---------------------------------------------------- */
 
-static struct cw_device *new_device(struct cw_bridge *b, const struct cw_identity *id)
+static struct cw_device *new_device(struct cw_bridge *b, const struct cw_identity *id, const char *own_secret)
 {
+	const char *secret = own_secret != NULL ? own_secret : id->device_secret;
 	size_t ni = strlen(id->identity) + 1, np = strlen(id->product_key) + 1, nn = strlen(id->device_name) + 1;
-	size_t ns = strlen(id->device_secret) + 1;
+	size_t ns = strlen(secret) + 1;
 	struct cw_device *d = cw_zalloc(sizeof(*d) + ni + np + nn + ns);
 
 	if (d == NULL)
@@ -50,12 +60,14 @@ static struct cw_device *new_device(struct cw_bridge *b, const struct cw_identit
 	memcpy(d->text, id->identity, ni);
 	memcpy(d->text + ni, id->product_key, np);
 	memcpy(d->text + ni + np, id->device_name, nn);
-	memcpy(d->text + ni + np + nn, id->device_secret, ns);
+	memcpy(d->text + ni + np + nn, secret, ns);
+	d->own_secret = own_secret != NULL;
 	if (id->settings.len > 0) {
 		d->settings = cw_memdup(id->settings.ptr, id->settings.len);
 		d->settings_len = d->settings == NULL ? 0 : id->settings.len;
 	}
 	cw_list_init(&d->waiting);
+	cw_list_init(&d->fetching);
 	cw_list_init(&d->queued);
 	cw_list_init(&d->running);
 	d->since_ms = cw_clock_wall_ms();
@@ -66,13 +78,14 @@ static void free_device(struct cw_device *d)
 {
 	cw_free(d->last_text);
 	cw_free(d->settings);
+	explicit_bzero(d->text + (d->secret - d->text), strlen(d->secret));
 	cw_free(d);
 }
 
 /* Make the device of a certificate known to its upstream and to the directory. */
-static int add_device(struct cw_bridge *b, const struct cw_identity *id, struct cw_device **ret_device)
+static int add_device(struct cw_bridge *b, const struct cw_identity *id, const char *own_secret, struct cw_device **ret_device)
 {
-	struct cw_device *d = new_device(b, id);
+	struct cw_device *d = new_device(b, id, own_secret);
 	int rc;
 
 	if (d == NULL)
@@ -102,11 +115,24 @@ err_device:
 	return rc;
 }
 
-static void remove_device(struct cw_device *d)
+void cw_devices_remove(struct cw_device *d)
 {
 	d->removing = 1;
-	cw_upstream_device_remove(d->up);
+	if (d->forget_relation)
+		cw_upstream_device_forget(d->up);
+	else
+		cw_upstream_device_remove(d->up);
 }
+
+void cw_devices_forget(struct cw_bridge *b, const struct cw_identity *id)
+{
+	struct cw_device *d;
+
+	if (add_device(b, id, NULL, &d) == 0)
+		(void)cw_devices_let_go(d, CW_LEAVE_REMOVED);
+}
+
+static void resolve(struct cw_attach *a);
 
 void cw_devices_on_removed(void *ctx, void *cookie)
 {
@@ -124,9 +150,9 @@ void cw_devices_on_removed(void *ctx, void *cookie)
 	while ((e = cw_list_pop(&waiting)) != NULL) {
 		struct cw_attach *a = cw_container_of(e, struct cw_attach, link);
 
-		a->device = NULL;
 		cw_timer_stop(cw_worker_timers(b->conf.control), &a->delay);
-		cw_bridge_attach(b, a);
+		a->imei = a->mac = NULL; /* were lent; the sources have heard them */
+		resolve(a);
 	}
 }
 
@@ -237,29 +263,26 @@ static void refuse_attach(struct cw_attach *a, int refused)
 	finish_attach(a, refused);
 }
 
-void cw_bridge_attach(struct cw_bridge *b, struct cw_attach *a)
+/* Its certificate and settings are known: find or make the device, and stand in line for it. */
+static void take_place(struct cw_attach *a, const struct cw_identity *id)
 {
-	const struct cw_identity *id = cw_identities_find(b->identities, a->identity, a->identity_len);
+	struct cw_bridge *b = a->bridge;
 	struct cw_device *d = cw_bridge_find(b, a->identity, a->identity_len);
-	int rc;
 
-	a->bridge = b;
-	a->device = NULL;
-	if (id == NULL) {
-		cw_count(bridge, identify_unknown);
-		refuse_attach(a, CW_REFUSED_UNKNOWN);
+	if (a->own_secret == NULL && id->device_secret[0] == '\0') {
+		cw_log(identity_later, "its source has no deviceSecret for it, and the device brings none", CW_LS("identity", id->identity));
+		refuse_attach(a, CW_REFUSED_LATER);
 		return;
 	}
-	if (d == NULL) {
-		rc = add_device(b, id, &d);
-		if (rc < 0) {
-			refuse_attach(a, CW_REFUSED_LATER);
-			return;
-		}
+	if (d == NULL && add_device(b, id, a->own_secret, &d) < 0) {
+		refuse_attach(a, CW_REFUSED_LATER);
+		return;
 	}
 	a->device = d;
 	cw_list_push_back(&d->waiting, &a->link);
-	if (d->removing)
+	if (!d->removing && !d->stale && !cw_device_is(d, id, a->own_secret))
+		(void)cw_devices_let_go(d, CW_LEAVE_CHANGED);
+	if (d->removing || d->stale)
 		return; /* goes on when the old certificate is gone */
 	if (d->owner == NULL)
 		next_owner(d);
@@ -269,10 +292,53 @@ void cw_bridge_attach(struct cw_bridge *b, struct cw_attach *a)
 		supersede(a);
 }
 
+static void on_resolved(struct cw_question *q, int rc, const struct cw_identity *id)
+{
+	struct cw_attach *a = cw_container_of(q, struct cw_attach, question);
+
+	if (rc == CW_OK) {
+		take_place(a, id);
+		return;
+	}
+	if (rc == CW_ENOENT)
+		cw_count(bridge, identify_unknown);
+	else
+		cw_log(identity_later, cw_error_text(rc), CW_LB("identity", a->identity, a->identity_len));
+	refuse_attach(a, rc == CW_ENOENT ? CW_REFUSED_UNKNOWN : CW_REFUSED_LATER);
+}
+
+/* `own_secret` is there already when the question is asked once more. */
+static void resolve(struct cw_attach *a)
+{
+	struct cw_claim claim = { .identity = a->identity, .identity_len = a->identity_len, .device_secret = a->own_secret,
+		                  .imei = a->imei, .mac = a->mac };
+
+	a->device = NULL;
+	a->question = (struct cw_question){ .done = on_resolved };
+	cw_resolver_ask(a->bridge->resolver, &claim, &a->question);
+}
+
+void cw_bridge_attach(struct cw_bridge *b, struct cw_attach *a)
+{
+	a->bridge = b;
+	a->device = NULL;
+	a->own_secret = NULL;
+	if (a->device_secret != NULL && a->device_secret[0] != '\0') {
+		a->own_secret = cw_strdup(a->device_secret);
+		if (a->own_secret == NULL) {
+			refuse_attach(a, CW_REFUSED_LATER);
+			return;
+		}
+	}
+	resolve(a); /* a may be gone now */
+}
+
 void cw_bridge_attach_cancel(struct cw_attach *a)
 {
 	struct cw_device *d = a->device;
 
+	drop_secret(a);
+	cw_resolver_cancel(a->bridge->resolver, &a->question);
 	if (d == NULL)
 		return;
 	cw_list_remove(&a->link);
@@ -291,7 +357,7 @@ void cw_bridge_left(struct cw_bridge *b, struct cw_device *d, void *owner)
 	cw_gauge_add(bridge, devices_attached, -1);
 	cw_command_device_left(d);
 	if (d->stale) {
-		remove_device(d);
+		cw_devices_remove(d);
 		return;
 	}
 	if (cw_list_empty(&d->waiting))
@@ -333,7 +399,7 @@ static void refuse_owner(struct cw_device *d, struct cw_attach *a)
 	cw_command_device_left(d);
 	finish_attach(a, CW_REFUSED_PLATFORM);
 	if (d->stale)
-		remove_device(d);
+		cw_devices_remove(d);
 	else if (cw_list_empty(&d->waiting))
 		cw_upstream_device_want(d->up, 0);
 	else
@@ -385,57 +451,29 @@ void cw_devices_on_reply(void *ctx, void *cookie, const char *request, int code,
 		d->bridge->conf.owner_ops->reply(d->owner, d, request, code, data);
 }
 
-/* ---- reload ---------------------------------------------------------------------- */
+/* ---- a certificate changes ----------------------------------------------------------- */
 
-static void check_entry(struct cw_bridge *b, struct cw_device *d, const struct cw_identity *fresh, struct cw_reload_result *res)
+int cw_device_is(const struct cw_device *d, const struct cw_identity *id, const char *own_secret)
 {
-	const struct cw_identity *old = cw_identities_find(b->identities, d->identity, strlen(d->identity));
+	const char *secret = own_secret != NULL ? own_secret : id->device_secret;
 
-	if (d->removing || (fresh != NULL && old != NULL && cw_identity_same(old, fresh)))
-		return;
-	if (d->owner != NULL)
-		res->disconnected++;
+	return strcmp(d->product_key, id->product_key) == 0 && strcmp(d->device_name, id->device_name) == 0 &&
+	       strcmp(d->secret, secret) == 0 && cw_bytes_equal(cw_device_settings(d), id->settings);
+}
+
+int cw_devices_let_go(struct cw_device *d, enum cw_leave why)
+{
+	int owned = d->owner != NULL;
+
+	if (d->removing)
+		return 0;
 	d->stale = 1;
-	if (d->owner == NULL)
-		remove_device(d);
+	d->forget_relation = why == CW_LEAVE_REMOVED && d->bridge->conf.remove_topology;
+	if (owned)
+		ask_to_leave(d, why);
 	else
-		ask_to_leave(d, fresh == NULL ? CW_LEAVE_REMOVED : CW_LEAVE_CHANGED);
-}
-
-static void count_differences(const struct cw_identities *old, const struct cw_identities *fresh, struct cw_reload_result *res)
-{
-	struct cw_map_node *n;
-
-	cw_map_each(n, &fresh->by_identity) {
-		const struct cw_identity *now = cw_container_of(n, struct cw_identity, by_identity);
-		const struct cw_identity *before = cw_identities_find(old, n->key, n->key_len);
-
-		if (before == NULL)
-			res->added++;
-		else if (cw_identity_same(before, now))
-			res->unchanged++;
-		else
-			res->changed++;
-	}
-	res->removed = old->count - res->unchanged - res->changed;
-}
-
-void cw_bridge_swap_identities(struct cw_bridge *b, struct cw_identities *fresh, struct cw_reload_result *ret_result)
-{
-	struct cw_identities *old = b->identities;
-	struct cw_map_node *n, *next;
-
-	memset(ret_result, 0, sizeof(*ret_result));
-	ret_result->skipped = fresh->skipped;
-	count_differences(old, fresh, ret_result);
-	cw_map_each_safe(n, next, &b->devices) {
-		struct cw_device *d = cw_container_of(n, struct cw_device, node);
-
-		check_entry(b, d, cw_identities_find(fresh, d->identity, strlen(d->identity)), ret_result);
-	}
-	b->identities = fresh;
-	cw_gauge_add(bridge, devices_known, (int64_t)fresh->count - (int64_t)old->count);
-	cw_identities_free(old);
+		cw_devices_remove(d);
+	return owned;
 }
 
 /* ---- looking ---------------------------------------------------------------------- */

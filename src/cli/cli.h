@@ -10,13 +10,14 @@
 
 #include <stddef.h>
 
+int cw_cmd_identity(int argc, char **argv); /* cmd_identity.c */
 int cw_cmd_decode(int argc, char **argv);   /* cmd_decode.c */
 int cw_cmd_control(int argc, char **argv);  /* cmd_control.c: status, stats, device, reload, stop, trace */
 
-int cw_cmd_sign(int argc, char **argv);     /* cmd_sign.c */
-int cw_cmd_triple(int argc, char **argv);   /* cmd_triple.c; its exit statuses go to 5 */
-int cw_cmd_simulate(int argc, char **argv); /* cmd_simulate.c */
-int cw_cmd_check(int argc, char **argv);    /* cmd_reference.c: config check */
+int cw_cmd_sign(int argc, char **argv);      /* cmd_sign.c */
+int cw_cmd_triple(int argc, char **argv);    /* cmd_triple.c; its exit statuses go to 5 */
+int cw_cmd_simulate(int argc, char **argv);  /* cmd_simulate.c */
+int cw_cmd_check(int argc, char **argv);     /* cmd_reference.c: config check */
 int cw_cmd_reference(int argc, char **argv); /* cmd_reference.c: config reference */
 
 /* The verbs, for the reference: name and one line; 0 past the end. */

@@ -2,12 +2,11 @@
  * cmd_control.c - operator verbs against a running gateway, over its control socket:
  * status, stats, device list|show|kick, reload, stop, trace.
  */
+#include "cli/call.h"
 #include "cli/cli.h"
 
-#include <curl/curl.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,13 +17,9 @@
 #include "daemon/config.h"
 
 struct call {
-	CURL *curl;
-	char *body;
-	size_t len;
-	long status;
-	const char *socket;
+	struct cw_call http;
 	int as_json;
-	FILE *record; /* trace: where the raw lines go */
+	FILE *record;               /* trace: where the raw lines go */
 	struct cw_inspect *inspect; /* trace: decodes frames, made when the first one comes */
 	int no_inspect;
 };
@@ -34,7 +29,8 @@ static const char usage[] =
 	"\n"
 	"  status                     is it up, its upstreams and listeners; exit 0 only if all upstreams are up\n"
 	"  stats                      every counter and gauge\n"
-	"  device list [--state S]    devices seen since the start; S: online, waiting, offline or refused, anything else shows none\n"
+	"  device list [--state S]    devices seen since the start; S: online, waiting, offline or refused, anything "
+	"else shows none\n"
 	"  device show IDENTITY       one device\n"
 	"  device kick IDENTITY       close its connection\n"
 	"  trace IDENTITY [--record FILE]  follow one device: frames both ways, commands, settles\n"
@@ -44,58 +40,9 @@ static const char usage[] =
 	"The control socket is the one of --control, of the application.conf given with -c, or\n"
 	"unix:/run/causeway/control.sock.\n";
 
-static size_t on_body(char *data, size_t size, size_t n, void *arg)
-{
-	struct call *c = arg;
-	char *grown = realloc(c->body, c->len + size * n + 1);
-
-	if (grown == NULL)
-		return 0;
-	c->body = grown;
-	memcpy(c->body + c->len, data, size * n);
-	c->len += size * n;
-	c->body[c->len] = '\0';
-	return size * n;
-}
-
-/* Ask the daemon. The parsed answer, or NULL after a message; c->status is the HTTP status. */
 static json_t *ask(struct call *c, const char *method, const char *path)
 {
-	char url[512], error[CURL_ERROR_SIZE] = "";
-	json_t *answer;
-	CURLcode rc;
-
-	(void)snprintf(url, sizeof(url), "http://causeway%s", path);
-	curl_easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH, c->socket);
-	curl_easy_setopt(c->curl, CURLOPT_URL, url);
-	curl_easy_setopt(c->curl, CURLOPT_NOPROXY, "*");
-	curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, method);
-	curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, error);
-	curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_body);
-	curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, c);
-	rc = curl_easy_perform(c->curl);
-	if (rc != CURLE_OK) {
-		long os = 0;
-
-		curl_easy_getinfo(c->curl, CURLINFO_OS_ERRNO, &os);
-		fprintf(stderr, "causeway: cannot talk to %s: %s; is causewayd running, and is this its control socket? (-c application.conf or --control unix:PATH says which)\n", c->socket,
-		        os != 0 ? strerror((int)os) : error[0] != '\0' ? error : curl_easy_strerror(rc));
-		return NULL;
-	}
-	curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &c->status);
-	answer = json_loads(c->body == NULL ? "" : c->body, 0, NULL);
-	if (answer == NULL) {
-		fprintf(stderr, "causeway: the answer of %s is no JSON\n", c->socket);
-		return NULL;
-	}
-	if (c->status != 200) {
-		const char *text = json_string_value(json_object_get(answer, "error"));
-
-		fprintf(stderr, "causeway: %s\n", text == NULL ? "refused" : text);
-		json_decref(answer);
-		return NULL;
-	}
-	return answer;
+	return cw_call_ask(&c->http, method, path, NULL, 0);
 }
 
 static void print_json(const json_t *j)
@@ -124,21 +71,27 @@ static void print_status(const json_t *s)
 	long long up = int_of(s, "uptimeMs") / 1000;
 	size_t i;
 
-	printf("causewayd %s, process %lld, up %lld:%02lld:%02lld, %lld workers\n", text_of(s, "version"), int_of(s, "pid"), up / 3600,
-	       up / 60 % 60, up % 60, int_of(s, "workers"));
-	printf("devices     %lld known, %lld connected, %lld online\n", int_of(devices, "known"), int_of(devices, "attached"),
-	       int_of(devices, "online"));
-	json_array_foreach(json_object_get(s, "upstreams"), i, e) {
-		printf("upstream    %-12s %s, %lld devices online, %lld records (%lld bytes) waiting, %lld in flight", text_of(e, "name"),
-		       json_is_true(json_object_get(e, "up")) ? "up" : "DOWN", int_of(e, "devicesOnline"), int_of(e, "queuedRecords"),
-		       int_of(e, "queuedBytes"), int_of(e, "inFlight"));
+	printf("causewayd %s, process %lld, up %lld:%02lld:%02lld, %lld workers\n", text_of(s, "version"),
+	       int_of(s, "pid"), up / 3600, up / 60 % 60, up % 60, int_of(s, "workers"));
+	json_array_foreach (json_object_get(s, "waitingFor"), i, e)
+		printf("waiting for %s\n", json_string_value(e));
+	printf("devices     %lld known, %lld connected, %lld online\n", int_of(devices, "known"),
+	       int_of(devices, "attached"), int_of(devices, "online"));
+	json_array_foreach (json_object_get(s, "upstreams"), i, e) {
+		printf("upstream    %-12s %s, %lld devices online, %lld records (%lld bytes) waiting, %lld in flight",
+		       text_of(e, "name"), json_is_true(json_object_get(e, "up")) ? "up" : "DOWN",
+		       int_of(e, "devicesOnline"), int_of(e, "queuedRecords"), int_of(e, "queuedBytes"),
+		       int_of(e, "inFlight"));
 		if (!json_is_true(json_object_get(e, "up")) && text_of(e, "lastError")[0] != '\0')
 			printf("; %s", text_of(e, "lastError"));
+		if (json_is_false(json_object_get(e, "downlink")))
+			printf("; no downlink");
 		putchar('\n');
 	}
-	json_array_foreach(json_object_get(s, "listeners"), i, e) {
-		printf("listener    %-12s %s on %s, %lld open, %lld accepted, %lld refused\n", text_of(e, "name"), text_of(e, "protocol"),
-		       text_of(e, "address"), int_of(e, "open"), int_of(e, "accepted"), int_of(e, "refused"));
+	json_array_foreach (json_object_get(s, "listeners"), i, e) {
+		printf("listener    %-12s %s on %s, %lld open, %lld accepted, %lld refused\n", text_of(e, "name"),
+		       text_of(e, "protocol"), text_of(e, "address"), int_of(e, "open"), int_of(e, "accepted"),
+		       int_of(e, "refused"));
 	}
 }
 
@@ -168,7 +121,7 @@ static int do_stats(struct call *c)
 	if (c->as_json) {
 		print_json(s);
 	} else {
-		json_object_foreach(s, key, v)
+		json_object_foreach (s, key, v)
 			printf("%-40s %lld\n", key, (long long)json_integer_value(v));
 	}
 	json_decref(s);
@@ -177,11 +130,14 @@ static int do_stats(struct call *c)
 
 static void print_device_line(const json_t *d)
 {
-	printf("%-20s %-12s %-24s %-8s %s%s\n", text_of(d, "identity"), text_of(d, "productKey"), text_of(d, "deviceName"),
-	       text_of(d, "state"), json_is_true(json_object_get(d, "connected")) ? "connected" : "not connected",
+	printf("%-20s %-12s %-24s %-8s %s%s\n", text_of(d, "identity"), text_of(d, "productKey"),
+	       text_of(d, "deviceName"), text_of(d, "state"),
+	       json_is_true(json_object_get(d, "connected")) ? "connected" : "not connected",
 	       json_object_get(d, "lastText") != NULL ? ", last refusal below" : "");
 	if (json_object_get(d, "lastCode") != NULL)
 		printf("    last refusal of the platform: %lld %s\n", int_of(d, "lastCode"), text_of(d, "lastText"));
+	if (json_is_false(json_object_get(d, "downlink")))
+		printf("    cannot be sent commands: upstream %s has no downlink\n", text_of(d, "upstream"));
 }
 
 static int do_device_list(struct call *c, const char *state)
@@ -198,14 +154,15 @@ static int do_device_list(struct call *c, const char *state)
 		return 2;
 	}
 
-	(void)snprintf(path, sizeof(path), "/api/v1/devices%s%.20s", state == NULL ? "" : "?state=", state == NULL ? "" : state);
+	(void)snprintf(path, sizeof(path), "/api/v1/devices%s%.20s",
+		       state == NULL ? "" : "?state=", state == NULL ? "" : state);
 	all = ask(c, "GET", path);
 	if (all == NULL)
 		return 1;
 	if (c->as_json)
 		print_json(all);
 	else
-		json_array_foreach(all, i, d)
+		json_array_foreach (all, i, d)
 			print_device_line(d);
 	json_decref(all);
 	return 0;
@@ -214,7 +171,7 @@ static int do_device_list(struct call *c, const char *state)
 static int on_device(struct call *c, const char *method, const char *identity, const char *suffix)
 {
 	char path[512];
-	char *escaped = curl_easy_escape(c->curl, identity, 0);
+	char *escaped = curl_easy_escape(c->http.curl, identity, 0);
 	json_t *answer;
 
 	(void)snprintf(path, sizeof(path), "/api/v1/devices/%.400s%s", escaped == NULL ? "" : escaped, suffix);
@@ -257,11 +214,14 @@ static void on_object(void *arg, const char *json, size_t len, int ok)
 
 	(void)arg;
 	if (!ok)
-		printf("             %s: %s\n", text_of(json_object_get(o, "error"), "code"), text_of(json_object_get(o, "error"), "text"));
+		printf("             %s: %s\n", text_of(json_object_get(o, "error"), "code"),
+		       text_of(json_object_get(o, "error"), "text"));
 	else if (id[0] != '\0')
 		printf("             message %s\n", id);
-	json_array_foreach(json_object_get(o, "records"), i, r) {
-		char *values = json_dumps(json_object_get(r, "values"), JSON_COMPACT | JSON_ENCODE_ANY | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(15));
+	json_array_foreach (json_object_get(o, "records"), i, r) {
+		char *values =
+			json_dumps(json_object_get(r, "values"),
+				   JSON_COMPACT | JSON_ENCODE_ANY | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(15));
 
 		printf("             %s %s %s\n", text_of(r, "kind"), text_of(r, "name"), values == NULL ? "" : values);
 		free(values);
@@ -276,7 +236,8 @@ static void decode_line(struct call *c, const char *protocol, const char *hex)
 	struct cw_msg msg;
 	size_t i, n = strlen(hex) / 2;
 
-	if (c->inspect == NULL && !c->no_inspect && cw_inspect_open(protocol, NULL, "", on_object, NULL, &c->inspect, &msg) < 0) {
+	if (c->inspect == NULL && !c->no_inspect &&
+	    cw_inspect_open(protocol, NULL, "", on_object, NULL, &c->inspect, &msg) < 0) {
 		fprintf(stderr, "causeway trace: frames are not decoded: %s\n", msg.text);
 		c->no_inspect = 1;
 	}
@@ -322,20 +283,20 @@ static size_t on_trace_data(char *data, size_t size, size_t n, void *arg)
 	struct call *c = arg;
 	char *nl;
 
-	if (on_body(data, size, n, arg) == 0)
+	if (cw_call_on_body(data, size, n, &c->http) == 0)
 		return 0;
-	while ((nl = memchr(c->body, '\n', c->len)) != NULL) {
+	while ((nl = memchr(c->http.body, '\n', c->http.len)) != NULL) {
 		*nl = '\0';
 		if (c->record != NULL) {
-			fprintf(c->record, "%s\n", c->body);
+			fprintf(c->record, "%s\n", c->http.body);
 			fflush(c->record);
 		}
 		if (c->as_json)
-			puts(c->body);
+			puts(c->http.body);
 		else
-			print_trace_line(c, c->body);
-		c->len -= (size_t)(nl + 1 - c->body);
-		memmove(c->body, nl + 1, c->len + 1);
+			print_trace_line(c, c->http.body);
+		c->http.len -= (size_t)(nl + 1 - c->http.body);
+		memmove(c->http.body, nl + 1, c->http.len + 1);
 	}
 	return size * n;
 }
@@ -343,7 +304,7 @@ static size_t on_trace_data(char *data, size_t size, size_t n, void *arg)
 static int do_trace(struct call *c, const char *identity, const char *record)
 {
 	char url[512];
-	char *escaped = curl_easy_escape(c->curl, identity, 0);
+	char *escaped = curl_easy_escape(c->http.curl, identity, 0);
 	CURLcode rc;
 
 	if (record != NULL) {
@@ -360,22 +321,22 @@ static int do_trace(struct call *c, const char *identity, const char *record)
 	cw_log_setup(CW_LOG_ERROR, 0, 2);
 	(void)snprintf(url, sizeof(url), "http://causeway/api/v1/trace/%.400s", escaped == NULL ? "" : escaped);
 	curl_free(escaped);
-	curl_easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH, c->socket);
-	curl_easy_setopt(c->curl, CURLOPT_URL, url);
-	curl_easy_setopt(c->curl, CURLOPT_NOPROXY, "*");
-	curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_trace_data);
-	curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, c);
-	rc = curl_easy_perform(c->curl);
+	curl_easy_setopt(c->http.curl, CURLOPT_UNIX_SOCKET_PATH, c->http.socket);
+	curl_easy_setopt(c->http.curl, CURLOPT_URL, url);
+	curl_easy_setopt(c->http.curl, CURLOPT_NOPROXY, "*");
+	curl_easy_setopt(c->http.curl, CURLOPT_WRITEFUNCTION, on_trace_data);
+	curl_easy_setopt(c->http.curl, CURLOPT_WRITEDATA, c);
+	rc = curl_easy_perform(c->http.curl);
 	if (c->record != NULL)
 		fclose(c->record);
 	cw_inspect_close(c->inspect);
 	if (rc != CURLE_OK) {
-		fprintf(stderr, "causeway: %s: %s\n", c->socket, curl_easy_strerror(rc));
+		fprintf(stderr, "causeway: %s: %s\n", c->http.socket, curl_easy_strerror(rc));
 		return 1;
 	}
-	curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &c->status);
-	if (c->status != 200) {
-		json_t *answer = json_loads(c->body == NULL ? "" : c->body, 0, NULL);
+	curl_easy_getinfo(c->http.curl, CURLINFO_RESPONSE_CODE, &c->http.status);
+	if (c->http.status != 200) {
+		json_t *answer = json_loads(c->http.body == NULL ? "" : c->http.body, 0, NULL);
 
 		fprintf(stderr, "causeway: %s\n", text_of(answer, "error"));
 		json_decref(answer);
@@ -433,9 +394,12 @@ static int run(struct call *c, int argc, char **argv, const char *state, const c
 int cw_cmd_control(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "control", required_argument, NULL, 'k' }, { "config", required_argument, NULL, 'c' },
-		{ "json", no_argument, NULL, 'j' },          { "state", required_argument, NULL, 's' },
-		{ "record", required_argument, NULL, 'r' },  { "help", no_argument, NULL, 'h' },
+		{ "control", required_argument, NULL, 'k' },
+		{ "config", required_argument, NULL, 'c' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "state", required_argument, NULL, 's' },
+		{ "record", required_argument, NULL, 'r' },
+		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct call c = { 0 };
@@ -464,12 +428,9 @@ int cw_cmd_control(int argc, char **argv)
 		fprintf(stderr, "causeway: the control socket is unix:PATH, not '%s'\n", control);
 		return 2;
 	}
-	c.socket = control + 5;
-	c.curl = curl_easy_init();
-	if (c.curl == NULL)
+	if (cw_call_open(&c.http, control + 5) < 0)
 		return 1;
 	rc = run(&c, n, words, state, record);
-	curl_easy_cleanup(c.curl);
-	free(c.body);
+	cw_call_close(&c.http);
 	return rc;
 }

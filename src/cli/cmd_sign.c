@@ -10,8 +10,6 @@
 
 #include "platform/sign.h"
 
-#define TIMESTAMP "2524608000000" /* the platform checks no window; the constant makes the output repeatable */
-
 static const char usage[] =
 	"usage: causeway sign mqtt [--region REGION | --host HOST] [--tcp] PRODUCT_KEY DEVICE_NAME DEVICE_SECRET\n"
 	"\n"
@@ -21,27 +19,18 @@ static const char usage[] =
 	"takes any host instead. --tcp signs for plain TCP (securemode 3), else for TLS (2).\n"
 	"DEVICE_SECRET - reads it from standard input, so that it stands in no process list.\n";
 
-/* As the platform bounds them: product key, device name, secret. */
-static int text_ok(const char *text, size_t most)
+static int print_signed(const char *region, const char *host, int tls, char **names, const char *secret)
 {
-	size_t n = strlen(text);
+	struct cw_sign_client c;
 
-	return n > 0 && n <= most && strpbrk(text, " \t\r\n|&,") == NULL;
-}
-
-static int print_signed(const char *host, int tls, char **names, const char *secret)
-{
-	struct cw_sign_connect c;
-	char base[CW_BASE_CLIENT_ID_MAX + 1];
-
-	if (!text_ok(names[0], 20) || !text_ok(names[1], 32) || !text_ok(secret, 64) ||
-	    (size_t)snprintf(base, sizeof(base), "%s.%s", names[0], names[1]) >= sizeof(base) ||
-	    cw_sign_connect(&c, CW_SIGN_SHA256, base, names[0], names[1], secret, TIMESTAMP, tls, NULL) < 0) {
-		fputs("causeway sign: accepted are a product key of up to 20, a device name of up to 32 and a secret of up to 64 characters\n",
+	if (cw_sign_client(&c, region, host, names[0], names[1], secret, tls) < 0) {
+		fputs("causeway sign: accepted are a product key of up to 20, a device name of up to 32 and a secret of up to 64 characters,\n"
+		      "and a region or host of characters that host names have\n",
 		      stderr);
 		return 1;
 	}
-	printf("host      %s\nport      1883\nclientId  %s\nusername  %s\npassword  %s\n", host, c.client_id, c.user, c.password);
+	printf("host      %s\nport      %u\nclientId  %s\nusername  %s\npassword  %s\n", c.host, c.port, c.connect.client_id, c.connect.user,
+	       c.connect.password);
 	return 0;
 }
 
@@ -53,7 +42,7 @@ int cw_cmd_sign(int argc, char **argv)
 		{ NULL, 0, NULL, 0 },
 	};
 	const char *region = "cn-shanghai", *given = NULL, *secret;
-	char host[256], line[130];
+	char line[130];
 	int opt, tls = 1;
 
 	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
@@ -76,13 +65,5 @@ int cw_cmd_sign(int argc, char **argv)
 		line[strcspn(line, "\r\n")] = '\0';
 		secret = line;
 	}
-	if (given == NULL && (!text_ok(region, 40) || !text_ok(argv[optind + 1], 20))) {
-		fputs("causeway sign: region or product key has characters that no host name has\n", stderr);
-		return 1;
-	}
-	if (given != NULL)
-		(void)snprintf(host, sizeof(host), "%s", given);
-	else
-		(void)snprintf(host, sizeof(host), "%s.iot-as-mqtt.%s.aliyuncs.com", argv[optind + 1], region);
-	return print_signed(host, tls, argv + optind + 1, secret);
+	return print_signed(region, given, tls, argv + optind + 1, secret);
 }

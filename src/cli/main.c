@@ -14,16 +14,19 @@ static const struct verb {
 	int (*run)(int argc, char **argv); /* argv[0] is the verb; returns the exit status */
 	const char *help;
 } verbs[] = {
-	{ "status", cw_cmd_control, "is the gateway up, its upstreams and listeners; exit 0 only if all upstreams are up" },
+	{ "status", cw_cmd_control,
+	  "is the gateway up, its upstreams and listeners; exit 0 only if all upstreams are up" },
 	{ "stats", cw_cmd_control, "every counter and gauge of the running gateway" },
 	{ "device", cw_cmd_control, "device list | show IDENTITY | kick IDENTITY" },
 	{ "trace", cw_cmd_control, "follow one device: frames both ways, commands, settles" },
 	{ "reload", cw_cmd_control, "read configuration and devices.conf again" },
 	{ "stop", cw_cmd_control, "drain and stop the gateway" },
 	{ "config", cw_cmd_config, "look at configuration files: check, print, get, reference" },
+	{ "identity", cw_cmd_identity, "the table of identities: import, add, remove, list, rekey" },
 	{ "decode", cw_cmd_decode, "decode frames of a protocol: hex in, JSON out" },
 	{ "sign", cw_cmd_sign, "sign mqtt: what any MQTT client needs to log in as a device" },
-	{ "triple", cw_cmd_triple, "a device's secret from its product's (dynamic registration); --check a stored certificate" },
+	{ "triple", cw_cmd_triple,
+	  "a device's secret from its product's (dynamic registration); --check a stored certificate" },
 	{ "simulate", cw_cmd_simulate, "devices that connect, report and answer commands" },
 };
 

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "daemon/identity_rows.h"
+#include "provision/rules.h"
 #include "upstream/kinds.h"
 
 static const char *const transports[] = { "tcp", "udp", "tls", NULL };
@@ -104,14 +106,6 @@ static const struct cw_conf_table upstream_tls_table = {
 	.name = "tls", .size = sizeof(struct cw_config_tls), .settings = upstream_tls_settings
 };
 
-static const struct cw_conf_setting bridge_settings[] = {
-	CW_CONF_MUST(struct cw_config_bridge, product_key, STRING, "productKey", NULL, NULL, "ProductKey."),
-	CW_CONF_MUST(struct cw_config_bridge, device_name, STRING, "deviceName", NULL, NULL, "DeviceName."),
-	CW_CONF_MUST(struct cw_config_bridge, device_secret, SECRET, "deviceSecret", NULL, NULL, "DeviceSecret; file:PATH reads it from a file."),
-	CW_CONF_END
-};
-static const struct cw_conf_table bridge_table = { .name = "bridge", .size = sizeof(struct cw_config_bridge), .settings = bridge_settings };
-
 static const struct cw_conf_setting upstream_settings[] = {
 	CW_CONF_SELF(struct cw_config_upstream, origin, ORIGIN),
 	CW_CONF_SELF(struct cw_config_upstream, name, NAME),
@@ -134,7 +128,7 @@ static const struct cw_conf_setting upstream_settings[] = {
 	CW_CONF(struct cw_config_upstream, rate_bridge, INT, "rate", "0", "0", "10000000", "Messages a second over this upstream; 0: no limit."),
 	CW_CONF(struct cw_config_upstream, retry_min_ms, DURATION, "retryMin", "1s", "10ms", "1h", "First wait before connecting again; doubles, with jitter."),
 	CW_CONF(struct cw_config_upstream, retry_max_ms, DURATION, "retryMax", "60s", "10ms", "24h", "Longest wait before connecting again."),
-	CW_CONF_TABLES(struct cw_config_upstream, bridges, LIST, "bridges", &bridge_table,
+	CW_CONF_TABLES(struct cw_config_upstream, bridges, LIST, "bridges", &cw_config_certificate_table,
 	               "Several bridge identities, each with a connection of its own; every device takes one of them, always the same."),
 	CW_CONF_TABLES(struct cw_config_upstream, tls, TABLE, "tls", &upstream_tls_table, "For endpoints with TLS."),
 	CW_CONF_END
@@ -196,30 +190,60 @@ static void check_names(const struct cw_config *c, const struct cw_value *object
 	}
 }
 
-/* Some upstream logs in with the bridge's own names; with a client certificate the platform may tell them. */
-static int needs_identity(const struct cw_config *c)
+const char *const cw_config_sources[] = { "devices", "sqlite", "http", "rules", NULL };
+
+const char *cw_config_source(const struct cw_config *config, size_t i)
 {
-	int named = c->product_key != NULL || c->device_name != NULL || c->device_secret != NULL;
+	if (config->identity.order.count == 0)
+		return i < sizeof(cw_config_sources) / sizeof(cw_config_sources[0]) ? cw_config_sources[i] : NULL;
+	return i < config->identity.order.count ? config->identity.order.items[i] : NULL;
+}
+
+int cw_config_has_source(const struct cw_config *config, const char *name)
+{
+	const char *one;
 	size_t i;
 
-	for (i = 0; i < c->upstreams.count; i++) {
-		const struct cw_config_upstream *u = cw_conf_item(&c->upstreams, struct cw_config_upstream, i);
-
-		if (u->bridges.count == 0 && (named || u->tls.certificate == NULL || u->tls.key == NULL))
+	for (i = 0; (one = cw_config_source(config, i)) != NULL; i++)
+		if (strcmp(one, name) == 0)
 			return 1;
-	}
 	return 0;
 }
 
-static void check_identity(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
+static void check_order(const struct cw_config *c, const struct cw_value *order, struct cw_conf_report *report)
 {
-	const char *missing = c->product_key == NULL || c->product_key[0] == '\0' ? "productKey"
-	                      : c->device_name == NULL || c->device_name[0] == '\0' ? "deviceName"
-	                      : c->device_secret == NULL || c->device_secret[0] == '\0' ? "deviceSecret" : NULL;
+	size_t i, k;
 
-	if (missing != NULL && needs_identity(c))
-		cw_conf_error_at(report, object, "the bridge's certificate is incomplete: %s is missing; productKey, deviceName and deviceSecret are needed",
-		                 missing);
+	for (i = 0; i < c->identity.order.count; i++) {
+		const char *name = c->identity.order.items[i];
+
+		for (k = 0; cw_config_sources[k] != NULL && strcmp(cw_config_sources[k], name) != 0; k++)
+			;
+		if (cw_config_sources[k] == NULL)
+			cw_conf_error_at(report, order, "identity.order: there is no source \"%.40s\"; there are devices, sqlite, http and rules", name);
+		for (k = 0; k < i; k++)
+			if (strcmp(c->identity.order.items[k], name) == 0)
+				cw_conf_error_at(report, order, "identity.order: \"%.40s\" stands there twice", name);
+	}
+}
+
+static void check_sources(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
+{
+	const struct cw_value *own = cw_value_get(object, "identity");
+	const char *url = c->identity.http.url;
+
+	if (own == NULL)
+		return;
+	check_order(c, cw_value_get(own, "order"), report);
+	own = cw_value_get(own, "http") == NULL ? own : cw_value_get(own, "http");
+	if (url != NULL && strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
+		cw_conf_error_at(report, own, "identity.http.url: found \"%.100s\", accepted is http://... or https://...", url);
+	if (url != NULL && strlen(url) > 2000)
+		cw_conf_error_at(report, own, "identity.http.url is longer than 2000 characters");
+	if (url != NULL && strncmp(url, "http://", 7) == 0 && c->identity.http.token != NULL)
+		cw_conf_warn_at(report, own, "identity.http: token and device secrets go over http:// for everybody on the way to read; use https://");
+	if ((c->identity.http.tls.certificate == NULL) != (c->identity.http.tls.key == NULL))
+		cw_conf_error_at(report, own, "identity.http.tls: certificate and key come together");
 }
 
 static void check_control(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
@@ -268,7 +292,9 @@ static void check_bridge(const void *conf, const struct cw_value *object, struct
 
 	check_names(c, object, report);
 	check_control(c, object, report);
-	check_identity(c, object, report);
+	cw_config_check_identity(c, object, report);
+	check_sources(c, object, report);
+	cw_config_check_rules(c, object, report);
 	check_mode(c, object, report);
 	if (c->upstreams.count == 0)
 		cw_conf_error_at(report, object, "there is no upstream; add upstreams { cloud { endpoint = \"ssl://...\" } }");
@@ -285,7 +311,7 @@ static void check_config(const void *conf, const struct cw_value *object, struct
 
 static const char *hint(const char *key)
 {
-	static const char *const java[] = { "productSecret", "registerEndpoint", "networkKey", "isMultiGwMode", "popClientProfile", NULL };
+	static const char *const java[] = { "registerEndpoint", "networkKey", "isMultiGwMode", NULL };
 	static const char *const later[] = { "connections", "journal", "admin", NULL };
 	int i;
 
@@ -299,9 +325,12 @@ static const char *hint(const char *key)
 }
 
 static const struct cw_conf_setting settings[] = {
-	CW_CONF(struct cw_config, product_key, STRING, "productKey", NULL, NULL, NULL, "Bridge certificate: ProductKey."),
-	CW_CONF(struct cw_config, device_name, STRING, "deviceName", NULL, NULL, NULL, "Bridge certificate: DeviceName."),
-	CW_CONF(struct cw_config, device_secret, SECRET, "deviceSecret", NULL, NULL, NULL, "Bridge certificate: DeviceSecret; file:PATH reads it from a file."),
+	CW_CONF(struct cw_config, bridge.product_key, STRING, "productKey", NULL, NULL, NULL, "Bridge certificate: ProductKey."),
+	CW_CONF(struct cw_config, bridge.device_name, STRING, "deviceName", NULL, NULL, NULL, "Bridge certificate: DeviceName."),
+	CW_CONF(struct cw_config, bridge.device_secret, SECRET, "deviceSecret", NULL, NULL, NULL, "Bridge certificate: DeviceSecret; file:PATH reads it from a file."),
+	CW_CONF(struct cw_config, bridge.product_secret, SECRET, "productSecret", NULL, NULL, NULL, "Instead of deviceSecret: the bridge registers itself once with its product's secret, and keeps what it got in stateDir."),
+	CW_CONF_TABLES(struct cw_config, registration, TABLE, "registration", &cw_config_registration_table, "How bridges with productSecret register."),
+	CW_CONF_TABLES(struct cw_config, profile, TABLE, "popClientProfile", &cw_config_profile_table, "Java library: without deviceName the bridge is the device named after this machine's MAC address, found or created over the management API."),
 	CW_CONF(struct cw_config, http2_endpoint, STRING, "http2Endpoint", NULL, NULL, NULL, "Java library: HTTP/2 endpoint."),
 	CW_CONF(struct cw_config, auth_endpoint, STRING, "authEndpoint", NULL, NULL, NULL, "Java library: authentication endpoint."),
 	CW_CONF(struct cw_config, sub_device_connect_mode, INT, "subDeviceConnectMode", "0", NULL, NULL, "Java library: 3 is the large bridge."),
@@ -320,10 +349,38 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct cw_config, protocols, ANY, "protocols", NULL, NULL, NULL, "A protocol's own settings, by its name."),
 	CW_CONF(struct cw_config, identity.devices, STRING, "identity.devices", "devices.conf", NULL, NULL, "File of identities; a relative name is looked for beside this file."),
 	CW_CONF(struct cw_config, identity.contest_window_ms, DURATION, "identity.contestWindow", "1m", "1s", "1h", "Supersedes of one identity within this time are counted as a contest."),
+	CW_CONF(struct cw_config, identity.order, STRINGS, "identity.order", NULL, NULL, NULL,
+	        "Sources asked one after the other until one knows: devices (the file), sqlite (the table of causeway identity), http, rules; those "
+	        "that are not configured are left out. Default: all, in this order."),
+	CW_CONF(struct cw_config, identity.key_file, STRING, "identity.keyFile", "identity.key", NULL, NULL,
+	        "File with the key that the table's secrets are encrypted with; made at the first start. A relative name stands in stateDir."),
+	CW_CONF(struct cw_config, identity.remove_topology, BOOL, "identity.removeTopology", "false", NULL, NULL,
+	        "A device whose entry has gone is not only logged out: its relation to the bridge is deleted at the platform (thing/topo/delete)."),
+	CW_CONF(struct cw_config, identity.http.url, STRING, "identity.http.url", NULL, NULL, NULL,
+	        "Where identities are looked up over HTTP; absent: nowhere."),
+	CW_CONF(struct cw_config, identity.http.token, SECRET, "identity.http.token", NULL, NULL, NULL,
+	        "Sent as Authorization: Bearer; file:PATH reads it from a file."),
+	CW_CONF(struct cw_config, identity.http.timeout_ms, DURATION, "identity.http.timeout", "5s", "10ms", "29s", "How long one look-up may take."),
+	CW_CONF(struct cw_config, identity.http.keep_ms, DURATION, "identity.http.keep", "10m", "0s", "7d", "How long an answer is used without asking again."),
+	CW_CONF(struct cw_config, identity.http.keep_unknown_ms, DURATION, "identity.http.keepUnknown", "1m", "0s", "7d", "The same for 404."),
+	CW_CONF(struct cw_config, identity.http.stale_ms, DURATION, "identity.http.staleIfError", "1d", "0s", "30d",
+	        "While the look-up fails, an answer this old still counts."),
+	CW_CONF_TABLES(struct cw_config, identity.http.tls, TABLE, "identity.http.tls", &upstream_tls_table, "For https://."),
+	CW_CONF_TABLES(struct cw_config, identity.rules, LIST, "identity.rules", &cw_rule_table,
+	        "Devices that no other source knows get their certificate from the platform, once; it is kept in the table."),
+	CW_CONF(struct cw_config, identity.rule_retry_min_ms, DURATION, "identity.ruleRetryMin", "1m", "10ms", "7d",
+	        "After a refusal an identity is not asked for again for so long; doubles with each."),
+	CW_CONF(struct cw_config, identity.rule_retry_max_ms, DURATION, "identity.ruleRetryMax", "1h", "10ms", "30d", "Longest of these."),
 	CW_CONF(struct cw_config, commands.queue, INT, "commands.queue", "16", "1", "1024", "Commands that may wait for one device."),
 	CW_CONF(struct cw_config, commands.timeout_ms, DURATION, "commands.timeout", "30s", "1s", "1h", "A command without an answer ends as timed out."),
 	CW_CONF(struct cw_config, attachments.directory, STRING, "attachments.directory", NULL, NULL, NULL, "Where pictures and audio of devices are put; a relative one stands beside this file; default: attachments in stateDir."),
 	CW_CONF(struct cw_config, attachments.max_bytes, BYTES, "attachments.maxBytes", "8MiB", "1KiB", "256MiB", "Largest attachment."),
+	CW_CONF(struct cw_config, firmware.directory, STRING, "firmware.directory", NULL, NULL, NULL, "Where files of upgrades are kept; a relative one stands beside this file; default: firmware in stateDir."),
+	CW_CONF(struct cw_config, firmware.max_bytes, BYTES, "firmware.maxBytes", "256MiB", "1KiB", "64GiB", "Largest file of an upgrade."),
+	CW_CONF(struct cw_config, firmware.keep_bytes, BYTES, "firmware.keepBytes", "1GiB", "0", "1TiB", "Files of upgrades that nobody uses are removed, oldest first, above this."),
+	CW_CONF(struct cw_config, firmware.attempts, INT, "firmware.attempts", "5", "1", "100", "Downloads of one file before it has failed; each goes on where the one before ended."),
+	CW_CONF(struct cw_config, firmware.retry_ms, DURATION, "firmware.retry", "2s", "10ms", "1h", "Before the next attempt; doubles, up to a minute."),
+	CW_CONF(struct cw_config, firmware.stall_ms, DURATION, "firmware.stall", "30s", "100ms", "1h", "A download without a byte for so long is given up and tried again."),
 	CW_CONF_CHOICE(struct cw_config, log.format, "log.format", formats, "text", "Log lines as text (logfmt) or JSON."),
 	CW_CONF_CHOICE(struct cw_config, log.level, "log.level", levels, "info", "Lowest level that is written."),
 	CW_CONF_END

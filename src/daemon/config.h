@@ -14,6 +14,8 @@
 
 enum { CW_CONFIG_TCP, CW_CONFIG_UDP, CW_CONFIG_TLS };
 
+struct cw_bridges;
+
 struct cw_config_tls {
 	const char *ca, *certificate, *key, *client_ca, *key_store, *key_password;
 	bool verify;
@@ -39,9 +41,30 @@ struct cw_config_listener {
 	struct cw_config_tls tls;
 };
 
-/* A bridge certificate; a part that is absent is NULL. */
+/* A bridge certificate, or what it takes to obtain one; a part that is absent is NULL. */
 struct cw_config_bridge {
 	const char *product_key, *device_name, *device_secret;
+	const char *product_secret;
+	const char *interface; /* with popClientProfile: whose MAC address names the device */
+};
+
+/* How a bridge gets its certificate. */
+enum cw_config_way {
+	CW_WAY_NONE,     /* no part is given: a client certificate of TLS may stand for it */
+	CW_WAY_GIVEN,
+	CW_WAY_REGISTER, /* with the product's secret */
+	CW_WAY_PROFILE   /* popClientProfile */
+};
+
+struct cw_config_profile {
+	const char *access_key, *access_secret, *name, *region, *product, *endpoint, *interface;
+};
+
+enum { CW_CONFIG_REGISTER, CW_CONFIG_REGNWL };
+enum { CW_CONFIG_VIA_AUTO, CW_CONFIG_VIA_HTTPS, CW_CONFIG_VIA_MQTT };
+struct cw_config_registration {
+	int type, via;
+	const char *endpoint, *region, *instance_id;
 };
 
 struct cw_config_upstream {
@@ -70,7 +93,10 @@ struct cw_config_product {
 
 struct cw_config {
 	/* the bridge */
-	const char *product_key, *device_name, *device_secret;
+	struct cw_config_bridge bridge; /* of upstreams without `bridges` */
+	struct cw_config_profile profile;
+	struct cw_config_registration registration;
+	const struct cw_bridges *obtained; /* no setting: certificates that are not in the file (bridges.h), by whoever has them; may be NULL */
 	const char *http2_endpoint, *auth_endpoint;
 	int sub_device_connect_mode;
 	const struct cw_value *socket_server; /* its listeners stand among `listeners` */
@@ -81,8 +107,17 @@ struct cw_config {
 	struct cw_conf_list listeners, upstreams, routes, products;
 	const struct cw_value *protocols;
 	struct {
-		const char *devices;
+		const char *devices, *key_file;
+		struct cw_conf_list rules; /* of struct cw_rule */
+		int64_t rule_retry_min_ms, rule_retry_max_ms;
+		struct cw_conf_strings order; /* empty: all, in the order of the documentation */
 		int64_t contest_window_ms;
+		bool remove_topology;
+		struct {
+			const char *url, *token;
+			int64_t timeout_ms, keep_ms, keep_unknown_ms, stale_ms;
+			struct cw_config_tls tls;
+		} http;
 	} identity;
 	struct {
 		uint32_t queue;
@@ -93,6 +128,12 @@ struct cw_config {
 		uint64_t max_bytes;
 	} attachments;
 	struct {
+		const char *directory;
+		uint64_t max_bytes, keep_bytes;
+		uint32_t attempts;
+		int64_t retry_ms, stall_ms;
+	} firmware;
+	struct {
 		int format, level;
 	} log;
 };
@@ -100,6 +141,13 @@ struct cw_config {
 extern const struct cw_conf_table cw_config_table;
 /* The same rows for libcauseway: what concerns listeners may be absent. */
 extern const struct cw_conf_table cw_config_bridge_table;
+
+/* The names of identity.order, in their own order; ends with NULL. */
+extern const char *const cw_config_sources[];
+/* Name i of the order in force, NULL behind the last. A source that is not configured is left out by whoever makes it. */
+const char *cw_config_source(const struct cw_config *config, size_t i);
+/* Is it in the order? */
+int cw_config_has_source(const struct cw_config *config, const char *name);
 
 /* The protocol of a socketServer that names none (--protocol); lent for good. Before the first load. */
 void cw_config_set_protocol(const char *name);
@@ -109,6 +157,13 @@ void cw_config_set_protocol(const char *name);
  */
 int cw_config_load(const char *path, struct cw_config **ret_config, struct cw_conf_tree **ret_tree, struct cw_conf_report *report,
                    struct cw_msg *msg);
+/*
+ * How this bridge gets its certificate; *ret_missing (NULL: nothing) names the key without which its identity is only half given.
+ * A given device counts before a productSecret, and that before popClientProfile.
+ */
+enum cw_config_way cw_config_way(const struct cw_config *c, const struct cw_config_bridge *b, const char **ret_missing);
+/* Number `i` of an upstream's bridges, or the gateway's own. */
+const struct cw_config_bridge *cw_config_bridge_of(const struct cw_config *c, const struct cw_config_upstream *u, size_t i);
 /* Put where a listener or upstream was written before the message of a failure. Returns rc. */
 int cw_config_placed(const struct cw_origin *at, int rc, struct cw_msg *msg);
 /*

@@ -103,6 +103,13 @@ static void add_listeners(struct text *t, const struct socket_server *s, const c
 	add(t, "\n]\n");
 }
 
+static int is_given(const struct cw_value *root, const char *key)
+{
+	const struct cw_value *v = cw_value_get(root, key);
+
+	return v != NULL && cw_value_type(v) != CW_VALUE_NULL;
+}
+
 /* The mode counts where it is 3: the library, too, behaves the same for anything else. */
 static void add_upstream(struct text *t, const struct cw_value *root)
 {
@@ -166,11 +173,14 @@ static int bind_server(const struct cw_value *object, struct cw_conf_tree *tree,
 	return CW_ECONF;
 }
 
-static int is_given(const struct cw_value *root, const char *key)
+int cw_java_upstream(const struct cw_value *root, char *out, size_t size)
 {
-	const struct cw_value *v = cw_value_get(root, key);
+	struct text t = { .bytes = out, .size = size };
 
-	return v != NULL && cw_value_type(v) != CW_VALUE_NULL;
+	if (!is_given(root, "http2Endpoint") && !is_given(root, "authEndpoint"))
+		return 0;
+	add_upstream(&t, root);
+	return 1;
 }
 
 int cw_java_config(const char *path, const char *protocol, const char *plugins, struct cw_conf_tree **tree,

@@ -20,5 +20,10 @@
  */
 int cw_java_config(const char *path, const char *protocol, const char *plugins, struct cw_conf_tree **tree,
                    struct cw_conf_report *report, struct cw_msg *msg);
+/*
+ * For who reads its file another way: the lines (at most 300 bytes) that add the upstream of the Java keys in `root`, into out[size].
+ * 0 when there are none.
+ */
+int cw_java_upstream(const struct cw_value *root, char *out, size_t size);
 
 #endif

@@ -63,23 +63,32 @@ static int same_value(const struct cw_value *a, const struct cw_value *b)
 	return same;
 }
 
+static const struct cw_value *identity_value(const struct cw_conf_tree *tree, const char *key)
+{
+	const struct cw_value *identity = cw_value_get(cw_conf_root(tree), "identity");
+
+	return identity == NULL ? NULL : cw_value_get(identity, key);
+}
+
 /* Settings that a running process cannot change: those it was started with stay, and this says so each time. */
 static void name_restarts(struct cw_daemon *d, const struct reload *r, char *out, size_t size)
 {
 	static const char *const keys[] = { "workers", "stateDir", "pluginDir", "control", "ca", "upstreams", "routes", "commands",
-		                            "attachments" };
+		                            "attachments", "firmware", "popClientProfile", "registration" };
+	static const char *const identity_keys[] = { "order", "keyFile", "removeTopology", "http", "rules", "ruleRetryMin", "ruleRetryMax", "contestWindow" };
 	const struct cw_config *old = d->started, *now = r->config;
 	size_t i, at = 0;
 
 	out[0] = '\0';
-	if (!same_text(old->product_key, now->product_key) || !same_text(old->device_name, now->device_name) ||
-	    !same_text(old->device_secret, now->device_secret))
+	if (!same_text(old->bridge.product_key, now->bridge.product_key) || !same_text(old->bridge.device_name, now->bridge.device_name) ||
+	    !same_text(old->bridge.device_secret, now->bridge.device_secret) || !same_text(old->bridge.product_secret, now->bridge.product_secret))
 		at += (size_t)snprintf(out, size, " bridge certificate");
 	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (!same_value(cw_value_get(cw_conf_root(d->started_tree), keys[i]), cw_value_get(cw_conf_root(r->tree), keys[i])))
 			at += (size_t)snprintf(out + at, size - at, "%s %s", at > 0 ? "," : "", keys[i]);
-	if (old->identity.contest_window_ms != now->identity.contest_window_ms)
-		(void)snprintf(out + at, size - at, "%s identity.contestWindow", at > 0 ? "," : "");
+	for (i = 0; i < sizeof(identity_keys) / sizeof(identity_keys[0]); i++)
+		if (!same_value(identity_value(d->started_tree, identity_keys[i]), identity_value(r->tree, identity_keys[i])))
+			at += (size_t)snprintf(out + at, size - at, "%s identity.%s", at > 0 ? "," : "", identity_keys[i]);
 }
 
 static void close_removed(struct cw_daemon *d, const struct cw_config *now)
@@ -128,7 +137,10 @@ static int apply(struct reload *r, struct cw_reload_result *res, char *restarts,
 	close_removed(d, r->config);
 	r->config = old; /* freed by the caller */
 	r->tree = old_tree;
+	if (d->rules != NULL)
+		cw_rules_forget(d->rules);
 	cw_bridge_swap_identities(d->bridge, r->identities, res);
+	cw_resolver_forget(cw_bridge_resolver(d->bridge), NULL);
 	r->identities = NULL;
 	cw_log_setup((enum cw_log_level)d->config->log.level, d->config->log.format, 2);
 	return 0;
@@ -161,7 +173,7 @@ static void on_read(struct cw_mail *mail)
 	struct reload *r = cw_container_of(mail, struct reload, mail);
 	struct cw_daemon *d = r->daemon;
 	struct cw_reload_result res = { 0 };
-	char restarts[200] = "";
+	char restarts[400] = "";
 
 	cw_thread_join(&r->thread);
 	d->reloading = 0;
@@ -187,6 +199,10 @@ int cw_daemon_reload(struct cw_daemon *d, cw_reload_fn done, void *arg)
 	struct reload *r;
 	int rc;
 
+	if (d->bridge == NULL) {
+		cw_log(daemon_reload_failed, "the gateway still waits for its own certificate; restart it to read the files again");
+		return CW_EBUSY;
+	}
 	if (d->reloading || d->stopping)
 		return CW_EBUSY;
 	r = cw_zalloc(sizeof(*r));

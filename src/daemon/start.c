@@ -78,10 +78,14 @@ int cw_daemon_read_identities(const char *config_file, const struct cw_config *c
 	char path[1100];
 	int rc;
 
+	if (!cw_config_has_source(config, "devices"))
+		return cw_identities_new(ret_set);
 	(void)cw_config_path(config_file, config->identity.devices, path, sizeof(path));
 	rc = cw_identities_load(path, on_skip, NULL, ret_set, msg);
 	if (rc == 0)
 		(void)cw_daemon_warn_file_mode(path);
+	if (rc == 0 && (*ret_set)->open_secret[0] != '\0')
+		(void)cw_daemon_warn_file_mode((*ret_set)->open_secret);
 	return rc;
 }
 
@@ -206,11 +210,16 @@ static int add_upstream(struct cw_daemon *d, const struct cw_upstream_conf *conf
 	return cw_bridge_add_upstream(d->bridge, conf, msg);
 }
 
+int cw_daemon_add_routes(struct cw_daemon *d, struct cw_msg *msg)
+{
+	return cw_config_add_routes(d->config, d->bridge, msg);
+}
+
 int cw_daemon_add_upstreams(struct cw_daemon *d, struct cw_msg *msg)
 {
 	int rc = cw_daemon_each_upstream(d, add_upstream, msg);
 
-	return rc < 0 ? rc : cw_config_add_routes(d->config, d->bridge, msg);
+	return rc < 0 ? rc : cw_daemon_add_routes(d, msg);
 }
 
 int cw_daemon_warn_file_mode(const char *path)

@@ -37,13 +37,21 @@ static void free_ask(struct ask *k)
 {
 	cw_free(k->found);
 	cw_free(k->settings);
+	explicit_bzero(k->secret, sizeof(k->secret));
 	cw_free(k);
 }
 
 void cw_gateway_drop_ties(struct cw_gateway *g)
 {
 	struct cw_map_node *n;
+	struct cw_list *e;
 
+	while ((e = cw_list_pop(&g->lookups)) != NULL) {
+		struct ask *k = cw_container_of(e, struct ask, link);
+
+		cw_resolver_cancel(cw_bridge_resolver(g->conf.bridge), &k->question);
+		free_ask(k);
+	}
 	/* Always the first: what one leaves may be given to another, or end another. */
 	while ((n = cw_map_next(&g->ties, NULL)) != NULL) {
 		struct tie *t = cw_container_of(n, struct tie, node);
@@ -183,7 +191,7 @@ static void log_unknown(struct cw_gateway *g, struct ask *k)
 	if (*last != 0 && now - *last < UNKNOWN_LOG_MS)
 		return;
 	*last = now;
-	cw_log(device_unknown, "add it to devices.conf and reload", CW_LB("identity", k->identity, k->identity_len),
+	cw_log(device_unknown, "add it to devices.conf and reload, or use causeway identity add", CW_LB("identity", k->identity, k->identity_len),
 	       CW_LS("listener", k->binding->name), CW_LS("then", k->binding->close_unknown ? "closed" : "kept"));
 }
 
@@ -225,16 +233,33 @@ static void fill_settings(struct ask *k, const char *product_key, struct cw_byte
 		cw_log(conf_warning, msg.text, CW_LB("device", k->identity, k->identity_len), CW_LS("then", "the listener's settings are used"));
 }
 
+static void on_found(struct cw_question *q, int rc, const struct cw_identity *id)
+{
+	struct ask *k = cw_container_of(q, struct ask, question);
+
+	cw_list_remove(&k->link);
+	if (rc == CW_ENOENT)
+		cw_count(bridge, identify_unknown);
+	else if (rc != CW_OK)
+		cw_log(identity_later, cw_error_text(rc), CW_LB("identity", k->identity, k->identity_len), CW_LS("listener", k->binding->name));
+	if (rc == CW_OK)
+		rc = fill_found(k, id->product_key, id->device_name);
+	send_back(k, rc == CW_OK ? 0 : rc == CW_ENOENT ? CW_REFUSED_UNKNOWN : CW_REFUSED_LATER);
+}
+
+static const char *given(const char *text)
+{
+	return text[0] == '\0' ? NULL : text;
+}
+
 static void look_up(struct cw_gateway *g, struct ask *k)
 {
-	const struct cw_identity *id = cw_identities_find(cw_bridge_identities(g->conf.bridge), k->identity, k->identity_len);
+	struct cw_claim claim = { .identity = k->identity, .identity_len = k->identity_len, .device_secret = given(k->secret),
+		                  .imei = given(k->imei), .mac = given(k->mac) };
 
-	if (id == NULL) {
-		cw_count(bridge, identify_unknown);
-		send_back(k, CW_REFUSED_UNKNOWN);
-		return;
-	}
-	send_back(k, fill_found(k, id->product_key, id->device_name) < 0 ? CW_REFUSED_LATER : 0);
+	k->question.done = on_found;
+	cw_list_push_back(&g->lookups, &k->link);
+	cw_resolver_ask(cw_bridge_resolver(g->conf.bridge), &claim, &k->question);
 }
 
 static void on_attached(struct cw_attach *a, struct cw_device *d, int refused)
@@ -291,6 +316,9 @@ static void on_ask(struct cw_mail *mail)
 	k->attach = (struct cw_attach){
 		.identity = k->identity,
 		.identity_len = k->identity_len,
+		.device_secret = given(k->secret),
+		.imei = given(k->imei),
+		.mac = given(k->mac),
 		.owner = t,
 		.max_outstanding = k->binding->protocol->max_outstanding,
 		.require_online = k->binding->require_online,
@@ -299,12 +327,34 @@ static void on_ask(struct cw_mail *mail)
 	cw_bridge_attach(g->conf.bridge, &k->attach);
 }
 
+/* A text of the decoder's into out[size]; 0 when it has a place there and is printable. */
+static int take_text(struct cw_bytes text, char *out, size_t size)
+{
+	size_t i;
+
+	if (text.len >= size)
+		return CW_EINVAL;
+	for (i = 0; i < text.len; i++)
+		if (text.ptr[i] < 0x21 || text.ptr[i] > 0x7e)
+			return CW_EINVAL;
+	if (text.len > 0)
+		memcpy(out, text.ptr, text.len);
+	out[text.len] = '\0';
+	return 0;
+}
+
 int gw_ask(struct link *l, const struct cw_identify *who)
 {
 	struct ask *k = cw_zalloc(sizeof(*k) + who->identity.len + 1);
 
 	if (k == NULL)
 		return CW_ENOMEM;
+	if (take_text(who->secret, k->secret, sizeof(k->secret)) < 0 ||
+	    take_text(cw_map_text(who->facts, "imei"), k->imei, sizeof(k->imei)) < 0 ||
+	    take_text(cw_map_text(who->facts, "mac"), k->mac, sizeof(k->mac)) < 0) {
+		free_ask(k);
+		return CW_EINVAL;
+	}
 	k->gw = l->gw;
 	k->session = l->id;
 	k->binding = l->binding;

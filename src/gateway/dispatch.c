@@ -12,16 +12,16 @@
 #include "base/stat.h"
 #include "gateway/gateway_impl.h"
 
-enum note_kind { NOTE_LEAVE, NOTE_STATE, NOTE_COMMAND, NOTE_CANCEL, NOTE_REPLY };
+enum note_kind { NOTE_LEAVE, NOTE_STATE, NOTE_COMMAND, NOTE_CANCEL, NOTE_REPLY, NOTE_BLOCK };
 
 struct note {
 	struct cw_mail mail;
 	struct gw_worker *gw;
-	uint64_t session, tie, id, deadline_ms;
+	uint64_t session, tie, id, deadline_ms, offset;
 	enum note_kind kind;
 	int value, code; /* why it has to leave, or the state */
 	size_t request_len, len;
-	uint8_t bytes[]; /* a command; or request id, then data */
+	uint8_t bytes[]; /* a command; or request id, then data; or a block */
 };
 
 /* ---- on the worker ------------------------------------------------------------------- */
@@ -88,6 +88,9 @@ static void on_note(struct cw_mail *mail)
 		break;
 	case NOTE_COMMAND: command(l, a, n); break;
 	case NOTE_CANCEL: cw_conn_command_cancelled(l->conn, a->rdev, n->id); break;
+	case NOTE_BLOCK:
+		cw_conn_block(l->conn, a->rdev, n->id, n->offset, n->code, cw_bytes_of(n->bytes, n->len));
+		break;
 	case NOTE_REPLY:
 		cw_conn_reply(l->conn, a->rdev, cw_bytes_of(n->bytes, n->request_len), n->code,
 		              cw_bytes_of(n->bytes + n->request_len, n->len - n->request_len));
@@ -159,6 +162,21 @@ static void owner_cancel(void *owner, struct cw_device *d, uint64_t id)
 	cw_post(t->gw->worker, &n->mail, on_note);
 }
 
+static void owner_block(void *owner, struct cw_device *d, uint64_t id, uint64_t offset, int rc, struct cw_bytes bytes)
+{
+	struct tie *t = owner;
+	struct note *n = new_note(t, NOTE_BLOCK, bytes.len);
+
+	if (n == NULL)
+		return; /* the command's deadline ends it */
+	n->id = id;
+	n->offset = offset;
+	n->code = rc;
+	if (bytes.len > 0)
+		memcpy(n->bytes, bytes.ptr, bytes.len);
+	cw_post(t->gw->worker, &n->mail, on_note);
+}
+
 static void owner_reply(void *owner, struct cw_device *d, const char *request, int code, struct cw_bytes data)
 {
 	struct tie *t = owner;
@@ -181,6 +199,7 @@ const struct cw_owner_ops cw_gateway_owner_ops = {
 	.state = owner_state,
 	.command = owner_command,
 	.cancel = owner_cancel,
+	.block = owner_block,
 	.reply = owner_reply,
 };
 
@@ -200,9 +219,9 @@ int cw_gateway_session_of(const struct cw_device *d, unsigned *ret_worker, uint6
 struct word {
 	struct cw_mail mail;
 	struct cw_gateway *gateway;
-	uint64_t id, delay_ms;
+	uint64_t id, delay_ms, offset;
 	int32_t code;
-	size_t name_len, len;
+	size_t name_len, len; /* name_len: of a block, how many bytes are wanted */
 	uint8_t bytes[]; /* name, then value */
 };
 
@@ -219,6 +238,14 @@ static void on_extend(struct cw_mail *mail)
 	struct word *w = cw_container_of(mail, struct word, mail);
 
 	cw_bridge_command_extend(w->gateway->conf.bridge, w->id, w->delay_ms);
+	cw_free(w);
+}
+
+static void on_want_block(struct cw_mail *mail)
+{
+	struct word *w = cw_container_of(mail, struct word, mail);
+
+	cw_bridge_command_block(w->gateway->conf.bridge, w->id, w->offset, w->name_len);
 	cw_free(w);
 }
 
@@ -270,6 +297,19 @@ int gw_post_extend(struct link *l, uint64_t id, uint64_t delay_ms)
 	w->id = id;
 	w->delay_ms = delay_ms;
 	cw_post(l->gw->gateway->conf.control, &w->mail, on_extend);
+	return 0;
+}
+
+int gw_post_want_block(struct link *l, uint64_t id, uint64_t offset, size_t length)
+{
+	struct word *w = new_word(l, NULL, cw_bytes_of(NULL, 0));
+
+	if (w == NULL)
+		return CW_ENOMEM;
+	w->id = id;
+	w->offset = offset;
+	w->name_len = length;
+	cw_post(l->gw->gateway->conf.control, &w->mail, on_want_block);
 	return 0;
 }
 

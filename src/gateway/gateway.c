@@ -19,6 +19,7 @@ int cw_gateway_new(const struct cw_gateway_conf *conf, struct cw_gateway **ret_g
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	g->conf = *conf;
 	cw_list_init(&g->traces);
+	cw_list_init(&g->lookups);
 	g->workers = cw_calloc(conf->worker_count, sizeof(*g->workers));
 	g->checkers = cw_calloc(conf->protocol_count, sizeof(struct cw_runner *));
 	if (g->workers == NULL || g->checkers == NULL) {

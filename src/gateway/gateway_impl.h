@@ -113,6 +113,10 @@ struct ask {
 	int lookup;
 	struct tie *for_tie;     /* control loop: whose attach is open */
 	struct cw_attach attach;
+	struct cw_question question; /* of a look-up; in gateway->lookups */
+	struct cw_list link;
+	char imei[64], mac[64];  /* as the decoder reports them; empty: not */
+	char secret[128];        /* burned on the device; wiped */
 	/* the answer */
 	int refused;
 	uint64_t tie;
@@ -143,6 +147,7 @@ struct cw_gateway {
 	size_t bound_count;
 	struct cw_runner **checkers; /* one per protocol, on the control loop: checks settings */
 	struct cw_map ties;
+	struct cw_list lookups;  /* struct ask */
 	uint64_t next_tie;
 	size_t closing_listeners;
 	void (*stopped)(void *arg);
@@ -181,6 +186,7 @@ void gw_attachments_gone(struct link *l); /* the session is gone: drop what it l
 /* dispatch.c */
 int gw_post_done(struct link *l, uint64_t id, int32_t code, struct cw_bytes reply);
 int gw_post_extend(struct link *l, uint64_t id, uint64_t delay_ms);
+int gw_post_want_block(struct link *l, uint64_t id, uint64_t offset, size_t length);
 int gw_post_save(struct link *l, struct cw_rdevice *dev, struct cw_bytes state);
 
 /* trace.c */

@@ -157,6 +157,11 @@ static int on_command_extend(void *owner, uint64_t id, uint64_t delay_ms)
 	return gw_post_extend(owner, id, delay_ms);
 }
 
+static int on_want_block(void *owner, uint64_t id, uint64_t offset, size_t length)
+{
+	return gw_post_want_block(owner, id, offset, length);
+}
+
 static int on_save(void *owner, struct cw_rdevice *dev, struct cw_bytes state)
 {
 	return gw_post_save(owner, dev, state);
@@ -276,6 +281,7 @@ static const struct cw_conn_ops conn_ops = {
 	.command_done = on_command_done,
 	.command_extend = on_command_extend,
 	.save = on_save,
+	.want_block = on_want_block,
 	.attach_open = on_attach_open,
 	.attach_write = on_attach_write,
 	.attach_close = on_attach_close,

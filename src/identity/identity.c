@@ -1,12 +1,19 @@
 /* identity.c - see identity.h. */
 #include "identity/identity.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "conf/dump.h"
 #include "conf/parse.h"
+
+#define IDENTITY_MOST 128
+#define SECRET_MOST 256
 
 int cw_identities_new(struct cw_identities **ret_set)
 {
@@ -25,7 +32,7 @@ void cw_identities_free(struct cw_identities *set)
 	if (set == NULL)
 		return;
 	cw_map_each_safe(n, next, &set->by_identity)
-		cw_free(cw_container_of(n, struct cw_identity, by_identity));
+		cw_identity_free(cw_container_of(n, struct cw_identity, by_identity));
 	cw_map_fini(&set->by_identity);
 	cw_map_fini(&set->by_name);
 	cw_free(set);
@@ -41,7 +48,7 @@ static const char *put(char **at, const char *text, size_t len)
 	return start;
 }
 
-static struct cw_identity *new_entry(const char *identity, const char *pk, const char *dn, const char *ds, struct cw_bytes settings)
+struct cw_identity *cw_identity_new(const char *identity, const char *pk, const char *dn, const char *ds, struct cw_bytes settings)
 {
 	size_t ni = strlen(identity), np = strlen(pk), nn = strlen(dn), ns = strlen(ds);
 	struct cw_identity *e = cw_alloc(sizeof(*e) + ni + np + nn + ns + 4 + settings.len);
@@ -62,6 +69,15 @@ static struct cw_identity *new_entry(const char *identity, const char *pk, const
 	return e;
 }
 
+void cw_identity_free(struct cw_identity *id)
+{
+	if (id == NULL)
+		return;
+	/* device_secret stands in `text` and is the object's own, whatever its pointer says. */
+	explicit_bzero(id->text + (id->device_secret - id->text), strlen(id->device_secret));
+	cw_free(id);
+}
+
 int cw_identities_add(struct cw_identities *set, const char *identity, const char *pk, const char *dn, const char *ds,
                       struct cw_bytes settings)
 {
@@ -72,7 +88,7 @@ int cw_identities_add(struct cw_identities *set, const char *identity, const cha
 
 	if (cw_map_find(&set->by_identity, identity, strlen(identity)) != NULL)
 		return CW_EEXIST;
-	e = new_entry(identity, pk, dn, ds, settings);
+	e = cw_identity_new(identity, pk, dn, ds, settings);
 	if (e == NULL)
 		return CW_ENOMEM;
 	rc = cw_map_add(&set->by_identity, &e->by_identity, e->identity, strlen(e->identity));
@@ -109,6 +125,46 @@ const struct cw_identity *cw_identities_find_name(const struct cw_identities *se
 	return node == NULL ? NULL : cw_container_of(node, struct cw_identity, by_name);
 }
 
+static int name_ok(const char *name)
+{
+	size_t n = 0;
+
+	for (; name[n] != '\0'; n++)
+		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_@.:", name[n]) == NULL)
+			return 0;
+	return n >= 1 && n <= 63;
+}
+
+static int absent(const char *text)
+{
+	return text == NULL || text[0] == '\0';
+}
+
+static int printable(const char *text)
+{
+	for (; *text != '\0'; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			return 0;
+	return 1;
+}
+
+const char *cw_identity_wrong(const char *identity, const char *pk, const char *dn, const char *ds)
+{
+	if (absent(identity) || strlen(identity) > IDENTITY_MOST || !printable(identity))
+		return "the identity is empty, longer than 128 bytes, or has control characters";
+	if (absent(pk))
+		return "productKey is missing";
+	if (absent(dn))
+		return "deviceName is missing";
+	if (absent(ds))
+		return "deviceSecret is missing";
+	if (strlen(pk) > 31 || !name_ok(pk) || !name_ok(dn))
+		return "productKey or deviceName has characters the platform does not accept, or is too long";
+	if (strlen(ds) > 127 || !printable(ds))
+		return "deviceSecret is longer than 127 bytes, or has control characters";
+	return NULL;
+}
+
 int cw_identity_same(const struct cw_identity *a, const struct cw_identity *b)
 {
 	return strcmp(a->product_key, b->product_key) == 0 && strcmp(a->device_name, b->device_name) == 0 &&
@@ -143,30 +199,53 @@ static const char *text_of(const struct cw_value *entry, const char *key)
 	return text == NULL || text[0] == '\0' ? NULL : text;
 }
 
-static int name_ok(const char *name)
+/* The first line of file:PATH, which stands beside the file that names it unless it is absolute. NULL after it was skipped. */
+static const char *read_secret(struct loading *ld, const char *identity, const struct cw_value *entry, const char *path, char out[SECRET_MOST])
 {
-	size_t n = 0;
+	const char *file = cw_value_origin(entry).file, *slash = strrchr(file, '/');
+	char full[600], why[800];
+	struct stat st;
+	ssize_t n;
+	int fd;
 
-	for (; name[n] != '\0'; n++)
-		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_@.:", name[n]) == NULL)
-			return 0;
-	return n >= 1 && n <= 63;
+	if (path[0] == '/' || slash == NULL)
+		(void)snprintf(full, sizeof(full), "%.590s", path);
+	else
+		(void)snprintf(full, sizeof(full), "%.*s/%.290s", (int)(slash - file < 300 ? slash - file : 300), file, path);
+	fd = open(full, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	n = fd < 0 ? -1 : read(fd, out, SECRET_MOST - 1);
+	if (n < 0) {
+		(void)snprintf(why, sizeof(why), "deviceSecret: cannot read %.300s: %s", full, strerror(errno));
+		skip(ld, entry, identity, why);
+	} else if (fstat(fd, &st) == 0 && (st.st_mode & 0007) != 0) {
+		(void)snprintf(ld->set->open_secret, sizeof(ld->set->open_secret), "%.299s", full);
+	}
+	if (fd >= 0)
+		(void)close(fd);
+	if (n < 0)
+		return NULL;
+	out[n] = '\0';
+	out[strcspn(out, "\r\n")] = '\0';
+	return out;
 }
 
 static int add_entry(struct loading *ld, const char *identity, const struct cw_value *entry)
 {
 	const char *pk = text_of(entry, "productKey"), *dn = text_of(entry, "deviceName"), *ds = text_of(entry, "deviceSecret");
 	const struct cw_value *own = cw_value_get(entry, "settings");
-	char *settings = NULL;
+	const char *wrong;
+	char *settings = NULL, from_file[SECRET_MOST];
 	size_t settings_len = 0;
 	int rc;
 
-	if (pk == NULL || dn == NULL || ds == NULL) {
-		skip(ld, entry, identity, pk == NULL ? "productKey is missing" : dn == NULL ? "deviceName is missing" : "deviceSecret is missing");
-		return 0;
+	if (ds != NULL && strncmp(ds, "file:", 5) == 0) {
+		ds = read_secret(ld, identity, entry, ds + 5, from_file);
+		if (ds == NULL)
+			return 0;
 	}
-	if (strlen(pk) > 31 || !name_ok(pk) || !name_ok(dn) || strlen(ds) > 127) {
-		skip(ld, entry, identity, "productKey or deviceName has characters the platform does not accept, or is too long");
+	wrong = cw_identity_wrong(identity, pk, dn, ds);
+	if (wrong != NULL) {
+		skip(ld, entry, identity, wrong);
 		return 0;
 	}
 	if (own != NULL && cw_value_type(own) == CW_VALUE_OBJECT) {
@@ -175,6 +254,8 @@ static int add_entry(struct loading *ld, const char *identity, const struct cw_v
 			return rc;
 	}
 	rc = cw_identities_add(ld->set, identity, pk, dn, ds, cw_bytes_of(settings, settings_len));
+	if (ds == from_file)
+		explicit_bzero(from_file, sizeof(from_file));
 	cw_free(settings);
 	if (rc == CW_EEXIST) {
 		skip(ld, entry, identity, "the identity is there already");

@@ -23,6 +23,7 @@ struct cw_identity {
 struct cw_identities {
 	struct cw_map by_identity, by_name;
 	size_t count, skipped;
+	char open_secret[300]; /* a file named by an entry that everybody may read; empty: none */
 };
 
 /* Called for each entry that is skipped, with where and why. */
@@ -38,9 +39,15 @@ int cw_identities_new(struct cw_identities **ret_set);
 /* Add one; texts are copied. CW_EEXIST when the identity is there. */
 int cw_identities_add(struct cw_identities *set, const char *identity, const char *product_key, const char *device_name,
                       const char *device_secret, struct cw_bytes settings);
+/* One entry that is in no set; texts are copied. NULL without memory. Freeing wipes it; accepts NULL. */
+struct cw_identity *cw_identity_new(const char *identity, const char *product_key, const char *device_name, const char *device_secret,
+                                    struct cw_bytes settings);
+void cw_identity_free(struct cw_identity *id);
 void cw_identities_free(struct cw_identities *set);
 const struct cw_identity *cw_identities_find(const struct cw_identities *set, const char *identity, size_t len);
 const struct cw_identity *cw_identities_find_name(const struct cw_identities *set, const char *product_key, const char *device_name);
+/* What is wrong with such an entry, as a sentence; NULL: nothing. A part that is NULL or empty is missing. */
+const char *cw_identity_wrong(const char *identity, const char *product_key, const char *device_name, const char *device_secret);
 /* 1 when both mean the same certificate and settings. */
 int cw_identity_same(const struct cw_identity *a, const struct cw_identity *b);
 

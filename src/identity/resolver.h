@@ -14,7 +14,7 @@
 #include "identity/identity.h"
 #include "loop/worker.h"
 
-/* What a decoder knows about a device that says who it is; texts are lent, NULL: not given. */
+/* What a decoder knows about a device that says who it is; texts are lent for the call, NULL: not given. */
 struct cw_claim {
 	const char *identity;
 	size_t identity_len;
@@ -26,6 +26,7 @@ struct cw_claim {
 struct cw_question {
 	/* CW_OK with an entry (lent for the call); CW_ENOENT: no source knows it; anything else: nobody could say, try later. */
 	void (*done)(struct cw_question *q, int rc, const struct cw_identity *id);
+	const char *source; /* the name of the source that knew it; filled before `done` */
 	/* the resolver's */
 	struct cw_list link;
 	void *asked;
@@ -36,8 +37,10 @@ struct cw_source_ops {
 	const char *name; /* in identity.order */
 	/* Answers by cw_resolver_answer() with `token`, at once or later, exactly once. */
 	void (*ask)(void *source, const struct cw_claim *claim, uint64_t token);
-	/* Which identity has this certificate? For downlinks to devices that have not been seen. May be NULL. */
+	/* Which identity has this certificate? For downlinks to devices that have not been seen. A source has the first if it
+	 * answers from memory, the second (which answers as `ask` does) if it does not, or none. */
 	const struct cw_identity *(*find_name)(void *source, const char *product_key, const char *device_name);
+	void (*ask_name)(void *source, const char *product_key, const char *device_name, uint64_t token);
 	size_t (*count)(void *source); /* entries known without asking; may be NULL */
 	void (*free)(void *source);
 };
@@ -50,13 +53,23 @@ void cw_resolver_free(struct cw_resolver *r);
  * for sources that answer from memory), `keep_unknown_ms`: how long that it knows nothing. */
 int cw_resolver_add(struct cw_resolver *r, const struct cw_source_ops *ops, void *source, uint64_t keep_ms,
 		    uint64_t keep_unknown_ms);
+/* For the source added last: when it fails, what it said last is good for this long after it was said. */
+void cw_resolver_keep_stale(struct cw_resolver *r, uint64_t stale_ms);
+/* The source of a name, in *ret_source; NULL when there is none. */
+const struct cw_source_ops *cw_resolver_source(struct cw_resolver *r, const char *name, void **ret_source);
+/* Entries that are known without asking. */
+size_t cw_resolver_count(struct cw_resolver *r);
 /* `done` may run before this returns. */
 void cw_resolver_ask(struct cw_resolver *r, const struct cw_claim *claim, struct cw_question *q);
+/* The reverse: the identity of a certificate. */
+void cw_resolver_ask_name(struct cw_resolver *r, const char *product_key, const char *device_name, struct cw_question *q);
 void cw_resolver_cancel(struct cw_resolver *r, struct cw_question *q);
 /* By a source: what it says to `token`; id is lent. CW_OK, CW_ENOENT, or an error: the next source is asked, and the error
  * is the answer if none knows. */
 void cw_resolver_answer(struct cw_resolver *r, uint64_t token, int rc, const struct cw_identity *id);
-/* Forget what is kept about an identity (NULL: about all). */
+/* What is kept about an identity (NULL: about all) counts no more; the source is asked again. */
 void cw_resolver_forget(struct cw_resolver *r, const char *identity);
+/* About all, of one source. */
+void cw_resolver_forget_source(struct cw_resolver *r, const char *name);
 
 #endif

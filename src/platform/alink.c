@@ -354,6 +354,21 @@ int cw_alink_topo_add(uint32_t id, const struct cw_alink_sub *subs, size_t count
 	return cw_json_finish(&j, ret_text, ret_len);
 }
 
+int cw_alink_topo_delete(uint32_t id, const struct cw_alink_sub *sub, char **ret_text, size_t *ret_len)
+{
+	struct cw_json j;
+
+	begin(&j, id, "thing.topo.delete", 1);
+	cw_json_array(&j);
+	cw_json_map(&j);
+	cw_json_field(&j, "productKey", sub->product_key);
+	cw_json_field(&j, "deviceName", sub->device_name);
+	cw_json_end_map(&j);
+	cw_json_end_array(&j);
+	end(&j, 1);
+	return cw_json_finish(&j, ret_text, ret_len);
+}
+
 int cw_alink_login(uint32_t id, const struct cw_alink_sub *sub, int64_t utc_ms, char **ret_text, size_t *ret_len)
 {
 	struct cw_json j;

@@ -55,6 +55,7 @@ struct cw_alink_sub {
 	const char *product_key, *device_name, *secret;
 };
 /* Payloads of the gateway's requests. `utc_ms` is signed with them. 0, CW_ENOMEM, CW_ELIMIT. */
+int cw_alink_topo_delete(uint32_t id, const struct cw_alink_sub *sub, char **ret_text, size_t *ret_len);
 int cw_alink_topo_add(uint32_t id, const struct cw_alink_sub *subs, size_t count, int64_t utc_ms, char **ret_text,
 		      size_t *ret_len);
 int cw_alink_login(uint32_t id, const struct cw_alink_sub *sub, int64_t utc_ms, char **ret_text, size_t *ret_len);

@@ -100,6 +100,37 @@ int cw_sign_connect(struct cw_sign_connect *ret, enum cw_sign_method method, con
 	return secret != NULL ? cw_sign_hmac(method, secret, content, ret->password) : 0;
 }
 
+#define FIXED_TIMESTAMP "2524608000000"
+
+/* As the platform bounds them. */
+static int text_ok(const char *text, size_t most)
+{
+	size_t n = strnlen(text, most + 1);
+
+	return n > 0 && n <= most && strpbrk(text, " \t\r\n|&,") == NULL;
+}
+
+int cw_sign_client(struct cw_sign_client *ret, const char *region, const char *host, const char *product_key,
+		   const char *device_name, const char *secret, int tls)
+{
+	struct cw_sign_client c = { .port = 1883 };
+	char base[CW_BASE_CLIENT_ID_MAX + 1];
+	int n;
+
+	if (!text_ok(product_key, 20) || !text_ok(device_name, 32) || !text_ok(secret, 64) ||
+	    (host != NULL ? !text_ok(host, sizeof(c.host) - 1) : !text_ok(region, 40)))
+		return CW_EINVAL;
+	n = host != NULL ? snprintf(c.host, sizeof(c.host), "%s", host)
+			 : snprintf(c.host, sizeof(c.host), "%s.iot-as-mqtt.%s.aliyuncs.com", product_key, region);
+	if (fits(n, sizeof(c.host)) < 0 ||
+	    fits(snprintf(base, sizeof(base), "%s.%s", product_key, device_name), sizeof(base)) < 0 ||
+	    cw_sign_connect(&c.connect, CW_SIGN_SHA256, base, product_key, device_name, secret, FIXED_TIMESTAMP, tls,
+			    NULL) < 0)
+		return CW_EINVAL;
+	*ret = c;
+	return 0;
+}
+
 void cw_sign_connect_unknown(struct cw_sign_connect *ret)
 {
 	(void)snprintf(ret->client_id, sizeof(ret->client_id), "causeway|securemode=2|");

@@ -48,6 +48,19 @@ struct cw_sign_connect {
 int cw_sign_connect(struct cw_sign_connect *ret, enum cw_sign_method method, const char *base, const char *product_key,
 		    const char *device_name, const char *secret, const char *timestamp, int tls, const char *extra);
 
+/*
+ * What any MQTT client needs to log in as a device with a secret. `host` counts before `region`. The time stamp is a
+ * constant, for the platform checks no window. CW_EINVAL for texts that are too long or have characters no name has; then nothing
+ * is written.
+ */
+struct cw_sign_client {
+	char host[128];
+	unsigned port;
+	struct cw_sign_connect connect;
+};
+int cw_sign_client(struct cw_sign_client *ret, const char *region, const char *host, const char *product_key,
+		   const char *device_name, const char *secret, int tls);
+
 /* The first CONNECT of a client that has only a certificate; the platform tells it its names afterwards. */
 void cw_sign_connect_unknown(struct cw_sign_connect *ret);
 

@@ -716,6 +716,18 @@ void cw_conn_reply(struct cw_conn *c, struct cw_rdevice *dev, struct cw_bytes re
 	deliver(c, &ev);
 }
 
+void cw_conn_block(struct cw_conn *c, struct cw_rdevice *dev, uint64_t id, uint64_t offset, int code, struct cw_bytes data)
+{
+	struct cw_event ev;
+
+	fill_event(c, dev, CW_EV_BLOCK, &ev);
+	ev.id = id;
+	ev.offset = offset;
+	ev.code = code;
+	ev.data = data;
+	deliver(c, &ev);
+}
+
 void cw_conn_broadcast(struct cw_conn *c, struct cw_bytes command)
 {
 	struct cw_event ev;

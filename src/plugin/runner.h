@@ -101,6 +101,8 @@ int cw_conn_command(struct cw_conn *c, struct cw_rdevice *dev, uint64_t id, stru
 void cw_conn_command_cancelled(struct cw_conn *c, struct cw_rdevice *dev, uint64_t id);
 /* The platform's reply to a record of `dev` that carried a request id. */
 void cw_conn_reply(struct cw_conn *c, struct cw_rdevice *dev, struct cw_bytes request, int code, struct cw_bytes data);
+/* What want_block() asked for, or why not. */
+void cw_conn_block(struct cw_conn *c, struct cw_rdevice *dev, uint64_t id, uint64_t offset, int code, struct cw_bytes data);
 void cw_conn_broadcast(struct cw_conn *c, struct cw_bytes command);
 /* DETACHED to the decoder, then the device is gone. */
 void cw_conn_detached(struct cw_conn *c, struct cw_rdevice *dev);

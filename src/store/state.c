@@ -247,6 +247,11 @@ void cw_state_put(void *state, const char *identity, size_t len, struct cw_bytes
 	cw_post(s->thread, &c->mail, on_change);
 }
 
+struct cw_worker *cw_state_thread(struct cw_state *s)
+{
+	return s->thread;
+}
+
 void cw_state_close(struct cw_state *s)
 {
 	struct cw_map_node *n, *next;

@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "causeway/bytes.h"
+#include "loop/worker.h"
 
 struct cw_state;
 
@@ -19,6 +20,8 @@ int cw_state_open(const char *dir, struct cw_state **ret_state, struct cw_msg *m
 struct cw_bytes cw_state_get(void *state, const char *identity, size_t len);
 /* Keep `bytes` instead; none: forget. */
 void cw_state_put(void *state, const char *identity, size_t len, struct cw_bytes bytes);
+/* The store thread, for whatever else is kept in SQLite; it ends with cw_state_close(). */
+struct cw_worker *cw_state_thread(struct cw_state *s);
 /* Write what is left and close. Accepts NULL. */
 void cw_state_close(struct cw_state *s);
 

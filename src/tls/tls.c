@@ -4,6 +4,7 @@
  */
 #include "tls/tls.h"
 
+#include <arpa/inet.h>
 #include <mbedtls/ctr_drbg.h>
 #include <mbedtls/entropy.h>
 #include <mbedtls/error.h>
@@ -13,8 +14,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "tls/keystore.h"
+
+#define SAN_ADDRESS 0x87 /* tag of an address among a certificate's alternative names */
 
 struct cw_tls_ctx {
 	mbedtls_ssl_config conf;
@@ -22,6 +26,7 @@ struct cw_tls_ctx {
 	mbedtls_pk_context key;
 	mbedtls_entropy_context entropy;
 	mbedtls_ctr_drbg_context random;
+	int verify;
 };
 
 struct cw_tls {
@@ -31,6 +36,9 @@ struct cw_tls {
 	struct cw_bytes in; /* lent by the cw_tls_feed() under way */
 	int rc;             /* what ops.out returned when it failed; it ends the connection */
 	int up, said_goodbye;
+	uint8_t address[16]; /* of the server, when it was named by its address */
+	size_t address_len;
+	int check_address;
 	char reason[160];
 };
 
@@ -108,6 +116,22 @@ static int load_own(struct cw_tls_ctx *ctx, const struct cw_tls_conf *conf, stru
 	return 0;
 }
 
+static int load_authorities(struct cw_tls_ctx *ctx, const struct cw_tls_conf *conf, int endpoint, struct cw_msg *msg)
+{
+	int rc = 0;
+
+	if (conf->ca != NULL)
+		rc = load_certificates(&ctx->ca, "authority", conf->ca, msg);
+	else if (conf->verify == CW_TLS_VERIFY_NONE || endpoint == MBEDTLS_SSL_IS_SERVER)
+		return 0;
+	else if (mbedtls_x509_crt_parse_file(&ctx->ca, cw_file_authorities()) < 0 || ctx->ca.raw.p == NULL)
+		return cw_fail(msg, CW_ECONF,
+			       "no authority to trust: ca is not given, and the system's (%s) cannot be read; install ca-certificates",
+			       cw_file_authorities());
+	mbedtls_ssl_conf_ca_chain(&ctx->conf, &ctx->ca, NULL);
+	return rc;
+}
+
 static int load(struct cw_tls_ctx *ctx, const struct cw_tls_conf *conf, int endpoint, struct cw_msg *msg)
 {
 	static const int modes[] = {
@@ -125,14 +149,12 @@ static int load(struct cw_tls_ctx *ctx, const struct cw_tls_conf *conf, int endp
 	mbedtls_ssl_conf_max_version(&ctx->conf, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
 	mbedtls_ssl_conf_rng(&ctx->conf, mbedtls_ctr_drbg_random, &ctx->random);
 	mbedtls_ssl_conf_authmode(&ctx->conf, modes[conf->verify]);
+	ctx->verify = conf->verify != CW_TLS_VERIFY_NONE;
 	if ((conf->certificate != NULL || conf->key_store != NULL) && (rc = load_own(ctx, conf, msg)) < 0)
 		return rc;
-	if (conf->ca != NULL) {
-		rc = load_certificates(&ctx->ca, "authority", conf->ca, msg);
-		if (rc < 0)
-			return rc;
-		mbedtls_ssl_conf_ca_chain(&ctx->conf, &ctx->ca, NULL);
-	}
+	rc = load_authorities(ctx, conf, endpoint, msg);
+	if (rc < 0)
+		return rc;
 	if (conf->alpn != NULL) {
 		/* mbedTLS takes a plain array of pointers and does not change it. */
 		if (mbedtls_ssl_conf_alpn_protocols(&ctx->conf, (const char **)(uintptr_t)conf->alpn) != 0)
@@ -152,7 +174,7 @@ static int make_ctx(const struct cw_tls_conf *conf, int endpoint, struct cw_msg 
 		return cw_fail(msg, CW_ECONF, "either certificate and key are given or a key store");
 	if (endpoint == MBEDTLS_SSL_IS_SERVER && conf->certificate == NULL && conf->key_store == NULL)
 		return cw_fail(msg, CW_ECONF, "a server needs a certificate and a key");
-	if (conf->verify != CW_TLS_VERIFY_NONE && conf->ca == NULL)
+	if (endpoint == MBEDTLS_SSL_IS_SERVER && conf->verify != CW_TLS_VERIFY_NONE && conf->ca == NULL)
 		return cw_fail(msg, CW_ECONF, "verifying the other side needs the certificate of its authority");
 	ctx = cw_zalloc(sizeof(*ctx));
 	if (ctx == NULL)
@@ -205,6 +227,27 @@ static int on_want_receive(void *arg, unsigned char *data, size_t len)
 	return (int)len;
 }
 
+/* A host that is an address: mbedTLS compares names only, and an address may not stand in SNI. */
+static int take_address(struct cw_tls *t, const char *host)
+{
+	if (inet_pton(AF_INET, host, t->address) == 1)
+		t->address_len = 4;
+	else if (inet_pton(AF_INET6, host, t->address) == 1)
+		t->address_len = 16;
+	return t->address_len > 0;
+}
+
+static int has_address(const struct cw_tls *t, const mbedtls_x509_crt *crt)
+{
+	const mbedtls_x509_sequence *name;
+
+	for (name = crt == NULL ? NULL : &crt->subject_alt_names; name != NULL; name = name->next)
+		if (name->buf.tag == SAN_ADDRESS && name->buf.len == t->address_len &&
+		    memcmp(name->buf.p, t->address, t->address_len) == 0)
+			return 1;
+	return 0;
+}
+
 int cw_tls_new(struct cw_tls_ctx *ctx, const char *host, const struct cw_tls_ops *ops, void *arg, struct cw_tls **ret_tls)
 {
 	struct cw_tls *t = cw_zalloc(sizeof(*t));
@@ -214,6 +257,10 @@ int cw_tls_new(struct cw_tls_ctx *ctx, const char *host, const struct cw_tls_ops
 	t->ops = ops;
 	t->arg = arg;
 	mbedtls_ssl_init(&t->ssl);
+	if (host != NULL && take_address(t, host)) {
+		t->check_address = ctx->verify;
+		host = NULL;
+	}
 	if (mbedtls_ssl_setup(&t->ssl, &ctx->conf) != 0 || (host != NULL && mbedtls_ssl_set_hostname(&t->ssl, host) != 0)) {
 		cw_tls_free(t);
 		return CW_ENOMEM;
@@ -285,6 +332,11 @@ static int shake(struct cw_tls *t)
 	flags = mbedtls_ssl_get_verify_result(&t->ssl);
 	if (mbedtls_ssl_get_peer_cert(&t->ssl) != NULL && (flags & ~(uint32_t)MBEDTLS_X509_BADCERT_SKIP_VERIFY) != 0) {
 		explain_certificate(t);
+		(void)mbedtls_ssl_send_alert_message(&t->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, MBEDTLS_SSL_ALERT_MSG_BAD_CERT);
+		return CW_EAUTH;
+	}
+	if (t->check_address && !has_address(t, mbedtls_ssl_get_peer_cert(&t->ssl))) {
+		(void)snprintf(t->reason, sizeof(t->reason), "the certificate does not name the address that was connected to");
 		(void)mbedtls_ssl_send_alert_message(&t->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, MBEDTLS_SSL_ALERT_MSG_BAD_CERT);
 		return CW_EAUTH;
 	}

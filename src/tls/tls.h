@@ -23,7 +23,8 @@ enum cw_tls_verify { CW_TLS_VERIFY_NONE, CW_TLS_VERIFY_OPTIONAL, CW_TLS_VERIFY_R
 struct cw_tls_conf {
 	const char *certificate, *key; /* PEM files; a client may have none */
 	const char *key_store, *key_password; /* instead: a PKCS#12 key store with both, and its password (NULL: empty) */
-	const char *ca;                /* PEM file: who signs the other side's certificate */
+	const char *ca;                /* PEM file: who signs the other side's certificate. NULL: a client that verifies trusts
+					  the system's authorities */
 	enum cw_tls_verify verify;     /* OPTIONAL: the other side may have none, a bad one is refused */
 	const char *const *alpn;       /* NULL, or protocols ending with NULL; lent as long as the context lives */
 };
@@ -43,7 +44,7 @@ struct cw_tls_ops {
 	int (*plain)(void *arg, struct cw_bytes plain);
 };
 
-/* `host` (client only, may be NULL) is sent as SNI and must be in the server's certificate. */
+/* `host` (client only, may be NULL) is sent as SNI, unless it is an address, and must be in the server's certificate. */
 int cw_tls_new(struct cw_tls_ctx *ctx, const char *host, const struct cw_tls_ops *ops, void *arg, struct cw_tls **ret_tls);
 void cw_tls_free(struct cw_tls *t);
 

@@ -106,6 +106,12 @@ void cw_upstream_device_remove(struct cw_updevice *d)
 	cw_post(d->u->w, &d->remove_mail, on_remove);
 }
 
+void cw_upstream_device_forget(struct cw_updevice *d)
+{
+	d->forget = 1;
+	cw_upstream_device_remove(d);
+}
+
 /* ---- news to the control loop -------------------------------------------------- */
 
 static void on_removed(struct cw_mail *mail)

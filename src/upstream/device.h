@@ -35,6 +35,7 @@ struct cw_updevice {
 	/* From the control loop. */
 	struct cw_mail add_mail, want_mail, remove_mail;
 	atomic_int want_posted, want;
+	int forget; /* set before remove_mail is posted: its relation to the bridge goes, too */
 	/* On the upstream's loop. */
 	struct cw_map_node node;
 	struct cw_list link; /* the upstream's `removed`, until the control loop is told */

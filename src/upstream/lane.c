@@ -13,6 +13,7 @@
 #include "upstream/device.h"
 
 #define BUSY_MS 20u /* the connector had no room: ask again */
+#define AGAIN_MS 1000u
 
 /* What is known of one message by its duplicate key. */
 struct cw_lane_dup {
@@ -345,12 +346,17 @@ static void take_back(struct cw_lane *lane, struct cw_lane_device *ld)
 
 void cw_lane_again(struct cw_lane *lane, struct cw_parcel *p)
 {
+	cw_lane_later(lane, p, AGAIN_MS);
+}
+
+void cw_lane_later(struct cw_lane *lane, struct cw_parcel *p, uint64_t ms)
+{
 	struct cw_lane_device *ld = &p->device->lane;
 
 	cw_count(upstream, resent);
 	take_back(lane, ld);
 	cw_list_remove(&ld->ready); /* not at once: what failed a moment ago fails again */
-	cw_timer_set(cw_worker_timers(lane->w), &ld->pause, 1000, on_pause);
+	cw_timer_set(cw_worker_timers(lane->w), &ld->pause, ms, on_pause);
 }
 
 void cw_lane_device_online(struct cw_lane *lane, struct cw_updevice *d, int online)

@@ -90,6 +90,8 @@ void cw_lane_accept(struct cw_lane *lane, struct cw_parcel *p);
 void cw_lane_settle(struct cw_lane *lane, struct cw_parcel *p, uint8_t result, int32_t code, const char *text);
 /* The platform does not have it, but may later: back to the queue with everything of its device. */
 void cw_lane_again(struct cw_lane *lane, struct cw_parcel *p);
+/* The same, with the time until then. */
+void cw_lane_later(struct cw_lane *lane, struct cw_parcel *p, uint64_t ms);
 /* The device may send, or no longer: what is unconfirmed then goes back to its queue. */
 void cw_lane_device_online(struct cw_lane *lane, struct cw_updevice *d, int online);
 /* Settle all of a device as lost and forget its keys. */

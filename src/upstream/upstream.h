@@ -152,6 +152,8 @@ void cw_upstream_device_want(struct cw_updevice *d, int online);
 /* Log out, settle what is queued as lost, forget it; `removed` follows. Nobody may submit for it any more. On the
  * control loop. */
 void cw_upstream_device_remove(struct cw_updevice *d);
+/* The same, and the platform is told that it no longer belongs to the bridge, by the kinds that have such a relation. */
+void cw_upstream_device_forget(struct cw_updevice *d);
 
 /*
  * Ask the platform for the secret of a sub-device over this upstream's own connection (provisioning). Zero-initialise,

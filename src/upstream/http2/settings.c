@@ -42,6 +42,7 @@ int http2_configure(struct cw_upstream_conf *conf, char *text, size_t size, stru
 	(void)msg;
 	conf->keep_alive_s = (unsigned)(own->keep_alive_ms / 1000);
 	conf->in_flight = own->in_flight;
+	conf->in_flight_device = 1; /* requests overtake each other */
 	conf->qos = (int)own->qos;
 	conf->rate_device_qos0 = own->rate_device_qos0;
 	conf->rate_device_qos1 = own->rate_device_qos1;

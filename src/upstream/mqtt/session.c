@@ -614,6 +614,24 @@ static void send_logout(struct mqtt *m, struct cw_updevice *d)
 		(void)mqtt_say(m, topic, text, len);
 }
 
+/* Without waiting for the answer: an error is logged, and the operator deletes the relation by hand. */
+static void send_topo_delete(struct mqtt *m, struct cw_updevice *d)
+{
+	struct cw_alink_sub sub = { d->product_key, d->device_name, d->secret };
+	char topic[CW_TOPIC_MAX], *text;
+	size_t len;
+
+	if (m->state != LINK_UP) {
+		cw_log(upstream_relation_kept, "not connected; delete it in the console, or bring the entry back and remove it again",
+		       CW_LS("productKey", d->product_key), CW_LS("deviceName", d->device_name));
+		return;
+	}
+	cw_pace_window_note(&m->own, now_of(m));
+	if (cw_topic_sys(topic, m->pk, m->dn, "thing/topo/delete") == 0 &&
+	    cw_alink_topo_delete(cw_await_next_id(&m->replies), &sub, &text, &len) == 0)
+		(void)mqtt_say(m, topic, text, len);
+}
+
 static void remove_device(struct mqtt *m, struct cw_updevice *d)
 {
 	struct mqtt_device *md = mqtt_device_of(d);
@@ -621,6 +639,8 @@ static void remove_device(struct mqtt *m, struct cw_updevice *d)
 	if ((md->phase == PHASE_UP || md->phase == PHASE_LOGOUT || md->request != NULL) && !md->is_bridge &&
 	    m->state == LINK_UP)
 		send_logout(m, d);
+	if (d->forget && !md->is_bridge)
+		send_topo_delete(m, d);
 	if (d->state == CW_UPDEVICE_ONLINE)
 		cw_updevice_report(d, CW_UPDEVICE_OFFLINE, CW_CODE_OK, "removed");
 	leave(m, d);
