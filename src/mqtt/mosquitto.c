@@ -474,6 +474,7 @@ static int make_library(struct cw_mqtt_client *c, char *text, size_t size)
 		return CW_EINVAL;
 	}
 	if (c->s.tls) {
+		(void)mosquitto_int_option(c->lib, MOSQ_OPT_SSL_CTX_WITH_DEFAULTS, 0);
 		rc = make_tls(c, text, size);
 		if (rc == 0 && mosquitto_void_option(c->lib, MOSQ_OPT_SSL_CTX, c->tls) != MOSQ_ERR_SUCCESS)
 			rc = CW_ENOMEM;
