@@ -111,12 +111,15 @@ static void refused(struct owner *o, int why)
 	case CW_REFUSED_PLATFORM:
 		if (d != NULL) {
 			code = cw_device_last_code(d);
-			(void)snprintf(text, sizeof(text), "%s", cw_device_last_text(d) == NULL ? "" : cw_device_last_text(d));
+			(void)snprintf(text, sizeof(text), "%s",
+				       cw_device_last_text(d) == NULL ? "" : cw_device_last_text(d));
 		}
 		give_up(o, CW_EREFUSED, code, text);
 		return;
 	default:
-		give_up(o, CW_EBUSY, 0, "no source of identities could say, another call for this device was faster, or a limit is reached: try again later");
+		give_up(o, CW_EBUSY, 0,
+			"no source of identities could say, another call for this device was faster, or a limit is "
+			"reached: try again later");
 		return;
 	}
 }
@@ -179,7 +182,8 @@ void lib_on_online(struct cw_mail *mail)
 	attach(o);
 }
 
-int cw_bridge_online(struct cw_bridge *b, const char *identity, void *user, unsigned flags, const struct cw_bridge_wait *wait)
+int cw_bridge_online(struct cw_bridge *b, const char *identity, void *user, unsigned flags,
+		     const struct cw_bridge_wait *wait)
 {
 	struct call *c;
 	struct lib *l;
@@ -310,8 +314,11 @@ static void on_leave(void *owner, struct cw_device *d, enum cw_leave why)
 		give_up(o, CW_EBUSY, 0, "overtaken by another call for this device, or its certificate was changed");
 		return;
 	}
-	tell_device(o, d, why == CW_LEAVE_REMOVED ? CW_DEVICE_LEFT_REMOVED : why == CW_LEAVE_CHANGED ? CW_DEVICE_LEFT_CHANGED
-	                  : CW_DEVICE_LEFT_SUPERSEDED, 0);
+	tell_device(o, d,
+		    why == CW_LEAVE_REMOVED   ? CW_DEVICE_LEFT_REMOVED
+		    : why == CW_LEAVE_CHANGED ? CW_DEVICE_LEFT_CHANGED
+					      : CW_DEVICE_LEFT_SUPERSEDED,
+		    0);
 	let_go(o);
 }
 
@@ -320,8 +327,11 @@ static void on_state(void *owner, struct cw_device *d, enum cw_updevice_state st
 	struct owner *o = owner;
 
 	if (o->device != NULL)
-		tell_device(o, d, state == CW_UPDEVICE_ONLINE ? CW_DEVICE_ONLINE : state == CW_UPDEVICE_REFUSED ? CW_DEVICE_REFUSED
-		                  : CW_DEVICE_OFFLINE, code);
+		tell_device(o, d,
+			    state == CW_UPDEVICE_ONLINE    ? CW_DEVICE_ONLINE
+			    : state == CW_UPDEVICE_REFUSED ? CW_DEVICE_REFUSED
+							   : CW_DEVICE_OFFLINE,
+			    code);
 }
 
 static void on_logged_out(struct cw_bridge *b, struct cw_device *d)
@@ -358,7 +368,7 @@ void lib_pending_drop(struct lib *l)
 {
 	struct cw_map_node *n = NULL, *next;
 
-	cw_map_each_safe(n, next, &l->seats) {
+	cw_map_each_safe (n, next, &l->seats) {
 		struct seat *s = cw_container_of(n, struct seat, node);
 		char identity[sizeof(s->identity)];
 

@@ -37,10 +37,10 @@ struct lib {
 	char *state_dir; /* owned, may be NULL */
 	int lock_fd;
 	/* Any thread. */
-	atomic_int mode;    /* enum lib_mode */
-	atomic_int closing; /* no new calls */
-	atomic_int inside;  /* calls under way on other threads, see lib_enter() */
-	atomic_ulong open;  /* calls not yet completed */
+	atomic_int mode;         /* enum lib_mode */
+	atomic_int closing;      /* no new calls */
+	atomic_int inside;       /* calls under way on other threads, see lib_enter() */
+	atomic_ulong open;       /* calls not yet completed */
 	_Atomic(pthread_t) here; /* the loop's own thread, once it runs */
 	atomic_int runs;
 	/* Control loop. */
@@ -58,22 +58,22 @@ struct call {
 	struct lib *lib;
 	struct cw_bridge_wait wait;
 	struct cw_timer deadline;
-	struct cw_list link; /* a seat's `leaving` */
-	struct owner *owner; /* of an online */
+	struct cw_list link;      /* a seat's `leaving` */
+	struct owner *owner;      /* of an online */
 	struct cw_parcel *parcel; /* not yet submitted */
 	void *user;
 	unsigned flags;
-	uint8_t told;    /* the caller knows */
-	uint8_t flying;  /* its parcel is at a lane: freed by its settling */
-	char *topic;     /* owned; a publish's, as it was given */
+	uint8_t told;   /* the caller knows */
+	uint8_t flying; /* its parcel is at a lane: freed by its settling */
+	char *topic;    /* owned; a publish's, as it was given */
 	char identity[CW_BRIDGE_IDENTITY_MAX + 1];
 };
 
 struct owner {
 	struct cw_list link; /* seat->pending, then lib->owners */
 	struct lib *lib;
-	struct seat *seat;        /* while pending */
-	struct call *call;        /* while pending */
+	struct seat *seat; /* while pending */
+	struct call *call; /* while pending */
 	struct cw_attach attach;
 	struct cw_device *device; /* set once the caller was told that it is online */
 	void *user;
@@ -137,6 +137,7 @@ int lib_on_broadcast(struct cw_bridge *b, const char *product_key, struct cw_byt
 /* settings.c: from a setup to lib->config */
 int lib_settings(struct lib *l, const struct cw_bridge_setup *setup, struct cw_msg *msg);
 /* The identities of the files, or an empty set. */
-int lib_identities(struct lib *l, const struct cw_bridge_setup *setup, struct cw_identities **ret_set, struct cw_msg *msg);
+int lib_identities(struct lib *l, const struct cw_bridge_setup *setup, struct cw_identities **ret_set,
+		   struct cw_msg *msg);
 
 #endif

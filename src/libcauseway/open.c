@@ -26,7 +26,10 @@ static atomic_int log_was_set;
 void cw_bridge_log(int level, int json, int fd)
 {
 	atomic_store(&log_was_set, 1);
-	cw_log_setup((enum cw_log_level)(level < 0 ? 0 : level > CW_LOG_ERROR + 1 ? CW_LOG_ERROR + 1 : level), json != 0, fd);
+	cw_log_setup((enum cw_log_level)(level < 0                  ? 0
+					 : level > CW_LOG_ERROR + 1 ? CW_LOG_ERROR + 1
+								    : level),
+		     json != 0, fd);
 }
 
 static void free_lib(struct lib *l)
@@ -110,7 +113,8 @@ static int make(struct lib *l, const struct cw_bridge_setup *setup, struct cw_ms
 		rc = make_bridge(l, setup, msg);
 	if (rc < 0)
 		return rc;
-	/* The wake-up for mails becomes known to the kernel, so that a caller's poll() sees them before the first step. */
+	/* The wake-up for mails becomes known to the kernel, so that a caller's poll() sees them before the first step.
+	 */
 	uv_run(cw_worker_loop(l->control), UV_RUN_NOWAIT);
 	cw_post(l->control, &l->begin_mail, on_begin);
 	return 0;
