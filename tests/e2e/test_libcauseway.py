@@ -231,10 +231,10 @@ def test_commands_are_answered_by_the_program(both):
     assert probe.wait("command", 2)["name"] == "Reboot"
     status, answer = cloud.request("POST", device_path(0) + "/rrpc", b'{"not": "a map for us"}')
     assert status == 200 and "not" in json.dumps(answer)
-    probe.say("policy", "command", UNSUPPORTED)
+    probe.policy("command", UNSUPPORTED)
     assert ask(cloud, 0, "/services/Reboot", {})()[1]["reply"]["code"] == 501
-    probe.say("policy", "command", 0)
-    probe.say("policy", "silent", 1)
+    probe.policy("command", 0)
+    probe.policy("silent", 1)
     join = ask(cloud, 0, "/services/Later", {})
     id = probe.wait("command", name="Later")["id"]
     probe.say("answer", "b", id, 100001, '{"left":7}')
@@ -247,7 +247,7 @@ def test_a_command_nobody_answers_ends_by_its_deadline_or_with_its_device(world)
     """covers: M32 M33"""
     world.open(extra="commands.timeout = 1s").online().online(1)
     cloud, probe = world.cloud, world.probe
-    probe.say("policy", "silent", 1)
+    probe.policy("silent", 1)
     join = ask(cloud, 0, "/services/Slow", {})
     assert join()[1]["reply"]["code"] == 408
     assert probe.wait("cancelled")["id"] == probe.wait("command", name="Slow")["id"]
@@ -304,7 +304,7 @@ def test_an_upgrade_is_offered_accepted_and_reported(both):
 def test_an_upgrade_that_is_refused_is_reported_so(world):
     """covers: N05"""
     world.open().online()
-    world.probe.say("policy", "upgrade", BUSY)
+    world.probe.policy("upgrade", BUSY)
     assert world.probe.done(world.probe.call("version", "b", phone(0), 5000, "9", "1.0.1")) == (0, 0)
     task = upgrade(world.cloud, "2.0.0")
     world.probe.wait("upgrade")

@@ -45,7 +45,7 @@ static struct {
 } certificates[CERTIFICATES];
 static int certificate_count;
 static struct {
-	int message, command, upgrade, broadcast, silent;
+	atomic_int message, command, upgrade, broadcast, silent;
 } policy;
 static pthread_mutex_t out_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned long next_number;
@@ -601,13 +601,14 @@ static void run(char *line)
 		return;
 	}
 	if (strcmp(w[0], "policy") == 0) {
-		int *which = strcmp(w[1], "message") == 0     ? &policy.message
-			     : strcmp(w[1], "command") == 0   ? &policy.command
-			     : strcmp(w[1], "upgrade") == 0   ? &policy.upgrade
-			     : strcmp(w[1], "broadcast") == 0 ? &policy.broadcast
-							      : &policy.silent;
+		atomic_int *which = strcmp(w[1], "message") == 0     ? &policy.message
+				    : strcmp(w[1], "command") == 0   ? &policy.command
+				    : strcmp(w[1], "upgrade") == 0   ? &policy.upgrade
+				    : strcmp(w[1], "broadcast") == 0 ? &policy.broadcast
+								     : &policy.silent;
 
-		*which = atoi(w[2]);
+		atomic_store(which, atoi(w[2]));
+		say("policy", NULL, NULL, 0);
 		return;
 	}
 	p = find_probe(w[1]);
@@ -640,17 +641,29 @@ static void run(char *line)
 	}
 }
 
+/* Whole lines are written at once; byte by byte, so that poll() knows of what is not read yet. */
+static int read_line(char *line, size_t size)
+{
+	size_t n = 0;
+
+	while (n < size - 1 && read(0, line + n, 1) == 1) {
+		if (line[n++] != '\n')
+			continue;
+		line[n] = '\0';
+		return 1;
+	}
+	return 0;
+}
+
 int main(void)
 {
-	static char input[65536];
-	size_t have = 0;
+	static char line[65536];
 	int i;
 
 	cw_bridge_log(1, 0, 2);
 	for (;;) {
 		struct pollfd fds[BRIDGES + 1] = { { .fd = 0, .events = POLLIN } };
 		int n = 1, ms = -1;
-		char *end;
 
 		for (i = 0; i < BRIDGES; i++) {
 			int t;
@@ -667,21 +680,9 @@ int main(void)
 			continue;
 		if (fds[0].revents == 0)
 			continue;
-		i = (int)read(0, input + have, sizeof(input) - have - 1);
-		if (i <= 0)
+		if (!read_line(line, sizeof(line)))
 			break;
-		have += (size_t)i;
-		input[have] = '\0';
-		while ((end = strchr(input, '\n')) != NULL) {
-			char line[sizeof(input)];
-			size_t len = (size_t)(end - input) + 1;
-
-			memcpy(line, input, len);
-			line[len] = '\0';
-			memmove(input, input + len, have - len + 1);
-			have -= len;
-			run(line);
-		}
+		run(line);
 	}
 	for (i = 0; i < BRIDGES; i++)
 		if (probes[i].bridge != NULL)
