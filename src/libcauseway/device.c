@@ -163,9 +163,13 @@ void lib_on_online(struct cw_mail *mail)
 {
 	struct call *c = cw_container_of(mail, struct call, mail);
 	struct lib *l = c->lib;
-	struct owner *o = cw_zalloc(sizeof(*o));
+	struct owner *o = l->connected ? cw_zalloc(sizeof(*o)) : NULL;
 	struct seat *s = o == NULL ? NULL : take_seat(l, c->identity);
 
+	if (!l->connected) {
+		lib_call_tell(c, CW_ECLOSED, 0, "the bridge never ran");
+		return;
+	}
 	if (s == NULL) {
 		cw_free(o);
 		lib_call_tell(c, CW_ENOMEM, 0, NULL);

@@ -49,7 +49,8 @@ struct lib {
 	struct cw_map asked;   /* lookup.c's */
 	struct cw_list owners; /* those who have a device */
 	unsigned drain_ms;
-	uint8_t connected, ended, stepping;
+	uint8_t connected; /* the upstreams run: what is handed to them comes back */
+	uint8_t ended, stepping;
 };
 
 /* One public call. */

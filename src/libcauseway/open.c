@@ -90,9 +90,9 @@ static void on_begin(struct cw_mail *mail)
 
 	if (atomic_load(&l->closing))
 		return;
-	l->connected = 1;
 	rc = cw_bridge_connect(l->bridge);
-	if (rc < 0 && LIB_HAS(l, state)) /* no thread to be had */
+	l->connected = rc == 0;
+	if (rc < 0 && LIB_HAS(l, state)) /* no thread to be had: every call will end as closed */
 		l->handler.state(l->ctx, "", 0, cw_error_text(rc));
 }
 

@@ -195,6 +195,15 @@ def test_close_in_the_middle_completes_everything_once(world, drive):
     world.cloud.delete(f"/faults/{fault['id']}")
 
 
+def test_close_delivers_what_it_has_time_for(both):
+    """covers: M28"""
+    both.online()
+    calls = [both.probe.call("publish", "b", phone(0), 0, "user/update", 1, "0d") for _ in range(50)]
+    both.probe.close("b", 20000)
+    assert [both.probe.done(c) for c in calls] == [(0, 0)] * 50
+    assert len(both.cloud.messages(device=ident(0), direction="up", topic=user_topic(0))) == 50
+
+
 def test_close_right_behind_a_storm(world):
     world.open().online()
     world.probe.say("storm", "b", phone(0), 8, 500, "close")

@@ -250,10 +250,12 @@ static void a_bridge_that_never_ran_can_be_closed_and_tells_what_is_open(void **
 
 	open_plain();
 	for (i = 0; i < 100; i++)
-		assert_int_equal(cw_bridge_online(t.b, "d1", &t, 0, wait_ms(0)), 0);
+		assert_int_equal(cw_bridge_online(t.b, "d1", &t, i % 2 == 0 ? CW_ONLINE_EARLY : 0, wait_ms(0)), 0);
+	for (i = 0; i < 100; i++)
+		assert_int_equal(cw_bridge_publish(t.b, "d1", "user/x", cw_bytes_text("x"), 1, wait_ms(0)), 0);
 	assert_int_equal(t.told, 0);
 	assert_int_equal(cw_bridge_close(t.b, 1000), 0);
-	assert_int_equal(t.told, 100);
+	assert_int_equal(t.told, 200);
 	assert_int_equal(cw_bridge_close(NULL, 0), 0);
 }
 
