@@ -196,8 +196,8 @@ struct cw_bridge_setup {
  */
 CW_BRIDGE_API int cw_bridge_open(const struct cw_bridge_setup *setup, struct cw_bridge **ret_bridge, char *why,
 				 size_t size);
-/* Connect, and run the loop on a thread of the library's. Once. 0, CW_EEXIST (runs or is driven already), CW_ENOMEM,
- * CW_EBUSY. */
+/* Connect (once the bridge's certificate is there), and run the loop on a thread of the library's. Once. 0, CW_EEXIST
+ * (runs or is driven already), CW_ENOMEM, CW_EBUSY. */
 CW_BRIDGE_API int cw_bridge_start(struct cw_bridge *b);
 
 /*

@@ -74,6 +74,7 @@ static struct call *unseat(struct owner *o)
 	struct call *c = o->call;
 
 	cw_list_remove(&o->link);
+	cw_list_remove(&o->held);
 	leave_seat(o->lib, o->seat);
 	o->seat = NULL;
 	o->call = NULL;
@@ -163,10 +164,10 @@ void lib_on_online(struct cw_mail *mail)
 {
 	struct call *c = cw_container_of(mail, struct call, mail);
 	struct lib *l = c->lib;
-	struct owner *o = l->connected ? cw_zalloc(sizeof(*o)) : NULL;
+	struct owner *o = l->connected || l->obtaining ? cw_zalloc(sizeof(*o)) : NULL;
 	struct seat *s = o == NULL ? NULL : take_seat(l, c->identity);
 
-	if (!l->connected) {
+	if (!l->connected && !l->obtaining) {
 		lib_call_tell(c, CW_ECLOSED, 0, "the bridge never ran");
 		return;
 	}
@@ -181,9 +182,11 @@ void lib_on_online(struct cw_mail *mail)
 	o->user = c->user;
 	c->owner = o;
 	memcpy(o->identity, c->identity, sizeof(o->identity));
+	cw_list_init(&o->held);
 	cw_list_push_back(&s->pending, &o->link);
 	lib_call_arm(c, c->wait.timeout_ms, on_online_late);
-	attach(o);
+	if (l->connected)
+		attach(o);
 }
 
 int cw_bridge_online(struct cw_bridge *b, const char *identity, void *user, unsigned flags,
@@ -379,6 +382,27 @@ void lib_pending_drop(struct lib *l)
 		memcpy(identity, s->identity, sizeof(identity));
 		(void)drop_seat_pending(l, identity, CW_ECLOSED, "the bridge is being closed");
 	}
+}
+
+void lib_pending_go(struct lib *l)
+{
+	struct cw_list all, *e;
+	struct cw_map_node *n;
+
+	if (!l->connected) {
+		lib_pending_drop(l);
+		return;
+	}
+	/* Aside first: an attach may be over at once and take its seat with it. */
+	cw_list_init(&all);
+	cw_map_each (n, &l->seats) {
+		struct seat *s = cw_container_of(n, struct seat, node);
+
+		cw_list_each (e, &s->pending)
+			cw_list_push_back(&all, &cw_container_of(e, struct owner, link)->held);
+	}
+	while ((e = cw_list_pop(&all)) != NULL)
+		attach(cw_container_of(e, struct owner, held));
 }
 
 void lib_owners_drop(struct lib *l)

@@ -18,6 +18,7 @@
 #include "bridge/bridge.h"
 #include "causeway/bridge.h"
 #include "conf/schema.h"
+#include "daemon/bridges.h"
 #include "daemon/config.h"
 #include "loop/thread.h"
 #include "loop/worker.h"
@@ -28,6 +29,7 @@ enum lib_mode { LIB_IDLE, LIB_THREAD, LIB_DRIVEN };
 
 struct lib {
 	struct cw_bridge *bridge;
+	struct cw_bridges *bridges; /* their certificates that the settings do not give */
 	struct cw_worker *control;
 	struct cw_thread thread;
 	struct cw_bridge_handler handler;
@@ -50,6 +52,7 @@ struct lib {
 	struct cw_list owners; /* those who have a device */
 	unsigned drain_ms;
 	uint8_t connected; /* the upstreams run: what is handed to them comes back */
+	uint8_t obtaining; /* the bridge's certificate is awaited: who wants to be online waits, too */
 	uint8_t ended, stepping;
 };
 
@@ -72,6 +75,7 @@ struct call {
 
 struct owner {
 	struct cw_list link; /* seat->pending, then lib->owners */
+	struct cw_list held; /* lib_pending_go() */
 	struct lib *lib;
 	struct seat *seat; /* while pending */
 	struct call *call; /* while pending */
@@ -116,6 +120,7 @@ void lib_on_online(struct cw_mail *mail);
 void lib_on_offline(struct cw_mail *mail);
 struct owner *lib_owner_of(struct lib *l, const char *identity);
 void lib_pending_drop(struct lib *l); /* the bridge is being closed: those who are not online yet never will be */
+void lib_pending_go(struct lib *l);   /* or the upstreams are there at last */
 void lib_owners_drop(struct lib *l);
 
 /* lookup.c: the program's callback as the last source of identities, if it has one */

@@ -183,7 +183,8 @@ static void name_other_sources(const struct cw_config *c)
 	for (i = 0; i < c->identity.order.count; i++)
 		if (strcmp(c->identity.order.items[i], "devices") != 0)
 			cw_log(conf_warning,
-			       "identity.order: this source is the gateway's; here devices.conf and the lookup callback are asked",
+			       "identity.order: this source is the gateway's; here devices.conf and the lookup "
+			       "callback are asked",
 			       CW_LS("source", c->identity.order.items[i]));
 }
 

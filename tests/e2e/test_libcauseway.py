@@ -385,6 +385,55 @@ def test_two_bridges_in_one_program(start_cloud, tmp_path, probe):
     probe.close("two", 1000)
 
 
+def test_the_bridge_obtains_its_own_certificate_once_and_devices_wait_for_it(start_cloud, tmp_path, probe):
+    """covers: A10 E05 M12 M20"""
+    conf = conf_for_all(DEVICES).replace("devices = [", f"devices = [\n  {{ productKey = {GW[0]}, deviceName = gw-new }}", 1)
+    cloud = start_cloud(conf)
+    file = tmp_path / "application.conf"
+
+    def write(state):
+        file.write_text(f"""
+productKey = {GW[0]}, deviceName = gw-new, productSecret = GwPs0123456789AB
+registration {{ endpoint = "https://{cloud.process.ready['https']}" }}
+ca = "{cloud.ca}"
+{state}
+upstreams {{ cloud {{ endpoint = "tcp://{cloud.mqtt[0]}:{cloud.mqtt[1]}" }} }}
+""")
+        (tmp_path / "devices.conf").write_text(devices_conf(DEVICES))
+        for f in (file, tmp_path / "devices.conf"):
+            f.chmod(0o600)
+    write("")
+    probe.say("open", "b", f"file={file}")
+    refused = probe.wait("opened")
+    assert refused["rc"] == "-16" and "stateDir" in refused["why"]
+    write(f'stateDir = "{tmp_path}/state"')
+    fault = cloud.fault("status", code=503)
+    probe.open("b", file=file)
+    first, second = probe.call("online", "b", phone(0), 25000), probe.call("online", "b", phone(1), 25000)
+    assert probe.done(probe.call("online", "b", phone(2), 300)) == (TIMED_OUT, 0)
+    assert probe.done(probe.call("publish", "b", phone(0), 5000, "user/update", 1, "00")) == (EOFFLINE, 0)
+    assert probe.done(probe.call("offline", "b", phone(1), 5000)) == (0, 0)
+    assert probe.done(second) == (CLOSED, 0)
+    assert cloud.stats()["registrations"] == 0
+    cloud.delete(f"/faults/{fault['id']}")
+    assert probe.done(first) == (0, 0)
+    cloud.wait_status(GW[0], "gw-new", "ONLINE")
+    probe.close("b", 1000)
+    probe.open("b", file=file)  # kept
+    probe.wait("state", 2, up=1)
+    assert cloud.stats()["registrations"] == 1
+    probe.close("b", 0)
+    # Closed while it is still asked for.
+    for kept in (tmp_path / "state").rglob("*"):
+        if kept.is_file() and kept.name != "lock":
+            kept.unlink()
+    cloud.fault("stall")
+    probe.open("b", file=file, drive=True)
+    last = probe.call("online", "b", phone(0))
+    probe.close("b", 1000)
+    assert probe.done(last) == (CLOSED, 0)
+
+
 # ---- what is handed out
 
 
