@@ -11,6 +11,8 @@
 #define CW_UPSTREAM_KINDS(X)                                                                                           \
 	X(mqtt)                                                                                                        \
 	X(http2)                                                                                                       \
+	X(https)                                                                                                       \
+	X(broker)                                                                                                      \
 	X(coap)
 
 #define CW_UPSTREAM_KIND_DECLARE(name) extern const struct cw_connector_ops cw_connector_##name;

@@ -58,8 +58,8 @@ def test_a_position_goes_up(coap_world, mode, payload):
         cloud.wait_status(PK, device_name(0), "ONLINE")
         assert gateway.device(0)["state"] == "online"
     assert posts(cloud, topic=POST)
-    taken = gateway.log_lines("upstream.taken")
-    assert taken and all("message=" in line for line in taken)
+    taken = gateway.log_lines("upstream.message")
+    assert taken and all("messageId=" in line for line in taken)
     assert gateway.stats()["upstream.logins"] == 1
 
 

@@ -268,9 +268,9 @@ static void auth_answered(struct coap *c, struct coap_device *md, const struct c
 
 static void log_taken(const struct coap_device *md, const struct coap_response *r)
 {
-	cw_log(upstream_taken, "taken", CW_LS("product", md->d->product_key), CW_LS("device", md->d->device_name),
+	cw_log(upstream_message, "taken", CW_LS("product", md->d->product_key), CW_LS("device", md->d->device_name),
 	       CW_LS("topic", md->messages.split.head.topic), CW_LU("id", cw_split_id(md->messages.id, md->part)),
-	       CW_LS("message", r->id));
+	       CW_LS("messageId", r->id));
 }
 
 /* The platform's reply that stands in the answer to a part of a record. */
