@@ -195,6 +195,9 @@ static void start(void *connector)
 	}
 	cw_log(upstream_up, "ready; every device logs in by itself", CW_LS("upstream", c->u->conf.name),
 	       CW_LS("endpoint", c->u->conf.endpoint));
+	if (c->pull_ms == 0)
+		cw_log(upstream_one_way, "pull = 0: no commands are fetched for devices behind this upstream",
+		       CW_LS("upstream", c->u->conf.name));
 	cw_upstream_report(c->u, 1, "ready; every device logs in by itself");
 }
 
