@@ -12,8 +12,8 @@
 	X(mqtt)                                                                                                        \
 	X(http2)                                                                                                       \
 	X(https)                                                                                                       \
-	X(broker)                                                                                                      \
-	X(coap)
+	X(coap)                                                                                                        \
+	X(broker)
 
 #define CW_UPSTREAM_KIND_DECLARE(name) extern const struct cw_connector_ops cw_connector_##name;
 CW_UPSTREAM_KINDS(CW_UPSTREAM_KIND_DECLARE)

@@ -221,6 +221,7 @@ static void stop(void *connector)
 }
 
 const struct cw_connector_ops cw_connector_coap = {
+	.without_bridge = 1,
 	.type = "coap",
 	.device_size = sizeof(struct coap_device),
 	.has_downlink = 1,
