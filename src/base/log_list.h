@@ -81,7 +81,6 @@
 	X(upstream_named, NOTE, "upstream.named", 0, "The platform has told the bridge its names, or those kept from before are of no use any more.") \
 	X(upstream_log_switch, NOTE, "upstream.log_switch", 0, "The platform switched posting of this gateway's log on or off.") \
 	X(upstream_pack_split, WARN, "upstream.pack_split", 20, "The platform refused a pack post; it goes again in halves until the bad reading is alone.") \
-	X(upstream_taken, DEBUG, "upstream.taken", 0, "The platform took a message; message is the number that it gave to it.") \
 	X(upstream_device_failed, WARN, "upstream.device_failed", 20, "A device could not log in at the platform, which did not refuse it; it is tried again.") \
 	X(upstream_no_pull, WARN, "upstream.no_pull", 0, "The platform lets no commands be fetched over CoAP; devices behind this upstream get none.")
 
