@@ -693,7 +693,8 @@ int http2_link_call(struct http2_link *l, struct http2_call *c, const char *meth
 	all[n++] = http2_field(":authority", l->at.authority);
 	all[n++] = http2_field(":path", path);
 	cw_invariant(count <= sizeof(all) / sizeof(all[0]) - 5);
-	memcpy(all + n, fields, count * sizeof(all[0]));
+	if (count > 0)
+		memcpy(all + n, fields, count * sizeof(all[0]));
 	n += count;
 	all[n] = http2_field("content-length", length);
 	all[n].flags = c->len > 0 ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE; /* it changes with every message */
