@@ -59,8 +59,8 @@ struct cw_bridge; /* one bridge: made by cw_bridge_open(), dead after cw_bridge_
 struct cw_bridge_outcome {
 	/*
 	 * 0: done. CW_ENOENT: no source knows the identity. CW_EOFFLINE: the device is not online here. CW_EREFUSED: the
-	 * platform refused, `code` is its number. CW_ETIMEDOUT. CW_EBUSY: queues are full or another call took the device;
-	 * nothing was sent. CW_ECLOSED: the bridge was closed, or the device left, before. CW_EINVAL, CW_ELIMIT,
+	 * platform refused, `code` is its number. CW_ETIMEDOUT. CW_EBUSY: queues are full, another call took the device, or
+	 * no source of identities could say; nothing was sent, try again later. CW_ECLOSED: the bridge was closed, or the device left, before. CW_EINVAL, CW_ELIMIT,
 	 * CW_EPROTO, CW_EUNSUPPORTED: this way to the platform cannot carry it as it is. CW_ENOMEM.
 	 */
 	int rc;
@@ -140,8 +140,9 @@ struct cw_bridge_handler {
 	/* A way to the platform, by its name in the configuration, is up (1) or lost (0); `reason` is a sentence. */
 	void (*state)(void *ctx, const char *upstream, int up, const char *reason);
 	/*
-	 * Whose certificate belongs to this identity? Asked for each cw_bridge_online() of one that the files do not know.
-	 * Answered by cw_bridge_found() with `token`, from within or later from any thread.
+	 * Which certificate belongs to this identity? Asked for each cw_bridge_online() of one that the files do not know,
+	 * and once more where the answer is another certificate than the device has; nothing is kept. Answered by cw_bridge_found() with `token`, from within or later from any thread; after 30
+	 * seconds without an answer the online ends with CW_EBUSY.
 	 */
 	void (*lookup)(void *ctx, uint64_t token, const char *identity);
 	void (*device)(void *ctx, void *user, const struct cw_bridge_device *d);
@@ -248,7 +249,8 @@ struct cw_bridge_certificate {
 };
 /*
  * Answer to `lookup`. rc 0: `found` has the certificate; CW_ENOENT: there is no such device; others: could not be
- * asked, try later (done with that rc). 0, CW_EINVAL (names the platform does not accept), CW_ECLOSED, CW_ENOMEM: the
+ * asked, try later (done with CW_EBUSY). If a device that is online gets another certificate here, it is let go
+ * (CW_DEVICE_LEFT_CHANGED) before it comes back with the new one. 0, CW_EINVAL (names the platform does not accept), CW_ECLOSED, CW_ENOMEM: the
  * question stays open. A token that is unknown or over is ignored.
  */
 CW_BRIDGE_API int cw_bridge_found(struct cw_bridge *b, uint64_t token, int rc, const struct cw_bridge_certificate *found);

@@ -106,6 +106,19 @@ static void put_listeners(struct cw_json *j, const struct cw_admin_conf *d)
 	cw_json_end_array(j);
 }
 
+/* What the start waits for; empty once it is complete. */
+static void put_waits(struct cw_json *j, const struct cw_admin_conf *d)
+{
+	const char *text;
+	size_t n;
+
+	cw_json_text(j, "waitingFor");
+	cw_json_array(j);
+	for (n = 0; d->bridge == NULL && (text = d->waits(d->ctx, n)) != NULL; n++)
+		cw_json_text(j, text);
+	cw_json_end_array(j);
+}
+
 static void on_status(struct cw_admin *a, struct cw_http_req *req, const char *rest)
 {
 	const struct cw_admin_conf *d = &a->conf;
@@ -118,15 +131,18 @@ static void on_status(struct cw_admin *a, struct cw_http_req *req, const char *r
 	put_int(&j, "pid", getpid());
 	put_int(&j, "uptimeMs", cw_clock_wall_ms() - d->started_ms);
 	put_int(&j, "workers", d->worker_count);
-	put_bool(&j, "up", cw_bridge_up(d->bridge));
+	put_bool(&j, "up", d->bridge != NULL && cw_bridge_up(d->bridge));
+	put_waits(&j, d);
 	cw_json_text(&j, "devices");
 	cw_json_map(&j);
 	put_int(&j, "known", cw_stat_read(CW_STAT_bridge_devices_known));
 	put_int(&j, "attached", cw_stat_read(CW_STAT_bridge_devices_attached));
 	put_int(&j, "online", cw_stat_read(CW_STAT_bridge_devices_online));
 	cw_json_end_map(&j);
-	put_upstreams(&j, d);
-	put_listeners(&j, d);
+	if (d->bridge != NULL) {
+		put_upstreams(&j, d);
+		put_listeners(&j, d);
+	}
 	cw_json_end_map(&j);
 	cw_admin_reply_json(req, 200, &j);
 }
@@ -415,6 +431,12 @@ static void on_request(void *arg, struct cw_http_req *req)
 		if (strcmp(cw_http_method(req), routes[i].method) != 0 ||
 		    !match(cw_http_path(req), routes[i].prefix, routes[i].suffix, rest, sizeof(rest)))
 			continue;
+		if (a->conf.bridge == NULL && routes[i].handle != on_status && routes[i].handle != on_stop) {
+			const char *waits = a->conf.waits(a->conf.ctx, 0);
+
+			cw_admin_reply_text(req, 503, "error", waits == NULL ? "the gateway starts" : waits);
+			return;
+		}
 		routes[i].handle(a, req, rest);
 		return;
 	}
@@ -444,6 +466,11 @@ int cw_admin_open(const struct cw_admin_conf *admin, struct cw_admin **ret_admin
 static void on_http_closed(void *arg)
 {
 	cw_free(arg);
+}
+
+void cw_admin_update(struct cw_admin *a, const struct cw_admin_conf *conf)
+{
+	a->conf = *conf;
 }
 
 void cw_admin_close(struct cw_admin *a)

@@ -12,6 +12,7 @@
 	CW_STATS_BRIDGE(X) \
 	CW_STATS_FETCH(X) \
 	CW_STATS_FIRMWARE(X) \
+	CW_STATS_PROVISION(X) \
 	CW_STATS_UPSTREAM(X)
 
 #define CW_STATS_NET(X) \
@@ -84,6 +85,14 @@
 #define CW_STATS_FETCH(X) \
 	X(COUNTER, fetch, calls, "HTTP calls begun: logins, registration, look-ups, firmware")                                \
 	X(COUNTER, fetch, failed, "HTTP calls that ended without an answer")
+
+#define CW_STATS_PROVISION(X)                                                                                          \
+	X(COUNTER, provision, asked, "Certificates asked of the platform by rules")                                    \
+	X(COUNTER, provision, obtained, "Certificates obtained by rules and stored")                                   \
+	X(COUNTER, provision, refused, "Certificates that the platform refused to a rule")                             \
+	X(COUNTER, provision, unreached, "Attempts of rules that did not reach the platform or came too often")        \
+	X(COUNTER, provision, lost, "Certificates asked for by rules and perhaps given out, but not stored")           \
+	X(COUNTER, provision, names_refused, "Identities out of which a rule makes no DeviceName")
 
 #define CW_STATS_FIRMWARE(X) \
 	X(COUNTER, firmware, downloads, "Downloads of upgrades begun, repeated ones included")                                \

@@ -73,6 +73,8 @@ static void print_status(const json_t *s)
 
 	printf("causewayd %s, process %lld, up %lld:%02lld:%02lld, %lld workers\n", text_of(s, "version"),
 	       int_of(s, "pid"), up / 3600, up / 60 % 60, up % 60, int_of(s, "workers"));
+	json_array_foreach (json_object_get(s, "waitingFor"), i, e)
+		printf("waiting for %s\n", json_string_value(e));
 	printf("devices     %lld known, %lld connected, %lld online\n", int_of(devices, "known"),
 	       int_of(devices, "attached"), int_of(devices, "online"));
 	json_array_foreach (json_object_get(s, "upstreams"), i, e) {

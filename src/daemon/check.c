@@ -121,7 +121,6 @@ static int check_listeners(struct cw_daemon *d)
 	return wrong;
 }
 
-/* Made and dropped again, never started. */
 /*
  * Settings of a product or device: fine when one of the listeners' protocols takes them, for which one its devices will
  * speak is not known here. Else the complaints of the first are printed behind `who`.
@@ -177,6 +176,18 @@ static int check_all_own_settings(struct cw_daemon *d, const struct cw_identitie
 	return wrong;
 }
 
+/* Something in place of the secret that a start would obtain, for the checks that follow; this upstream is never started. */
+static int add_unstarted(struct cw_daemon *d, const struct cw_upstream_conf *conf, struct cw_msg *msg)
+{
+	struct cw_upstream_conf with = *conf;
+
+	if (with.product_key != NULL && with.device_name == NULL)
+		with.device_name = "not-obtained";
+	if (with.product_key != NULL && (with.device_secret == NULL || with.device_secret[0] == '\0') && with.device_token == NULL)
+		with.device_secret = "not obtained yet";
+	return cw_bridge_add_upstream(d->bridge, &with, msg);
+}
+
 static int check_upstreams(struct cw_daemon *d)
 {
 	struct cw_bridge_conf conf = { .control = d->control, .owner_ops = &cw_gateway_owner_ops };
@@ -187,12 +198,19 @@ static int check_upstreams(struct cw_daemon *d)
 		cw_msg_set(&msg, "%s", cw_error_text(rc));
 		return say(&msg);
 	}
-	rc = cw_daemon_add_upstreams(d, &msg);
+	(void)cw_config_path(d->config_file, d->config->state_dir, d->state_dir, sizeof(d->state_dir));
+	if (cw_bridges_new(d->config, d->state_dir, &d->bridges, &msg) < 0)
+		return say(&msg);
+	d->config->obtained = d->bridges;
+	rc = cw_daemon_each_upstream(d, add_unstarted, &msg);
+	if (rc == 0)
+		rc = cw_daemon_add_routes(d, &msg);
 	return rc < 0 ? say(&msg) : 0;
 }
 
 static void print_summary(const struct cw_daemon *d, size_t devices)
 {
+	const char *plan;
 	size_t i;
 
 	printf("%s: fine; %zu listeners, %zu upstreams, %zu devices\n", d->config_file, d->config->listeners.count,
@@ -200,8 +218,13 @@ static void print_summary(const struct cw_daemon *d, size_t devices)
 	for (i = 0; i < cw_bridge_upstream_count(d->bridge); i++) {
 		const struct cw_upstream_conf *u = cw_upstream_settings(cw_bridge_upstream(d->bridge, i));
 
-		printf("upstream %s: %s as %s/%s\n", u->name, u->endpoint, u->product_key, u->device_name);
+		if (u->product_key == NULL)
+			printf("upstream %s: %s by the client certificate %s\n", u->name, u->endpoint, u->certificate);
+		else
+			printf("upstream %s: %s as %s/%s\n", u->name, u->endpoint, u->product_key, u->device_name);
 	}
+	for (i = 0; (plan = cw_bridges_plan(d->bridges, i, devices)) != NULL; i++)
+		printf("%s\n", plan);
 }
 
 int cw_daemon_check(const char *config_file)
@@ -233,6 +256,7 @@ int cw_daemon_check(const char *config_file)
 		print_summary(&d, set->count);
 	cw_identities_free(set);
 	cw_bridge_free(d.bridge);
+	cw_bridges_free(d.bridges);
 	cw_worker_free(d.control);
 out:
 	cw_conf_free(d.config);

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "daemon/identity_rows.h"
+#include "provision/rules.h"
 #include "upstream/kinds.h"
 
 static const char *const transports[] = { "tcp", "udp", "tls", NULL };
@@ -102,14 +104,6 @@ static const struct cw_conf_table upstream_tls_table = {
 	.name = "tls", .size = sizeof(struct cw_config_tls), .settings = upstream_tls_settings
 };
 
-static const struct cw_conf_setting bridge_settings[] = {
-	CW_CONF_MUST(struct cw_config_bridge, product_key, STRING, "productKey", NULL, NULL, "ProductKey."),
-	CW_CONF_MUST(struct cw_config_bridge, device_name, STRING, "deviceName", NULL, NULL, "DeviceName."),
-	CW_CONF_MUST(struct cw_config_bridge, device_secret, SECRET, "deviceSecret", NULL, NULL, "DeviceSecret; file:PATH reads it from a file."),
-	CW_CONF_END
-};
-static const struct cw_conf_table bridge_table = { .name = "bridge", .size = sizeof(struct cw_config_bridge), .settings = bridge_settings };
-
 static const struct cw_conf_setting upstream_settings[] = {
 	CW_CONF_SELF(struct cw_config_upstream, origin, ORIGIN),
 	CW_CONF_SELF(struct cw_config_upstream, name, NAME),
@@ -132,7 +126,7 @@ static const struct cw_conf_setting upstream_settings[] = {
 	CW_CONF(struct cw_config_upstream, rate_bridge, INT, "rate", "0", "0", "10000000", "Messages a second over this upstream; 0: no limit."),
 	CW_CONF(struct cw_config_upstream, retry_min_ms, DURATION, "retryMin", "1s", "10ms", "1h", "First wait before connecting again; doubles, with jitter."),
 	CW_CONF(struct cw_config_upstream, retry_max_ms, DURATION, "retryMax", "60s", "10ms", "24h", "Longest wait before connecting again."),
-	CW_CONF_TABLES(struct cw_config_upstream, bridges, LIST, "bridges", &bridge_table,
+	CW_CONF_TABLES(struct cw_config_upstream, bridges, LIST, "bridges", &cw_config_certificate_table,
 	               "Several bridge identities, each with a connection of its own; every device takes one of them, always the same."),
 	CW_CONF_TABLES(struct cw_config_upstream, tls, TABLE, "tls", &upstream_tls_table, "For endpoints with TLS."),
 	CW_CONF_END
@@ -192,17 +186,6 @@ static void check_names(const struct cw_config *c, const struct cw_value *object
 		if (k == c->upstreams.count)
 			cw_conf_error_at(report, cw_value_get(object, "routes"), "routes[%zu]: there is no upstream \"%s\"", i, r->upstream);
 	}
-}
-
-static void check_identity(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
-{
-	const char *missing = c->product_key == NULL || c->product_key[0] == '\0' ? "productKey"
-	                      : c->device_name == NULL || c->device_name[0] == '\0' ? "deviceName"
-	                      : c->device_secret == NULL || c->device_secret[0] == '\0' ? "deviceSecret" : NULL;
-
-	if (missing != NULL && c->upstreams.count > 0)
-		cw_conf_error_at(report, object, "the bridge's certificate is incomplete: %s is missing; productKey, deviceName and deviceSecret are needed",
-		                 missing);
 }
 
 const char *const cw_config_sources[] = { "devices", "sqlite", "http", "rules", NULL };
@@ -307,8 +290,9 @@ static void check_bridge(const void *conf, const struct cw_value *object, struct
 
 	check_names(c, object, report);
 	check_control(c, object, report);
-	check_identity(c, object, report);
+	cw_config_check_identity(c, object, report);
 	check_sources(c, object, report);
+	cw_config_check_rules(c, object, report);
 	check_mode(c, object, report);
 	if (c->upstreams.count == 0)
 		cw_conf_error_at(report, object, "there is no upstream; add upstreams { cloud { endpoint = \"ssl://...\" } }");
@@ -325,7 +309,7 @@ static void check_config(const void *conf, const struct cw_value *object, struct
 
 static const char *hint(const char *key)
 {
-	static const char *const java[] = { "productSecret", "registerEndpoint", "networkKey", "isMultiGwMode", "popClientProfile", NULL };
+	static const char *const java[] = { "registerEndpoint", "networkKey", "isMultiGwMode", NULL };
 	static const char *const later[] = { "connections", "journal", "admin", NULL };
 	int i;
 
@@ -339,9 +323,12 @@ static const char *hint(const char *key)
 }
 
 static const struct cw_conf_setting settings[] = {
-	CW_CONF(struct cw_config, product_key, STRING, "productKey", NULL, NULL, NULL, "Bridge certificate: ProductKey."),
-	CW_CONF(struct cw_config, device_name, STRING, "deviceName", NULL, NULL, NULL, "Bridge certificate: DeviceName."),
-	CW_CONF(struct cw_config, device_secret, SECRET, "deviceSecret", NULL, NULL, NULL, "Bridge certificate: DeviceSecret; file:PATH reads it from a file."),
+	CW_CONF(struct cw_config, bridge.product_key, STRING, "productKey", NULL, NULL, NULL, "Bridge certificate: ProductKey."),
+	CW_CONF(struct cw_config, bridge.device_name, STRING, "deviceName", NULL, NULL, NULL, "Bridge certificate: DeviceName."),
+	CW_CONF(struct cw_config, bridge.device_secret, SECRET, "deviceSecret", NULL, NULL, NULL, "Bridge certificate: DeviceSecret; file:PATH reads it from a file."),
+	CW_CONF(struct cw_config, bridge.product_secret, SECRET, "productSecret", NULL, NULL, NULL, "Instead of deviceSecret: the bridge registers itself once with its product's secret, and keeps what it got in stateDir."),
+	CW_CONF_TABLES(struct cw_config, registration, TABLE, "registration", &cw_config_registration_table, "How bridges with productSecret register."),
+	CW_CONF_TABLES(struct cw_config, profile, TABLE, "popClientProfile", &cw_config_profile_table, "Java library: without deviceName the bridge is the device named after this machine's MAC address, found or created over the management API."),
 	CW_CONF(struct cw_config, http2_endpoint, STRING, "http2Endpoint", NULL, NULL, NULL, "Java library: HTTP/2 endpoint."),
 	CW_CONF(struct cw_config, auth_endpoint, STRING, "authEndpoint", NULL, NULL, NULL, "Java library: authentication endpoint."),
 	CW_CONF(struct cw_config, sub_device_connect_mode, INT, "subDeviceConnectMode", "0", NULL, NULL, "Java library: 3 is the large bridge."),
@@ -377,6 +364,11 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct cw_config, identity.http.stale_ms, DURATION, "identity.http.staleIfError", "1d", "0s", "30d",
 	        "While the look-up fails, an answer this old still counts."),
 	CW_CONF_TABLES(struct cw_config, identity.http.tls, TABLE, "identity.http.tls", &upstream_tls_table, "For https://."),
+	CW_CONF_TABLES(struct cw_config, identity.rules, LIST, "identity.rules", &cw_rule_table,
+	        "Devices that no other source knows get their certificate from the platform, once; it is kept in the table."),
+	CW_CONF(struct cw_config, identity.rule_retry_min_ms, DURATION, "identity.ruleRetryMin", "1m", "10ms", "7d",
+	        "After a refusal an identity is not asked for again for so long; doubles with each."),
+	CW_CONF(struct cw_config, identity.rule_retry_max_ms, DURATION, "identity.ruleRetryMax", "1h", "10ms", "30d", "Longest of these."),
 	CW_CONF(struct cw_config, commands.queue, INT, "commands.queue", "16", "1", "1024", "Commands that may wait for one device."),
 	CW_CONF(struct cw_config, commands.timeout_ms, DURATION, "commands.timeout", "30s", "1s", "1h", "A command without an answer ends as timed out."),
 	CW_CONF(struct cw_config, attachments.directory, STRING, "attachments.directory", NULL, NULL, NULL, "Where pictures and audio of devices are put; a relative one stands beside this file; default: attachments in stateDir."),

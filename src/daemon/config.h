@@ -14,6 +14,8 @@
 
 enum { CW_CONFIG_TCP, CW_CONFIG_UDP, CW_CONFIG_TLS };
 
+struct cw_bridges;
+
 struct cw_config_tls {
 	const char *ca, *certificate, *key, *client_ca, *key_store, *key_password;
 	bool verify;
@@ -38,9 +40,30 @@ struct cw_config_listener {
 	struct cw_config_tls tls;
 };
 
-/* A bridge certificate; a part that is absent is NULL. */
+/* A bridge certificate, or what it takes to obtain one; a part that is absent is NULL. */
 struct cw_config_bridge {
 	const char *product_key, *device_name, *device_secret;
+	const char *product_secret;
+	const char *interface; /* with popClientProfile: whose MAC address names the device */
+};
+
+/* How a bridge gets its certificate. */
+enum cw_config_way {
+	CW_WAY_NONE,     /* no part is given: a client certificate of TLS may stand for it */
+	CW_WAY_GIVEN,
+	CW_WAY_REGISTER, /* with the product's secret */
+	CW_WAY_PROFILE   /* popClientProfile */
+};
+
+struct cw_config_profile {
+	const char *access_key, *access_secret, *name, *region, *product, *endpoint, *interface;
+};
+
+enum { CW_CONFIG_REGISTER, CW_CONFIG_REGNWL };
+enum { CW_CONFIG_VIA_AUTO, CW_CONFIG_VIA_HTTPS, CW_CONFIG_VIA_MQTT };
+struct cw_config_registration {
+	int type, via;
+	const char *endpoint, *region, *instance_id;
 };
 
 struct cw_config_upstream {
@@ -69,7 +92,10 @@ struct cw_config_product {
 
 struct cw_config {
 	/* the bridge */
-	const char *product_key, *device_name, *device_secret;
+	struct cw_config_bridge bridge; /* of upstreams without `bridges` */
+	struct cw_config_profile profile;
+	struct cw_config_registration registration;
+	const struct cw_bridges *obtained; /* no setting: certificates that are not in the file (bridges.h), by whoever has them; may be NULL */
 	const char *http2_endpoint, *auth_endpoint;
 	int sub_device_connect_mode;
 	const struct cw_value *socket_server; /* its listeners stand among `listeners` */
@@ -81,6 +107,8 @@ struct cw_config {
 	const struct cw_value *protocols;
 	struct {
 		const char *devices, *key_file;
+		struct cw_conf_list rules; /* of struct cw_rule */
+		int64_t rule_retry_min_ms, rule_retry_max_ms;
 		struct cw_conf_strings order; /* empty: all, in the order of the documentation */
 		int64_t contest_window_ms;
 		bool remove_topology;
@@ -128,6 +156,13 @@ void cw_config_set_protocol(const char *name);
  */
 int cw_config_load(const char *path, struct cw_config **ret_config, struct cw_conf_tree **ret_tree, struct cw_conf_report *report,
                    struct cw_msg *msg);
+/*
+ * How this bridge gets its certificate; *ret_missing (NULL: nothing) names the key without which its identity is only half given.
+ * A given device counts before a productSecret, and that before popClientProfile.
+ */
+enum cw_config_way cw_config_way(const struct cw_config *c, const struct cw_config_bridge *b, const char **ret_missing);
+/* Number `i` of an upstream's bridges, or the gateway's own. */
+const struct cw_config_bridge *cw_config_bridge_of(const struct cw_config *c, const struct cw_config_upstream *u, size_t i);
 /* Put where a listener or upstream was written before the message of a failure. Returns rc. */
 int cw_config_placed(const struct cw_origin *at, int rc, struct cw_msg *msg);
 /*

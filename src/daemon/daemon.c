@@ -93,17 +93,19 @@ void cw_daemon_finish(struct cw_daemon *d)
 		d->finish_waits = 1;
 		return;
 	}
-	cw_watchdog_stop(d->watchdog);
-	d->watchdog = NULL;
-	cw_bridge_free(d->bridge);
-	d->bridge = NULL;
-	cw_firmware_free(d->firmware);
-	d->firmware = NULL;
-	cw_fetch_pool_free(d->fetch);
-	d->fetch = NULL;
-	stop_workers(d);
-	cw_gateway_free(d->gateway);
-	d->gateway = NULL;
+	if (d->bridge != NULL) {
+		cw_watchdog_stop(d->watchdog);
+		d->watchdog = NULL;
+		cw_bridge_free(d->bridge);
+		d->bridge = NULL;
+		cw_firmware_free(d->firmware);
+		d->firmware = NULL;
+		cw_fetch_pool_free(d->fetch);
+		d->fetch = NULL;
+		stop_workers(d);
+		cw_gateway_free(d->gateway);
+		d->gateway = NULL;
+	}
 	cw_state_close(d->state);
 	d->state = NULL;
 	uv_close((uv_handle_t *)&d->on_hup, on_handle_closed);
@@ -136,6 +138,28 @@ static void drain(struct cw_daemon *d)
 	cw_bridge_stop(d->bridge, (uint64_t)d->config->stop_timeout_ms, on_upstreams_stopped, d);
 }
 
+static void on_rules_stopped(void *arg)
+{
+	struct cw_daemon *d = arg;
+
+	cw_gateway_stop_accepting(d->gateway);
+	/* What is read from here on would be acknowledged and find the lanes closed. */
+	cw_gateway_hold(d->gateway);
+	pass_barrier(d, drain);
+}
+
+static void on_bridges_stopped(void *arg)
+{
+	struct cw_daemon *d = arg;
+
+	if (d->bridge == NULL) /* it waited for a certificate and has nothing to drain */
+		cw_daemon_finish(d);
+	else if (d->rules != NULL)
+		cw_rules_stop(d->rules, on_rules_stopped, d);
+	else
+		on_rules_stopped(d);
+}
+
 void cw_daemon_stop(struct cw_daemon *d)
 {
 	if (d->stopping)
@@ -144,10 +168,7 @@ void cw_daemon_stop(struct cw_daemon *d)
 	cw_log(daemon_stopping, "queues are drained first", CW_LU("stopTimeoutMs", d->config->stop_timeout_ms));
 	cw_admin_close(d->admin);
 	d->admin = NULL;
-	cw_gateway_stop_accepting(d->gateway);
-	/* What is read from here on would be acknowledged and find the lanes closed. */
-	cw_gateway_hold(d->gateway);
-	pass_barrier(d, drain);
+	cw_bridges_stop(d->bridges, on_bridges_stopped, d);
 }
 
 static void on_term(uv_signal_t *h, int signum)
@@ -294,7 +315,11 @@ static int make_bridge(struct cw_daemon *d, struct cw_msg *msg)
 	rc = cw_daemon_add_upstreams(d, msg);
 	if (rc == 0)
 		rc = cw_daemon_add_sources(d, msg);
-	return rc < 0 ? rc : load_identities(d, msg);
+	if (rc == 0)
+		rc = load_identities(d, msg);
+	if (rc == 0)
+		cw_bridges_warn(d->bridges, cw_resolver_count(cw_bridge_resolver(d->bridge)));
+	return rc;
 }
 
 static int make_gateway(struct cw_daemon *d, struct cw_msg *msg)
@@ -418,6 +443,12 @@ static int admin_reload(void *ctx, cw_reload_fn done, void *arg)
 	return cw_daemon_reload(ctx, done, arg);
 }
 
+static const char *admin_waits(void *ctx, size_t n)
+{
+	return cw_bridges_says(((struct cw_daemon *)ctx)->bridges, n);
+}
+
+/* Without bridge and gateway it says what is waited for; opened so and again with them, it is the same socket. */
 static int open_admin(struct cw_daemon *d, struct cw_msg *msg)
 {
 	struct cw_admin_conf conf = {
@@ -432,21 +463,21 @@ static int open_admin(struct cw_daemon *d, struct cw_msg *msg)
 		.ctx = d,
 		.stop = admin_stop,
 		.reload = admin_reload,
+		.waits = admin_waits,
 	};
 
+	if (d->admin != NULL) {
+		cw_admin_update(d->admin, &conf);
+		return 0;
+	}
 	return d->config->control[0] == '\0' ? 0 : cw_admin_open(&conf, &d->admin, msg);
 }
 
-static int start(struct cw_daemon *d, struct cw_msg *msg)
+/* Every bridge has its certificate: the rest of the start. */
+static int start_bridge(struct cw_daemon *d, struct cw_msg *msg)
 {
-	int rc = cw_daemon_open_state_dir(d, msg);
+	int rc = make_workers(d, msg);
 
-	if (rc == 0)
-		rc = cw_daemon_load_protocols(d, d->config, msg);
-	if (rc == 0)
-		rc = cw_state_open(d->state_dir, &d->state, msg);
-	if (rc == 0)
-		rc = make_workers(d, msg);
 	if (rc == 0)
 		rc = make_firmware(d, msg);
 	if (rc == 0)
@@ -465,7 +496,49 @@ static int start(struct cw_daemon *d, struct cw_msg *msg)
 		rc = cw_watchdog_start(d->gateway, (uint64_t)d->config->decoder_timeout_ms, &d->watchdog);
 	if (rc == 0)
 		rc = open_admin(d, msg);
-	return rc < 0 ? rc : write_ready_file(d, msg);
+	if (rc == 0)
+		rc = write_ready_file(d, msg);
+	if (rc == 0)
+		cw_log(daemon_ready, "", CW_LU("listeners", cw_gateway_listener_count(d->gateway)),
+		       CW_LU("devices", cw_resolver_count(cw_bridge_resolver(d->bridge))));
+	return rc;
+}
+
+static void give_up(int rc, const struct cw_msg *msg)
+{
+	cw_log(daemon_failed, msg->text[0] != '\0' ? msg->text : cw_error_text(rc));
+	/* Half-started: the kernel takes back what is left; nothing was accepted, nothing acknowledged. */
+	_exit(1);
+}
+
+static void on_bridges_ready(void *ctx)
+{
+	struct cw_daemon *d = ctx;
+	struct cw_msg msg = { "" };
+	int rc;
+
+	if (d->stopping)
+		return;
+	rc = start_bridge(d, &msg);
+	if (rc < 0)
+		give_up(rc, &msg);
+}
+
+static int start(struct cw_daemon *d, struct cw_msg *msg)
+{
+	int rc = cw_daemon_open_state_dir(d, msg);
+
+	if (rc == 0)
+		rc = cw_daemon_load_protocols(d, d->config, msg);
+	if (rc == 0)
+		rc = cw_state_open(d->state_dir, &d->state, msg);
+	if (rc == 0)
+		rc = cw_bridges_new(d->started, d->state_dir, &d->bridges, msg);
+	d->config->obtained = d->bridges;
+	if (rc < 0 || cw_bridges_missing(d->bridges) == 0)
+		return rc < 0 ? rc : start_bridge(d, msg);
+	rc = open_admin(d, msg);
+	return rc < 0 ? rc : cw_bridges_obtain(d->bridges, d->control, on_bridges_ready, d, msg);
 }
 
 /* ---- the process ----------------------------------------------------------------------- */
@@ -490,6 +563,7 @@ static void free_daemon(struct cw_daemon *d)
 	for (i = 0; i < d->worker_count; i++)
 		cw_worker_free(d->workers[i]);
 	cw_worker_free(d->control);
+	cw_bridges_free(d->bridges);
 	if (d->config != d->started) {
 		cw_conf_free(d->config);
 		cw_conf_tree_unref(d->tree);
@@ -506,7 +580,7 @@ int cw_daemon_run(const char *config_file, const char *ready_file)
 {
 	struct cw_daemon d = { .config_file = config_file, .ready_file = ready_file, .lock_fd = -1 };
 	struct cw_msg msg = { "" };
-	int rc, failed;
+	int rc;
 
 	d.started_ms = cw_clock_wall_ms();
 	rc = load_config(&d, &msg);
@@ -523,14 +597,8 @@ int cw_daemon_run(const char *config_file, const char *ready_file)
 		rc = open_signal(&d, &d.on_hup, on_hup, SIGHUP);
 	if (rc == 0)
 		rc = start(&d, &msg);
-	failed = rc < 0;
-	if (failed) {
-		cw_log(daemon_failed, msg.text[0] != '\0' ? msg.text : cw_error_text(rc));
-		/* Half-started: the kernel takes back what is left; nothing was accepted, nothing acknowledged. */
-		_exit(1);
-	}
-	cw_log(daemon_ready, "", CW_LU("listeners", cw_gateway_listener_count(d.gateway)),
-	       CW_LU("devices", cw_resolver_count(cw_bridge_resolver(d.bridge))));
+	if (rc < 0)
+		give_up(rc, &msg);
 	cw_worker_run(d.control);
 	cw_log(daemon_stopped, "", CW_LU("recordsLost", cw_stat_read(CW_STAT_bridge_records_lost)));
 	free_daemon(&d);

@@ -1,8 +1,10 @@
 /*
  * daemon.h - the gateway as one process: what starts and stops in which order.
  *
- * start: configuration -> state directory (locked) -> plugins -> state -> bridge with
- * upstreams and identities -> workers -> listeners -> control socket -> ready.
+ * start: configuration -> state directory (locked) -> plugins -> state -> certificates of
+ * the bridges (the first start may have to wait for the platform: then the control socket
+ * comes first) -> bridge with upstreams and identities -> workers -> listeners -> control
+ * socket -> ready.
  * stop: no new connections, nothing more is read -> lanes drain, devices are logged
  * out -> sessions close -> workers end. A second signal ends the process at once.
  */
@@ -10,9 +12,11 @@
 #define CW_DAEMON_DAEMON_H
 
 #include "bridge/bridge.h"
+#include "daemon/bridges.h"
 #include "daemon/config.h"
 #include "fetch/fetch.h"
 #include "gateway/gateway.h"
+#include "provision/rules.h"
 #include "store/state.h"
 
 #define CW_WORKERS_MOST 64
@@ -39,7 +43,11 @@ struct cw_daemon {
 	struct cw_state *state;
 	struct cw_fetch_pool *fetch; /* HTTP calls of the control loop */
 	struct cw_firmware *firmware;
-	struct cw_bridge *bridge;
+	struct cw_table_source *table; /* the sources of identities that others need, too; the resolver owns them */
+	struct cw_rules *rules;
+	struct cw_openapi_account account; /* of the rules */
+	struct cw_bridges *bridges; /* their certificates */
+	struct cw_bridge *bridge;   /* NULL while certificates are waited for */
 	struct cw_gateway *gateway;
 	struct cw_admin *admin;
 	struct cw_watchdog *watchdog;
@@ -76,6 +84,8 @@ void cw_daemon_listener(const struct cw_daemon *d, const struct cw_config_listen
 int cw_daemon_each_upstream(struct cw_daemon *d, int (*fn)(struct cw_daemon *d, const struct cw_upstream_conf *conf, struct cw_msg *msg),
                             struct cw_msg *msg);
 int cw_daemon_add_upstreams(struct cw_daemon *d, struct cw_msg *msg);
+/* Once the upstreams are there. */
+int cw_daemon_add_routes(struct cw_daemon *d, struct cw_msg *msg);
 /* sources.c: make the sources of identity.order and give them to the bridge. */
 int cw_daemon_add_sources(struct cw_daemon *d, struct cw_msg *msg);
 /* The key file: as it is when absolute, else in `state_dir`. Into out[size]. */

@@ -74,14 +74,14 @@ static const struct cw_value *identity_value(const struct cw_conf_tree *tree, co
 static void name_restarts(struct cw_daemon *d, const struct reload *r, char *out, size_t size)
 {
 	static const char *const keys[] = { "workers", "stateDir", "pluginDir", "control", "ca", "upstreams", "routes", "commands",
-		                            "attachments", "firmware" };
-	static const char *const identity_keys[] = { "order", "keyFile", "removeTopology", "http", "contestWindow" };
+		                            "attachments", "firmware", "popClientProfile", "registration" };
+	static const char *const identity_keys[] = { "order", "keyFile", "removeTopology", "http", "rules", "ruleRetryMin", "ruleRetryMax", "contestWindow" };
 	const struct cw_config *old = d->started, *now = r->config;
 	size_t i, at = 0;
 
 	out[0] = '\0';
-	if (!same_text(old->product_key, now->product_key) || !same_text(old->device_name, now->device_name) ||
-	    !same_text(old->device_secret, now->device_secret))
+	if (!same_text(old->bridge.product_key, now->bridge.product_key) || !same_text(old->bridge.device_name, now->bridge.device_name) ||
+	    !same_text(old->bridge.device_secret, now->bridge.device_secret) || !same_text(old->bridge.product_secret, now->bridge.product_secret))
 		at += (size_t)snprintf(out, size, " bridge certificate");
 	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (!same_value(cw_value_get(cw_conf_root(d->started_tree), keys[i]), cw_value_get(cw_conf_root(r->tree), keys[i])))
@@ -137,6 +137,8 @@ static int apply(struct reload *r, struct cw_reload_result *res, char *restarts,
 	close_removed(d, r->config);
 	r->config = old; /* freed by the caller */
 	r->tree = old_tree;
+	if (d->rules != NULL)
+		cw_rules_forget(d->rules);
 	cw_bridge_swap_identities(d->bridge, r->identities, res);
 	cw_resolver_forget(cw_bridge_resolver(d->bridge), NULL);
 	r->identities = NULL;
@@ -197,6 +199,10 @@ int cw_daemon_reload(struct cw_daemon *d, cw_reload_fn done, void *arg)
 	struct reload *r;
 	int rc;
 
+	if (d->bridge == NULL) {
+		cw_log(daemon_reload_failed, "the gateway still waits for its own certificate; restart it to read the files again");
+		return CW_EBUSY;
+	}
 	if (d->reloading || d->stopping)
 		return CW_EBUSY;
 	r = cw_zalloc(sizeof(*r));

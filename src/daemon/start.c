@@ -210,11 +210,16 @@ static int add_upstream(struct cw_daemon *d, const struct cw_upstream_conf *conf
 	return cw_bridge_add_upstream(d->bridge, conf, msg);
 }
 
+int cw_daemon_add_routes(struct cw_daemon *d, struct cw_msg *msg)
+{
+	return cw_config_add_routes(d->config, d->bridge, msg);
+}
+
 int cw_daemon_add_upstreams(struct cw_daemon *d, struct cw_msg *msg)
 {
 	int rc = cw_daemon_each_upstream(d, add_upstream, msg);
 
-	return rc < 0 ? rc : cw_config_add_routes(d->config, d->bridge, msg);
+	return rc < 0 ? rc : cw_daemon_add_routes(d, msg);
 }
 
 int cw_daemon_warn_file_mode(const char *path)

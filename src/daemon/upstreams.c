@@ -1,6 +1,7 @@
 /* upstreams.c - what the configuration says about the platform's side, in the forms the bridge takes. See config.h. */
 #include <stdio.h>
 
+#include "daemon/bridges.h"
 #include "daemon/config.h"
 #include "upstream/kinds.h"
 
@@ -8,11 +9,12 @@
 static struct cw_upstream_conf upstream_conf(const struct cw_config *c, const struct cw_config_upstream *u, size_t i, char *name,
                                              size_t size)
 {
-	struct cw_config_bridge own = { c->product_key, c->device_name, c->device_secret };
-	const struct cw_config_bridge *bridge = u->bridges.count == 0 ? &own : cw_conf_item(&u->bridges, struct cw_config_bridge, i);
+	const struct cw_config_bridge *bridge = cw_config_bridge_of(c, u, i);
+	const struct cw_certificate *obtained = c->obtained == NULL ? NULL : cw_bridges_certificate(c->obtained, u, i);
+	struct cw_upstream_conf conf;
 
 	(void)snprintf(name, size, i == 0 ? "%s" : "%s-%zu", u->name, i + 1);
-	return (struct cw_upstream_conf){
+	conf = (struct cw_upstream_conf){
 		.kind = cw_upstream_kind((size_t)u->type),
 		.own = u->own,
 		.name = name,
@@ -35,6 +37,13 @@ static struct cw_upstream_conf upstream_conf(const struct cw_config *c, const st
 		.retry_min_ms = (unsigned)u->retry_min_ms,
 		.retry_max_ms = (unsigned)u->retry_max_ms,
 	};
+	if (obtained != NULL) {
+		conf.device_name = obtained->device_name;
+		conf.device_secret = obtained->device_secret[0] != '\0' ? obtained->device_secret : NULL;
+		conf.client_id = obtained->client_id[0] != '\0' ? obtained->client_id : NULL;
+		conf.device_token = obtained->device_token[0] != '\0' ? obtained->device_token : NULL;
+	}
+	return conf;
 }
 
 int cw_config_each_upstream(const struct cw_config *c, const char *state_dir, unsigned dedup_window_s, cw_config_upstream_fn fn,

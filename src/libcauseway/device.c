@@ -1,7 +1,7 @@
 /*
  * device.c - online and offline, and what becomes of the devices in between. Control loop.
  *
- * online: call -> owner on its seat -> (the user's lookup) -> attach -> the platform accepts ->
+ * online: call -> owner on its seat -> attach (which asks the sources) -> the platform accepts ->
  * the call is told, the owner has the device. It ends by offline, by another online of the
  * same identity, by a change of its certificate, or with the bridge.
  */
@@ -68,19 +68,11 @@ static void tell_leaving(struct lib *l, struct seat *s, int rc, const char *text
 
 /* ---- pending owners ---------------------------------------------------------------------- */
 
-static void stop_asking(struct owner *o)
-{
-	if (o->asking)
-		cw_map_remove(&o->lib->lookups, &o->lookup_node);
-	o->asking = 0;
-}
-
 /* Off its seat; afterwards it is either an owner of a device or freed. */
 static struct call *unseat(struct owner *o)
 {
 	struct call *c = o->call;
 
-	stop_asking(o);
 	cw_list_remove(&o->link);
 	leave_seat(o->lib, o->seat);
 	o->seat = NULL;
@@ -123,7 +115,9 @@ static void refused(struct owner *o, int why)
 		}
 		give_up(o, CW_EREFUSED, code, text);
 		return;
-	default: give_up(o, CW_EBUSY, 0, "overtaken by another call for this device, or a limit is reached: try again later"); return;
+	default:
+		give_up(o, CW_EBUSY, 0, "no source of identities could say, another call for this device was faster, or a limit is reached: try again later");
+		return;
 	}
 }
 
@@ -150,7 +144,6 @@ static void on_attached(struct cw_attach *a, struct cw_device *d, int why)
 
 static void attach(struct owner *o)
 {
-	o->asking = 0;
 	o->attaching = 1;
 	o->attach.identity = o->identity;
 	o->attach.identity_len = strlen(o->identity);
@@ -159,111 +152,6 @@ static void attach(struct owner *o)
 	o->attach.require_online = (o->call->flags & CW_ONLINE_EARLY) == 0;
 	o->attach.done = on_attached;
 	cw_bridge_attach(o->lib->bridge, &o->attach);
-}
-
-/* ---- the user's look-up --------------------------------------------------------------------- */
-
-struct found {
-	struct cw_mail mail;
-	struct lib *lib;
-	uint64_t token;
-	int rc;
-	const char *product_key, *device_name, *device_secret; /* in text, with their NULs */
-	size_t len;
-	char text[];
-};
-
-static int known(struct lib *l, const char *identity)
-{
-	return cw_identities_find(cw_bridge_identities(l->bridge), identity, strlen(identity)) != NULL;
-}
-
-static void ask(struct owner *o)
-{
-	o->token = ++o->lib->next_token;
-	if (cw_map_add(&o->lib->lookups, &o->lookup_node, &o->token, sizeof(o->token)) < 0) {
-		give_up(o, CW_ENOMEM, 0, NULL);
-		return;
-	}
-	o->asking = 1;
-	o->lib->handler.lookup(o->lib->ctx, o->token, o->identity);
-}
-
-/* What the callback said goes into the set in force, which only this loop reads. */
-static int learn(struct lib *l, const char *identity, const struct found *f)
-{
-	struct cw_identities *set = (struct cw_identities *)(uintptr_t)cw_bridge_identities(l->bridge);
-
-	return cw_identities_add(set, identity, f->product_key, f->device_name, f->device_secret, cw_bytes_of(NULL, 0));
-}
-
-static void on_found(struct cw_mail *mail)
-{
-	struct found *f = cw_container_of(mail, struct found, mail);
-	struct cw_map_node *n = cw_map_find(&f->lib->lookups, &f->token, sizeof(f->token));
-	int rc = f->rc;
-
-	if (n != NULL) {
-		struct owner *o = cw_container_of(n, struct owner, lookup_node);
-
-		stop_asking(o);
-		if (rc == 0)
-			rc = learn(f->lib, o->identity, f);
-		if (rc == 0 || rc == CW_EEXIST) /* another question for it was faster */
-			attach(o);
-		else
-			give_up(o, rc, 0, rc == CW_ENOENT ? "no source knows this identity" : "its certificate could not be looked up");
-	}
-	explicit_bzero(f->text, f->len);
-	cw_free(f);
-}
-
-static char *put_text(char *at, const char **ret, const char *text)
-{
-	size_t n = strlen(text) + 1;
-
-	memcpy(at, text, n);
-	*ret = at;
-	return at + n;
-}
-
-static int names_ok(const struct cw_bridge_certificate *c)
-{
-	return c != NULL && c->product_key != NULL && c->device_name != NULL && c->device_secret != NULL && c->product_key[0] != '\0' &&
-	       c->device_name[0] != '\0' && c->device_secret[0] != '\0' && strlen(c->product_key) < 32 && strlen(c->device_name) < 64 &&
-	       strlen(c->device_secret) < 128 && strpbrk(c->product_key, "/+#&| ") == NULL && strpbrk(c->device_name, "/+#&| ") == NULL;
-}
-
-int cw_bridge_found(struct cw_bridge *b, uint64_t token, int rc, const struct cw_bridge_certificate *cert)
-{
-	size_t len = 0;
-	struct found *f;
-	struct lib *l;
-	char *at;
-
-	if (rc == 0 && !names_ok(cert))
-		return CW_EINVAL;
-	if (rc > 0)
-		return CW_EINVAL;
-	if (rc == 0)
-		len = strlen(cert->product_key) + strlen(cert->device_name) + strlen(cert->device_secret) + 3;
-	if (lib_enter(b, &l) < 0)
-		return CW_ECLOSED;
-	f = cw_zalloc(sizeof(*f) + len);
-	if (f != NULL) {
-		f->lib = l;
-		f->token = token;
-		f->rc = rc;
-		f->len = len;
-		if (rc == 0) {
-			at = put_text(f->text, &f->product_key, cert->product_key);
-			at = put_text(at, &f->device_name, cert->device_name);
-			(void)put_text(at, &f->device_secret, cert->device_secret);
-		}
-		cw_post(l->control, &f->mail, on_found);
-	}
-	lib_leave(l);
-	return f == NULL ? CW_ENOMEM : 0;
 }
 
 /* ---- online --------------------------------------------------------------------------------- */
@@ -288,10 +176,7 @@ void lib_on_online(struct cw_mail *mail)
 	memcpy(o->identity, c->identity, sizeof(o->identity));
 	cw_list_push_back(&s->pending, &o->link);
 	lib_call_arm(c, c->wait.timeout_ms, on_online_late);
-	if (LIB_HAS(l, lookup) && !known(l, o->identity))
-		ask(o);
-	else
-		attach(o);
+	attach(o);
 }
 
 int cw_bridge_online(struct cw_bridge *b, const char *identity, void *user, unsigned flags, const struct cw_bridge_wait *wait)

@@ -46,12 +46,10 @@ struct lib {
 	/* Control loop. */
 	struct cw_mail begin_mail, end_mail, last_mail;
 	struct cw_map seats;   /* by identity */
-	struct cw_map lookups; /* struct owner by token */
+	struct cw_map asked;   /* lookup.c's */
 	struct cw_list owners; /* those who have a device */
-	uint64_t next_token;
 	unsigned drain_ms;
 	uint8_t connected, ended, stepping;
-	uint8_t up[64];
 };
 
 /* One public call. */
@@ -73,15 +71,13 @@ struct call {
 
 struct owner {
 	struct cw_list link; /* seat->pending, then lib->owners */
-	struct cw_map_node lookup_node;
 	struct lib *lib;
 	struct seat *seat;        /* while pending */
 	struct call *call;        /* while pending */
 	struct cw_attach attach;
 	struct cw_device *device; /* set once the caller was told that it is online */
 	void *user;
-	uint64_t token;
-	uint8_t asking, attaching;
+	uint8_t attaching;
 	char identity[CW_BRIDGE_IDENTITY_MAX + 1];
 };
 
@@ -120,6 +116,11 @@ void lib_on_offline(struct cw_mail *mail);
 struct owner *lib_owner_of(struct lib *l, const char *identity);
 void lib_pending_drop(struct lib *l); /* the bridge is being closed: those who are not online yet never will be */
 void lib_owners_drop(struct lib *l);
+
+/* lookup.c: the program's callback as the last source of identities, if it has one */
+int lib_add_lookup(struct lib *l);
+/* The program may still be thinking, but nobody waits any more. */
+void lib_lookup_drop(struct lib *l);
 
 /* up.c */
 /* Post a record that is made here, without anybody who waits; on the control loop. */

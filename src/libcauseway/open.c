@@ -36,7 +36,6 @@ static void free_lib(struct lib *l)
 	cw_bridge_free(l->bridge);
 	cw_worker_free(l->control);
 	cw_map_fini(&l->seats);
-	cw_map_fini(&l->lookups);
 	cw_conf_free(l->config);
 	cw_conf_tree_unref(l->tree);
 	cw_free(l->state_dir);
@@ -58,6 +57,7 @@ static int make_bridge(struct lib *l, const struct cw_bridge_setup *setup, struc
 		.command_queue = l->config->commands.queue,
 		.command_timeout_ms = (unsigned)l->config->commands.timeout_ms,
 		.contest_window_ms = (unsigned)l->config->identity.contest_window_ms,
+		.remove_topology = l->config->identity.remove_topology,
 		.ctx = l,
 	};
 	struct cw_reload_result result;
@@ -69,6 +69,10 @@ static int make_bridge(struct lib *l, const struct cw_bridge_setup *setup, struc
 	rc = cw_config_each_upstream(l->config, l->state_dir, 0, add_upstream, l, msg);
 	if (rc == 0)
 		rc = cw_config_add_routes(l->config, l->bridge, msg);
+	if (rc == 0)
+		rc = cw_bridge_add_devices(l->bridge);
+	if (rc == 0)
+		rc = lib_add_lookup(l);
 	if (rc == 0)
 		rc = lib_identities(l, setup, &set, msg);
 	if (rc == 0)
@@ -131,7 +135,6 @@ int cw_bridge_open(const struct cw_bridge_setup *given, struct cw_bridge **ret_b
 	l->lock_fd = -1;
 	l->ctx = setup.ctx;
 	cw_map_init(&l->seats);
-	cw_map_init(&l->lookups);
 	cw_list_init(&l->owners);
 	take_handler(l, setup.handler);
 	rc = make(l, &setup, &msg);
@@ -231,6 +234,7 @@ static void on_stopped(void *arg)
 	struct lib *l = arg;
 
 	lib_owners_drop(l);
+	lib_lookup_drop(l);
 	cw_post(l->control, &l->last_mail, on_last);
 }
 

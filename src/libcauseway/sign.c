@@ -1,5 +1,4 @@
 /* sign.c - cw_sign_mqtt(): what any MQTT client needs to log in as a device. */
-#include <stdio.h>
 #include <string.h>
 
 #include "causeway/bridge.h"
@@ -25,12 +24,12 @@ int cw_sign_mqtt(enum cw_region region, const struct cw_sign_meta *meta, struct 
 	if (cw_sign_client(&c, name, name == NULL ? meta->host : NULL, meta->product_key, meta->device_name, meta->device_secret, 1) < 0)
 		return -1;
 	/* Bounded by what is accepted: 20 + 1 + 32 characters, twice, and a fixed rest. */
-	if (strlen(c.connect.client_id) >= sizeof(ret->client_id) || strlen(c.connect.user) >= sizeof(ret->user))
+	if (strlen(c.host) >= sizeof(ret->host) || strlen(c.connect.client_id) >= sizeof(ret->client_id) || strlen(c.connect.user) >= sizeof(ret->user))
 		return -1;
-	(void)snprintf(ret->host, sizeof(ret->host), "%s", c.host);
+	memcpy(ret->host, c.host, strlen(c.host) + 1);
 	ret->port = (uint16_t)c.port;
-	(void)snprintf(ret->client_id, sizeof(ret->client_id), "%s", c.connect.client_id);
-	(void)snprintf(ret->user, sizeof(ret->user), "%s", c.connect.user);
-	(void)snprintf(ret->password, sizeof(ret->password), "%s", c.connect.password);
+	memcpy(ret->client_id, c.connect.client_id, strlen(c.connect.client_id) + 1);
+	memcpy(ret->user, c.connect.user, strlen(c.connect.user) + 1);
+	memcpy(ret->password, c.connect.password, strlen(c.connect.password) + 1);
 	return 0;
 }

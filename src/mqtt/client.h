@@ -24,7 +24,10 @@ struct cw_mqtt_token {
 	struct cw_list link;
 	struct cw_mqtt_client *client;
 	atomic_int posted;
-	int rc; /* 0: written (QoS 0) or acknowledged (QoS 1); CW_ECLOSED and others: not known to have arrived */
+	unsigned mid; /* the client's */
+	int rc;       /* 0: written (QoS 0) or acknowledged (QoS 1); CW_EREFUSED: refused (MQTT 5, `code` says why);
+			 CW_ECLOSED and others: not known to have arrived */
+	int code;     /* MQTT 5's reason, with CW_EREFUSED */
 	void (*done)(struct cw_mqtt_token *t);
 };
 
@@ -33,8 +36,8 @@ struct cw_mqtt_events {
 	void (*connected)(void *ctx, int code, const char *text);
 	/* The connection is lost. Not called after close. */
 	void (*down)(void *ctx, const char *text);
-	/* A message; lent. */
-	void (*message)(void *ctx, struct cw_bytes topic, struct cw_bytes payload, int qos);
+	/* A message; lent. `retained`: the broker kept it from before the subscription. */
+	void (*message)(void *ctx, struct cw_bytes topic, struct cw_bytes payload, int qos, int retained);
 	/* Topics of a SUBSCRIBE, by bit, that the platform refused; -1: it was not answered. */
 	void (*subscribed)(void *ctx, void *arg, int refused);
 	/* After close: nothing refers to the client any more; all tokens were told. */
@@ -50,6 +53,12 @@ struct cw_mqtt_conf {
 	unsigned keep_alive_s, connect_timeout_s;
 	unsigned attempt;     /* which of the host's addresses: the next one with each attempt that failed */
 	unsigned outstanding; /* messages the library may hold */
+	int mqtt5;            /* 0: MQTT 3.1.1. With 5 a session ends with its connection, clean or not */
+	int clean_session;
+	/* What the broker publishes when the connection ends without DISCONNECT; will_topic NULL: nothing. */
+	const char *will_topic;
+	struct cw_bytes will;
+	int will_qos, will_retain;
 };
 
 struct cw_mqtt_ops {
@@ -57,8 +66,9 @@ struct cw_mqtt_ops {
 	/* Make it and start to connect; settings are copied. 0 or an error with a sentence in text[size]. */
 	int (*connect)(const struct cw_mqtt_conf *conf, struct cw_worker *w, const struct cw_mqtt_events *events,
 		       void *ctx, char *text, size_t size, struct cw_mqtt_client **ret_client);
-	/* 0, CW_EBUSY (too many outstanding) or CW_ECLOSED; payload is copied. */
-	int (*publish)(struct cw_mqtt_client *c, const char *topic, struct cw_bytes payload, int qos,
+	/* 0, CW_EBUSY (too many outstanding), CW_ENOMEM, CW_ECLOSED, CW_EINVAL (topic), CW_ELIMIT (longer than the broker
+	 * takes); payload is copied. */
+	int (*publish)(struct cw_mqtt_client *c, const char *topic, struct cw_bytes payload, int qos, int retain,
 		       struct cw_mqtt_token *t);
 	/* Topics are copied; at most 8. */
 	int (*subscribe)(struct cw_mqtt_client *c, const char *const *topics, int count, void *arg);
@@ -66,7 +76,7 @@ struct cw_mqtt_ops {
 	void (*close)(struct cw_mqtt_client *c, int polite);
 };
 
-extern const struct cw_mqtt_ops cw_mqtt_paho;
+extern const struct cw_mqtt_ops cw_mqtt_paho, cw_mqtt_mosquitto;
 
 /* The libraries by name, ending with NULL, and the operations of number `i` of them. */
 extern const char *const cw_mqtt_client_names[];

@@ -17,9 +17,8 @@
  * given the name all the same, for the check of the certificate; by then the resolver
  * has answered once.
  */
-#include "mqtt/client.h"
+#include "mqtt/inside.h"
 
-#include <arpa/inet.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,8 +30,6 @@
 #include "base/mem.h"
 
 #define INBOUND_MOST 2000 /* messages from the platform between Paho's thread and our loop */
-#define DISCONNECT_MS 500 /* for what is still unacknowledged on a polite end */
-#define SUBSCRIBE_MOST 8
 
 struct subscription {
 	struct cw_mail mail;
@@ -46,7 +43,7 @@ struct subscription {
 struct inbound {
 	struct cw_mail mail;
 	struct cw_mqtt_client *client;
-	int qos;
+	int qos, retained;
 	size_t topic_len, len;
 	uint8_t bytes[]; /* topic, then payload */
 };
@@ -67,10 +64,7 @@ struct cw_mqtt_client {
 	int code;
 	char text[160];
 	char tls_text[120]; /* OpenSSL's first complaint */
-	/* Settings, copied. */
-	int port, tls, verify;
-	unsigned keep_alive_s, connect_timeout_s, outstanding, attempt;
-	char *host, *ca, *certificate, *key, *client_id, *user, *password;
+	struct cw_mqtt_settings s;
 };
 
 /* Paho starts its threads with its first client and stops them with its last; two upstreams must not do both at once. */
@@ -87,15 +81,7 @@ static void open_library(void)
 
 static void free_client(struct cw_mqtt_client *c)
 {
-	if (c->password != NULL)
-		explicit_bzero(c->password, strlen(c->password));
-	cw_free(c->host);
-	cw_free(c->ca);
-	cw_free(c->certificate);
-	cw_free(c->key);
-	cw_free(c->client_id);
-	cw_free(c->user);
-	cw_free(c->password);
+	cw_mqtt_settings_free(&c->s);
 	cw_free(c);
 }
 
@@ -177,7 +163,7 @@ static void deliver_message(struct cw_mail *mail)
 	atomic_fetch_sub_explicit(&c->inbound, 1, memory_order_relaxed);
 	if (!c->closing)
 		c->events->message(c->ctx, cw_bytes_of(in->bytes, in->topic_len),
-				   cw_bytes_of(in->bytes + in->topic_len, in->len), in->qos);
+				   cw_bytes_of(in->bytes + in->topic_len, in->len), in->qos, in->retained);
 	cw_free(in);
 }
 
@@ -207,26 +193,16 @@ static void on_connected(void *ctx, MQTTAsync_successData *ok)
 	post_once(c, &c->connected_posted, &c->connected_mail, deliver_connected);
 }
 
-/* One line of OpenSSL's error stack: `1A2B:error:0A000086:SSL routines:some_function:certificate verify failed:...`. */
+static void on_connected5(void *ctx, MQTTAsync_successData5 *ok)
+{
+	on_connected(ctx, NULL);
+}
+
 static int on_tls_error(const char *line, size_t len, void *ctx)
 {
 	struct cw_mqtt_client *c = ctx;
-	const char *reason = strstr(line, "error:");
-	int field;
-	size_t n;
 
-	for (field = 0; reason != NULL && field < 4; field++) {
-		reason = strchr(reason, ':');
-		if (reason != NULL)
-			reason++;
-	}
-	if (reason == NULL || c->tls_text[0] != '\0')
-		return 1;
-	n = strcspn(reason, ":\n");
-	if (n < sizeof(c->tls_text)) {
-		memcpy(c->tls_text, reason, n);
-		c->tls_text[n] = '\0';
-	}
+	cw_mqtt_tls_text(c->tls_text, sizeof(c->tls_text), line);
 	return 1;
 }
 
@@ -243,6 +219,17 @@ static void on_connect_failed(void *ctx, MQTTAsync_failureData *failure)
 		(void)snprintf(c->text, sizeof(c->text), "%s",
 			       failure != NULL && failure->message != NULL ? failure->message : "cannot be reached");
 	post_once(c, &c->connected_posted, &c->connected_mail, deliver_connected);
+}
+
+/* With MQTT 5 a refusal has a reason, and so has everything else that fails. */
+static void on_connect_failed5(void *ctx, MQTTAsync_failureData5 *failure)
+{
+	MQTTAsync_failureData plain = { 0 };
+	const char *reason = MQTTReasonCode_toString(failure->reasonCode);
+
+	plain.code = (int)failure->reasonCode >= 0x80 ? (int)failure->reasonCode : failure->code;
+	plain.message = failure->message != NULL || (int)failure->reasonCode < 0x80 ? failure->message : reason;
+	on_connect_failed(ctx, &plain);
 }
 
 static void on_lost(void *ctx, char *cause)
@@ -265,6 +252,7 @@ static int on_message(void *ctx, char *topic, int topic_len, MQTTAsync_message *
 		return 0;
 	in->client = c;
 	in->qos = m->qos;
+	in->retained = m->retained;
 	in->topic_len = tlen;
 	in->len = len;
 	memcpy(in->bytes, topic, tlen);
@@ -295,6 +283,22 @@ static void on_publish_failed(void *ctx, MQTTAsync_failureData *failure)
 	settle_token(ctx, CW_ECLOSED);
 }
 
+static void on_published5(void *ctx, MQTTAsync_successData5 *ok)
+{
+	struct cw_mqtt_token *t = ctx;
+
+	t->code = (int)ok->reasonCode;
+	settle_token(t, t->code >= 0x80 ? CW_EREFUSED : 0);
+}
+
+static void on_publish_failed5(void *ctx, MQTTAsync_failureData5 *failure)
+{
+	struct cw_mqtt_token *t = ctx;
+
+	t->code = (int)failure->reasonCode;
+	settle_token(t, t->code >= 0x80 ? CW_EREFUSED : CW_ECLOSED);
+}
+
 static void settle_subscription(struct subscription *s, int refused)
 {
 	if (atomic_exchange(&s->posted, 1) != 0)
@@ -321,6 +325,26 @@ static void on_subscribe_failed(void *ctx, MQTTAsync_failureData *failure)
 	settle_subscription(s, s->count == 1 && failure != NULL && failure->code == 0x80 ? 1 : -1);
 }
 
+static void on_subscribed5(void *ctx, MQTTAsync_successData5 *ok)
+{
+	struct subscription *s = ctx;
+	int i, refused = 0;
+
+	if (ok->alt.sub.reasonCodeCount <= 1)
+		refused = (int)ok->reasonCode >= 0x80;
+	for (i = 0; ok->alt.sub.reasonCodeCount > 1 && i < s->count && i < ok->alt.sub.reasonCodeCount; i++)
+		if ((int)ok->alt.sub.reasonCodes[i] >= 0x80)
+			refused |= 1 << i;
+	settle_subscription(s, refused);
+}
+
+static void on_subscribe_failed5(void *ctx, MQTTAsync_failureData5 *failure)
+{
+	struct subscription *s = ctx;
+
+	settle_subscription(s, s->count == 1 && (int)failure->reasonCode >= 0x80 ? 1 : -1);
+}
+
 static void on_disconnected(void *ctx, MQTTAsync_successData *ok)
 {
 	struct cw_mqtt_client *c = ctx;
@@ -329,6 +353,16 @@ static void on_disconnected(void *ctx, MQTTAsync_successData *ok)
 }
 
 static void on_disconnect_failed(void *ctx, MQTTAsync_failureData *failure)
+{
+	on_disconnected(ctx, NULL);
+}
+
+static void on_disconnected5(void *ctx, MQTTAsync_successData5 *ok)
+{
+	on_disconnected(ctx, NULL);
+}
+
+static void on_disconnect_failed5(void *ctx, MQTTAsync_failureData5 *failure)
 {
 	on_disconnected(ctx, NULL);
 }
@@ -350,12 +384,12 @@ static int make_handle(struct cw_mqtt_client *c, const char *host)
 	int rc;
 
 	(void)snprintf(uri, sizeof(uri), strchr(host, ':') != NULL ? "%s://[%s]:%d" : "%s://%s:%d",
-		       c->tls ? "ssl" : "tcp", host, c->port);
-	options.MQTTVersion = MQTTVERSION_3_1_1;
+		       c->s.tls ? "ssl" : "tcp", host, c->s.port);
+	options.MQTTVersion = c->s.mqtt5 ? MQTTVERSION_5 : MQTTVERSION_3_1_1;
 	options.sendWhileDisconnected = 0;
-	options.maxBufferedMessages = (int)c->outstanding;
+	options.maxBufferedMessages = (int)c->s.outstanding;
 	pthread_mutex_lock(&handles_lock);
-	rc = MQTTAsync_createWithOptions(&c->handle, uri, c->client_id, MQTTCLIENT_PERSISTENCE_NONE, NULL, &options);
+	rc = MQTTAsync_createWithOptions(&c->handle, uri, c->s.client_id, MQTTCLIENT_PERSISTENCE_NONE, NULL, &options);
 	pthread_mutex_unlock(&handles_lock);
 	if (rc != MQTTASYNC_SUCCESS) {
 		c->handle = NULL;
@@ -367,7 +401,10 @@ static int make_handle(struct cw_mqtt_client *c, const char *host)
 
 static void start_attempt(struct cw_mqtt_client *c, const char *host)
 {
-	MQTTAsync_connectOptions options = MQTTAsync_connectOptions_initializer;
+	MQTTAsync_connectOptions plain = MQTTAsync_connectOptions_initializer;
+	MQTTAsync_connectOptions options5 = MQTTAsync_connectOptions_initializer5;
+	MQTTAsync_connectOptions options = c->s.mqtt5 ? options5 : plain;
+	MQTTAsync_willOptions will = MQTTAsync_willOptions_initializer;
 	MQTTAsync_SSLOptions tls = MQTTAsync_SSLOptions_initializer;
 	int rc;
 
@@ -375,24 +412,40 @@ static void start_attempt(struct cw_mqtt_client *c, const char *host)
 		fail_attempt(c, CW_EINTERNAL, "the MQTT library could not make a client");
 		return;
 	}
-	options.keepAliveInterval = (int)c->keep_alive_s;
-	options.cleansession = 0; /* what was sent while we were away is wanted */
+	options.keepAliveInterval = (int)c->s.keep_alive_s;
+	if (c->s.mqtt5)
+		options.cleanstart = c->s.clean_session;
+	else
+		options.cleansession = c->s.clean_session;
 	options.maxInflight =
 		65535; /* our own window is narrower, and Paho's retries only once a second when it is full */
-	options.username = c->user;
-	options.password = c->password;
-	options.connectTimeout = (int)c->connect_timeout_s;
+	options.username = c->s.user;
+	options.password = c->s.password;
+	options.connectTimeout = (int)c->s.connect_timeout_s;
 	options.automaticReconnect = 0;
-	options.MQTTVersion = MQTTVERSION_3_1_1;
-	options.onSuccess = on_connected;
-	options.onFailure = on_connect_failed;
+	options.MQTTVersion = c->s.mqtt5 ? MQTTVERSION_5 : MQTTVERSION_3_1_1;
+	if (c->s.mqtt5) {
+		options.onSuccess5 = on_connected5;
+		options.onFailure5 = on_connect_failed5;
+	} else {
+		options.onSuccess = on_connected;
+		options.onFailure = on_connect_failed;
+	}
+	if (c->s.will_topic != NULL) {
+		will.topicName = c->s.will_topic;
+		will.payload.data = c->s.will;
+		will.payload.len = (int)c->s.will_len;
+		will.qos = c->s.will_qos;
+		will.retained = c->s.will_retain;
+		options.will = &will;
+	}
 	options.context = c;
-	if (c->tls) {
-		tls.trustStore = c->ca;
-		tls.keyStore = c->certificate;
-		tls.privateKey = c->key;
-		tls.enableServerCertAuth = c->verify;
-		tls.verify = c->verify;                    /* the name, too */
+	if (c->s.tls) {
+		tls.trustStore = c->s.ca;
+		tls.keyStore = c->s.certificate;
+		tls.privateKey = c->s.key;
+		tls.enableServerCertAuth = c->s.verify;
+		tls.verify = c->s.verify;                    /* the name, too */
 		tls.sslVersion = MQTT_SSL_VERSION_TLS_1_2; /* and above */
 		tls.ssl_error_cb = on_tls_error;
 		tls.ssl_error_context = c;
@@ -405,73 +458,20 @@ static void start_attempt(struct cw_mqtt_client *c, const char *host)
 							    : "connect refused by the library");
 }
 
-/* The n-th address, those of IPv4 first as Paho has it, around and around. */
-static const struct addrinfo *pick(const struct addrinfo *list, unsigned n)
-{
-	static const int order[] = { AF_INET, AF_INET6 };
-	const struct addrinfo *a;
-	unsigned count = 0, i;
-
-	for (a = list; a != NULL; a = a->ai_next)
-		count += a->ai_family == AF_INET || a->ai_family == AF_INET6;
-	if (count == 0)
-		return NULL;
-	n %= count;
-	for (i = 0; i < 2; i++)
-		for (a = list; a != NULL; a = a->ai_next)
-			if (a->ai_family == order[i] && n-- == 0)
-				return a;
-	return NULL;
-}
-
 static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 {
 	struct cw_mqtt_client *c = cw_container_of(req, struct cw_mqtt_client, resolver);
-	const struct addrinfo *a = status < 0 ? NULL : pick(res, c->attempt);
-	char address[INET6_ADDRSTRLEN] = "";
+	char address[INET6_ADDRSTRLEN];
+	int found = status == 0 && cw_mqtt_address(res, c->s.attempt, address);
 
-	c->resolving = 0;
-	if (c->closing) {
-		uv_freeaddrinfo(res);
-		destroy_handle(c);
-		return;
-	}
-	if (a == NULL) {
-		fail_attempt(c, CW_EUNREACH, "its name cannot be resolved");
-		uv_freeaddrinfo(res);
-		return;
-	}
-	if (a->ai_family == AF_INET6)
-		(void)uv_ip6_name((const struct sockaddr_in6 *)(const void *)a->ai_addr, address, sizeof(address));
-	else
-		(void)uv_ip4_name((const struct sockaddr_in *)(const void *)a->ai_addr, address, sizeof(address));
 	uv_freeaddrinfo(res);
-	start_attempt(c, c->tls ? c->host : address);
-}
-
-static int copy_text(char **to, const char *from)
-{
-	if (from == NULL)
-		return 0;
-	*to = cw_strdup(from);
-	return *to == NULL ? CW_ENOMEM : 0;
-}
-
-static int copy_conf(struct cw_mqtt_client *c, const struct cw_mqtt_conf *conf)
-{
-	c->port = conf->port;
-	c->tls = conf->tls;
-	c->verify = conf->verify;
-	c->keep_alive_s = conf->keep_alive_s;
-	c->connect_timeout_s = conf->connect_timeout_s;
-	c->outstanding = conf->outstanding;
-	c->attempt = conf->attempt;
-	if (copy_text(&c->host, conf->host) < 0 || copy_text(&c->ca, conf->ca) < 0 ||
-	    copy_text(&c->certificate, conf->certificate) < 0 || copy_text(&c->key, conf->key) < 0 ||
-	    copy_text(&c->client_id, conf->client_id) < 0 || copy_text(&c->user, conf->user) < 0 ||
-	    copy_text(&c->password, conf->password) < 0)
-		return CW_ENOMEM;
-	return 0;
+	c->resolving = 0;
+	if (c->closing)
+		destroy_handle(c);
+	else if (!found)
+		fail_attempt(c, CW_EUNREACH, "its name cannot be resolved");
+	else
+		start_attempt(c, c->s.tls ? c->s.host : address);
 }
 
 static int paho_connect(const struct cw_mqtt_conf *conf, struct cw_worker *w, const struct cw_mqtt_events *events,
@@ -491,12 +491,12 @@ static int paho_connect(const struct cw_mqtt_conf *conf, struct cw_worker *w, co
 	c->ctx = ctx;
 	cw_list_init(&c->tokens);
 	cw_list_init(&c->subscriptions);
-	if (copy_conf(c, conf) < 0) {
+	if (cw_mqtt_settings_copy(&c->s, conf) < 0) {
 		free_client(c);
 		return CW_ENOMEM;
 	}
-	(void)snprintf(port, sizeof(port), "%d", c->port);
-	if (uv_getaddrinfo(cw_worker_loop(w), &c->resolver, on_resolved, c->host, port, &hints) < 0) {
+	(void)snprintf(port, sizeof(port), "%d", c->s.port);
+	if (uv_getaddrinfo(cw_worker_loop(w), &c->resolver, on_resolved, c->s.host, port, &hints) < 0) {
 		(void)snprintf(text, size, "its name cannot be resolved");
 		free_client(c);
 		return CW_EUNREACH;
@@ -508,7 +508,7 @@ static int paho_connect(const struct cw_mqtt_conf *conf, struct cw_worker *w, co
 
 /* ---- the other operations ------------------------------------------------------ */
 
-static int paho_publish(struct cw_mqtt_client *c, const char *topic, struct cw_bytes payload, int qos,
+static int paho_publish(struct cw_mqtt_client *c, const char *topic, struct cw_bytes payload, int qos, int retain,
 			struct cw_mqtt_token *t)
 {
 	MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
@@ -517,13 +517,18 @@ static int paho_publish(struct cw_mqtt_client *c, const char *topic, struct cw_b
 	if (!c->is_up || c->closing)
 		return CW_ECLOSED;
 	t->client = c;
-	t->rc = 0;
+	t->rc = t->code = 0;
 	atomic_store(&t->posted, 0);
-	options.onSuccess = on_published;
-	options.onFailure = on_publish_failed;
+	if (c->s.mqtt5) {
+		options.onSuccess5 = on_published5;
+		options.onFailure5 = on_publish_failed5;
+	} else {
+		options.onSuccess = on_published;
+		options.onFailure = on_publish_failed;
+	}
 	options.context = t;
 	cw_list_push_back(&c->tokens, &t->link);
-	rc = MQTTAsync_send(c->handle, topic, (int)payload.len, payload.ptr, qos, 0, &options);
+	rc = MQTTAsync_send(c->handle, topic, (int)payload.len, payload.ptr, qos, retain, &options);
 	if (rc == MQTTASYNC_SUCCESS)
 		return 0;
 	cw_list_remove(&t->link);
@@ -533,14 +538,14 @@ static int paho_publish(struct cw_mqtt_client *c, const char *topic, struct cw_b
 static int paho_subscribe(struct cw_mqtt_client *c, const char *const *topics, int count, void *arg)
 {
 	MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
-	int qos[SUBSCRIBE_MOST] = { 1, 1, 1, 1, 1, 1, 1, 1 };
-	char *list[SUBSCRIBE_MOST];
+	int qos[CW_MQTT_SUBSCRIBE_MOST] = { 1, 1, 1, 1, 1, 1, 1, 1 };
+	char *list[CW_MQTT_SUBSCRIBE_MOST];
 	struct subscription *s;
 	int i, rc;
 
 	if (!c->is_up || c->closing)
 		return CW_ECLOSED;
-	if (count < 1 || count > SUBSCRIBE_MOST)
+	if (count < 1 || count > CW_MQTT_SUBSCRIBE_MOST)
 		return CW_EINVAL;
 	s = cw_zalloc(sizeof(*s));
 	if (s == NULL)
@@ -550,8 +555,13 @@ static int paho_subscribe(struct cw_mqtt_client *c, const char *const *topics, i
 	s->client = c;
 	s->arg = arg;
 	s->count = count;
-	options.onSuccess = on_subscribed;
-	options.onFailure = on_subscribe_failed;
+	if (c->s.mqtt5) {
+		options.onSuccess5 = on_subscribed5;
+		options.onFailure5 = on_subscribe_failed5;
+	} else {
+		options.onSuccess = on_subscribed;
+		options.onFailure = on_subscribe_failed;
+	}
 	options.context = s;
 	cw_list_push_back(&c->subscriptions, &s->link);
 	rc = MQTTAsync_subscribeMany(c->handle, count, list, qos, &options);
@@ -569,7 +579,9 @@ static void on_disconnect_late(struct cw_timer *t)
 
 static void paho_close(struct cw_mqtt_client *c, int polite)
 {
-	MQTTAsync_disconnectOptions options = MQTTAsync_disconnectOptions_initializer;
+	MQTTAsync_disconnectOptions plain = MQTTAsync_disconnectOptions_initializer;
+	MQTTAsync_disconnectOptions options5 = MQTTAsync_disconnectOptions_initializer5;
+	MQTTAsync_disconnectOptions options = c->s.mqtt5 ? options5 : plain;
 
 	if (c->closing)
 		return;
@@ -578,12 +590,17 @@ static void paho_close(struct cw_mqtt_client *c, int polite)
 		(void)uv_cancel((uv_req_t *)&c->resolver);
 		return;
 	}
-	options.timeout = DISCONNECT_MS;
-	options.onSuccess = on_disconnected;
-	options.onFailure = on_disconnect_failed;
+	options.timeout = CW_MQTT_DISCONNECT_MS;
+	if (c->s.mqtt5) {
+		options.onSuccess5 = on_disconnected5;
+		options.onFailure5 = on_disconnect_failed5;
+	} else {
+		options.onSuccess = on_disconnected;
+		options.onFailure = on_disconnect_failed;
+	}
 	options.context = c;
 	if (polite && c->is_up && MQTTAsync_disconnect(c->handle, &options) == MQTTASYNC_SUCCESS) {
-		cw_timer_set(cw_worker_timers(c->w), &c->disconnect_timer, 4 * DISCONNECT_MS, on_disconnect_late);
+		cw_timer_set(cw_worker_timers(c->w), &c->disconnect_timer, 4 * CW_MQTT_DISCONNECT_MS, on_disconnect_late);
 		return;
 	}
 	destroy_handle(c);

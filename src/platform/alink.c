@@ -380,3 +380,43 @@ int cw_alink_logout(uint32_t id, const struct cw_alink_sub *sub, char **ret_text
 	end(&j, 1);
 	return cw_json_finish(&j, ret_text, ret_len);
 }
+
+int cw_alink_sub_register(uint32_t id, const struct cw_alink_sub *sub, char **ret_text, size_t *ret_len)
+{
+	struct cw_json j;
+
+	begin(&j, id, "thing.sub.register", 1);
+	cw_json_array(&j);
+	put_names(&j, sub);
+	cw_json_end_array(&j);
+	end(&j, 1);
+	return cw_json_finish(&j, ret_text, ret_len);
+}
+
+int cw_alink_product_register(uint32_t id, const struct cw_alink_sub *sub, const char *random, char **ret_text,
+			      size_t *ret_len)
+{
+	char content[320], sign[CW_SIGN_HEX_MAX];
+	struct cw_json j;
+	int rc = cw_sign_content_register(content, sizeof(content), sub->device_name, sub->product_key, random);
+
+	if (rc == 0)
+		rc = cw_sign_hmac(CW_SIGN_SHA256, sub->secret, content, sign);
+	if (rc < 0)
+		return rc;
+	begin(&j, id, "thing.proxy.provisioning.product_register", 1);
+	cw_json_map(&j);
+	cw_json_text(&j, "proxieds");
+	cw_json_array(&j);
+	cw_json_map(&j);
+	cw_json_field(&j, "productKey", sub->product_key);
+	cw_json_field(&j, "deviceName", sub->device_name);
+	cw_json_field(&j, "random", random);
+	cw_json_field(&j, "signMethod", "hmacSha256");
+	cw_json_field(&j, "sign", sign);
+	cw_json_end_map(&j);
+	cw_json_end_array(&j);
+	cw_json_end_map(&j);
+	end(&j, 1);
+	return cw_json_finish(&j, ret_text, ret_len);
+}

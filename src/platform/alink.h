@@ -53,6 +53,13 @@ int cw_alink_login(uint32_t id, const struct cw_alink_sub *sub, int64_t utc_ms, 
 int cw_alink_batch_login(uint32_t id, const struct cw_alink_sub *subs, size_t count, int64_t utc_ms, char **ret_text,
 			 size_t *ret_len);
 int cw_alink_batch_logout(uint32_t id, const struct cw_alink_sub *subs, size_t count, char **ret_text, size_t *ret_len);
+/*
+ * Registration of one sub-device: by its names alone, or signed with its product's secret (sub->secret), which takes it
+ * over from another gateway.
+ */
+int cw_alink_sub_register(uint32_t id, const struct cw_alink_sub *sub, char **ret_text, size_t *ret_len);
+int cw_alink_product_register(uint32_t id, const struct cw_alink_sub *sub, const char *random, char **ret_text,
+			      size_t *ret_len);
 int cw_alink_logout(uint32_t id, const struct cw_alink_sub *sub, char **ret_text, size_t *ret_len);
 
 /* ---- down ------------------------------------------------------------------- */
@@ -79,6 +86,13 @@ struct cw_alink_command {
 	uint8_t *record; /* owned */
 	size_t len;
 };
+/*
+ * The secret that the reply's `data` has for this sub-device, in either form of registration: 0, lent; CW_EREFUSED with
+ * the platform's code for it (r->code when there is none); CW_EPROTO when it names neither.
+ */
+int cw_alink_registered(const struct cw_alink_reply *r, const char *pk, const char *dn, struct cw_bytes *ret_secret,
+			int32_t *ret_code);
+
 /*
  * A received message as a command. 0; CW_ENOENT: nothing for a device (an answer to something of ours);
  * CW_EUNSUPPORTED: not understood; CW_EPROTO: understood but malformed; CW_ENOMEM.

@@ -72,6 +72,47 @@ void cw_alink_reply_drop(struct cw_alink_reply *r)
 	r->item = NULL;
 }
 
+static int same_text(struct cw_bytes a, const char *b)
+{
+	return a.len == strlen(b) && memcmp(a.ptr, b, a.len) == 0;
+}
+
+/* The entry of an array of {productKey, deviceName, ..} for this device; empty: none. */
+static struct cw_bytes entry_of(struct cw_bytes array, const char *pk, const char *dn)
+{
+	struct cw_reader r = cw_reader_of(array);
+	struct cw_item list = cw_read_item(&r);
+
+	if (array.len == 0 || list.type != CW_ITEM_ARRAY)
+		return cw_bytes_of(NULL, 0);
+	while (cw_item_more(&r, &list)) {
+		struct cw_bytes one = cw_read_whole_item(&r);
+
+		if (same_text(cw_map_text(one, "productKey"), pk) && same_text(cw_map_text(one, "deviceName"), dn))
+			return one;
+	}
+	return cw_bytes_of(NULL, 0);
+}
+
+int cw_alink_registered(const struct cw_alink_reply *r, const char *pk, const char *dn, struct cw_bytes *ret_secret,
+			int32_t *ret_code)
+{
+	struct cw_bytes good = cw_map_get(r->data, "successes"), bad;
+	int64_t v;
+
+	*ret_code = r->code;
+	if (r->code != 200)
+		return r->code == CW_ALINK_CODE_NONE ? CW_EPROTO : CW_EREFUSED;
+	bad = entry_of(cw_map_get(r->data, "failures"), pk, dn);
+	if (bad.len > 0) {
+		if (take_number(cw_map_item(cw_map_get(bad, "errorDetail"), "code"), INT32_MIN, INT32_MAX, &v))
+			*ret_code = (int32_t)v;
+		return CW_EREFUSED;
+	}
+	*ret_secret = cw_map_text(entry_of(good.len > 0 ? good : r->data, pk, dn), "deviceSecret");
+	return ret_secret->len == 0 ? CW_EPROTO : 0;
+}
+
 /* Begin the record of a command with room for `room` bytes of names and body. */
 static int begin_record(struct cw_alink_command *c, struct cw_writer *w, uint32_t kind, struct cw_bytes name,
 			size_t room)

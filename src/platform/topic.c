@@ -191,6 +191,8 @@ static const char *const gateway_topics[] = {
 	"/sys/%s/%s/thing/topo/change",
 	"/sys/%s/%s/thing/topo/add/notify",
 	"/ext/error/%s/%s",
+	"/sys/%s/%s/thing/sub/register_reply",
+	"/sys/%s/%s/thing/proxy/provisioning/product_register_reply",
 };
 
 #define DEVICE_TOPICS ((int)(sizeof(device_topics) / sizeof(device_topics[0])))

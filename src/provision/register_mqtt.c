@@ -107,7 +107,7 @@ static void on_down(void *ctx, const char *text)
 			 : "the connection ended before the platform answered: no registration was made");
 }
 
-static void on_message(void *ctx, struct cw_bytes topic, struct cw_bytes payload, int qos)
+static void on_message(void *ctx, struct cw_bytes topic, struct cw_bytes payload, int qos, int retained)
 {
 	struct job *j = ctx;
 	struct cw_certificate got;

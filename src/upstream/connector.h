@@ -14,6 +14,7 @@ struct cw_upstream;
 struct cw_connector_ops {
 	const char *type;   /* in the configuration */
 	size_t device_size; /* of its part of a device, zeroed, at d->peer */
+	int without_bridge; /* 1: devices log in for themselves, the gateway has no certificate of its own here */
 	int has_downlink;   /* 0: commands for devices behind it are refused with that reason */
 	/*
 	 * Its rows beside those that all upstreams share are in cw_upstream_<type>_table (kinds.h); `type` decides which

@@ -11,7 +11,8 @@
 #define CW_UPSTREAM_KINDS(X)                                                                                           \
 	X(mqtt)                                                                                                        \
 	X(http2)                                                                                                       \
-	X(https)
+	X(https)                                                                                                       \
+	X(broker)
 
 #define CW_UPSTREAM_KIND_DECLARE(name) extern const struct cw_connector_ops cw_connector_##name;
 CW_UPSTREAM_KINDS(CW_UPSTREAM_KIND_DECLARE)

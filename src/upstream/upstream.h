@@ -161,7 +161,8 @@ struct cw_enroll {
 	const char *product_secret; /* NULL: plain registration; else signed with it (product_register) */
 	void (*done)(struct cw_enroll *e);
 	/* The answer. */
-	int rc;       /* 0; CW_EUNSUPPORTED: this kind cannot; CW_ECLOSED: not connected; CW_ETIMEDOUT; CW_EREFUSED */
+	int rc;       /* 0; CW_EUNSUPPORTED: this kind cannot; CW_ECLOSED: not connected, nothing was asked; CW_ETIMEDOUT:
+			 asked and not answered; CW_EREFUSED; CW_EPROTO, CW_ENOMEM */
 	int32_t code; /* the platform's */
 	char secret[128];
 	char text[160];

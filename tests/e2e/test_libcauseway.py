@@ -23,15 +23,22 @@ def user_topic(i, rest="user/update"):
 class World:
     """The emulator, and a program with libcauseway beside it."""
 
-    def __init__(self, cloud, dir, probe):
-        self.cloud, self.dir, self.probe = cloud, dir, probe
+    def __init__(self, cloud, dir, probe, kind="mqtt"):
+        self.cloud, self.dir, self.probe, self.kind = cloud, dir, probe, kind
         self.files(dir / "application.conf")
 
-    def files(self, path, upstream="", extra="", bridge=GW):
+    def files(self, path, upstream="", extra=""):
+        """As they are for MQTT; over HTTP/2 those of the Java library, with settings of ours beside its keys."""
+        ready = self.cloud.process.ready
+        way = f"""upstreams {{ cloud {{ endpoint = "tcp://{self.cloud.mqtt[0]}:{self.cloud.mqtt[1]}" """
+        if self.kind == "http2":
+            way = f"""http2Endpoint : "https://{ready['http2']}", authEndpoint : "https://{ready['https']}/auth/bridge"
+ca = "{self.cloud.ca}"
+upstreams {{ platform {{"""
         path.write_text(f"""
-productKey = {bridge[0]}, deviceName = {bridge[1]}, deviceSecret = {secret("gw")}
-upstreams {{ cloud {{ endpoint = "tcp://{self.cloud.mqtt[0]}:{self.cloud.mqtt[1]}", retryMin = 100ms, retryMax = 1s, ratePerDeviceQos1 = 0,
-  ratePerDeviceQos0 = 0 {upstream} }} }}
+productKey : {GW[0]}, deviceName : {GW[1]}, deviceSecret : {secret("gw")}
+{way}
+  retryMin = 100ms, retryMax = 1s, ratePerDeviceQos0 = 0, ratePerDeviceQos1 = 0 {upstream} }} }}
 {extra}
 """)
         (path.parent / "devices.conf").write_text(devices_conf(DEVICES))
@@ -46,6 +53,8 @@ upstreams {{ cloud {{ endpoint = "tcp://{self.cloud.mqtt[0]}:{self.cloud.mqtt[1]
 
     def online(self, i=0, bridge="b"):
         self.probe.online(bridge, phone(i), 20000)
+        if self.kind == "http2":
+            return self
         # The subscriptions follow the login, this one last; what has none is not sent.
         last = user_topic(i, "user/#")
         wait_until(lambda: last in self.cloud.device(PK, device_name(i)).get("subscriptions", []), f"{last} to be subscribed")
@@ -63,9 +72,13 @@ def probe(tmp_path):
     assert secret("gw") not in text and not any(secret(i) in text for i in range(DEVICES))
 
 
-@pytest.fixture
-def world(start_cloud, tmp_path, probe):
-    return World(start_cloud(cloud_conf(DEVICES)), tmp_path, probe)
+def conf_for_all(devices):
+    return cloud_conf(devices).replace('api = "127.0.0.1:0" }', 'api = "127.0.0.1:0", http2 = "127.0.0.1:0", https = "127.0.0.1:0" }')
+
+
+@pytest.fixture(params=["mqtt", "http2"])
+def world(request, start_cloud, tmp_path, probe):
+    return World(start_cloud(conf_for_all(DEVICES)), tmp_path, probe, request.param)
 
 
 @pytest.fixture(params=["thread", "driven"])
@@ -301,6 +314,8 @@ def test_an_upgrade_that_is_refused_is_reported_so(world):
 
 def test_a_device_that_the_platform_kicks_comes_back_and_one_it_disables_is_told(world):
     """covers: M22 M26"""
+    if world.kind == "http2":
+        pytest.skip("over HTTP/2 the platform tells a bridge of neither")
     world.open().online().online(1)
     cloud, probe = world.cloud, world.probe
     cloud.fault("kick", device=ident(0))
@@ -336,11 +351,10 @@ def test_a_second_session_of_a_device_takes_it_over_without_an_offline(world):
     assert not [m for m in cloud.messages(device=ident(0))[since:] if "logout" in m["topic"]]
     assert probe.done(probe.call("publish", "b", phone(0), 5000, "user/update", 1, "10")) == (0, 0)
     calls = []
-    for _ in range(3):  # on and off in a row: all of them end, and what was said last counts
+    for _ in range(3):  # on and off in a row: an offline ends an online that has not come true; what was said last counts
         calls += [probe.call("offline", "b", phone(0), 5000), probe.call("online", "b", phone(0), 20000)]
-    assert [probe.done(c) for c in calls[1::2]] == [(0, 0)] * 3
-    for c in calls[::2]:
-        probe.done(c)
+    ends = [probe.done(c)[0] for c in calls]
+    assert ends[-1] == 0 and set(ends[1::2]) <= {0, CLOSED} and set(ends[::2]) == {0}
     assert probe.done(probe.call("publish", "b", phone(0), 5000, "user/update", 1, "11")) == (0, 0)
 
 

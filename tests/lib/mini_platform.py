@@ -11,10 +11,15 @@ Commands ("do"):
   connack code             answer the next CONNECT with this code (once)
   hold on                  1: keep PUBACKs back; 0: send those kept
   mute on                  1: answer no topo, login and post
-  refuse dn code           answer topo add (what=topo) or login of dn with this code, 0 forgets it
+  refuse dn code           answer topo add (what=topo), registration (what=register) or login of dn with this code, 0 forgets it
   reply code               code of replies to posts from now on
   push topic payload qos   publish to the client
   drop                     close the connection
+  silent on                1: answer no CONNECT
+  deaf on                  1: read nothing from the client; 0: read on
+  suback codes             answer the next SUBSCRIBE with these codes, topic by topic (once)
+  half                     send the first half of a message and close the connection
+  any on                   1: let in every client, whatever it says it is, and tell its last will
   twin on                  1: close each connection right after its CONNACK
   quit
 """
@@ -106,6 +111,9 @@ class Client:
             say(ev="disconnect")
 
     def connect(self, body):
+        if len(body) < 10:
+            self.p.close()  # not MQTT
+            return
         at, fields = 10, []
         while at + 2 <= len(body):
             n = struct.unpack(">H", body[at:at + 2])[0]
@@ -116,6 +124,17 @@ class Client:
             say(ev="connect", id=client_id, code=0)
             self.write(packet(0x20, bytes([0, 0])))
             self.publish("/ext/auth/identity/response", json.dumps({"productKey": BRIDGE[0], "deviceName": BRIDGE[1]}))
+            return
+        if self.p.silent:
+            say(ev="connect", id=client_id, code=-1)
+            return
+        if self.p.any:
+            code, self.p.connack = self.p.connack, 0
+            say(ev="connect", id=client_id, level=body[6], clean=(body[7] >> 1) & 1, code=code, will=fields[1:3] if body[7] & 4 else None,
+                will_qos=(body[7] >> 3) & 3, will_retain=(body[7] >> 5) & 1)
+            self.write(packet(0x20, bytes([0, code])))
+            if code:
+                self.p.close()
             return
         base, pairs = client_id.split("|", 1)
         pairs = dict(x.split("=", 1) for x in pairs.rstrip("|").split(",") if x)
@@ -144,7 +163,8 @@ class Client:
         if len(filters) > 8:
             say(ev="violation", what="more than 8 topics in a SUBSCRIBE")
         self.filters.update(filters)
-        self.write(packet(0x90, mid + bytes([1] * len(filters))))
+        codes, self.p.suback = self.p.suback or [1] * len(filters), None
+        self.write(packet(0x90, mid + bytes(codes)))
 
     def published(self, first, body):
         qos, n = (first >> 1) & 3, struct.unpack(">H", body[:2])[0]
@@ -153,7 +173,7 @@ class Client:
         if qos:
             mid, at = body[at:at + 2], at + 2
         payload = body[at:]
-        say(ev="publish", topic=topic, qos=qos, payload=payload.decode("latin-1"))
+        say(ev="publish", topic=topic, qos=qos, retain=first & 1, payload=payload.decode("latin-1"))
         if qos and self.p.hold:
             self.p.held.append(mid)
         elif qos:
@@ -162,7 +182,7 @@ class Client:
 
     def act(self, topic, payload, qos):
         parts = topic.split("/")
-        if self.p.mute:
+        if self.p.mute or self.p.any:
             return
         gateway = "/%s/%s/" % BRIDGE[:2]
         if gateway in topic:
@@ -172,6 +192,8 @@ class Client:
                 say(ev="violation", what="more than 30 a second of the gateway itself")
         if topic == "/sys" + gateway + "thing/topo/add":
             self.topo(topic, json.loads(payload))
+        elif topic in ("/sys" + gateway + "thing/sub/register", "/sys" + gateway + "thing/proxy/provisioning/product_register"):
+            self.register(topic, json.loads(payload))
         elif topic.startswith("/ext/session" + gateway + "combine/"):
             self.session(topic, parts[-1], json.loads(payload))
         else:
@@ -201,6 +223,22 @@ class Client:
         if code == 200:
             self.p.related.update(n["productKey"] + "/" + n["deviceName"] for n in names)
         self.reply(topic, msg["id"], code, names)
+
+    def register(self, topic, msg):
+        signed = topic.endswith("product_register")
+        asked = (msg["params"]["proxieds"] if signed else msg["params"])[0]
+        key = "%s/%s" % (asked["productKey"], asked["deviceName"])
+        code = self.p.refused.get(("register", asked["deviceName"]), 200)
+        if signed and asked["sign"] != sign("productsecret", "deviceName%sproductKey%srandom%s" % (
+                asked["deviceName"], asked["productKey"], asked["random"])):
+            code = 6600
+        names = {"productKey": asked["productKey"], "deviceName": asked["deviceName"]}
+        given = dict(names, deviceSecret=SECRETS.get(key, ""))
+        if signed:
+            bad = [dict(names, errorDetail={"code": code})] if code != 200 else []
+            self.reply(topic, msg["id"], 200, {"successes": [] if bad else [given], "failures": bad})
+        else:
+            self.reply(topic, msg["id"], code, [given] if code == 200 else {})
 
     def session(self, topic, what, msg):
         if what in ("login", "batch_login"):
@@ -271,6 +309,7 @@ class Platform:
                 self.tls.load_verify_locations(sys.argv[3])
                 self.tls.verify_mode = ssl.CERT_REQUIRED
         self.connack, self.hold, self.mute, self.twin, self.fast, self.reply_code = 0, 0, 0, 0, 0, 200
+        self.silent, self.deaf, self.any, self.suback = 0, 0, 0, None
         self.held, self.refused, self.related, self.mid = [], {}, set(), 0
 
     def next_mid(self):
@@ -287,7 +326,7 @@ class Platform:
         do = c["do"]
         if do == "device":
             SECRETS[c["key"]] = c["secret"]
-        elif do in ("connack", "mute", "twin", "fast"):
+        elif do in ("connack", "mute", "twin", "fast", "silent", "deaf", "any", "suback"):
             setattr(self, do, c["value"])
         elif do == "hold":
             self.hold = c["value"]
@@ -309,6 +348,9 @@ class Platform:
             self.client.online.discard(c["key"])
         elif do == "filters" and self.client:
             say(ev="filters", list=sorted(self.client.filters))
+        elif do == "half" and self.client:
+            self.client.write(packet(0x30, text("half/of/it") + b"x" * 100)[:50])
+            self.close()
         elif do == "drop":
             self.close()
         say(ev="done", do=do)
@@ -318,7 +360,7 @@ class Platform:
         say(ev="port", port=self.listener.getsockname()[1])
         stdin, pending = sys.stdin.buffer.raw, b""
         while True:
-            watch = [self.listener, stdin] + ([self.client.sock] if self.client else [])
+            watch = [self.listener, stdin] + ([self.client.sock] if self.client and not self.deaf else [])
             ready = select.select(watch, [], [])[0]
             if stdin in ready:
                 data = stdin.read(65536)

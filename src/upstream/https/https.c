@@ -558,6 +558,7 @@ static void device_changed(void *connector, struct cw_updevice *d)
 }
 
 const struct cw_connector_ops cw_connector_https = {
+	.without_bridge = 1,
 	.type = "https",
 	.device_size = sizeof(struct https_device),
 	.has_downlink = 0,

@@ -97,6 +97,12 @@ static int take_gateway(struct mqtt *m, const struct cw_topic *t, const struct c
 {
 	struct cw_bytes list;
 
+	if (cw_topic_is(t->rest, "thing/sub/register_reply") ||
+	    cw_topic_is(t->rest, "thing/proxy/provisioning/product_register_reply")) {
+		if (!mqtt_enroll_replied(m, r)) /* it may hold a secret: of whom is in the platform's log */
+			cw_message_odd(m->u, "a registration that nobody waits for", topic);
+		return 1;
+	}
 	if (cw_topic_is(t->rest, "thing/topo/add_reply")) {
 		if (!mqtt_request_replied(m, ASK_TOPO, r))
 			cw_message_odd(m->u, "a topology reply that nobody waits for", topic);
@@ -132,11 +138,23 @@ static void take_reply(struct mqtt *m, struct cw_bytes payload, struct cw_bytes 
 	cw_alink_reply_drop(&r);
 }
 
+/* Is this a topic of the gateway's own work, not of a device that has the bridge's identity? */
+static int for_gateway(struct mqtt *m, const struct cw_topic *t)
+{
+	static const char *const prefixes[] = { "thing/topo/", "thing/sub/", "thing/proxy/" };
+	struct cw_bytes rest;
+	size_t i;
+
+	for (i = 0; t->kind == CW_TOPIC_SYS && i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		if (cw_topic_after(t->rest, prefixes[i], &rest))
+			return is_ours(m, t);
+	return 0;
+}
+
 /* Messages with an Alink envelope that are for the gateway itself. 1 when dealt with. */
 static int take_envelope(struct mqtt *m, const struct cw_topic *t, struct cw_bytes topic, struct cw_bytes payload)
 {
-	int gateway = t->kind == CW_TOPIC_SYS && is_ours(m, t) &&
-		      cw_topic_after(t->rest, "thing/topo/", &(struct cw_bytes){ 0 });
+	int gateway = for_gateway(m, t);
 	struct cw_alink_reply r;
 
 	if (t->kind != CW_TOPIC_SESSION && t->kind != CW_TOPIC_ERROR && !gateway)
@@ -151,6 +169,7 @@ static int take_envelope(struct mqtt *m, const struct cw_topic *t, struct cw_byt
 		take_error(m, &r, topic);
 	else if (!take_gateway(m, t, &r, topic))
 		cw_message_odd(m->u, "not understood", topic);
+	explicit_bzero(r.item, r.item_len); /* registrations hold secrets */
 	cw_alink_reply_drop(&r);
 	return 1;
 }

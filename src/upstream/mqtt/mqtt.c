@@ -318,7 +318,7 @@ static void on_down(void *ctx, const char *text)
 	close_link(m, 0);
 }
 
-static void on_message(void *ctx, struct cw_bytes topic, struct cw_bytes payload, int qos)
+static void on_message(void *ctx, struct cw_bytes topic, struct cw_bytes payload, int qos, int retained)
 {
 	mqtt_message(ctx, topic, payload);
 }
@@ -423,7 +423,7 @@ int mqtt_say(struct mqtt *m, const char *topic, char *text, size_t len)
 
 	if (s != NULL) {
 		s->token.done = on_spoken;
-		rc = m->state == LINK_UP ? m->ops->publish(m->client, topic, cw_bytes_of(text, len), 0, &s->token)
+		rc = m->state == LINK_UP ? m->ops->publish(m->client, topic, cw_bytes_of(text, len), 0, 0, &s->token)
 					 : CW_ECLOSED;
 	}
 	if (rc < 0)
@@ -534,7 +534,7 @@ static int send_parcel(void *connector, struct cw_updevice *d, struct cw_parcel 
 	rc = cw_message_of_parcel(m->u, &m->replies, d, p, &message);
 	if (rc == 0) {
 		rc = m->ops->publish(m->client, message.post.topic, cw_bytes_of(message.post.payload, message.post.len),
-				     (int)message.post.qos, &s->token);
+				     (int)message.post.qos, 0, &s->token);
 		cw_free(message.post.payload);
 		rc = rc == CW_ECLOSED ? CW_EBUSY : rc; /* the news that it is down are on their way */
 	}
@@ -654,4 +654,5 @@ const struct cw_connector_ops cw_connector_mqtt = {
 	.recall = recall,
 	.drained = mqtt_device_drained,
 	.answer = mqtt_answer,
+	.enroll = mqtt_enroll,
 };

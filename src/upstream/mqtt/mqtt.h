@@ -1,7 +1,7 @@
 /*
  * mqtt.h - inside of the module: the connector for the platform over MQTT, spread over
- * mqtt.c (connection, publishing), session.c (topology, logins) and down.c
- * (messages from the platform). All on the upstream's loop.
+ * mqtt.c (connection, publishing), session.c (topology, logins), enroll.c (certificates of
+ * sub-devices) and down.c (messages from the platform). All on the upstream's loop.
  *
  * A device's phases, and what moves them on:
  *
@@ -109,6 +109,9 @@ struct mqtt {
 	unsigned topo_out, login_out;
 	unsigned admitted;
 	struct cw_pace_rate logins;
+	/* enroll */
+	struct cw_await_set enrolls;
+	struct cw_list to_enroll;
 };
 
 static inline struct mqtt_device *mqtt_device_of(struct cw_updevice *d)
@@ -143,6 +146,19 @@ int mqtt_request_replied(struct mqtt *m, enum mqtt_what what, const struct cw_al
 void mqtt_device_kicked(struct mqtt *m, struct cw_updevice *d, int32_t code, const char *text);
 /* topo/change: the relation was made, removed, enabled, disabled. */
 void mqtt_device_related(struct mqtt *m, struct cw_updevice *d, int status);
+
+/* Send what waits and may go. */
+void mqtt_pump(struct mqtt *m);
+
+/* enroll.c */
+void mqtt_enroll_init(struct mqtt *m);
+void mqtt_enroll_fini(struct mqtt *m);
+void mqtt_enroll(void *connector, struct cw_enroll *e);
+/* Ask for the first of `to_enroll`; 1. */
+int mqtt_ask_enroll(struct mqtt *m);
+/* The reply to a registration; 0 when the id is not one of ours. */
+int mqtt_enroll_replied(struct mqtt *m, const struct cw_alink_reply *r);
+void mqtt_enroll_down(struct mqtt *m, const char *why);
 
 /* down.c */
 void mqtt_message(struct mqtt *m, struct cw_bytes topic, struct cw_bytes payload);

@@ -29,7 +29,6 @@
 #define CODE_TOO_MANY 428
 
 static void enter(struct mqtt *m, struct cw_updevice *d);
-static void pump(struct mqtt *m);
 static void on_late(struct cw_await_set *set, struct cw_await *a);
 
 static struct cw_timers *timers(struct mqtt *m)
@@ -59,6 +58,7 @@ int mqtt_session_init(struct mqtt *m)
 	cw_await_init(&m->requests, m->u->w, MQTT_REQUEST_MS, on_late);
 	cw_list_init(&m->to_topo);
 	cw_list_init(&m->to_login);
+	mqtt_enroll_init(m);
 	m->logins.rate = m->u->conf.login_rate;
 	return 0;
 }
@@ -90,6 +90,7 @@ void mqtt_session_fini(struct mqtt *m)
 {
 	free_requests(m);
 	cw_await_fini(&m->requests);
+	mqtt_enroll_fini(m);
 	cw_free(m->own_times);
 }
 
@@ -113,7 +114,7 @@ static void leave(struct mqtt *m, struct cw_updevice *d)
 
 static void on_pump(struct cw_timer *t)
 {
-	pump(cw_container_of(t, struct mqtt, pump_timer));
+	mqtt_pump(cw_container_of(t, struct mqtt, pump_timer));
 }
 
 static void pump_in(struct mqtt *m, uint64_t ms)
@@ -398,12 +399,14 @@ static int ask_next(struct mqtt *m)
 	if (!cw_list_empty(&m->to_login) && m->login_out < MQTT_LOGIN_OUT &&
 	    cw_pace_rate_wait(&m->logins, now_of(m)) == 0)
 		return ask_login(m) ? 1 : cw_list_empty(&m->to_login) ? 0 : -1;
+	if (!cw_list_empty(&m->to_enroll))
+		return mqtt_ask_enroll(m);
 	if (!cw_list_empty(&m->to_logout))
 		return ask_logout(m) ? 1 : -1;
 	return 0;
 }
 
-static void pump(struct mqtt *m)
+void mqtt_pump(struct mqtt *m)
 {
 	uint64_t wait;
 	int more = 1;
@@ -426,7 +429,7 @@ static void on_late(struct cw_await_set *set, struct cw_await *a)
 
 	cw_count(upstream, requests_timed_out);
 	all_later(m, cw_container_of(a, struct mqtt_request, await));
-	pump(m);
+	mqtt_pump(m);
 }
 
 /* ---- answers ------------------------------------------------------------------------ */
@@ -543,7 +546,7 @@ int mqtt_request_replied(struct mqtt *m, enum mqtt_what what, const struct cw_al
 		else
 			not_accepted(m, devices[i], r);
 	}
-	pump(m);
+	mqtt_pump(m);
 	return 1;
 }
 
@@ -694,6 +697,7 @@ void mqtt_session_down(struct mqtt *m, const char *why)
 	struct cw_map_node *n;
 
 	free_requests(m);
+	mqtt_enroll_down(m, why);
 	cw_map_each (n, &m->u->devices) {
 		struct cw_updevice *d = cw_container_of(n, struct cw_updevice, node);
 		struct mqtt_device *md = mqtt_device_of(d);

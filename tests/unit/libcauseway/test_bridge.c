@@ -66,13 +66,13 @@ static void on_done(void *arg, const struct cw_bridge_outcome *o)
 
 static void on_lookup(void *ctx, uint64_t token, const char *identity)
 {
-	static const struct cw_bridge_certificate c = { "a1Product01", "dev-9", "s9" };
+	static const struct cw_bridge_certificate c = { "a1Product01", "dev-9", "s9" }, other = { "a1Product01", "dev-10", "s10" };
 
 	t.looked_up++;
 	t.token = token;
 	snprintf(t.asked, sizeof(t.asked), "%s", identity);
-	if (t.answer == 1)
-		assert_int_equal(cw_bridge_found(t.b, token, 0, &c), 0);
+	if (t.answer > 0)
+		assert_int_equal(cw_bridge_found(t.b, token, 0, t.answer == 1 ? &c : &other), 0);
 	if (t.answer < 0)
 		assert_int_equal(cw_bridge_found(t.b, token, t.answer, NULL), 0);
 }
@@ -373,6 +373,27 @@ static void a_lookup_is_answered_later_from_another_thread(void **state)
 	assert_int_equal(cw_bridge_close(t.b, 0), 0);
 }
 
+static void another_answer_is_another_certificate(void **state)
+{
+	char pk[32], dn[64];
+	int one, two;
+
+	open_plain();
+	t.answer = 1;
+	assert_int_equal(cw_bridge_online(t.b, "d9", &one, CW_ONLINE_EARLY, wait_ms(0)), 0);
+	step_until(&t.told, 1);
+	assert_int_equal(cw_bridge_names(t.b, "d9", pk, dn), 0);
+	assert_string_equal(dn, "dev-9");
+	t.answer = 2;
+	assert_int_equal(cw_bridge_online(t.b, "d9", &two, CW_ONLINE_EARLY, wait_ms(0)), 0);
+	step_until(&t.told, 2);
+	assert_int_equal(t.rc, 0);
+	assert_int_equal(t.left, 1);
+	assert_int_equal(cw_bridge_names(t.b, "d9", pk, dn), 0);
+	assert_string_equal(dn, "dev-10");
+	assert_int_equal(cw_bridge_close(t.b, 0), 0);
+}
+
 static void a_question_that_is_still_open_at_the_end_is_dropped(void **state)
 {
 	open_plain();
@@ -556,7 +577,6 @@ static void without_memory_a_call_is_refused_or_completed(void **state)
 
 static void signing_gives_the_values_of_the_vector(void **state)
 {
-	/* platform-mqtt.json, connect, csdk4-style-tls: names, secret and result are published there. */
 	static const char *const hosts[] = { "cn-shanghai", "ap-southeast-1", "ap-northeast-1", "us-west-1", "eu-central-1" };
 	struct cw_sign_meta m = { .product_key = "a1Product01", .device_name = "dev-1", .device_secret = "0123456789abcdef", .host = "iot.example" };
 	struct cw_sign_out out, before;
@@ -574,6 +594,14 @@ static void signing_gives_the_values_of_the_vector(void **state)
 	}
 	assert_int_equal(cw_sign_mqtt(CW_REGION_CUSTOM, &m, &out), 0);
 	assert_string_equal(out.host, "iot.example");
+
+	/* platform-mqtt.json: connect, csdk4-style-tls. */
+	m.product_key = "a1B2c3D4e5F";
+	m.device_name = "gw_dtu-01";
+	m.device_secret = "0123456789abcdef0123456789ABCDEF";
+	assert_int_equal(cw_sign_mqtt(CW_REGION_SHANGHAI, &m, &out), 0);
+	assert_string_equal(out.password, "0307bbd8c9819e62ce2e9699582da7556f48d96a550ddeb55841fd92408149e6");
+	assert_string_equal(out.user, "gw_dtu-01&a1B2c3D4e5F");
 
 	/* The longest of everything fits; one more is refused and writes nothing. */
 	m.product_key = "abcdefghijklmnopqrst";
@@ -632,6 +660,7 @@ int main(void)
 		cmocka_unit_test(online_ends_in_time_where_the_platform_cannot_be_reached),
 		cmocka_unit_test(an_identity_nobody_knows_is_refused),
 		cmocka_unit_test(a_lookup_is_answered_later_from_another_thread),
+		cmocka_unit_test(another_answer_is_another_certificate),
 		cmocka_unit_test(a_question_that_is_still_open_at_the_end_is_dropped),
 		cmocka_unit_test(names_that_are_none_are_not_taken),
 		cmocka_unit_test(offline_cancels_an_online_that_has_not_come_true),

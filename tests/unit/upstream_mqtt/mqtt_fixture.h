@@ -166,7 +166,7 @@ static int teardown(void **state)
 	return cw_mem_live() == live_before ? 0 : -1;
 }
 
-static struct device *add(int i)
+__attribute__((unused)) static struct device *add(int i)
 {
 	struct device *d = &t.devices[i];
 	char line[160];
@@ -179,7 +179,7 @@ static struct device *add(int i)
 	return d;
 }
 
-static struct device *add_online(int i)
+__attribute__((unused)) static struct device *add_online(int i)
 {
 	struct device *d = add(i);
 
@@ -212,7 +212,7 @@ static struct cw_parcel *parcel(struct device *d, struct cw_writer *w)
 	return p;
 }
 
-static struct cw_parcel *reading(struct device *d, int n, const char *dedup, const char *request)
+__attribute__((unused)) static struct cw_parcel *reading(struct device *d, int n, const char *dedup, const char *request)
 {
 	uint8_t buf[400];
 	struct cw_writer w = cw_writer_of(buf, sizeof(buf));
@@ -230,7 +230,7 @@ static struct cw_parcel *reading(struct device *d, int n, const char *dedup, con
 	return parcel(d, &w);
 }
 
-static void submit(struct cw_parcel *p)
+__attribute__((unused)) static void submit(struct cw_parcel *p)
 {
 	assert_int_equal(cw_upstream_submit(p), 0);
 }
