@@ -74,6 +74,8 @@ static void put_upstreams(struct cw_json *j, const struct cw_admin_conf *d)
 		put_int(j, "queuedRecords", (int64_t)s.queued_records);
 		put_int(j, "queuedBytes", (int64_t)s.queued_bytes);
 		put_int(j, "inFlight", (int64_t)s.in_flight);
+		if (s.clock_known)
+			put_int(j, "clockOffsetMs", s.clock_offset_ms);
 		cw_json_field(j, "lastError", s.last_error);
 		cw_json_end_map(j);
 	}

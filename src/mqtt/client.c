@@ -48,6 +48,7 @@ int cw_mqtt_settings_copy(struct cw_mqtt_settings *to, const struct cw_mqtt_conf
 {
 	to->port = conf->port;
 	to->tls = conf->tls;
+	to->tls13 = conf->tls13;
 	to->verify = conf->verify;
 	to->keep_alive_s = conf->keep_alive_s;
 	to->connect_timeout_s = conf->connect_timeout_s;
@@ -66,7 +67,8 @@ int cw_mqtt_settings_copy(struct cw_mqtt_settings *to, const struct cw_mqtt_conf
 	if (copy_text(&to->host, conf->host) < 0 || copy_text(&to->ca, conf->ca) < 0 ||
 	    copy_text(&to->certificate, conf->certificate) < 0 || copy_text(&to->key, conf->key) < 0 ||
 	    copy_text(&to->client_id, conf->client_id) < 0 || copy_text(&to->user, conf->user) < 0 ||
-	    copy_text(&to->password, conf->password) < 0 || copy_text(&to->will_topic, conf->will_topic) < 0)
+	    copy_text(&to->password, conf->password) < 0 || copy_text(&to->will_topic, conf->will_topic) < 0 ||
+	    copy_text(&to->ws_path, conf->ws_path) < 0)
 		return CW_ENOMEM;
 	return 0;
 }
@@ -83,6 +85,7 @@ void cw_mqtt_settings_free(struct cw_mqtt_settings *s)
 	cw_free(s->user);
 	cw_free(s->password);
 	cw_free(s->will_topic);
+	cw_free(s->ws_path);
 	cw_free(s->will);
 }
 

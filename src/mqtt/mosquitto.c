@@ -430,7 +430,7 @@ static int make_tls(struct cw_mqtt_client *c, char *text, size_t size)
 	c->tls = SSL_CTX_new(TLS_client_method());
 	if (c->tls == NULL)
 		return CW_ENOMEM;
-	(void)SSL_CTX_set_min_proto_version(c->tls, TLS1_2_VERSION);
+	(void)SSL_CTX_set_min_proto_version(c->tls, c->s.tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
 	SSL_CTX_set_mode(c->tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_app_data(c->tls, c);
 	SSL_CTX_set_info_callback(c->tls, on_tls_state);
@@ -673,6 +673,8 @@ static void mosquitto_end(struct cw_mqtt_client *c, int polite)
 
 const struct cw_mqtt_ops cw_mqtt_mosquitto = {
 	.name = "mosquitto",
+	.has_tls13 = 1,
+	.has_tls6 = 1,
 	.connect = mosquitto_open,
 	.publish = mosquitto_send,
 	.subscribe = mosquitto_listen,

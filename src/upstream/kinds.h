@@ -12,6 +12,7 @@
 	X(mqtt)                                                                                                        \
 	X(http2)                                                                                                       \
 	X(https)                                                                                                       \
+	X(coap)                                                                                                        \
 	X(broker)
 
 #define CW_UPSTREAM_KIND_DECLARE(name) extern const struct cw_connector_ops cw_connector_##name;

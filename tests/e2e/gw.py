@@ -93,7 +93,7 @@ class Gateway:
     """causewayd with its files in one directory."""
 
     def __init__(self, spawn, dir, cloud, devices=3, listener="", extra="", upstream="", name="causewayd", endpoint=None,
-                 transport="tcp", listeners="", rates="ratePerDeviceQos1 = 0"):
+                 transport="tcp", listeners="", rates="ratePerDeviceQos1 = 0", identity=None):
         self.dir = pathlib.Path(dir) / name
         self.dir.mkdir(mode=0o700)
         self.config = self.dir / "application.conf"
@@ -103,7 +103,9 @@ class Gateway:
         self.devices.chmod(0o600)
         self.endpoint = endpoint or f"tcp://{cloud.mqtt[0]}:{cloud.mqtt[1]}"
         self.parts = {"listener": listener, "extra": extra, "upstream": upstream, "transport": transport,
-                      "listeners": listeners, "rates": rates}
+                      "listeners": listeners, "rates": rates,
+                      "identity": f'productKey = {GW[0]}, deviceName = {GW[1]}, deviceSecret = {secret("gw")}'
+                      if identity is None else identity}
         self.write_config()
         self.process = spawn("causewayd", "-c", self.config, dir=self.dir, name=name)
 
@@ -111,7 +113,7 @@ class Gateway:
         self.parts.update(changes)
         p = self.parts
         self.config.write_text(f"""
-productKey = {GW[0]}, deviceName = {GW[1]}, deviceSecret = {secret("gw")}
+{p["identity"]}
 stateDir = "{self.dir}/state"
 control = "unix:{self.control}"
 workers = 2

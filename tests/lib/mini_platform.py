@@ -12,6 +12,9 @@ Commands ("do"):
   hold on                  1: keep PUBACKs back; 0: send those kept
   mute on                  1: answer no topo, login and post
   refuse dn code           answer topo add (what=topo), registration (what=register) or login of dn with this code, 0 forgets it
+                           (what=post: its posts, alone or in packs)
+  mute_packs on            1: answer no pack posts
+  log_mode on              the log switch a gateway is told when it asks
   reply code               code of replies to posts from now on
   push topic payload qos   publish to the client
   drop                     close the connection
@@ -141,8 +144,14 @@ class Client:
         content = "clientId%sdeviceName%sproductKey%s" % (base, BRIDGE[1], BRIDGE[0])
         if "timestamp" in pairs:
             content += "timestamp" + pairs["timestamp"]
-        good = (user == "%s&%s" % (BRIDGE[1], BRIDGE[0]) and pairs.get("signmethod") == "hmacsha256"
-                and (password.lower() == sign(BRIDGE[2], content) or (self.certified and password == "")) and pairs.get("securemode") == ("2" if self.p.tls else "3"))
+        if self.certified and password == "":  # nothing is signed, and the form is the document's
+            good = client_id.endswith("|securemode=2,signmethod=hmacsha1,timestamp=%s|" % pairs.get("timestamp"))
+        elif pairs.get("authType") == "connwl":
+            good = client_id == "issued-id|securemode=-2,authType=connwl|" and password == "issued-token" and self.p.tls
+        else:
+            good = (pairs.get("signmethod") == "hmacsha256" and password.lower() == sign(BRIDGE[2], content)
+                    and pairs.get("securemode") == ("2" if self.p.tls else "3"))
+        good = bool(good) and user == "%s&%s" % (BRIDGE[1], BRIDGE[0])
         keep_alive = struct.unpack(">H", body[8:10])[0]
         code, self.p.connack = self.p.connack, 0
         if code == 0 and not good:
@@ -192,6 +201,16 @@ class Client:
                 say(ev="violation", what="more than 30 a second of the gateway itself")
         if topic == "/sys" + gateway + "thing/topo/add":
             self.topo(topic, json.loads(payload))
+        elif topic == "/ext/ntp" + gateway + "request":
+            sent = json.loads(payload)["deviceSendTime"]
+            self.publish("/ext/ntp" + gateway + "response", json.dumps(
+                {"deviceSendTime": sent, "serverRecvTime": str(int(sent) + 5000), "serverSendTime": str(int(sent) + 5000)}))
+        elif topic == "/sys" + gateway + "thing/config/log/get":
+            self.reply(topic, json.loads(payload)["id"], 200, {"getType": "content", "content": {"mode": self.p.log_mode}})
+        elif topic == "/sys" + gateway + "thing/log/post":
+            self.reply(topic, json.loads(payload)["id"], 200, {})
+        elif topic == "/sys" + gateway + "thing/event/property/pack/post":
+            self.pack(topic, json.loads(payload), qos)
         elif topic in ("/sys" + gateway + "thing/sub/register", "/sys" + gateway + "thing/proxy/provisioning/product_register"):
             self.register(topic, json.loads(payload))
         elif topic.startswith("/ext/session" + gateway + "combine/"):
@@ -223,6 +242,22 @@ class Client:
         if code == 200:
             self.p.related.update(n["productKey"] + "/" + n["deviceName"] for n in names)
         self.reply(topic, msg["id"], code, names)
+
+    def pack(self, topic, msg, qos):
+        """All of it is checked first; one bad member fails the pack."""
+        subs, code = msg["params"]["subDevices"], 200
+        names = [s["identity"]["deviceName"] for s in subs]
+        if len(subs) > 20 or len(set(names)) != len(names) or sum(len(s.get("properties", {})) for s in subs) > 200:
+            say(ev="violation", what="a pack over the limits")
+        if qos != 1:
+            say(ev="violation", what="a pack that is not QoS 1")
+        for s in subs:
+            if "%(productKey)s/%(deviceName)s" % s["identity"] not in self.online:
+                say(ev="violation", what="a pack with a device that is not logged in")
+            code = self.p.refused.get(("post", s["identity"]["deviceName"]), code)
+        say(ev="pack", code=code, devices=names)
+        if not self.p.mute_packs:
+            self.reply(topic, msg["id"], code, {})
 
     def register(self, topic, msg):
         signed = topic.endswith("product_register")
@@ -292,7 +327,7 @@ class Client:
         if topic.startswith("/sys/") and topic.endswith(("/post", "/update")):
             msg = json.loads(payload)
             if msg.get("sys", {}).get("ack", 1):
-                self.reply(topic, msg["id"], self.p.reply_code, {})
+                self.reply(topic, msg["id"], self.p.refused.get(("post", key.split("/")[1]), self.p.reply_code), {})
 
 
 class Platform:
@@ -308,6 +343,7 @@ class Platform:
             if len(sys.argv) > 3:
                 self.tls.load_verify_locations(sys.argv[3])
                 self.tls.verify_mode = ssl.CERT_REQUIRED
+        self.log_mode = self.mute_packs = 0
         self.connack, self.hold, self.mute, self.twin, self.fast, self.reply_code = 0, 0, 0, 0, 0, 200
         self.silent, self.deaf, self.any, self.suback = 0, 0, 0, None
         self.held, self.refused, self.related, self.mid = [], {}, set(), 0
@@ -326,7 +362,7 @@ class Platform:
         do = c["do"]
         if do == "device":
             SECRETS[c["key"]] = c["secret"]
-        elif do in ("connack", "mute", "twin", "fast", "silent", "deaf", "any", "suback"):
+        elif do in ("connack", "mute", "twin", "fast", "silent", "deaf", "any", "suback", "log_mode", "mute_packs"):
             setattr(self, do, c["value"])
         elif do == "hold":
             self.hold = c["value"]

@@ -192,7 +192,8 @@ __attribute__((unused)) static struct device *add_online(int i)
 static void on_settled(struct cw_parcel *p)
 {
 	t.settled[p->result]++;
-	t.settled_code = p->code;
+	if (p->code != 0)
+		t.settled_code = p->code;
 	cw_parcel_unref(p);
 	atomic_fetch_add(&t.home_settled, 1);
 }
