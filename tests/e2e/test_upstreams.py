@@ -6,13 +6,17 @@ covers: L06 L07 M25 M26 M28 M29 J03
 """
 import json
 import shutil
+import signal
 import threading
 import time
 
 import pytest
 from conftest import BUILD, ROOT, wait_until
-from gw import PK, ask, cloud_conf, device_name, device_path, devices_conf, phone, secret, start_gateway  # noqa: F401
+from gw import PK, ask, cloud_conf, device_name, devices_conf, phone, secret, start_gateway  # noqa: F401
 from test_gateway_records import Probe, record
+from test_mosquitto import Mosquitto
+from test_upstream_broker import Watcher
+from test_upstream_broker import topic as site_topic
 from upstreams import CANNOT, KINDS, POST, kinds_of_the_gateway, readme_table
 
 DONE, PENDING, REFUSED = 0, 1, 2
@@ -56,9 +60,103 @@ class Device(Probe):
         self.settled(self.emit(count))
 
 
+class Emulator:
+    """The platform's side of a case, played by causeway-cloud."""
+
+    REST = {"property": "thing/event/property/post", "event": "thing/event/Overheat/post", "tag": "thing/deviceinfo/update"}
+
+    def __init__(self, kind, start_cloud):
+        self.kind = kind
+        self.cloud = start_cloud(cloud_conf(3, node=kind.node, listeners=kind.listeners))
+        self.addresses = {k: v.replace("127.0.0.1", "localhost") if kind.ca else v for k, v in self.cloud.process.ready.items()
+                          if isinstance(v, str)}
+        self.ca = f'ca = "{self.cloud.ca}"\n' if kind.ca else ""
+
+    def wait_status(self, i, status):
+        self.cloud.wait_status(PK, device_name(i), status)
+
+    def payloads(self, i, what):
+        topic = f"/{PK}/{device_name(i)}/user/update" if what == "raw" else f"/sys/{PK}/{device_name(i)}/{self.REST[what]}"
+        return [m["payload"] for m in self.cloud.messages(topic=topic, direction="up", limit=500000) if m["outcome"] == "taken"]
+
+    def command(self, i, properties, twice=False):
+        """Set properties; the returned function waits for the code of the answer."""
+        if self.kind.subscribes:  # online comes first; what has no subscription is not sent
+            last = f"/{PK}/{device_name(i)}/user/#"
+            wait_until(lambda: last in self.cloud.device(PK, device_name(i)).get("subscriptions", []), f"{last} to be subscribed")
+        if twice:
+            self.cloud.fault("duplicate", direction="down", topic="/sys/+/+/thing/service/property/set", count=1)
+        join = ask(self.cloud, i, "/properties", properties)
+        return lambda: join()[1]["reply"]["code"]
+
+    def stall(self):
+        """The returned function ends it."""
+        fault = self.cloud.fault("stall")
+        return lambda: self.cloud.delete(f"/faults/{fault['id']}")
+
+    def kill(self):
+        self.cloud.process.kill()
+
+    def start(self, gateway):
+        self.cloud.start()
+
+    def end(self):
+        pass
+
+
+class Broker:
+    """The same, played by Mosquitto and a client of it."""
+
+    ca = ""
+
+    def __init__(self, dir):
+        self.mosquitto = Mosquitto(dir)
+        self.turns = 0
+        self.addresses = {"broker": f"127.0.0.1:{self.mosquitto.port}"}
+        self.watch()
+
+    def watch(self):
+        self.watcher = Watcher(self.mosquitto)
+
+    def wait_status(self, i, status):
+        self.watcher.wait_last(site_topic(i, "state"), status.lower().encode())
+
+    def payloads(self, i, what):
+        self.turns += 1  # what the broker took before it took this has been handed on before this
+        self.watcher.say(f"turn/{self.turns}", b"")
+        self.watcher.wait(f"turn/{self.turns}")
+        return [p.decode("utf-8", "replace") for p in self.watcher.of(site_topic(i, what))]
+
+    def command(self, i, properties, twice=False):
+        for _ in range(2 if twice else 1):
+            self.watcher.say(site_topic(i, "command", "set"), json.dumps({"id": "4711", "params": properties}))
+        return lambda: json.loads(self.watcher.wait(site_topic(i, "reply", "set")))["code"]
+
+    def stall(self):
+        self.mosquitto.process.signal(signal.SIGSTOP)
+        return lambda: self.mosquitto.process.signal(signal.SIGCONT)
+
+    def kill(self):
+        self.watcher.close()
+        self.mosquitto.process.kill()
+
+    def start(self, gateway):
+        """The watcher has to be there before the gateway is: Mosquitto keeps nothing for who is away."""
+        gateway.process.signal(signal.SIGSTOP)
+        assert self.mosquitto.start()
+        self.watch()
+        gateway.process.signal(signal.SIGCONT)
+
+    def end(self):
+        self.mosquitto.process.signal(signal.SIGCONT)
+        self.watcher.close()
+        self.mosquitto.stop()
+
+
 class World:
-    def __init__(self, name, cloud, gateway):
-        self.name, self.kind, self.cloud, self.gateway = name, KINDS[name], cloud, gateway
+    def __init__(self, name, platform, gateway):
+        self.name, self.kind, self.platform, self.gateway = name, KINDS[name], platform, gateway
+        self.cloud = getattr(platform, "cloud", None)  # for what only the emulator can do
 
     def connect(self, i=0, online=True):
         device = Device(self.gateway.process.ready["listeners"]["probes"])
@@ -69,8 +167,7 @@ class World:
 
     def messages(self, i=0):
         """(N, id) of each property post of device i that the platform took, in its order."""
-        got = [json.loads(m["payload"]) for m in self.cloud.messages(
-            device=f"{PK}/{device_name(i)}", topic=POST, direction="up", limit=500000) if m["outcome"] == "taken"]
+        got = [json.loads(p) for p in self.platform.payloads(i, "property")]
         return [(m["params"]["N"]["value"], m["id"]) for m in got if "N" in m["params"]]
 
     def arrived(self, i=0):
@@ -82,24 +179,27 @@ class World:
 
 
 @pytest.fixture
-def world(request, start_cloud, start_gateway, tmp_path):
+def world(start_cloud, start_gateway, tmp_path):
     """world(kind, "ackTimeout = 2s") -> World with the upstream up."""
+    platforms = []
+
     def start(name, upstream="", extra=""):
         kind = KINDS[name]
         plugins = tmp_path / "plugins"
         plugins.mkdir()
         for source in (BUILD / "tests" / "plugins" / "probe.so", BUILD / "plugins" / "jt808.so"):
             shutil.copy(source, plugins)
-        cloud = start_cloud(cloud_conf(3, node=kind.node, listeners=kind.listeners))
-        addresses = {k: v.replace("127.0.0.1", "localhost") if kind.ca else v for k, v in cloud.process.ready.items()
-                     if isinstance(v, str)}
-        ca = f'ca = "{cloud.ca}"\n' if kind.ca else ""
-        gateway = start_gateway(cloud, rates=kind.rates, upstream=kind.upstream.format(**addresses) + "\n" + upstream, extra=f"""
-{ca}pluginDir = "{plugins}"
+        platforms.append(Broker(tmp_path) if kind.platform == "mosquitto" else Emulator(kind, start_cloud))
+        platform = platforms[-1]
+        gateway = start_gateway(getattr(platform, "cloud", None), rates=kind.rates, endpoint="unused",
+                                upstream=kind.upstream.format(**platform.addresses) + "\n" + upstream, extra=f"""
+{platform.ca}pluginDir = "{plugins}"
 listeners += {{ name = probes, protocol = probe, address = "127.0.0.1:0", ack = delivered, settings {{ speed = 9 }} }}
 {extra}""")
-        return World(name, cloud, gateway.wait_up())
-    return start
+        return World(name, platform, gateway.wait_up())
+    yield start
+    for platform in platforms:
+        platform.end()
 
 
 def conforms(test):
@@ -131,7 +231,7 @@ def test_a_device_comes_online(world, kind):
     w = world(kind)
     with w.connect() as d:
         d.report()
-        w.cloud.wait_status(PK, device_name(0), "ONLINE")
+        w.platform.wait_status(0, "ONLINE")
         assert w.gateway.device(0)["state"] == "online"
         assert w.gateway.status()["upstreams"][0]["devicesOnline"] == 1
 
@@ -141,9 +241,9 @@ def test_a_device_that_leaves_is_offline(world, kind):
     w = world(kind)
     with w.connect() as d, w.connect(1):
         d.report()
-        w.cloud.wait_status(PK, device_name(0), "ONLINE")
+        w.platform.wait_status(0, "ONLINE")
     w.gateway.wait_state(0, "offline")
-    w.cloud.wait_status(PK, device_name(0), "OFFLINE")
+    w.platform.wait_status(0, "OFFLINE")
 
 
 @conforms
@@ -172,7 +272,7 @@ def test_a_kicked_device_comes_back(world, kind):
         other.report()
         w.gateway.wait_stat("upstream.kicked", 1)
         assert w.arrived() == [0, 1]
-        w.cloud.wait_status(PK, device_name(0), "ONLINE")
+        w.platform.wait_status(0, "ONLINE")
 
 
 # ---- records ------------------------------------------------------------------------------------
@@ -187,13 +287,12 @@ def test_records_of_every_kind_arrive(world, kind):
         d.tell("E 4 " + record(4, b"\x01own topic", name="user/update", qos=1))
         d.settled([0, 1, 2, 3])
 
-    def payload(rest, prefix="/sys"):
-        return w.cloud.wait_message(topic=f"{prefix}/{PK}/{device_name(0)}/{rest}", direction="up")["payload"]
-    assert '"Volt":{"value":12.30' in payload("thing/event/property/post")
-    assert "9007199254740993" in payload("thing/event/property/post")
-    assert json.loads(payload("thing/event/Overheat/post"))["params"]["value"] == {"Level": 3}
-    assert json.loads(payload("thing/deviceinfo/update"))["params"] == [{"attrKey": "Colour", "attrValue": "red"}]
-    assert "own topic" in str(payload("user/update", prefix=""))
+    def payload(what):
+        return wait_until(lambda: w.platform.payloads(0, what), what)[0]
+    assert '"Volt":{"value":12.30' in payload("property") and "9007199254740993" in payload("property")
+    assert json.loads(payload("event"))["params"]["value"] == {"Level": 3}
+    assert json.loads(payload("tag"))["params"] == [{"attrKey": "Colour", "attrValue": "red"}]
+    assert "own topic" in payload("raw")
 
 
 @conforms
@@ -230,29 +329,17 @@ def test_order_is_kept_and_nothing_is_sent_twice(world, kind):
 
 # ---- commands -----------------------------------------------------------------------------------
 
-def ready_for_commands(w, i=0):
-    """Online comes first; what has no subscription is not sent."""
-    if w.kind.subscribes:
-        last = f"/{PK}/{device_name(i)}/user/#"
-        wait_until(lambda: last in w.cloud.device(PK, device_name(i)).get("subscriptions", []), f"{last} to be subscribed")
-
-
-def answer_commands(device, code=200):
-    """Answer one command: its number and the record."""
-    _, number, hexed = device.until("command ").split()
-    device.tell(f"A {number} {code}")
-    return number, hexed
+def answer_command(device, code=200):
+    device.tell(f"A {device.until('command ').split()[1]} {code}")
 
 
 @conforms
 def test_a_command_is_answered(world, kind):
     w = world(kind)
     with w.connect() as d:
-        ready_for_commands(w)
-        join = ask(w.cloud, 0, "/properties", {"Light": 1})
-        answer_commands(d)
-        status, answer = join()
-        assert status == 200 and answer["reply"]["code"] == 200
+        code = w.platform.command(0, {"Light": 1})
+        answer_command(d)
+        assert code() == 200
         assert w.gateway.stats()["bridge.commands_answered"] == 1
 
 
@@ -260,11 +347,9 @@ def test_a_command_is_answered(world, kind):
 def test_a_repeated_command_runs_once(world, kind):
     w = world(kind)
     with w.connect() as d:
-        ready_for_commands(w)
-        w.cloud.fault("duplicate", direction="down", topic="/sys/+/+/thing/service/property/set", count=1)
-        join = ask(w.cloud, 0, "/properties", {"Light": 1})
-        answer_commands(d)
-        assert join()[1]["reply"]["code"] == 200
+        code = w.platform.command(0, {"Light": 1}, twice=True)
+        answer_command(d)
+        assert code() == 200
         w.gateway.wait_stat("bridge.commands_repeated", 1)
         d.report()  # what it was told until now is all there is
         assert len([s for s in d.seen if s.startswith("command ")]) == 1
@@ -277,11 +362,11 @@ def test_a_platform_that_comes_back_gets_what_it_did_not_confirm(world, kind):
     w = world(kind)
     with w.connect() as d, w.connect(1) as other:
         d.report(5)
-        w.cloud.process.kill()
+        w.platform.kill()
         numbers, others = d.emit(20), other.emit(20)
         wait_until(lambda: not w.gateway.status()["up"], "the upstream to go down")
         assert all(d.answers(n) == [] for n in numbers)
-        w.cloud.start()
+        w.platform.start(w.gateway)
         d.settled(numbers)
         other.settled(others)
         assert w.arrived(0) == numbers and w.arrived(1) == others  # what was acknowledged before does not come again
@@ -293,13 +378,13 @@ def test_a_platform_that_comes_back_gets_what_it_did_not_confirm(world, kind):
 def test_a_stalled_platform_delays_only_its_answers(world, kind):
     w = world(kind, "ackTimeout = 1s")
     with w.connect() as d:
-        fault = w.cloud.fault("stall")
+        resume = w.platform.stall()
         [n] = d.emit()
         assert d.until("settled") == f"settled {n + 1} {PENDING}"
         with w.connect(1, online=False) as other:
             other.until("identified ")  # another device is served meanwhile
         assert w.gateway.status()["upstreams"][0]["queuedRecords"] == 1
-        w.cloud.delete(f"/faults/{fault['id']}")
+        resume()
         wait_until(lambda: w.arrived() == [n], "the record")
         d.report()
         assert w.arrived() == [n, n + 1] and d.answers(n) == [PENDING]  # told once: who sends it again is told then
@@ -367,7 +452,7 @@ def test_a_stop_in_the_middle_loses_nothing_acknowledged(world, kind):
 def test_a_stop_while_the_platform_is_stalled_ends(world, kind):
     w = world(kind, extra="stopTimeout = 500ms")
     with w.connect() as d:
-        w.cloud.fault("stall")
+        w.platform.stall()
         d.emit(5)
         w.gateway.process.stop()
         assert "daemon.stopped" in w.gateway.process.stderr()
@@ -380,7 +465,7 @@ def test_counters_say_what_happened(world, kind):
         d.report(3)
         stats = w.gateway.stats()
         expected = {"upstream.up": 1, "upstream.connects": 1, "upstream.disconnects": 0, "upstream.connect_failed": 0,
-                    "upstream.logins": 1, "upstream.logins_refused": 0, "upstream.published": 3, "upstream.confirmed": 3,
+                    "upstream.logins": w.kind.logins, "upstream.logins_refused": 0, "upstream.published": 3, "upstream.confirmed": 3,
                     "upstream.resent": 0, "upstream.kicked": 0, "bridge.records_delivered": 3, "bridge.records_refused": 0,
                     "lane.queued_records": 0, "lane.queued_bytes": 0, "lane.in_flight": 0, "bridge.devices_online": 1}
         assert {k: stats[k] for k in expected} == expected

@@ -20,6 +20,8 @@ class Kind:
     rates: str = "ratePerDeviceQos1 = 0"
     ca: bool = False         # the gateway is told the emulator's authority
     subscribes: bool = True  # devices hear what they have subscribed
+    platform: str = "emulator"  # or "mosquitto"
+    logins: int = 1          # upstream.logins of one device
     # Faults of the emulator that mean the same over each channel.
     too_many: dict = dataclasses.field(default_factory=lambda: {"kind": "refuse", "topic": POST, "code": 429})
     confirm_too_many: str = "confirm = reply"
@@ -33,6 +35,7 @@ KINDS = {
     "https": Kind('type = https, endpoint = "https://{https}"', "https mqtt", node="device", rates="ratePerDevice = 0", ca=True,
                   too_many={"kind": "status", "channel": "https", "topic": POST, "code": 40000}, confirm_too_many="",
                   secret_code=20000),
+    "broker": Kind('type = broker, endpoint = "tcp://{broker}"', "", platform="mosquitto", rates="", logins=0),
 }
 
 # (kind, case): why not. Cases are the names of the tests in test_upstreams.py without test_.
@@ -45,6 +48,20 @@ CANNOT = {
         "the platform has no downlink over HTTPS",
     ("https", "a_kicked_device_comes_back"):
         "a device has no session over HTTPS that the platform could end, only a token",
+    ("broker", "wrong_credentials_cost_only_their_device"):
+        "devices have no credentials at a broker, only the gateway has",
+    ("broker", "a_kicked_device_comes_back"):
+        "a broker has no sessions of devices behind the gateway",
+    ("broker", "a_refused_record_is_settled_as_refused"):
+        "a broker knows no model; MQTT 3.1.1 cannot refuse a message, MQTT 5 can (test_upstream_broker.py)",
+    ("broker", "the_reply_to_a_request_comes_back_under_its_id"):
+        "a broker replies to nothing, it acknowledges",
+    ("broker", "a_platform_that_asks_for_less_gets_it_later"):
+        "a broker cannot ask for less; it reads more slowly, or not at all (as when it is stalled)",
+    ("broker", "a_cut_connection_costs_nothing"):
+        "Mosquitto cannot be told to cut one connection; a broker that is killed does, which is another case",
+    ("broker", "messages_that_arrive_twice_or_late_change_no_answer"):
+        "Mosquitto neither repeats nor reorders what it was given",
 }
 
 
