@@ -76,7 +76,8 @@ static void on_removed(void *ctx, void *cookie)
 	((struct device *)cookie)->removed = 1;
 }
 
-static const struct cw_upstream_events events = { on_state, on_device, on_command, on_reply, on_removed };
+static const struct cw_upstream_events events = { .state = on_state, .device = on_device, .command = on_command,
+	.reply = on_reply, .removed = on_removed };
 
 #define WAIT(cond)                                                                                                     \
 	do {                                                                                                           \
@@ -154,6 +155,7 @@ static void on_done(void *arg)
 static int teardown(void **state)
 {
 	if (t.u != NULL) {
+		t.done = 0; /* a test may have stopped one before */
 		cw_upstream_stop(t.u, 0, on_done, NULL);
 		WAIT(t.done);
 		cw_upstream_free(t.u);
