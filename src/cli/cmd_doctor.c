@@ -186,7 +186,9 @@ static void on_trial_timer(struct cw_timer *timer)
 
 static int login_trial(const struct cw_upstream_conf *c, struct cw_msg *text)
 {
-	static const struct cw_upstream_events events = { on_trial_state, on_trial_device, on_trial_command, on_trial_reply, on_trial_removed };
+	static const struct cw_upstream_events events = {
+		.state = on_trial_state, .device = on_trial_device, .command = on_trial_command, .reply = on_trial_reply, .removed = on_trial_removed
+	};
 	struct trial t = { .told = 0 };
 	struct cw_upstream_conf conf = *c;
 	int rc = cw_worker_new("doctor", 0, &t.control);

@@ -39,8 +39,8 @@ static char *put_text(char *at, const char **ret, const char *text)
 	return at + n;
 }
 
-int cw_upstream_device_add(struct cw_upstream *u, const char *product_key, const char *device_name, const char *secret,
-			   void *cookie, struct cw_updevice **ret_device)
+static int add(struct cw_upstream *u, const char *product_key, const char *device_name, const char *secret, void *cookie, int held,
+	       struct cw_updevice **ret_device)
 {
 	size_t size = text_size(product_key, device_name, secret);
 	struct cw_updevice *d = size == 0 ? NULL : cw_zalloc(sizeof(*d) + u->ops->device_size + size);
@@ -58,10 +58,25 @@ int cw_upstream_device_add(struct cw_upstream *u, const char *product_key, const
 	d->u = u;
 	d->cookie = cookie;
 	d->credit.most = u->conf.queue_bytes_device;
+	d->held = held;
+	atomic_init(&d->hold, held);
+	cw_list_init(&d->heritage);
 	cw_lane_device_init(&u->lane, &d->lane);
 	cw_post(u->w, &d->add_mail, on_add);
 	*ret_device = d;
 	return 0;
+}
+
+int cw_upstream_device_add(struct cw_upstream *u, const char *product_key, const char *device_name, const char *secret,
+			   void *cookie, struct cw_updevice **ret_device)
+{
+	return add(u, product_key, device_name, secret, cookie, 0, ret_device);
+}
+
+int cw_upstream_device_add_held(struct cw_upstream *u, const char *product_key, const char *device_name,
+				const char *secret, void *cookie, struct cw_updevice **ret_device)
+{
+	return add(u, product_key, device_name, secret, cookie, 1, ret_device);
 }
 
 void cw_updevice_free(struct cw_updevice *d)
@@ -79,7 +94,9 @@ static void on_want(struct cw_mail *mail)
 
 	atomic_store(&d->want_posted, 0);
 	d->wanted = atomic_load(&d->want);
-	d->u->ops->device_changed(d->u->connector, d);
+	d->held = atomic_load(&d->hold);
+	if (d->u->begun) /* else cw_upstream_start() makes up for it */
+		d->u->ops->device_changed(d->u->connector, d);
 }
 
 void cw_upstream_device_want(struct cw_updevice *d, int online)
@@ -87,6 +104,69 @@ void cw_upstream_device_want(struct cw_updevice *d, int online)
 	atomic_store(&d->want, online);
 	if (atomic_exchange(&d->want_posted, 1) == 0)
 		cw_post(d->u->w, &d->want_mail, on_want);
+}
+
+void cw_upstream_device_release(struct cw_updevice *d, int online)
+{
+	atomic_store(&d->hold, 0);
+	cw_upstream_device_want(d, online);
+}
+
+static void on_drained(struct cw_mail *mail)
+{
+	struct cw_updevice *d = cw_container_of(mail, struct cw_updevice, drained_mail);
+
+	d->u->events->drained(d->u->ctx, d->cookie);
+}
+
+void cw_updevice_tell_drained(struct cw_updevice *d)
+{
+	if (!d->drain_asked || d->drained_told || d->lane.records > 0 || d->u->stopped)
+		return;
+	d->drained_told = 1;
+	cw_post(d->u->control, &d->drained_mail, on_drained);
+}
+
+static void on_drain(struct cw_mail *mail)
+{
+	struct cw_updevice *d = cw_container_of(mail, struct cw_updevice, drain_mail);
+
+	d->drain_asked = 1;
+	cw_updevice_tell_drained(d);
+}
+
+void cw_upstream_device_drain(struct cw_updevice *d)
+{
+	cw_post(d->u->w, &d->drain_mail, on_drain);
+}
+
+/* On the heir's loop; the queues of the one before it come in front of what was submitted here meanwhile. */
+static void on_carry(struct cw_mail *mail)
+{
+	struct cw_updevice *d = cw_container_of(mail, struct cw_updevice, carry_mail);
+	struct cw_list *e;
+	size_t bytes = 0;
+
+	cw_list_each (e, &d->heritage)
+		bytes += cw_lane_cost(cw_container_of(e, struct cw_parcel, link));
+	atomic_fetch_add(&d->credit.used, bytes); /* above the limit if need be: they were in one queue already */
+	atomic_fetch_add(&d->u->credit.used, bytes);
+	cw_lane_inherit(&d->u->lane, d, &d->heritage);
+	if (d->removing || d->u->stopped)
+		cw_lane_device_drop(&d->u->lane, d);
+}
+
+static void leave_to(struct cw_updevice *d, struct cw_updevice *heir)
+{
+	cw_lane_bequeath(&d->u->lane, d, heir, &heir->heritage);
+	if (!cw_list_empty(&heir->heritage))
+		cw_post(heir->u->w, &heir->carry_mail, on_carry);
+}
+
+void cw_upstream_device_leave_to(struct cw_updevice *d, struct cw_updevice *heir)
+{
+	d->heir = heir;
+	cw_upstream_device_remove(d);
 }
 
 static void on_remove(struct cw_mail *mail)
@@ -97,6 +177,8 @@ static void on_remove(struct cw_mail *mail)
 	d->removing = 1;
 	cw_map_remove(&d->u->devices, &d->node); /* the same names may be added again at once */
 	cw_list_push_back(&d->u->removed, &d->link);
+	if (d->heir != NULL)
+		leave_to(d, d->heir);
 	cw_lane_device_drop(&d->u->lane, d);
 	d->u->ops->device_changed(d->u->connector, d);
 }

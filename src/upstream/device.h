@@ -33,13 +33,19 @@ struct cw_updevice {
 	char *secret;
 	struct cw_credit credit; /* any worker */
 	/* From the control loop. */
-	struct cw_mail add_mail, want_mail, remove_mail;
-	atomic_int want_posted, want;
+	struct cw_mail add_mail, want_mail, remove_mail, drain_mail;
+	atomic_int want_posted, want, hold;
+	struct cw_updevice *heir; /* set before remove_mail is posted: gets what is queued */
 	int forget; /* set before remove_mail is posted: its relation to the bridge goes, too */
 	/* On the upstream's loop. */
 	struct cw_map_node node;
 	struct cw_list link; /* the upstream's `removed`, until the control loop is told */
 	int wanted, removing, gone;
+	int held;         /* its records wait: the same device is still behind another upstream */
+	int drain_asked;  /* the control loop wants to hear that nothing is queued */
+	int drained_told;
+	struct cw_list heritage;  /* parcels of the one before it, until carry_mail has brought them */
+	struct cw_mail carry_mail, drained_mail;
 	struct cw_lane_device lane;
 	enum cw_updevice_state state;
 	/* News to the control loop: one mail that goes there and comes back; what changes meanwhile is told when it is
@@ -50,8 +56,16 @@ struct cw_updevice {
 	void *peer; /* the connector's part, behind this struct */
 };
 
+/* Somebody wants it online, or has left it records: those go up although their device has gone. */
+static inline int cw_updevice_needed(const struct cw_updevice *d)
+{
+	return !d->held && !d->removing && (d->wanted || d->lane.records > 0);
+}
+
 /* When nothing refers to it any more. */
 void cw_updevice_free(struct cw_updevice *d);
+/* Nothing may be queued any more: say so if the control loop has asked. */
+void cw_updevice_tell_drained(struct cw_updevice *d);
 
 struct cw_upstream {
 	struct cw_upstream_conf conf; /* strings are owned copies */
@@ -71,6 +85,7 @@ struct cw_upstream {
 	struct cw_timer drain_timer;
 	uint64_t drain_ms;
 	int started, stopped;
+	int begun; /* the connector was started */
 	/* The same way of telling as for devices. */
 	struct cw_mail news_mail;
 	struct {

@@ -189,7 +189,25 @@ static void forget_old(struct cw_lane *lane)
 	}
 }
 
-/* 1 when `p` is a copy and was dealt with. Without memory a copy is published twice rather than lost. */
+/* Without memory a copy is published twice rather than lost. */
+static void remember(struct cw_parcel *p, struct cw_bytes key)
+{
+	struct cw_lane_device *ld = &p->device->lane;
+	struct cw_lane_dup *dup = cw_zalloc(sizeof(*dup) + key.len);
+
+	if (dup == NULL)
+		return;
+	memcpy(dup->key, key.ptr, key.len);
+	if (cw_map_add(&ld->dups, &dup->node, dup->key, key.len) < 0) {
+		cw_free(dup);
+		return;
+	}
+	dup->ld = ld;
+	dup->parcel = p;
+	p->dup = dup;
+}
+
+/* 1 when `p` is a copy and was dealt with. */
 static int join_or_remember(struct cw_lane *lane, struct cw_parcel *p, struct cw_bytes key)
 {
 	struct cw_lane_device *ld = &p->device->lane;
@@ -210,17 +228,7 @@ static int join_or_remember(struct cw_lane *lane, struct cw_parcel *p, struct cw
 		wait_for_answer(lane, p);
 		return 1;
 	}
-	dup = cw_zalloc(sizeof(*dup) + key.len);
-	if (dup == NULL)
-		return 0;
-	memcpy(dup->key, key.ptr, key.len);
-	if (cw_map_add(&ld->dups, &dup->node, dup->key, key.len) < 0) {
-		cw_free(dup);
-		return 0;
-	}
-	dup->ld = ld;
-	dup->parcel = p;
-	p->dup = dup;
+	remember(p, key);
 	return 0;
 }
 
@@ -274,24 +282,36 @@ static void leave_flight(struct cw_lane *lane, struct cw_parcel *p)
 	cw_gauge_add(lane, in_flight, -1);
 }
 
+static void count_in(struct cw_lane *lane, const struct cw_parcel *p)
+{
+	lane->records++;
+	p->device->lane.records++;
+	cw_gauge_add(lane, queued_records, 1);
+	cw_gauge_add(lane, queued_bytes, cw_lane_cost(p));
+}
+
+static void uncount(struct cw_lane *lane, const struct cw_parcel *p)
+{
+	lane->records--;
+	p->device->lane.records--;
+	cw_gauge_add(lane, queued_records, -1);
+	cw_gauge_add(lane, queued_bytes, -(int64_t)cw_lane_cost(p));
+	lane->ops->released(lane->ctx, p->device, cw_lane_cost(p));
+}
+
 /* The one end of every parcel that was not a copy. */
 static void finish(struct cw_lane *lane, struct cw_parcel *p, uint8_t result, int32_t code)
 {
-	struct cw_updevice *d = p->device;
 	struct cw_list *e;
 
 	leave_flight(lane, p);
 	cw_list_remove(&p->link);
-	lane->records--;
-	d->lane.records--;
-	cw_gauge_add(lane, queued_records, -1);
-	cw_gauge_add(lane, queued_bytes, -(int64_t)cw_lane_cost(p));
+	uncount(lane, p);
 	count_result(result);
 	dup_settled(lane, p->dup, result);
 	p->dup = NULL;
 	while ((e = cw_list_pop(&p->joined)) != NULL)
 		answer(cw_container_of(e, struct cw_parcel, joined), result, code);
-	lane->ops->released(lane->ctx, d, cw_lane_cost(p));
 	answer(p, result, code);
 }
 
@@ -321,10 +341,7 @@ void cw_lane_accept(struct cw_lane *lane, struct cw_parcel *p)
 	if (rec.dedup.len > 0 && join_or_remember(lane, p, rec.dedup))
 		return;
 	p->qos = (uint8_t)(rec.kind == CW_KIND_RAW ? rec.qos : (unsigned)lane->conf->qos);
-	lane->records++;
-	ld->records++;
-	cw_gauge_add(lane, queued_records, 1);
-	cw_gauge_add(lane, queued_bytes, cw_lane_cost(p));
+	count_in(lane, p);
 	cw_list_push_back(&ld->queue[p->urgent ? 0 : 1], &p->link);
 	wait_for_answer(lane, p);
 	mark_ready(lane, ld);
@@ -392,6 +409,106 @@ void cw_lane_device_drop(struct cw_lane *lane, struct cw_updevice *d)
 	cw_map_init(&d->lane.dups);
 	if (cw_timer_armed(&d->lane.pause))
 		cw_timer_stop(cw_worker_timers(lane->w), &d->lane.pause);
+}
+
+/* ---- from one upstream to another --------------------------------------------- */
+
+static void leave_wait(struct cw_parcel *p, struct cw_updevice *heir)
+{
+	cw_list_remove(&p->wait);
+	p->device = heir;
+}
+
+void cw_lane_bequeath(struct cw_lane *lane, struct cw_updevice *d, struct cw_updevice *heir, struct cw_list *to)
+{
+	struct cw_list *e, *c;
+	size_t i;
+
+	cw_lane_device_online(lane, d, 0);
+	for (i = 0; i < 2; i++) {
+		while ((e = cw_list_pop(&d->lane.queue[i])) != NULL) {
+			struct cw_parcel *p = cw_container_of(e, struct cw_parcel, link);
+
+			uncount(lane, p);
+			dup_settled(lane, p->dup, CW_SETTLED_LOST);
+			p->dup = NULL;
+			p->number = 0;
+			p->send = NULL;
+			leave_wait(p, heir);
+			cw_list_each (c, &p->joined)
+				leave_wait(cw_container_of(c, struct cw_parcel, joined), heir);
+			cw_list_push_back(to, &p->link);
+		}
+	}
+}
+
+/* A copy of the message was submitted here already: it joins the older one, which takes its place among the keys. */
+static void take_over(struct cw_lane *lane, struct cw_lane_dup *dup, struct cw_parcel *p)
+{
+	struct cw_parcel *copy = dup->parcel;
+	struct cw_list *e;
+
+	cw_list_remove(&copy->link);
+	uncount(lane, copy);
+	copy->dup = NULL;
+	while ((e = cw_list_pop(&copy->joined)) != NULL)
+		cw_list_push_back(&p->joined, e);
+	cw_list_push_back(&p->joined, &copy->joined);
+	dup->parcel = p;
+	p->dup = dup;
+	cw_count(bridge, records_duplicate);
+}
+
+static void know(struct cw_lane *lane, struct cw_parcel *p)
+{
+	struct cw_record rec;
+	struct cw_map_node *n;
+
+	if (!cw_record_read(cw_bytes_of(p->bytes, p->len), &rec))
+		return;
+	p->qos = (uint8_t)(rec.kind == CW_KIND_RAW ? rec.qos : (unsigned)lane->conf->qos);
+	if (rec.dedup.len == 0)
+		return;
+	n = cw_map_find(&p->device->lane.dups, rec.dedup.ptr, rec.dedup.len);
+	if (n == NULL)
+		remember(p, rec.dedup);
+	else if (cw_container_of(n, struct cw_lane_dup, node)->parcel != NULL)
+		take_over(lane, cw_container_of(n, struct cw_lane_dup, node), p);
+}
+
+/* It waits for longer than all that came here. */
+static void wait_first(struct cw_lane *lane, struct cw_parcel *p)
+{
+	uint64_t due = p->offered_ms + lane->conf->ack_timeout_ms, now = now_of(lane);
+
+	if (!p->want_answer || p->answered || p->final_only || lane->conf->ack_timeout_ms == 0)
+		return;
+	cw_list_push_front(&lane->wait, &p->wait);
+	cw_timer_set(cw_worker_timers(lane->w), &lane->wait_timer, due > now ? due - now : 0, on_wait);
+}
+
+void cw_lane_inherit(struct cw_lane *lane, struct cw_updevice *d, struct cw_list *from)
+{
+	struct cw_lane_device *ld = &d->lane;
+	struct cw_list *c;
+
+	while (!cw_list_empty(from)) { /* the last first, as each goes to the front */
+		struct cw_parcel *p = cw_container_of(from->prev, struct cw_parcel, link);
+
+		cw_list_remove(&p->link);
+		count_in(lane, p);
+		know(lane, p);
+		cw_list_push_front(&ld->queue[p->urgent ? 0 : 1], &p->link);
+		wait_first(lane, p);
+		cw_list_each (c, &p->joined) {
+			struct cw_parcel *copy = cw_container_of(c, struct cw_parcel, joined);
+
+			if (cw_list_empty(&copy->wait))
+				wait_first(lane, copy);
+		}
+	}
+	mark_ready(lane, ld);
+	pump(lane);
 }
 
 void cw_lane_settle(struct cw_lane *lane, struct cw_parcel *p, uint8_t result, int32_t code, const char *text)

@@ -94,6 +94,12 @@ void cw_lane_again(struct cw_lane *lane, struct cw_parcel *p);
 void cw_lane_later(struct cw_lane *lane, struct cw_parcel *p, uint64_t ms);
 /* The device may send, or no longer: what is unconfirmed then goes back to its queue. */
 void cw_lane_device_online(struct cw_lane *lane, struct cw_updevice *d, int online);
+/*
+ * What a device has queued leaves this lane for the one of `heir`, in order, answers still owed; and arrives there, before
+ * what is queued already. The list belongs to nobody else meanwhile. The heir is held, so nothing of it was sent.
+ */
+void cw_lane_bequeath(struct cw_lane *lane, struct cw_updevice *d, struct cw_updevice *heir, struct cw_list *to);
+void cw_lane_inherit(struct cw_lane *lane, struct cw_updevice *d, struct cw_list *from);
 /* Settle all of a device as lost and forget its keys. */
 void cw_lane_device_drop(struct cw_lane *lane, struct cw_updevice *d);
 /* The connector can take more again. */

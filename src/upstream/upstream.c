@@ -117,7 +117,7 @@ static void on_parcel(struct cw_mail *mail)
 	note_load(u);
 	/* Wishes are told by one mail, so that "no longer" may be read before the records of the time between: they
 	 * need a login. */
-	if (!d->wanted && d->lane.records > 0)
+	if (!d->wanted && d->lane.records > 0 && u->begun)
 		u->ops->device_changed(u->connector, d);
 }
 
@@ -158,6 +158,7 @@ static void lane_drained(void *ctx, struct cw_updevice *d)
 	struct cw_upstream *u = ctx;
 
 	u->ops->drained(u->connector, d);
+	cw_updevice_tell_drained(d);
 }
 
 static const struct cw_lane_ops lane_ops = { lane_send, lane_recall, lane_drained, lane_released };
@@ -293,19 +294,30 @@ int cw_upstream_new(const struct cw_upstream_conf *conf, struct cw_worker *contr
 static void on_start(struct cw_mail *mail)
 {
 	struct cw_upstream *u = cw_container_of(mail, struct cw_upstream, start_mail);
+	struct cw_map_node *n, *next;
 
+	u->begun = 1;
 	u->ops->start(u->connector);
+	cw_map_each_safe (n, next, &u->devices) /* those of the time before */
+		u->ops->device_changed(u->connector, cw_container_of(n, struct cw_updevice, node));
+}
+
+int cw_upstream_run(struct cw_upstream *u)
+{
+	int rc = u->started ? 0 : cw_worker_start(u->w);
+
+	if (rc == 0)
+		u->started = 1;
+	return rc;
 }
 
 int cw_upstream_start(struct cw_upstream *u)
 {
-	int rc = cw_worker_start(u->w);
+	int rc = cw_upstream_run(u);
 
-	if (rc < 0)
-		return rc;
-	u->started = 1;
-	cw_post(u->w, &u->start_mail, on_start);
-	return 0;
+	if (rc == 0)
+		cw_post(u->w, &u->start_mail, on_start);
+	return rc;
 }
 
 static void lose_all(struct cw_upstream *u)
@@ -357,7 +369,10 @@ static void on_drain(struct cw_timer *t)
 		cw_timer_set(cw_worker_timers(u->w), t, DRAIN_POLL_MS, on_drain);
 		return;
 	}
-	u->ops->stop(u->connector);
+	if (u->begun)
+		u->ops->stop(u->connector);
+	else
+		cw_upstream_stopped(u);
 }
 
 static void on_stop(struct cw_mail *mail)

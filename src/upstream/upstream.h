@@ -62,6 +62,8 @@ struct cw_upstream_events {
 	void (*command)(void *ctx, struct cw_downlink *d);
 	/* The reply to a record that carried a request id. */
 	void (*reply)(void *ctx, void *cookie, const char *request, int code, struct cw_bytes data);
+	/* What cw_upstream_device_drain() asked for. May be NULL where nobody asks. */
+	void (*drained)(void *ctx, void *cookie);
 	/* cw_upstream_device_remove() is complete; the pointer is dead. */
 	void (*removed)(void *ctx, void *cookie);
 };
@@ -114,6 +116,8 @@ int cw_upstream_new(const struct cw_upstream_conf *conf, struct cw_worker *contr
 		    struct cw_msg *msg);
 /* Start its thread and connect (and keep trying). On the control loop. */
 int cw_upstream_start(struct cw_upstream *u);
+/* Only its thread, so that records may be queued and settled; cw_upstream_start() follows, or cw_upstream_stop(). */
+int cw_upstream_run(struct cw_upstream *u);
 /*
  * Drain the lanes up to `drain_ms`, log devices out, disconnect; parcels that are left are settled as lost.
  * `done` then runs on the control loop. The thread stays until cw_upstream_free(), so that a parcel
@@ -152,7 +156,18 @@ void cw_upstream_device_want(struct cw_updevice *d, int online);
 /* Log out, settle what is queued as lost, forget it; `removed` follows. Nobody may submit for it any more. On the
  * control loop. */
 void cw_upstream_device_remove(struct cw_updevice *d);
-/* The same, and the platform is told that it no longer belongs to the bridge, by the kinds that have such a relation. */
+/*
+ * A device changes its upstream, so that nothing is lost or overtaken: it is added held to the new one, where its
+ * records wait; the old one says `drained` once it has delivered what it had (nobody submits to it any more) or is not
+ * waited for, and is removed with the new one as heir of what is still queued, tickets and duplicate keys included; after
+ * `removed` the new one is let go on. All on the control loop.
+ */
+int cw_upstream_device_add_held(struct cw_upstream *u, const char *product_key, const char *device_name,
+				const char *secret, void *cookie, struct cw_updevice **ret_device);
+void cw_upstream_device_drain(struct cw_updevice *d);
+void cw_upstream_device_leave_to(struct cw_updevice *d, struct cw_updevice *heir);
+void cw_upstream_device_release(struct cw_updevice *d, int online);
+/* The same as removing, and the platform is told that it no longer belongs to the bridge, by the kinds that have such a relation. */
 void cw_upstream_device_forget(struct cw_updevice *d);
 
 /*

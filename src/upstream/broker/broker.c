@@ -172,11 +172,6 @@ static int say_device(struct broker *b, struct cw_updevice *d, const char *state
 	return rc < 0 ? 0 : broker_say(b, topic, cw_bytes_text(state), 1, 0);
 }
 
-static int needed(const struct cw_updevice *d)
-{
-	return (d->wanted || d->lane.records > 0) && !d->removing;
-}
-
 static unsigned online_count(const struct broker *b)
 {
 	return (unsigned)atomic_load_explicit(&b->u->devices_online, memory_order_relaxed);
@@ -220,7 +215,7 @@ static void come(struct broker *b, struct cw_updevice *d)
 {
 	struct broker_device *bd = broker_device_of(d);
 
-	if (b->link != LINK_UP || bd->online || !needed(d))
+	if (b->link != LINK_UP || bd->online || !cw_updevice_needed(d))
 		return;
 	if (online_count(b) >= b->u->conf.max_devices) {
 		cw_updevice_report(d, CW_UPDEVICE_REFUSED, CW_CODE_BUSY,
@@ -247,7 +242,7 @@ static void go(struct broker *b, struct cw_updevice *d, const char *why)
 
 static void device_drained(void *connector, struct cw_updevice *d)
 {
-	if (!needed(d) && !d->removing)
+	if (!cw_updevice_needed(d) && !d->removing)
 		go(connector, d, "gone");
 }
 
@@ -260,7 +255,7 @@ static void device_changed(void *connector, struct cw_updevice *d)
 		go(b, d, "removed");
 		cw_list_remove(&broker_device_of(d)->link); /* if its state found no room, it stays as it is */
 		cw_updevice_gone(d);
-	} else if (needed(d)) {
+	} else if (cw_updevice_needed(d)) {
 		come(b, d);
 	} else {
 		device_drained(b, d);
@@ -273,7 +268,7 @@ static void show(struct broker *b, struct cw_updevice *d)
 	struct broker_device *bd = broker_device_of(d);
 
 	first_seen(d);
-	if (needed(d))
+	if (cw_updevice_needed(d))
 		come(b, d);
 	else if (bd->was_online)
 		cw_list_push_back(&b->leaving, &bd->link);

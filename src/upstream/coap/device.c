@@ -25,12 +25,6 @@ static struct coap *coap_of(const struct coap_device *md)
 	return md->d->u->connector;
 }
 
-/* Somebody wants it online, or has left it records: those go up although their device has gone. */
-static int needed(const struct cw_updevice *d)
-{
-	return (d->wanted || d->lane.records > 0) && !d->removing;
-}
-
 static int is_online(const struct coap_device *md)
 {
 	return md->d->state == CW_UPDEVICE_ONLINE;
@@ -183,9 +177,9 @@ void cw_coap_lost(struct coap *c, struct coap_device *md, enum cw_updevice_state
 	if (state == CW_UPDEVICE_OFFLINE && !is_online(md)) /* the bridge tells the rest */
 		cw_log(upstream_device_failed, text, CW_LS("product", d->product_key), CW_LS("device", d->device_name),
 		       CW_LI("code", code), CW_LU("retry_ms", ms));
-	if (needed(d) || is_online(md))
+	if (cw_updevice_needed(d) || is_online(md))
 		cw_updevice_report(d, state, code, text);
-	if (needed(d))
+	if (cw_updevice_needed(d))
 		pause_for(c, md, ms > least ? ms : least);
 	else
 		dismiss(c, md);
@@ -294,7 +288,7 @@ static void pump(struct coap *c)
 
 static enum coap_ask next_ask(struct coap *c, const struct coap_device *md)
 {
-	if (!needed(md->d) && cw_list_empty(&md->answers))
+	if (!cw_updevice_needed(md->d) && cw_list_empty(&md->answers))
 		return ASK_NONE;
 	if (!has_token(c, md))
 		return ASK_AUTH;
@@ -336,7 +330,7 @@ static void rest(struct coap *c, struct coap_device *md)
 {
 	uint64_t now = cw_coap_now(c), due = UINT64_MAX;
 
-	if (!needed(md->d)) {
+	if (!cw_updevice_needed(md->d)) {
 		log_out(c, md);
 		return;
 	}
@@ -395,7 +389,7 @@ void cw_coap_work(struct coap *c, struct coap_device *md)
 void cw_coap_logged_in(struct coap *c, struct coap_device *md)
 {
 	cw_count(upstream, logins);
-	if (!is_online(md) && needed(md->d))
+	if (!is_online(md) && cw_updevice_needed(md->d))
 		online(c, md);
 	else
 		leave_place(c, md);
@@ -446,7 +440,7 @@ void cw_coap_device_changed(void *connector, struct cw_updevice *d)
 
 	first_seen(c, d);
 	if (!d->removing) {
-		if (needed(d))
+		if (cw_updevice_needed(d))
 			cw_coap_work(c, md);
 		else
 			cw_coap_device_drained(c, d);
@@ -467,7 +461,7 @@ void cw_coap_device_drained(void *connector, struct cw_updevice *d)
 	struct coap *c = connector;
 	struct coap_device *md = cw_coap_device_of(d);
 
-	if (needed(d) || d->removing || c->stopping)
+	if (cw_updevice_needed(d) || d->removing || c->stopping)
 		return;
 	if (cw_timer_armed(&md->pause) || (md->phase != PHASE_OPEN && md->phase != PHASE_OFF))
 		log_out(c, md);

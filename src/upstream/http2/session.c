@@ -195,12 +195,6 @@ static void dismiss(struct http2 *h, struct cw_updevice *d)
 	hd->admitted = 0;
 }
 
-/* Somebody wants it online, or has left it records: those go up although their device has gone. */
-static int needed(const struct cw_updevice *d)
-{
-	return (d->wanted || d->lane.records > 0) && !d->removing;
-}
-
 static void on_stored(struct cw_online_put *put)
 {
 	struct http2_put *p = cw_container_of(put, struct http2_put, put);
@@ -254,7 +248,7 @@ static void enter(struct http2 *h, struct cw_updevice *d)
 {
 	struct http2_device *hd = http2_device_of(d);
 
-	if (h->state != HTTP2_LINK_UP || !needed(d) || hd->phase != HTTP2_OFF)
+	if (h->state != HTTP2_LINK_UP || !cw_updevice_needed(d) || hd->phase != HTTP2_OFF)
 		return;
 	if (hd->is_bridge) {
 		online(h, d);
@@ -308,7 +302,7 @@ static void not_accepted(struct http2 *h, struct cw_updevice *d, const struct ht
 	cw_count(upstream, logins_refused);
 	if (r->code != HTTP2_NO_CODE)
 		unstore(h, d);
-	if (!needed(d)) {
+	if (!cw_updevice_needed(d)) {
 		hd->phase = HTTP2_OFF;
 		dismiss(h, d);
 	} else if (r->code == CODE_PARAMETER && !hd->renewed) { /* once more with a new net id */
@@ -543,7 +537,7 @@ static void logged_out(struct http2 *h, struct cw_updevice *d)
 	struct http2_device *hd = http2_device_of(d);
 
 	hd->phase = HTTP2_OFF;
-	if (!needed(d))
+	if (!cw_updevice_needed(d))
 		dismiss(h, d);
 	forget_pause(h, hd);
 	enter(h, d); /* it may be wanted again by now */
@@ -604,7 +598,7 @@ static void on_return(struct cw_timer *t)
 		struct cw_updevice *d = cw_upstream_find(h->u, cw_bytes_of(key.ptr, slash),
 							 cw_bytes_of(key.ptr + slash + 1, key.len - slash - 1));
 
-		if (!cw_list_empty(&a->link) || (d != NULL && needed(d)))
+		if (!cw_list_empty(&a->link) || (d != NULL && cw_updevice_needed(d)))
 			continue;
 		cw_list_push_back(&h->leavers, &a->link);
 		count++;
@@ -710,9 +704,9 @@ void http2_device_changed(void *connector, struct cw_updevice *d)
 	first_seen(h, d);
 	if (d->removing)
 		remove_device(h, d);
-	else if (needed(d) && http2_device_of(d)->phase == HTTP2_LEAVING && http2_device_of(d)->offline == NULL)
+	else if (cw_updevice_needed(d) && http2_device_of(d)->phase == HTTP2_LEAVING && http2_device_of(d)->offline == NULL)
 		online(h, d); /* nobody has told the platform yet that it is gone */
-	else if (needed(d))
+	else if (cw_updevice_needed(d))
 		enter(h, d);
 	else
 		http2_device_drained(h, d);
@@ -724,7 +718,7 @@ void http2_device_drained(void *connector, struct cw_updevice *d)
 	struct http2_device *hd = http2_device_of(d);
 	struct http2 *h = connector;
 
-	if (needed(d) || d->removing || !hd->seen)
+	if (cw_updevice_needed(d) || d->removing || !hd->seen)
 		return;
 	if (hd->phase == HTTP2_UP ||
 	    (hd->phase == HTTP2_PAUSE && hd->stored)) { /* stored: an answer got lost, it may be online */
@@ -772,7 +766,7 @@ static void device_down(struct http2 *h, struct cw_updevice *d, const char *why)
 	hd->phase = HTTP2_OFF;
 	if (d->state == CW_UPDEVICE_ONLINE)
 		cw_updevice_report(d, CW_UPDEVICE_OFFLINE, 0, why);
-	if (hd->stored && !needed(d))
+	if (hd->stored && !cw_updevice_needed(d))
 		log_out(h, d); /* once there is a connection: nobody knows what became of its login */
 }
 

@@ -296,11 +296,6 @@ static void stop(void *connector)
 
 /* ---- tokens ------------------------------------------------------------------------ */
 
-static int needed(const struct cw_updevice *d)
-{
-	return !d->removing && (d->wanted || d->lane.records > 0);
-}
-
 static void first_seen(struct https *h, struct cw_updevice *d)
 {
 	struct https_device *hd = https_device_of(d);
@@ -357,7 +352,7 @@ static void enter(struct https *h, struct cw_updevice *d)
 	struct https_device *hd = https_device_of(d);
 
 	first_seen(h, d);
-	if (h->state != LINK_UP || hd->phase != PHASE_OFF || !needed(d))
+	if (h->state != LINK_UP || hd->phase != PHASE_OFF || !cw_updevice_needed(d))
 		return;
 	if (hd->token[0] != '\0') {
 		go_up(h, d);
@@ -529,7 +524,7 @@ static void drained(void *connector, struct cw_updevice *d)
 {
 	struct https *h = connector;
 
-	if (needed(d) || d->removing)
+	if (cw_updevice_needed(d) || d->removing)
 		return;
 	leave(h, d); /* its token stays good for the next time */
 	if (d->state == CW_UPDEVICE_ONLINE)
@@ -549,7 +544,7 @@ static void device_changed(void *connector, struct cw_updevice *d)
 			cw_updevice_report(d, CW_UPDEVICE_OFFLINE, 0, "removed");
 		cw_updevice_gone(d);
 		pump(h);
-	} else if (needed(d)) {
+	} else if (cw_updevice_needed(d)) {
 		enter(h, d);
 		pump(h);
 	} else {

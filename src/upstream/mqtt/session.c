@@ -191,18 +191,12 @@ static void dismiss(struct mqtt *m, struct cw_updevice *d)
 	md->admitted = 0;
 }
 
-/* Somebody wants it online, or has left it records: those go up although their device has gone. */
-static int needed(const struct cw_updevice *d)
-{
-	return (d->wanted || d->lane.records > 0) && !d->removing;
-}
-
 /* Start the way up for a device that needs it and is at rest. */
 static void enter(struct mqtt *m, struct cw_updevice *d)
 {
 	struct mqtt_device *md = mqtt_device_of(d);
 
-	if (m->state != LINK_UP || !needed(d) || md->phase != PHASE_OFF)
+	if (m->state != LINK_UP || !cw_updevice_needed(d) || md->phase != PHASE_OFF)
 		return;
 	if (md->is_bridge) {
 		online(m, d);
@@ -457,7 +451,7 @@ static void not_accepted(struct mqtt *m, struct cw_updevice *d, const struct cw_
 	enum cw_code_action action = cw_code_action(r->code);
 
 	cw_count(upstream, logins_refused);
-	if (!needed(d)) {
+	if (!cw_updevice_needed(d)) {
 		md->phase = PHASE_OFF;
 		dismiss(m, d);
 		return;
@@ -509,7 +503,7 @@ static void logged_out(struct mqtt *m, struct cw_updevice *d)
 	struct mqtt_device *md = mqtt_device_of(d);
 
 	md->phase = PHASE_OFF;
-	if (!needed(d))
+	if (!cw_updevice_needed(d))
 		dismiss(m, d);
 	cw_retry_reset(&md->retry);
 	enter(m, d); /* it may be wanted again by now */
@@ -658,7 +652,7 @@ void mqtt_device_changed(void *connector, struct cw_updevice *d)
 		remove_device(m, d);
 		return;
 	}
-	if (needed(d))
+	if (cw_updevice_needed(d))
 		enter(m, d);
 	else
 		mqtt_device_drained(m, d);
@@ -669,7 +663,7 @@ void mqtt_device_drained(void *connector, struct cw_updevice *d)
 {
 	struct mqtt_device *md = mqtt_device_of(d);
 
-	if (needed(d) || d->removing)
+	if (cw_updevice_needed(d) || d->removing)
 		return;
 	if (md->phase == PHASE_UP) {
 		log_out(connector, d);
