@@ -21,6 +21,7 @@
 	X(daemon_stopped, INFO, "daemon.stopped", 0, "Everything is closed; the process ends.")                               \
 	X(daemon_failed, ERROR, "daemon.failed", 0, "The start failed; the text says why.")                                   \
 	X(daemon_reload, INFO, "daemon.reload", 0, "A reload finished; the fields count what changed.")                       \
+	X(daemon_upstreams_settled, INFO, "daemon.upstreams_settled", 0, "Devices that a reload sent to other upstreams are there; what was replaced has ended.") \
 	X(daemon_reload_failed, ERROR, "daemon.reload_failed", 0, "A reload was refused; nothing changed. Correct the file and reload again.") \
 	X(daemon_limit, INFO, "daemon.limit", 0, "The limit of open files, and how many connections fit into it.")            \
 	X(state_failed, ERROR, "state.failed", 10, "What a decoder wants kept could not be written; the disk may be full. Memory still has it.") \
@@ -55,6 +56,7 @@
 	X(identity_edited, INFO, "identity.edited", 50, "An operator has changed the identity table.")                        \
 	X(device_attached, DEBUG, "device.attached", 0, "A session is now the way to this device.")                           \
 	X(device_superseded, INFO, "device.superseded", 20, "A second connection took the identity; the older one is closed.") \
+	X(device_stranded, WARN, "device.stranded", 20, "A device has to let go of its upstream and cannot move to another; its session ends.") \
 	X(device_contested, WARN, "device.contested", 10, "Two devices keep taking one identity from each other; both are slowed down.") \
 	X(device_online, INFO, "device.online", 200, "The platform accepted the device's login.")                             \
 	X(device_offline, INFO, "device.offline", 200, "The device is no longer online at the platform.")                     \
@@ -68,6 +70,8 @@
 
 #define CW_LOGS_UPSTREAM(X) \
 	X(upstream_connecting, INFO, "upstream.connecting", 20, "A connection to the platform is being made.")                \
+	X(upstream_leaving, NOTE, "upstream.leaving", 0, "No route leads to this upstream any more; it stops when its devices have moved to others.") \
+	X(upstream_gone, NOTE, "upstream.gone", 0, "An upstream that was removed or replaced has ended.")                     \
 	X(upstream_up, INFO, "upstream.up", 0, "The bridge is logged in at the platform.")                                    \
 	X(upstream_down, WARN, "upstream.down", 0, "The connection to the platform is lost or was refused; retry says when the next attempt is made.") \
 	X(upstream_reply_failed, WARN, "upstream.reply_failed", 50, "The platform answered a request with an error code.")    \

@@ -61,6 +61,7 @@
 	X(COUNTER, bridge, identify_ok, "Identities found")                                                                   \
 	X(COUNTER, bridge, identify_unknown, "Identities that no source knows")                                               \
 	X(COUNTER, bridge, entries_skipped, "Entries of devices.conf skipped because a key is missing or wrong")              \
+	X(COUNTER, bridge, devices_moved, "Devices moved to another upstream by a reload")                                    \
 	X(COUNTER, bridge, superseded, "Sessions superseded by a newer connection of the same identity")                      \
 	X(COUNTER, bridge, foreign_identity, "Frames dropped because they carry another identity than the session")           \
 	X(COUNTER, bridge, records_unidentified, "Records dropped because their session has no device yet")                   \

@@ -38,6 +38,11 @@ struct cw_owner_ops {
 	void (*block)(void *owner, struct cw_device *d, uint64_t id, uint64_t offset, int rc, struct cw_bytes bytes);
 	/* The platform's reply to a record with a request id. */
 	void (*reply)(void *owner, struct cw_device *d, const char *request, int code, struct cw_bytes data);
+	/*
+	 * cw_device_updevice() is another one from now on: what the owner still holds goes there; cw_bridge_moved() must
+	 * follow when nothing is on its way to the one before. May be NULL where cw_bridge_apply() is not used.
+	 */
+	void (*moved)(void *owner, struct cw_device *d);
 	/* May be NULL. The platform has logged out, or lost, a device that nobody owns. */
 	void (*logged_out)(struct cw_bridge *b, struct cw_device *d);
 	/* May be NULL: refused as offline. A command record that is for all devices of a product; 0 or an error. `bytes` is lent. */
@@ -98,14 +103,35 @@ struct cw_route {
 };
 int cw_bridge_add_route(struct cw_bridge *b, const struct cw_route *route, struct cw_msg *msg);
 int cw_bridge_connect(struct cw_bridge *b);
+/*
+ * Other upstreams and routes while it runs. The plan names all upstreams there shall be: those that stay as they are, and
+ * those that are made (anew, where there is one of that name already); then the routes. Nothing changes before
+ * cw_bridge_apply(). CW_EBUSY while one is being applied.
+ */
+struct cw_bridge_plan;
+int cw_bridge_plan_new(struct cw_bridge *b, struct cw_bridge_plan **ret_plan);
+int cw_bridge_plan_keep(struct cw_bridge_plan *p, const char *name);
+int cw_bridge_plan_upstream(struct cw_bridge_plan *p, const struct cw_upstream_conf *conf, struct cw_msg *msg);
+int cw_bridge_plan_route(struct cw_bridge_plan *p, const struct cw_route *route, struct cw_msg *msg);
+/* Number `n` of those that are made, or NULL: every worker that submits must watch it before the plan is applied. */
+struct cw_upstream *cw_bridge_plan_fresh(struct cw_bridge_plan *p, size_t n);
+void cw_bridge_plan_free(struct cw_bridge_plan *p);
+/*
+ * Devices whose way leads elsewhere now move: the upstream before delivers what it has, for up to `drain_ms`, and their
+ * commands end; what is left then is carried over, in order; they are logged out there and logged in here. Then upstreams
+ * that are not in the plan are stopped and freed. Consumes the plan; `done` runs when all that is through, perhaps before
+ * this returns. How many devices move.
+ */
+size_t cw_bridge_apply(struct cw_bridge_plan *p, uint64_t drain_ms, void (*done)(void *arg), void *arg);
+/* The owner's word, see struct cw_owner_ops. */
+void cw_bridge_moved(struct cw_bridge *b, struct cw_device *d, void *owner);
 /* Stop all upstreams; `done` runs when the last has ended. */
 void cw_bridge_stop(struct cw_bridge *b, uint64_t drain_ms, void (*done)(void *arg), void *arg);
 /* 1 when every upstream is logged in. */
 int cw_bridge_up(struct cw_bridge *b);
+/* Those that routes may lead to. Every worker that submits watches each of them (cw_upstream_watch()). */
 size_t cw_bridge_upstream_count(const struct cw_bridge *b);
 struct cw_upstream *cw_bridge_upstream(struct cw_bridge *b, size_t i);
-/* Every worker that submits registers one watch per upstream through this. */
-void cw_bridge_watch(struct cw_bridge *b, size_t i, struct cw_upstream_watch *watch);
 
 /*
  * The sources of identities; whoever fills them does so before anything is attached. The file's is the bridge's own:

@@ -9,12 +9,31 @@
 #define ROUTES_MOST 256
 #define REPEATS_KEPT 8
 
+/* One upstream and what is kept about it here. */
+struct uplink {
+	struct cw_upstream *u;
+	struct cw_bridge *bridge;
+	struct cw_list link; /* the bridge's retired */
+	size_t devices;      /* that have a way over it */
+	uint8_t up, fresh, waits; /* waits: connects once the one has gone that is logged in as the same */
+	uint8_t stopping;
+};
+
+/* A device's way to the platform. It has two while it moves from one upstream to another (move.c). */
+struct way {
+	struct cw_device *device;
+	struct uplink *uplink;
+	struct cw_updevice *up;
+};
+
 struct cw_device {
 	struct cw_map_node node;         /* by identity */
 	struct cw_map_node name_node;    /* by product key, NUL, device name */
 	struct cw_bridge *bridge;
-	struct cw_upstream *upstream;
-	struct cw_updevice *up;
+	struct way ways[2];
+	struct way *way;                 /* where its owner submits */
+	struct way *parting;             /* the one before: logged in until it is drained; NULL: it does not move */
+	struct cw_list move;             /* the bridge's moves */
 	void *owner;                     /* NULL: no session */
 	struct cw_list waiting;          /* struct cw_attach, oldest first */
 	struct cw_list fetching, queued, running; /* struct command */
@@ -31,6 +50,8 @@ struct cw_device {
 	uint8_t leaving;                 /* leave() was called, left has not come */
 	uint8_t removing;                /* goes away when its owner has left and the upstream says removed */
 	uint8_t stale;                   /* certificate has changed: made anew once the old one is removed */
+	uint8_t asked;                   /* parting: the owner has yet to say that it submits to the new way */
+	uint8_t draining, drained, parted; /* parting: steps of it */
 	uint8_t own_secret;              /* the secret is the device's own: the sources' does not count */
 	uint8_t forget_relation;         /* the entry has gone: removed from the bridge's topology too */
 	const char *identity, *product_key, *device_name, *secret;
@@ -40,6 +61,13 @@ struct cw_device {
 struct route {
 	char product_key[32], device_name[68], identity[132]; /* empty: any */
 	const char *group;                                    /* of the upstream's configuration */
+};
+
+struct routing {
+	struct uplink *uplinks[UPSTREAMS_MOST];
+	size_t uplink_count;
+	struct route routes[ROUTES_MOST];
+	size_t route_count;
 };
 
 struct cw_bridge {
@@ -53,12 +81,14 @@ struct cw_bridge {
 	struct cw_list recheck_sets; /* struct recheck_set */
 	int going_on;                /* lookup.c is handing out rechecks */
 	struct cw_map devices, by_name, commands;
-	struct cw_upstream *upstreams[UPSTREAMS_MOST];
-	struct cw_upstream_watch *watches;
-	size_t upstream_count;
-	uint8_t up[UPSTREAMS_MOST];
-	struct route routes[ROUTES_MOST];
-	size_t route_count;
+	struct routing routing;
+	struct cw_list retired;      /* struct uplink: no route leads there any more */
+	struct cw_list moves;        /* struct cw_device under way from one upstream to another */
+	struct cw_timer move_timer;  /* then nothing is waited for any more */
+	int applying, move_late, stop_waits;
+	uint64_t stop_drain_ms;
+	void (*applied)(void *arg);
+	void *applied_arg;
 	size_t stopping;
 	uint64_t next_command;
 	void (*stopped)(void *arg);
@@ -79,7 +109,29 @@ int cw_devices_let_go(struct cw_device *d, enum cw_leave why);
 void cw_devices_forget(struct cw_bridge *b, const struct cw_identity *id);
 /* Does the device have this certificate and these settings? */
 int cw_device_is(const struct cw_device *d, const struct cw_identity *id, const char *own_secret);
-struct cw_upstream *cw_bridge_route(struct cw_bridge *b, const struct cw_device *d);
+struct uplink *cw_bridge_route(const struct cw_bridge *b, const struct cw_device *d);
+/* The device becomes known there; it may be held (cw_upstream_device_add_held()). */
+int cw_devices_open_way(struct cw_device *d, struct way *w, struct uplink *to, int held);
+/* What the platform says of the device is another state now: counted, logged, the owner told. */
+void cw_devices_set_state(struct cw_device *d, enum cw_updevice_state state, int code, const char *text);
+
+/* move.c */
+/* Every device goes where the routes lead now; how many move. cw_bridge_apply() in its second half. */
+size_t cw_move_all(struct cw_bridge *b, uint64_t drain_ms);
+void cw_move_hurry(struct cw_bridge *b);        /* nothing is waited for any more */
+void cw_devices_on_drained(void *ctx, void *cookie);
+void cw_move_owner_gone(struct cw_device *d);   /* it has left, or it never had the device */
+void cw_move_command_ended(struct cw_device *d);
+void cw_move_removed(struct cw_device *d);      /* the way it parted from is no more */
+void cw_move_look(struct cw_bridge *b);         /* a way has gone: go on with what waits for that */
+void cw_uplink_free(struct uplink *x);
+/* bridge.c */
+void cw_bridge_stop_now(struct cw_bridge *b);
+/* command.c, lookup.c: end what came over this upstream, which goes. */
+void cw_command_upstream_gone(struct cw_bridge *b, const struct cw_upstream *u);
+void cw_lookup_upstream_gone(struct cw_bridge *b, const struct cw_upstream *u);
+/* command.c: the platform's side of the device's commands goes; the owner is told. */
+void cw_command_device_parts(struct cw_device *d);
 
 /* A downlink on its way; see command.c. */
 struct command {

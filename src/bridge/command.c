@@ -66,6 +66,7 @@ static void end(struct command *c, int code, struct cw_bytes reply)
 	cw_upgrade_drop(c);
 	answer(c->down, code, reply);
 	cw_free(c);
+	cw_move_command_ended(d);
 }
 
 static void on_deadline(struct cw_timer *t)
@@ -139,11 +140,11 @@ void cw_command_for(struct cw_bridge *b, struct cw_device *d, struct cw_downlink
 {
 	struct command *c;
 
-	if (d == NULL || d->owner == NULL || d->leaving) {
+	if (d == NULL || d->owner == NULL || d->leaving || d->parting != NULL) {
 		refuse(down, CW_CODE_OFFLINE);
 		return;
 	}
-	if (!cw_upstream_has_downlink(d->upstream)) { /* it came some other way: its answer could not go back */
+	if (!cw_upstream_has_downlink(d->way->uplink->u)) { /* it came some other way: its answer could not go back */
 		answer_why(down, CW_CODE_UNSUPPORTED, cw_bytes_of(NULL, 0), "this upstream has no downlink");
 		return;
 	}
@@ -235,6 +236,44 @@ void cw_command_device_left(struct cw_device *d)
 	while ((e = cw_list_first(&d->running)) != NULL || (e = cw_list_first(&d->queued)) != NULL ||
 	       (e = cw_list_first(&d->fetching)) != NULL)
 		end(cw_container_of(e, struct command, link), CW_CODE_OFFLINE, cw_bytes_of(NULL, 0));
+}
+
+void cw_command_device_parts(struct cw_device *d)
+{
+	struct cw_list *e;
+
+	while ((e = cw_list_first(&d->running)) != NULL) {
+		struct command *c = cw_container_of(e, struct command, link);
+		uint64_t id = c->id;
+
+		cw_command_end(c, CW_CODE_OFFLINE);
+		if (d->owner != NULL)
+			d->bridge->conf.owner_ops->cancel(d->owner, d, id);
+	}
+	cw_command_device_left(d);
+}
+
+/* Those of devices that have moved on: they came after that, over what was left of the old way. */
+void cw_command_upstream_gone(struct cw_bridge *b, const struct cw_upstream *u)
+{
+	struct cw_map_node *n = cw_map_next(&b->commands, NULL);
+
+	while (n != NULL) {
+		struct command *c = cw_container_of(n, struct command, node);
+		struct cw_device *d = c->device;
+		uint64_t id = c->id;
+		int running = c->running;
+
+		if (c->down->from != u) {
+			n = cw_map_next(&b->commands, n);
+			continue;
+		}
+		cw_command_end(c, CW_CODE_OFFLINE);
+		if (running && d->owner != NULL)
+			b->conf.owner_ops->cancel(d->owner, d, id);
+		cw_command_device_idle(d);
+		n = cw_map_next(&b->commands, NULL); /* more than this one may have ended */
+	}
 }
 
 struct command *cw_command_find(struct cw_bridge *b, uint64_t id)

@@ -67,6 +67,7 @@ static struct cw_device *new_device(struct cw_bridge *b, const struct cw_identit
 		d->settings_len = d->settings == NULL ? 0 : id->settings.len;
 	}
 	cw_list_init(&d->waiting);
+	cw_list_init(&d->move);
 	cw_list_init(&d->fetching);
 	cw_list_init(&d->queued);
 	cw_list_init(&d->running);
@@ -82,16 +83,38 @@ static void free_device(struct cw_device *d)
 	cw_free(d);
 }
 
+int cw_devices_open_way(struct cw_device *d, struct way *w, struct uplink *to, int held)
+{
+	int (*add)(struct cw_upstream *u, const char *pk, const char *dn, const char *secret, void *cookie, struct cw_updevice **up) =
+		held ? cw_upstream_device_add_held : cw_upstream_device_add;
+	int rc;
+
+	w->device = d;
+	w->uplink = to;
+	rc = add(to->u, d->product_key, d->device_name, d->secret, w, &w->up);
+	if (rc == 0)
+		to->devices++;
+	return rc;
+}
+
+/* While it moves, the end of that decides (cw_move_removed()). */
+static void want(struct cw_device *d, int online)
+{
+	if (d->parting == NULL)
+		cw_upstream_device_want(d->way->up, online);
+}
+
 /* Make the device of a certificate known to its upstream and to the directory. */
 static int add_device(struct cw_bridge *b, const struct cw_identity *id, const char *own_secret, struct cw_device **ret_device)
 {
 	struct cw_device *d = new_device(b, id, own_secret);
+	struct uplink *to;
 	int rc;
 
 	if (d == NULL)
 		return CW_ENOMEM;
-	d->upstream = cw_bridge_route(b, d);
-	if (d->upstream == NULL) {
+	to = cw_bridge_route(b, d);
+	if (to == NULL) {
 		free_device(d);
 		return CW_ENOENT;
 	}
@@ -101,9 +124,10 @@ static int add_device(struct cw_bridge *b, const struct cw_identity *id, const c
 	rc = cw_map_add(&b->by_name, &d->name_node, d->product_key, strlen(d->product_key) + 1 + strlen(d->device_name));
 	if (rc < 0)
 		goto err_node;
-	rc = cw_upstream_device_add(d->upstream, d->product_key, d->device_name, d->secret, d, &d->up);
+	rc = cw_devices_open_way(d, &d->ways[0], to, 0);
 	if (rc < 0)
 		goto err_name;
+	d->way = &d->ways[0];
 	*ret_device = d;
 	return 0;
 err_name:
@@ -118,10 +142,12 @@ err_device:
 void cw_devices_remove(struct cw_device *d)
 {
 	d->removing = 1;
+	if (d->parting != NULL)
+		return; /* comes again once that is through */
 	if (d->forget_relation)
-		cw_upstream_device_forget(d->up);
+		cw_upstream_device_forget(d->way->up);
 	else
-		cw_upstream_device_remove(d->up);
+		cw_upstream_device_remove(d->way->up);
 }
 
 void cw_devices_forget(struct cw_bridge *b, const struct cw_identity *id)
@@ -136,10 +162,20 @@ static void resolve(struct cw_attach *a);
 
 void cw_devices_on_removed(void *ctx, void *cookie)
 {
-	struct cw_device *d = cookie;
+	struct way *w = cookie;
+	struct cw_device *d = w->device;
 	struct cw_bridge *b = ctx;
 	struct cw_list waiting, *e;
 
+	w->uplink->devices--;
+	w->up = NULL;
+	if (w == d->parting) {
+		cw_move_removed(d);
+		cw_move_look(b);
+		return;
+	}
+	if (d->state == CW_UPDEVICE_ONLINE)
+		cw_gauge_add(bridge, devices_online, -1);
 	cw_map_remove(&b->devices, &d->node);
 	cw_map_remove(&b->by_name, &d->name_node);
 	cw_list_init(&waiting);
@@ -154,6 +190,7 @@ void cw_devices_on_removed(void *ctx, void *cookie)
 		a->imei = a->mac = NULL; /* were lent; the sources have heard them */
 		resolve(a);
 	}
+	cw_move_look(b);
 }
 
 void cw_devices_fini(struct cw_bridge *b)
@@ -182,7 +219,7 @@ static void give_to(struct cw_attach *a)
 	d->max_outstanding = a->max_outstanding == 0 ? 1 : a->max_outstanding;
 	/* With requireOnline it goes on waiting, as the owner: a contest's delay must not make it leave itself. */
 	cw_timer_stop(cw_worker_timers(d->bridge->conf.control), &a->delay);
-	cw_upstream_device_want(d->up, 1);
+	want(d, 1);
 	cw_count(bridge, identify_ok);
 	cw_log(device_attached, "", CW_LS("device", d->identity), CW_LS("productKey", d->product_key), CW_LS("deviceName", d->device_name));
 	if (a->require_online && d->state != CW_UPDEVICE_ONLINE)
@@ -356,12 +393,13 @@ void cw_bridge_left(struct cw_bridge *b, struct cw_device *d, void *owner)
 	d->leaving = 0;
 	cw_gauge_add(bridge, devices_attached, -1);
 	cw_command_device_left(d);
+	cw_move_owner_gone(d);
 	if (d->stale) {
 		cw_devices_remove(d);
 		return;
 	}
 	if (cw_list_empty(&d->waiting))
-		cw_upstream_device_want(d->up, 0);
+		want(d, 0);
 	else
 		next_owner(d);
 }
@@ -397,18 +435,26 @@ static void refuse_owner(struct cw_device *d, struct cw_attach *a)
 	d->leaving = 0;
 	cw_gauge_add(bridge, devices_attached, -1);
 	cw_command_device_left(d);
+	cw_move_owner_gone(d);
 	finish_attach(a, CW_REFUSED_PLATFORM);
 	if (d->stale)
 		cw_devices_remove(d);
 	else if (cw_list_empty(&d->waiting))
-		cw_upstream_device_want(d->up, 0);
+		want(d, 0);
 	else
 		next_owner(d);
 }
 
 void cw_devices_on_state(void *ctx, void *cookie, enum cw_updevice_state state, int code, const char *text)
 {
-	struct cw_device *d = cookie;
+	struct way *w = cookie;
+
+	if (w == (w->device->parting != NULL ? w->device->parting : w->device->way))
+		cw_devices_set_state(w->device, state, code, text);
+}
+
+void cw_devices_set_state(struct cw_device *d, enum cw_updevice_state state, int code, const char *text)
+{
 	struct cw_list *e, *next;
 
 	if (state == CW_UPDEVICE_ONLINE && d->state != CW_UPDEVICE_ONLINE) {
@@ -445,7 +491,7 @@ void cw_devices_on_state(void *ctx, void *cookie, enum cw_updevice_state state, 
 
 void cw_devices_on_reply(void *ctx, void *cookie, const char *request, int code, struct cw_bytes data)
 {
-	struct cw_device *d = cookie;
+	struct cw_device *d = ((struct way *)cookie)->device;
 
 	if (d->owner != NULL)
 		d->bridge->conf.owner_ops->reply(d->owner, d, request, code, data);
@@ -507,8 +553,8 @@ struct cw_device *cw_devices_find_name(struct cw_bridge *b, const char *product_
 const char *cw_device_identity(const struct cw_device *d) { return d->identity; }
 const char *cw_device_product_key(const struct cw_device *d) { return d->product_key; }
 const char *cw_device_name(const struct cw_device *d) { return d->device_name; }
-struct cw_updevice *cw_device_updevice(const struct cw_device *d) { return d->up; }
-const struct cw_upstream *cw_device_upstream(const struct cw_device *d) { return d->upstream; }
+struct cw_updevice *cw_device_updevice(const struct cw_device *d) { return d->way->up; }
+const struct cw_upstream *cw_device_upstream(const struct cw_device *d) { return d->way->uplink->u; }
 void *cw_device_owner(const struct cw_device *d) { return d->owner; }
 enum cw_updevice_state cw_device_state(const struct cw_device *d) { return (enum cw_updevice_state)d->state; }
 int64_t cw_device_since_ms(const struct cw_device *d) { return d->since_ms; }

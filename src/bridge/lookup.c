@@ -243,6 +243,24 @@ void cw_lookup_downlink(struct cw_bridge *b, struct cw_downlink *down)
 	cw_resolver_ask_name(b->resolver, down->product_key, down->device_name, &v->question);
 }
 
+void cw_lookup_upstream_gone(struct cw_bridge *b, const struct cw_upstream *u)
+{
+	struct cw_list *e, *next;
+
+	cw_list_each_safe(e, next, &b->reverses) {
+		struct reverse *v = cw_container_of(e, struct reverse, link);
+		struct cw_downlink *down = v->down;
+
+		if (down->from != u)
+			continue;
+		cw_resolver_cancel(b->resolver, &v->question);
+		cw_list_remove(&v->link);
+		b->reverse_count--;
+		cw_free(v);
+		cw_command_for(b, NULL, down); /* ends as offline */
+	}
+}
+
 void cw_lookup_fini(struct cw_bridge *b)
 {
 	struct cw_list *e;

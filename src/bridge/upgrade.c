@@ -51,7 +51,7 @@ static void report(struct cw_device *d, struct cw_bytes module, int step, const 
 		return;
 	memcpy(p->bytes, buf, w.len);
 	p->home = d->bridge->conf.control;
-	p->device = d->up;
+	p->device = d->way->up;
 	p->settled = on_settled;
 	p->arrival_ms = cw_clock_wall_ms();
 	if (cw_upstream_submit(p) == CW_EBUSY)

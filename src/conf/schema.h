@@ -150,6 +150,8 @@ void cw_conf_report_fini(struct cw_conf_report *report);
 int cw_conf_bind(const struct cw_conf_table *table, struct cw_conf_tree *tree, const struct cw_value *object,
                  struct cw_conf_report *report, void **ret_conf);
 void cw_conf_free(void *conf); /* accepts NULL */
+/* Do two structs of `table` say the same, wherever it was written? NULL is the same as NULL only. */
+int cw_conf_same(const struct cw_conf_table *table, const void *a, const void *b);
 
 /* The name of `candidates` (ends with NULL) nearest to `word`, or NULL when none is near. */
 const char *cw_conf_nearest(const char *word, const char *const *candidates);

@@ -162,13 +162,25 @@ const char *cw_bridges_says(const struct cw_bridges *b, size_t n)
 	return NULL;
 }
 
-const struct cw_certificate *cw_bridges_certificate(const struct cw_bridges *b, const struct cw_config_upstream *u, size_t i)
+static int same_text(const char *a, const char *b)
 {
-	const struct cw_config_bridge *conf = cw_config_bridge_of(b->config, u, i);
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* The same one, perhaps as a reload has read it again. */
+static int is_of(const struct bridge *b, const struct cw_config_bridge *conf)
+{
+	return b->conf == conf || (conf->device_secret == NULL && same_text(b->conf->product_key, conf->product_key) &&
+				   same_text(b->conf->device_name, conf->device_name) && same_text(b->conf->interface, conf->interface));
+}
+
+const struct cw_certificate *cw_bridges_certificate(const struct cw_bridges *b, const struct cw_config *c, const struct cw_config_upstream *u, size_t i)
+{
+	const struct cw_config_bridge *conf = cw_config_bridge_of(c, u, i);
 	size_t k;
 
 	for (k = 0; k < b->count; k++)
-		if (b->items[k].conf == conf && b->items[k].has)
+		if (b->items[k].has && is_of(&b->items[k], conf))
 			return &b->items[k].certificate;
 	return NULL;
 }

@@ -25,7 +25,7 @@ void cw_bridges_stop(struct cw_bridges *b, void (*gone)(void *arg), void *arg);
 /* What the n-th missing one waits for; NULL past the last. */
 const char *cw_bridges_says(const struct cw_bridges *b, size_t n);
 /* The certificate obtained for bridge `i` of an upstream; NULL: it is given, or not there yet. */
-const struct cw_certificate *cw_bridges_certificate(const struct cw_bridges *b, const struct cw_config_upstream *u, size_t i);
+const struct cw_certificate *cw_bridges_certificate(const struct cw_bridges *b, const struct cw_config *c, const struct cw_config_upstream *u, size_t i);
 /* What will be or was done for the n-th, for people: `config check`. NULL past the last. `devices`: entries that become its
  * sub-devices. */
 const char *cw_bridges_plan(struct cw_bridges *b, size_t n, size_t devices);

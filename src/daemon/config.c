@@ -425,3 +425,20 @@ const char *cw_config_path(const char *config_file, const char *name, char *out,
 		(void)snprintf(out, size, "%.*s/%s", (int)(slash - config_file), config_file, name);
 	return out;
 }
+
+int cw_config_same_upstream(const struct cw_config_upstream *a, const struct cw_config_upstream *b)
+{
+	return cw_conf_same(&upstream_table, a, b);
+}
+
+int cw_config_same_routes(const struct cw_config *a, const struct cw_config *b)
+{
+	size_t i;
+
+	if (a->routes.count != b->routes.count)
+		return 0;
+	for (i = 0; i < a->routes.count; i++)
+		if (!cw_conf_same(&route_table, cw_conf_item(&a->routes, struct cw_config_route, i), cw_conf_item(&b->routes, struct cw_config_route, i)))
+			return 0;
+	return 1;
+}

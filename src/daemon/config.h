@@ -173,8 +173,12 @@ int cw_config_placed(const struct cw_origin *at, int rc, struct cw_msg *msg);
 typedef int (*cw_config_upstream_fn)(void *ctx, const struct cw_upstream_conf *conf, struct cw_msg *msg);
 int cw_config_each_upstream(const struct cw_config *c, const char *state_dir, unsigned dedup_window_s, cw_config_upstream_fn fn,
                             void *ctx, struct cw_msg *msg);
-/* After its upstreams were added. */
+/* After its upstreams were added: to the bridge, or to a plan of it. */
 int cw_config_add_routes(const struct cw_config *c, struct cw_bridge *bridge, struct cw_msg *msg);
+int cw_config_plan_routes(const struct cw_config *c, struct cw_bridge_plan *plan, struct cw_msg *msg);
+/* Are they set up the same? Texts of files (`file:`) count, contents of certificates do not. */
+int cw_config_same_upstream(const struct cw_config_upstream *a, const struct cw_config_upstream *b);
+int cw_config_same_routes(const struct cw_config *a, const struct cw_config *b);
 /* A file named in the configuration: as it is when absolute, else beside the configuration file. Into out[size]. */
 const char *cw_config_path(const char *config_file, const char *name, char *out, size_t size);
 

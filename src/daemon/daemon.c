@@ -185,7 +185,7 @@ static void on_hup(uv_signal_t *h, int signum)
 	struct cw_daemon *d = h->data;
 
 	(void)signum;
-	if (d->reloading) /* the files may have changed after they were read */
+	if (d->reloading || d->moving) /* the files may have changed after they were read */
 		d->reload_again = 1;
 	else
 		(void)cw_daemon_reload(d, NULL, NULL);
@@ -564,6 +564,7 @@ static void free_daemon(struct cw_daemon *d)
 		cw_worker_free(d->workers[i]);
 	cw_worker_free(d->control);
 	cw_bridges_free(d->bridges);
+	cw_daemon_free_configs(d);
 	if (d->config != d->started) {
 		cw_conf_free(d->config);
 		cw_conf_tree_unref(d->tree);

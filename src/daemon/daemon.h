@@ -25,6 +25,26 @@
 struct cw_admin;
 struct cw_watchdog;
 
+/* An upstream that runs, and what it was made of. */
+#define CW_MADE_MOST 64
+struct cw_made {
+	char name[128];
+	const struct cw_config *config;
+	const struct cw_config_upstream *from; /* in it */
+	uint64_t print;                        /* of what is not in `from`: its bridge, and the contents of certificates */
+};
+struct cw_made_list {
+	struct cw_made items[CW_MADE_MOST];
+	size_t count;
+};
+
+/* Not the newest, but an upstream was made of it. */
+struct cw_kept_config {
+	struct cw_kept_config *next;
+	struct cw_config *config;
+	struct cw_conf_tree *tree;
+};
+
 struct cw_daemon {
 	const char *config_file;
 	const char *ready_file;
@@ -53,6 +73,9 @@ struct cw_daemon {
 	struct cw_watchdog *watchdog;
 	uv_signal_t on_hup, on_term, on_int;
 	int64_t started_ms;
+	struct cw_made_list made;
+	struct cw_kept_config *kept;
+	int moving; /* devices are on their way between upstreams, after a reload */
 	int signals_open, stopping, reloading;
 	int reload_again; /* a SIGHUP came during a reload */
 	int finish_waits; /* the stop waits for a reload's thread */
@@ -73,6 +96,21 @@ void cw_daemon_finish(struct cw_daemon *d);
 typedef void (*cw_reload_fn)(void *arg, int rc, const char *sentence);
 int cw_daemon_reload(struct cw_daemon *d, cw_reload_fn done, void *arg);
 
+/*
+ * swap.c. The upstreams that `config` makes: reads their certificates, on any thread. Then, on the control loop, a plan of
+ * what a reload changes: NULL where nothing does; `list` is then ready to be applied with it. `moving` until that is through.
+ */
+int cw_daemon_look_at_upstreams(struct cw_daemon *d, const struct cw_config *config, struct cw_made_list *list, struct cw_msg *msg);
+struct cw_swap_result {
+	size_t added, removed, changed, moved;
+};
+int cw_daemon_plan_upstreams(struct cw_daemon *d, const struct cw_config *config, struct cw_made_list *list,
+                             struct cw_bridge_plan **ret_plan, struct cw_swap_result *ret_result, struct cw_msg *msg);
+void cw_daemon_swap_upstreams(struct cw_daemon *d, struct cw_bridge_plan *plan, const struct cw_made_list *list, struct cw_swap_result *result);
+/* Free the kept configurations that nothing is made of any more; all of them. */
+void cw_daemon_sweep_configs(struct cw_daemon *d);
+void cw_daemon_free_configs(struct cw_daemon *d);
+
 /* start.c: pieces of the start; each reports by msg. The two readers run on any thread and log what deserves a look. */
 int cw_daemon_read_config(const char *config_file, struct cw_config **ret_config, struct cw_conf_tree **ret_tree, struct cw_msg *msg);
 int cw_daemon_read_identities(const char *config_file, const struct cw_config *config, struct cw_identities **ret_set,
@@ -80,6 +118,8 @@ int cw_daemon_read_identities(const char *config_file, const struct cw_config *c
 int cw_daemon_open_state_dir(struct cw_daemon *d, struct cw_msg *msg);
 int cw_daemon_load_protocols(struct cw_daemon *d, const struct cw_config *config, struct cw_msg *msg);
 void cw_daemon_listener(const struct cw_daemon *d, const struct cw_config_listener *from, struct cw_gateway_listener *l);
+/* How long, in seconds, duplicates are to be remembered: the longest that a loaded protocol asks for. */
+unsigned cw_daemon_dedup_window(const struct cw_daemon *d);
 /* Call `fn` for each upstream that the configuration makes, one for each of its bridges; ends with the first error. */
 int cw_daemon_each_upstream(struct cw_daemon *d, int (*fn)(struct cw_daemon *d, const struct cw_upstream_conf *conf, struct cw_msg *msg),
                             struct cw_msg *msg);

@@ -174,7 +174,7 @@ void cw_daemon_listener(const struct cw_daemon *d, const struct cw_config_listen
 	};
 }
 
-static unsigned dedup_window(const struct cw_daemon *d)
+unsigned cw_daemon_dedup_window(const struct cw_daemon *d)
 {
 	unsigned longest = 0;
 	size_t i;
@@ -202,7 +202,7 @@ int cw_daemon_each_upstream(struct cw_daemon *d, int (*fn)(struct cw_daemon *d, 
 {
 	struct adding a = { d, fn };
 
-	return cw_config_each_upstream(d->config, d->state_dir, dedup_window(d), on_upstream, &a, msg);
+	return cw_config_each_upstream(d->config, d->state_dir, cw_daemon_dedup_window(d), on_upstream, &a, msg);
 }
 
 static int add_upstream(struct cw_daemon *d, const struct cw_upstream_conf *conf, struct cw_msg *msg)
@@ -219,6 +219,8 @@ int cw_daemon_add_upstreams(struct cw_daemon *d, struct cw_msg *msg)
 {
 	int rc = cw_daemon_each_upstream(d, add_upstream, msg);
 
+	if (rc == 0)
+		rc = cw_daemon_look_at_upstreams(d, d->config, &d->made, msg);
 	return rc < 0 ? rc : cw_daemon_add_routes(d, msg);
 }
 

@@ -10,7 +10,7 @@ static struct cw_upstream_conf upstream_conf(const struct cw_config *c, const st
                                              size_t size)
 {
 	const struct cw_config_bridge *bridge = cw_config_bridge_of(c, u, i);
-	const struct cw_certificate *obtained = c->obtained == NULL ? NULL : cw_bridges_certificate(c->obtained, u, i);
+	const struct cw_certificate *obtained = c->obtained == NULL ? NULL : cw_bridges_certificate(c->obtained, c, u, i);
 	struct cw_upstream_conf conf;
 
 	(void)snprintf(name, size, i == 0 ? "%s" : "%s-%zu", u->name, i + 1);
@@ -68,7 +68,7 @@ int cw_config_each_upstream(const struct cw_config *c, const char *state_dir, un
 	return rc;
 }
 
-int cw_config_add_routes(const struct cw_config *c, struct cw_bridge *bridge, struct cw_msg *msg)
+static int add_routes(const struct cw_config *c, struct cw_bridge *bridge, struct cw_bridge_plan *plan, struct cw_msg *msg)
 {
 	size_t i;
 	int rc = 0;
@@ -77,7 +77,18 @@ int cw_config_add_routes(const struct cw_config *c, struct cw_bridge *bridge, st
 		const struct cw_config_route *r = cw_conf_item(&c->routes, struct cw_config_route, i);
 		const struct cw_route route = { r->product_key, r->device_name, r->identity, r->upstream };
 
-		rc = cw_config_placed(&r->origin, cw_bridge_add_route(bridge, &route, msg), msg);
+		rc = plan == NULL ? cw_bridge_add_route(bridge, &route, msg) : cw_bridge_plan_route(plan, &route, msg);
+		rc = cw_config_placed(&r->origin, rc, msg);
 	}
 	return rc;
+}
+
+int cw_config_add_routes(const struct cw_config *c, struct cw_bridge *bridge, struct cw_msg *msg)
+{
+	return add_routes(c, bridge, NULL, msg);
+}
+
+int cw_config_plan_routes(const struct cw_config *c, struct cw_bridge_plan *plan, struct cw_msg *msg)
+{
+	return add_routes(c, NULL, plan, msg);
 }

@@ -66,6 +66,7 @@ void cw_gateway_drop_ties(struct cw_gateway *g)
 	}
 }
 
+/* left, or moved */
 struct left {
 	struct cw_mail mail;
 	struct cw_gateway *gateway;
@@ -100,6 +101,27 @@ void gw_post_left(struct gw_worker *gw, uint64_t tie)
 	m->gateway = gw->gateway;
 	m->tie = tie;
 	cw_post(gw->gateway->conf.control, &m->mail, on_left);
+}
+
+static void on_moved(struct cw_mail *mail)
+{
+	struct left *m = cw_container_of(mail, struct left, mail);
+	struct tie *t = find_tie(m->gateway, m->tie);
+	struct cw_device *d = t == NULL ? NULL : t->device != NULL ? t->device : t->ask->attach.device;
+
+	if (d != NULL)
+		cw_bridge_moved(m->gateway->conf.bridge, d, t);
+	cw_free(m);
+}
+
+void gw_post_moved(struct gw_worker *gw, uint64_t tie)
+{
+	struct left *m = cw_alloc(sizeof(*m));
+
+	cw_invariant(m != NULL); /* the device would wait for ever */
+	m->gateway = gw->gateway;
+	m->tie = tie;
+	cw_post(gw->gateway->conf.control, &m->mail, on_moved);
 }
 
 /* ---- the answer (worker) ----------------------------------------------------------- */

@@ -12,7 +12,7 @@
 #include "base/stat.h"
 #include "gateway/gateway_impl.h"
 
-enum note_kind { NOTE_LEAVE, NOTE_STATE, NOTE_COMMAND, NOTE_CANCEL, NOTE_REPLY, NOTE_BLOCK };
+enum note_kind { NOTE_LEAVE, NOTE_STATE, NOTE_COMMAND, NOTE_CANCEL, NOTE_REPLY, NOTE_BLOCK, NOTE_MOVED };
 
 struct note {
 	struct cw_mail mail;
@@ -20,6 +20,7 @@ struct note {
 	uint64_t session, tie, id, deadline_ms, offset;
 	enum note_kind kind;
 	int value, code; /* why it has to leave, or the state */
+	struct cw_updevice *up;
 	size_t request_len, len;
 	uint8_t bytes[]; /* a command; or request id, then data; or a block */
 };
@@ -76,6 +77,8 @@ static void on_note(struct cw_mail *mail)
 		/* The session is gone, or its attach is still open: say so, a second `left` is ignored. */
 		if (n->kind == NOTE_LEAVE)
 			gw_post_left(n->gw, n->tie);
+		if (n->kind == NOTE_MOVED)
+			gw_post_moved(n->gw, n->tie);
 		cw_free(n);
 		return;
 	}
@@ -90,6 +93,11 @@ static void on_note(struct cw_mail *mail)
 	case NOTE_CANCEL: cw_conn_command_cancelled(l->conn, a->rdev, n->id); break;
 	case NOTE_BLOCK:
 		cw_conn_block(l->conn, a->rdev, n->id, n->offset, n->code, cw_bytes_of(n->bytes, n->len));
+		break;
+	case NOTE_MOVED:
+		gw_ingest_moved(l, a->up, n->up);
+		a->up = n->up;
+		gw_post_moved(n->gw, n->tie);
 		break;
 	case NOTE_REPLY:
 		cw_conn_reply(l->conn, a->rdev, cw_bytes_of(n->bytes, n->request_len), n->code,
@@ -122,6 +130,16 @@ static void owner_leave(void *owner, struct cw_device *d, enum cw_leave why)
 
 	cw_invariant(n != NULL); /* the new connection would wait for ever */
 	n->value = (int)why;
+	cw_post(t->gw->worker, &n->mail, on_note);
+}
+
+static void owner_moved(void *owner, struct cw_device *d)
+{
+	struct tie *t = owner;
+	struct note *n = new_note(t, NOTE_MOVED, 0);
+
+	cw_invariant(n != NULL); /* the device would be kept apart from its upstream for ever */
+	n->up = cw_device_updevice(d);
 	cw_post(t->gw->worker, &n->mail, on_note);
 }
 
@@ -197,6 +215,7 @@ static void owner_reply(void *owner, struct cw_device *d, const char *request, i
 const struct cw_owner_ops cw_gateway_owner_ops = {
 	.leave = owner_leave,
 	.state = owner_state,
+	.moved = owner_moved,
 	.command = owner_command,
 	.cancel = owner_cancel,
 	.block = owner_block,

@@ -46,7 +46,7 @@ int cw_gateway_new(const struct cw_gateway_conf *conf, struct cw_gateway **ret_g
 static int start_worker(struct gw_worker *gw, struct cw_msg *msg)
 {
 	const struct cw_gateway_conf *conf = &gw->gateway->conf;
-	size_t i, n = cw_bridge_upstream_count(conf->bridge);
+	size_t i;
 	int rc;
 
 	gw->runners = cw_calloc(conf->protocol_count, sizeof(struct cw_runner *));
@@ -57,11 +57,24 @@ static int start_worker(struct gw_worker *gw, struct cw_msg *msg)
 		if (rc < 0)
 			return rc;
 	}
-	for (i = 0; i < n && i < UPSTREAM_WATCHES; i++) {
-		gw->rooms[i].gw = gw;
-		gw->rooms[i].watch.w = gw->worker;
-		gw->rooms[i].watch.on_room = gw_on_room;
-		cw_bridge_watch(conf->bridge, i, &gw->rooms[i].watch);
+	return 0;
+}
+
+int cw_gateway_watch(struct cw_gateway *g, struct cw_upstream *u, struct cw_msg *msg)
+{
+	unsigned i;
+
+	for (i = 0; i < g->conf.worker_count; i++) {
+		struct room *r = cw_zalloc(sizeof(*r));
+
+		if (r == NULL)
+			return cw_fail(msg, CW_ENOMEM, "out of memory");
+		r->next = g->rooms;
+		g->rooms = r;
+		r->gw = &g->workers[i];
+		r->watch.w = r->gw->worker;
+		r->watch.on_room = gw_on_room;
+		cw_upstream_watch(u, &r->watch);
 	}
 	return 0;
 }
@@ -79,6 +92,11 @@ int cw_gateway_start(struct cw_gateway *g, struct cw_msg *msg)
 	}
 	for (w = 0; w < g->conf.worker_count; w++) {
 		rc = start_worker(&g->workers[w], msg);
+		if (rc < 0)
+			return rc;
+	}
+	for (i = 0; i < cw_bridge_upstream_count(g->conf.bridge); i++) {
+		rc = cw_gateway_watch(g, cw_bridge_upstream(g->conf.bridge, i), msg);
 		if (rc < 0)
 			return rc;
 	}
@@ -412,6 +430,12 @@ void cw_gateway_free(struct cw_gateway *g)
 	cw_invariant(cw_list_empty(&g->traces));
 	cw_invariant(g->ties.count == 0);
 	cw_map_fini(&g->ties);
+	while (g->rooms != NULL) {
+		struct room *r = g->rooms;
+
+		g->rooms = r->next;
+		cw_free(r);
+	}
 	cw_free(g->checkers);
 	cw_free(g->workers);
 	cw_free(g);

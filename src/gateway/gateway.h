@@ -66,6 +66,8 @@ struct cw_gateway_listener {
 int cw_gateway_new(const struct cw_gateway_conf *conf, struct cw_gateway **ret_gateway, struct cw_msg *msg);
 /* Make the decoders of every worker; before the workers run. */
 int cw_gateway_start(struct cw_gateway *g, struct cw_msg *msg);
+/* An upstream that comes later: the workers are to know when it has room, before anything is submitted to it. */
+int cw_gateway_watch(struct cw_gateway *g, struct cw_upstream *u, struct cw_msg *msg);
 /* Bind and serve. Errors name the listener. */
 int cw_gateway_add_listener(struct cw_gateway *g, const struct cw_gateway_listener *l, struct cw_msg *msg);
 /* Apply what a reload changed: new connections see it. CW_ENOENT: no such listener; CW_EINVAL: needs to be closed and made anew. */

@@ -16,7 +16,6 @@
 #include "plugin/runner.h"
 
 #define LISTENERS_MOST 64
-#define UPSTREAM_WATCHES 16
 #define UNKNOWN_CLOSE_MS 5000u
 
 /* One listener's rules, as sessions see them. Never changed; a reload makes another. Kept until the gateway ends. */
@@ -42,8 +41,9 @@ struct bound {
 	char name[64];
 };
 
-/* Tells this worker when an upstream that was full has room. */
+/* Tells this worker when an upstream that was full has room. Kept until the gateway ends, as mails may name it. */
 struct room {
+	struct room *next;
 	struct cw_upstream_watch watch;
 	struct gw_worker *gw;
 };
@@ -56,7 +56,6 @@ struct gw_worker {
 	struct cw_list stalled;       /* links with parcels that found no room */
 	struct cw_list spare_tickets;
 	struct cw_runner **runners;   /* one per protocol */
-	struct room rooms[UPSTREAM_WATCHES];
 	struct cw_list attachments;
 	uint64_t next_attachment;
 	struct cw_list taps;          /* identities that somebody follows */
@@ -146,6 +145,7 @@ struct cw_gateway {
 	struct bound *bound[LISTENERS_MOST];
 	size_t bound_count;
 	struct cw_runner **checkers; /* one per protocol, on the control loop: checks settings */
+	struct room *rooms;      /* one for each upstream that there was, and worker */
 	struct cw_map ties;
 	struct cw_list lookups;  /* struct ask */
 	uint64_t next_tie;
@@ -169,8 +169,12 @@ void gw_attachee_drop(struct link *l, struct attachee *a, int tell_decoder); /* 
 /* attach.c */
 int gw_ask(struct link *l, const struct cw_identify *who);
 void gw_post_left(struct gw_worker *gw, uint64_t tie);
+/* Nothing of this owner is on its way to the device's former upstream. */
+void gw_post_moved(struct gw_worker *gw, uint64_t tie);
 
 /* ingest.c */
+/* The device's records take another way from now on. */
+void gw_ingest_moved(struct link *l, const struct cw_updevice *from, struct cw_updevice *to);
 int gw_ingest(struct link *l, struct attachee *a, uint64_t ticket, struct cw_bytes record, const struct cw_record *rec);
 void gw_ingest_called(struct link *l);          /* the emitting call is over */
 void gw_ingest_gone(struct link *l);            /* the session is gone */

@@ -260,6 +260,19 @@ static int retry_link(struct link *l)
 	return 1;
 }
 
+/* What is stalled here was not submitted yet: it follows behind what the new way was given, as it came. */
+void gw_ingest_moved(struct link *l, const struct cw_updevice *from, struct cw_updevice *to)
+{
+	struct cw_list *e;
+
+	cw_list_each(e, &l->parcels) {
+		struct cw_parcel *p = cw_container_of(e, struct cw_parcel, link);
+
+		if (p->device == from)
+			p->device = to;
+	}
+}
+
 void gw_on_room(struct cw_upstream_watch *watch)
 {
 	struct gw_worker *gw = cw_container_of(watch, struct room, watch)->gw;

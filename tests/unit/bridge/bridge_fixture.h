@@ -156,7 +156,7 @@ static inline void left(struct owner *o)
 /* A command from the platform for a device of its one product. */
 static inline void arrive_for(const char *device_name, const char *request, uint64_t deadline_ms)
 {
-	struct cw_downlink *down = cw_downlink_new(t.bridge->upstreams[0], 0);
+	struct cw_downlink *down = cw_downlink_new(t.bridge->routing.uplinks[0]->u, 0);
 
 	assert_non_null(down);
 	strcpy(down->product_key, "a1Product01");

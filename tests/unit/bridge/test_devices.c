@@ -95,7 +95,7 @@ static void a_refusal_of_the_platform_lets_the_next_in_line_go_on(void **state)
 	attach(&b, "1");
 	assert_int_equal(t.leaves, 1);
 	d = cw_bridge_find(t.bridge, "1", 1);
-	cw_devices_on_state(t.bridge, d, CW_UPDEVICE_REFUSED, 6288, "disabled");
+	cw_devices_on_state(t.bridge, d->way, CW_UPDEVICE_REFUSED, 6288, "disabled");
 	assert_int_equal(a.refused, CW_REFUSED_PLATFORM);
 	assert_ptr_equal(b.device, d);
 	assert_int_equal(cw_device_last_code(d), 6288);
@@ -226,11 +226,11 @@ static void what_the_owner_cannot_take_ends_at_once(void **state)
 /* It may come some other way than over the upstream. covers: J03 */
 static void a_device_without_a_downlink_is_sent_no_command(void **state)
 {
-	struct cw_connector_ops one_way = *t.bridge->upstreams[0]->ops;
+	struct cw_connector_ops one_way = *t.bridge->routing.uplinks[0]->u->ops;
 	struct owner a;
 
 	one_way.has_downlink = 0;
-	t.bridge->upstreams[0]->ops = &one_way;
+	t.bridge->routing.uplinks[0]->u->ops = &one_way;
 	forget_counts();
 	attach(&a, "1");
 	arrive("1", 0);
@@ -238,7 +238,7 @@ static void a_device_without_a_downlink_is_sent_no_command(void **state)
 	assert_int_equal(t.commands, 0);
 	assert_int_equal(cw_device_commands(a.device), 0);
 	left(&a);
-	t.bridge->upstreams[0]->ops = &cw_connector_mqtt;
+	t.bridge->routing.uplinks[0]->u->ops = &cw_connector_mqtt;
 }
 
 static void a_deadline_ends_the_command_and_tells_the_owner(void **state)
@@ -263,7 +263,9 @@ static struct cw_upstream *route_of(const char *pk, const char *dn, const char *
 {
 	struct cw_device d = { .product_key = pk, .device_name = dn, .identity = identity };
 
-	return cw_bridge_route(t.bridge, &d);
+	struct uplink *x = cw_bridge_route(t.bridge, &d);
+
+	return x == NULL ? NULL : x->u;
 }
 
 static void add_member(const char *name, const char *group)

@@ -76,7 +76,7 @@ static const char *secret_of(const struct cw_device *d)
 /* The upstream has let the device go, as it does some time after it was told to. */
 static void gone(struct cw_device *d)
 {
-	cw_devices_on_removed(t.bridge, d);
+	cw_devices_on_removed(t.bridge, d->way);
 }
 
 static void an_attach_waits_for_the_source(void **state)
