@@ -401,7 +401,7 @@ upstreams {{ local {{ type = broker, {endpoint}{setting} }} }}
 
 def printed(has):
     """The first block of the documentation that has this text in it."""
-    text = "".join(f.read_text() for f in (ROOT / "README.md", ROOT / "docs-broker.md") if f.exists())
+    text = (ROOT / "README.md").read_text()
     return next(block for block in re.findall(r"^```\n(.*?)^```$", text, re.M | re.S) if has in block)
 
 
