@@ -69,10 +69,13 @@ static void put_upstreams(struct cw_json *j, const struct cw_admin_conf *d)
 		cw_json_map(j);
 		cw_json_field(j, "name", cw_upstream_name(u));
 		put_bool(j, "up", s.up);
+		put_bool(j, "downlink", cw_upstream_has_downlink(u));
 		put_int(j, "devicesOnline", (int64_t)s.devices_online);
 		put_int(j, "queuedRecords", (int64_t)s.queued_records);
 		put_int(j, "queuedBytes", (int64_t)s.queued_bytes);
 		put_int(j, "inFlight", (int64_t)s.in_flight);
+		if (s.clock_known)
+			put_int(j, "clockOffsetMs", s.clock_offset_ms);
 		cw_json_field(j, "lastError", s.last_error);
 		cw_json_end_map(j);
 	}
@@ -196,6 +199,7 @@ static void put_device(struct cw_json *j, const struct cw_device *d)
 	cw_json_field(j, "state", state_name(d));
 	put_int(j, "sinceMs", cw_device_since_ms(d));
 	cw_json_field(j, "upstream", cw_upstream_name(cw_device_upstream(d)));
+	put_bool(j, "downlink", cw_upstream_has_downlink(cw_device_upstream(d))); /* no: commands end as refused */
 	put_bool(j, "connected", cw_gateway_session_of(d, &worker, &session));
 	put_int(j, "commands", cw_device_commands(d));
 	put_int(j, "superseded", cw_device_superseded(d));

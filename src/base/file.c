@@ -161,3 +161,10 @@ int cw_file_read(const char *path, size_t most, char **ret_text, size_t *ret_len
 	(void)close(fd);
 	return rc;
 }
+
+const char *cw_file_authorities(void)
+{
+	const char *own = getenv("SSL_CERT_FILE");
+
+	return own != NULL && own[0] != '\0' ? own : "/etc/ssl/certs/ca-certificates.crt";
+}

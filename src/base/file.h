@@ -31,4 +31,7 @@ int cw_file_remove(const char *path, struct cw_msg *msg);
  */
 int cw_file_read(const char *path, size_t most, char **ret_text, size_t *ret_len, struct cw_msg *msg);
 
+/* The PEM file of the authorities that this machine trusts: what SSL_CERT_FILE names, as for OpenSSL, else Debian's. Lent. */
+const char *cw_file_authorities(void);
+
 #endif

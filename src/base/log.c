@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log_tap.h"
 
 #define LINE_MAX_BYTES 4096u
 #define RATE_WINDOW_MS 10000u
@@ -143,16 +144,11 @@ static int rate_allows(enum cw_log_id id, unsigned *ret_suppressed)
 	return 1;
 }
 
-static void build_text(struct line *l, const struct cw_log_entry *e, const char *text, const struct cw_log_kv *kv, size_t n,
-                       const char *when)
+/* The fields, and the sentence behind them; each with a space before it. */
+static void put_fields(struct line *l, const char *text, const struct cw_log_kv *kv, size_t n)
 {
 	size_t i;
 
-	puts_line(l, when);
-	put(l, " ", 1);
-	puts_line(l, level_tags[e->level]);
-	put(l, " ", 1);
-	puts_line(l, e->id);
 	for (i = 0; i < n; i++) {
 		put(l, " ", 1);
 		puts_line(l, kv[i].key);
@@ -163,6 +159,17 @@ static void build_text(struct line *l, const struct cw_log_entry *e, const char 
 		puts_line(l, " msg=");
 		put_text_value(l, text, strlen(text), 1);
 	}
+}
+
+static void build_text(struct line *l, const struct cw_log_entry *e, const char *text, const struct cw_log_kv *kv, size_t n,
+                       const char *when)
+{
+	puts_line(l, when);
+	put(l, " ", 1);
+	puts_line(l, level_tags[e->level]);
+	put(l, " ", 1);
+	puts_line(l, e->id);
+	put_fields(l, text, kv, n);
 }
 
 static void build_json(struct line *l, const struct cw_log_entry *e, const char *text, const struct cw_log_kv *kv, size_t n,
@@ -212,6 +219,7 @@ void cw_log_write(enum cw_log_id id, const char *text, const struct cw_log_kv *f
 	unsigned suppressed;
 	struct line l;
 	char when[25];
+	int64_t utc_ms = cw_clock_wall_ms();
 	ssize_t done;
 
 	if ((int)e->level < atomic_load_explicit(&lowest_level, memory_order_relaxed) || !rate_allows(id, &suppressed))
@@ -222,7 +230,7 @@ void cw_log_write(enum cw_log_id id, const char *text, const struct cw_log_kv *f
 	if (suppressed > 0)
 		with[n++] = CW_LU("suppressed", suppressed);
 	l.len = 0;
-	cw_clock_format(cw_clock_wall_ms(), when);
+	cw_clock_format(utc_ms, when);
 	if (atomic_load_explicit(&as_json, memory_order_relaxed))
 		build_json(&l, e, text, with, n, when);
 	else
@@ -231,6 +239,11 @@ void cw_log_write(enum cw_log_id id, const char *text, const struct cw_log_kv *f
 	do {
 		done = write(atomic_load_explicit(&log_fd, memory_order_relaxed), l.text, l.len);
 	} while (done < 0 && errno == EINTR);
+	if (!cw_log_tapped())
+		return;
+	l.len = 0;
+	put_fields(&l, text, with, n);
+	cw_log_tap_write(id, utc_ms, l.text + (l.len > 0), l.len - (l.len > 0));
 }
 
 void cw_log_setup(enum cw_log_level lowest, int json, int fd)

@@ -11,8 +11,8 @@
 	CW_STATS_IDENTITY(X) \
 	CW_STATS_BRIDGE(X) \
 	CW_STATS_FETCH(X) \
-	CW_STATS_FIRMWARE(X) \
 	CW_STATS_PROVISION(X) \
+	CW_STATS_FIRMWARE(X) \
 	CW_STATS_UPSTREAM(X)
 
 #define CW_STATS_NET(X) \
@@ -86,12 +86,12 @@
 	X(COUNTER, fetch, calls, "HTTP calls begun: logins, registration, look-ups, firmware")                                \
 	X(COUNTER, fetch, failed, "HTTP calls that ended without an answer")
 
-#define CW_STATS_PROVISION(X)                                                                                          \
-	X(COUNTER, provision, asked, "Certificates asked of the platform by rules")                                    \
-	X(COUNTER, provision, obtained, "Certificates obtained by rules and stored")                                   \
-	X(COUNTER, provision, refused, "Certificates that the platform refused to a rule")                             \
-	X(COUNTER, provision, unreached, "Attempts of rules that did not reach the platform or came too often")        \
-	X(COUNTER, provision, lost, "Certificates asked for by rules and perhaps given out, but not stored")           \
+#define CW_STATS_PROVISION(X) \
+	X(COUNTER, provision, asked, "Certificates asked of the platform by rules")                                           \
+	X(COUNTER, provision, obtained, "Certificates obtained by rules and stored")                                          \
+	X(COUNTER, provision, refused, "Certificates that the platform refused to a rule")                                    \
+	X(COUNTER, provision, unreached, "Attempts of rules that did not reach the platform or came too often")               \
+	X(COUNTER, provision, lost, "Certificates asked for by rules and perhaps given out, but not stored")                  \
 	X(COUNTER, provision, names_refused, "Identities out of which a rule makes no DeviceName")
 
 #define CW_STATS_FIRMWARE(X) \
@@ -122,9 +122,14 @@
 	X(COUNTER, upstream, paced, "Times a message waited for the platform's rate limits")                                  \
 	X(COUNTER, upstream, split, "Records too long for one message and sent as several")                                   \
 	X(COUNTER, upstream, too_long, "Records refused because a message of this upstream cannot hold them")                 \
+	X(GAUGE, upstream, sessions, "Sessions of single devices open at the platform (CoAP)")                                \
 	X(GAUGE, lane, queued_records, "Records waiting for an upstream")                                                     \
 	X(GAUGE, lane, queued_bytes, "Bytes waiting for an upstream")                                                         \
 	X(GAUGE, lane, in_flight, "Records sent and not yet confirmed")                                                       \
-	X(COUNTER, upstream, acknowledged, "Messages acknowledged to the platform after they were taken over")
+	X(COUNTER, upstream, acknowledged, "Messages acknowledged to the platform after they were taken over")                \
+	X(COUNTER, upstream, packs, "Pack posts sent, each with readings of several devices")                                 \
+	X(COUNTER, upstream, packed, "Records that went in pack posts")                                                       \
+	X(COUNTER, upstream, packs_split, "Pack posts the platform refused, sent again in halves")                            \
+	X(COUNTER, upstream, log_lines, "Log lines posted to the platform because its log switch is on")
 
 #endif

@@ -25,7 +25,8 @@ static const char *result_name(int code)
 	return code == CW_CODE_OK ? "answered" : code == CW_CODE_OFFLINE ? "offline" : code == CW_CODE_TIMED_OUT ? "timed_out" : "refused";
 }
 
-static void answer(struct cw_downlink *down, int code, struct cw_bytes reply)
+/* `why`: for the log, beside what the code says; empty: nothing. */
+static void answer_why(struct cw_downlink *down, int code, struct cw_bytes reply, const char *why)
 {
 	switch (code) {
 	case CW_CODE_OK: cw_count(bridge, commands_answered); break;
@@ -33,7 +34,7 @@ static void answer(struct cw_downlink *down, int code, struct cw_bytes reply)
 	case CW_CODE_TIMED_OUT: cw_count(bridge, commands_timed_out); break;
 	default: cw_count(bridge, commands_refused); break;
 	}
-	cw_log(command_settled, "", CW_LS("productKey", down->product_key), CW_LS("deviceName", down->device_name),
+	cw_log(command_settled, why, CW_LS("productKey", down->product_key), CW_LS("deviceName", down->device_name),
 	       CW_LS("request", down->request), CW_LS("result", result_name(code)), CW_LI("code", code));
 	cw_upstream_taken(down);
 	down->code = code;
@@ -45,6 +46,11 @@ static void answer(struct cw_downlink *down, int code, struct cw_bytes reply)
 			down->reply_len = reply.len;
 	}
 	cw_upstream_answer(down);
+}
+
+static void answer(struct cw_downlink *down, int code, struct cw_bytes reply)
+{
+	answer_why(down, code, reply, "");
 }
 
 static void end(struct command *c, int code, struct cw_bytes reply)
@@ -135,6 +141,10 @@ void cw_command_for(struct cw_bridge *b, struct cw_device *d, struct cw_downlink
 
 	if (d == NULL || d->owner == NULL || d->leaving) {
 		refuse(down, CW_CODE_OFFLINE);
+		return;
+	}
+	if (!cw_upstream_has_downlink(d->upstream)) { /* it came some other way: its answer could not go back */
+		answer_why(down, CW_CODE_UNSUPPORTED, cw_bytes_of(NULL, 0), "this upstream has no downlink");
 		return;
 	}
 	if (is_repeat(d, down->request)) {

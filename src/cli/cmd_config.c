@@ -24,12 +24,13 @@ int (*cw_cmd_config_check)(int argc, char **argv);
 int (*cw_cmd_config_reference)(int argc, char **argv);
 
 static const char usage[] =
-	"usage: causeway config print [--format json|hocon] FILE\n"
+	"usage: causeway config print [--format json|hocon] [--secrets] FILE\n"
 	"       causeway config get [--as TYPE] PATH FILE\n"
 	"       causeway config check FILE\n"
 	"       causeway config reference\n"
 	"check and reference know the settings of causewayd: FILE is its application.conf, and what that\n"
 	"names (devices.conf, secrets, certificates, plugins) is checked with it. print and get read any HOCON.\n"
+	"print shows *** for values whose key names a secret, a password or a token, unless --secrets is given.\n"
 	"FILE - is standard input. TYPE is one of string, boolean, int, long, double, bytes,\n"
 	"duration-ms, duration-ns, period, list-string (one element a line); without it a value\n"
 	"that is a list or an object is printed as JSON.\n";
@@ -84,11 +85,11 @@ static int parse(const char *file, struct cw_conf_tree **ret_tree, struct cw_msg
 	return rc;
 }
 
-static int print_value(const struct cw_value *v, enum cw_dump_format format, struct cw_msg *msg)
+static int print_value(const struct cw_value *v, enum cw_dump_format format, unsigned flags, struct cw_msg *msg)
 {
 	char *text;
 	size_t len;
-	int rc = cw_dump_value(v, format, 0, &text, &len);
+	int rc = cw_dump_value(v, format, flags, &text, &len);
 
 	if (rc < 0)
 		return cw_fail(msg, rc, "%s", cw_error_text(rc));
@@ -104,10 +105,13 @@ static int cmd_print(int argc, char **argv)
 	struct cw_conf_tree *tree = NULL;
 	struct cw_msg msg = { "" };
 	const char *file = NULL;
+	unsigned flags = CW_DUMP_MASK;
 	int rc;
 
 	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--format") == 0 && i + 1 < argc) {
+		if (strcmp(argv[i], "--secrets") == 0) {
+			flags = 0;
+		} else if (strcmp(argv[i], "--format") == 0 && i + 1 < argc) {
 			i++;
 			if (strcmp(argv[i], "json") != 0 && strcmp(argv[i], "hocon") != 0)
 				return bad_usage("--format is json or hocon, not ", argv[i]);
@@ -122,7 +126,7 @@ static int cmd_print(int argc, char **argv)
 		return bad_usage("the file is missing", "");
 	rc = parse(file, &tree, &msg);
 	if (rc == 0)
-		rc = print_value(cw_conf_root(tree), format, &msg);
+		rc = print_value(cw_conf_root(tree), format, flags, &msg);
 	cw_conf_tree_unref(tree);
 	return rc < 0 ? complain(&msg) : 0;
 }
@@ -283,7 +287,7 @@ static int get_list(const struct cw_value *v, struct cw_msg *msg)
 static int get_any(const struct cw_value *v, struct cw_msg *msg)
 {
 	if (cw_value_type(v) == CW_VALUE_LIST || cw_value_type(v) == CW_VALUE_OBJECT)
-		return print_value(v, CW_DUMP_JSON, msg);
+		return print_value(v, CW_DUMP_JSON, CW_DUMP_MASK, msg);
 	return get_string(v, msg);
 }
 

@@ -84,6 +84,8 @@ static void print_status(const json_t *s)
 		       int_of(e, "inFlight"));
 		if (!json_is_true(json_object_get(e, "up")) && text_of(e, "lastError")[0] != '\0')
 			printf("; %s", text_of(e, "lastError"));
+		if (json_is_false(json_object_get(e, "downlink")))
+			printf("; no downlink");
 		putchar('\n');
 	}
 	json_array_foreach (json_object_get(s, "listeners"), i, e) {
@@ -134,6 +136,8 @@ static void print_device_line(const json_t *d)
 	       json_object_get(d, "lastText") != NULL ? ", last refusal below" : "");
 	if (json_object_get(d, "lastCode") != NULL)
 		printf("    last refusal of the platform: %lld %s\n", int_of(d, "lastCode"), text_of(d, "lastText"));
+	if (json_is_false(json_object_get(d, "downlink")))
+		printf("    cannot be sent commands: upstream %s has no downlink\n", text_of(d, "upstream"));
 }
 
 static int do_device_list(struct call *c, const char *state)

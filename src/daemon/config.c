@@ -14,6 +14,7 @@ static const char *const acks[] = { "received", "delivered", NULL };
 static const char *const unknowns[] = { "close", "keep", NULL };
 static const char *const verifies[] = { "none", "optional", "required", NULL };
 static const char *const confirms[] = { "transport", "reply", NULL };
+static const char *const tls_versions[] = { "1.2", "1.3", NULL };
 static const char *const formats[] = { "text", "json", NULL };
 static const char *const levels[] = { "debug", "info", "note", "warn", "error", NULL };
 
@@ -98,6 +99,7 @@ static const struct cw_conf_setting upstream_tls_settings[] = {
 	CW_CONF(struct cw_config_tls, certificate, STRING, "certificate", NULL, NULL, NULL, "Client certificate, PEM file."),
 	CW_CONF(struct cw_config_tls, key, STRING, "key", NULL, NULL, NULL, "Its private key, PEM file."),
 	CW_CONF(struct cw_config_tls, verify, BOOL, "verify", "true", NULL, NULL, "Check the server's certificate and name."),
+	CW_CONF_CHOICE(struct cw_config_tls, min_version, "minVersion", tls_versions, "1.2", "Oldest TLS that is accepted."),
 	CW_CONF_END
 };
 static const struct cw_conf_table upstream_tls_table = {

@@ -19,6 +19,7 @@ struct cw_bridges;
 struct cw_config_tls {
 	const char *ca, *certificate, *key, *client_ca, *key_store, *key_password;
 	bool verify;
+	int min_version;
 	int client_verify;
 };
 

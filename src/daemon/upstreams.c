@@ -27,6 +27,7 @@ static struct cw_upstream_conf upstream_conf(const struct cw_config *c, const st
 		.ca = u->tls.ca != NULL ? u->tls.ca : c->ca,
 		.certificate = u->tls.certificate,
 		.key = u->tls.key,
+		.tls_min = u->tls.min_version,
 		.verify = u->tls.verify,
 		.large = u->large,
 		.confirm_reply = u->confirm,

@@ -20,6 +20,7 @@
 #include <strings.h>
 
 #include "base/list.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/stat.h"
 
@@ -625,16 +626,15 @@ static CURLcode set_method(struct cw_fetch *f, const char *method)
 /* Setting a text copies it, which needs memory; setting a number cannot fail. */
 static CURLcode set_tls(struct cw_fetch *f, const struct cw_fetch_tls *tls)
 {
-	CURLcode rc = CURLE_OK;
+	CURLcode rc;
 
 	(void)curl_easy_setopt(f->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	(void)curl_easy_setopt(f->easy, CURLOPT_SSL_VERIFYPEER, tls->verify ? 1L : 0L);
 	(void)curl_easy_setopt(f->easy, CURLOPT_SSL_VERIFYHOST, tls->verify ? 2L : 0L);
 	(void)curl_easy_setopt(f->easy, CURLOPT_CA_CACHE_TIMEOUT, CA_KEPT_S);
-	if (tls->ca != NULL) { /* these authorities and no others */
-		rc = curl_easy_setopt(f->easy, CURLOPT_CAINFO, tls->ca);
-		(void)curl_easy_setopt(f->easy, CURLOPT_CAPATH, NULL);
-	}
+	/* These authorities and no others. */
+	rc = curl_easy_setopt(f->easy, CURLOPT_CAINFO, tls->ca != NULL ? tls->ca : cw_file_authorities());
+	(void)curl_easy_setopt(f->easy, CURLOPT_CAPATH, NULL);
 	if (rc == CURLE_OK && tls->certificate != NULL)
 		rc = curl_easy_setopt(f->easy, CURLOPT_SSLCERT, tls->certificate);
 	if (rc == CURLE_OK && tls->key != NULL)

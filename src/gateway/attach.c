@@ -240,6 +240,8 @@ static void on_found(struct cw_question *q, int rc, const struct cw_identity *id
 	cw_list_remove(&k->link);
 	if (rc == CW_ENOENT)
 		cw_count(bridge, identify_unknown);
+	else if (rc != CW_OK)
+		cw_log(identity_later, cw_error_text(rc), CW_LB("identity", k->identity, k->identity_len), CW_LS("listener", k->binding->name));
 	if (rc == CW_OK)
 		rc = fill_found(k, id->product_key, id->device_name);
 	send_back(k, rc == CW_OK ? 0 : rc == CW_ENOENT ? CW_REFUSED_UNKNOWN : CW_REFUSED_LATER);

@@ -1,7 +1,7 @@
 /*
  * device.c - online and offline, and what becomes of the devices in between. Control loop.
  *
- * online: call -> owner on its seat -> (the user's lookup) -> attach -> the platform accepts ->
+ * online: call -> owner on its seat -> attach (which asks the sources) -> the platform accepts ->
  * the call is told, the owner has the device. It ends by offline, by another online of the
  * same identity, by a change of its certificate, or with the bridge.
  */
@@ -68,20 +68,13 @@ static void tell_leaving(struct lib *l, struct seat *s, int rc, const char *text
 
 /* ---- pending owners ---------------------------------------------------------------------- */
 
-static void stop_asking(struct owner *o)
-{
-	if (o->asking)
-		cw_map_remove(&o->lib->lookups, &o->lookup_node);
-	o->asking = 0;
-}
-
 /* Off its seat; afterwards it is either an owner of a device or freed. */
 static struct call *unseat(struct owner *o)
 {
 	struct call *c = o->call;
 
-	stop_asking(o);
 	cw_list_remove(&o->link);
+	cw_list_remove(&o->held);
 	leave_seat(o->lib, o->seat);
 	o->seat = NULL;
 	o->call = NULL;
@@ -119,11 +112,16 @@ static void refused(struct owner *o, int why)
 	case CW_REFUSED_PLATFORM:
 		if (d != NULL) {
 			code = cw_device_last_code(d);
-			(void)snprintf(text, sizeof(text), "%s", cw_device_last_text(d) == NULL ? "" : cw_device_last_text(d));
+			(void)snprintf(text, sizeof(text), "%s",
+				       cw_device_last_text(d) == NULL ? "" : cw_device_last_text(d));
 		}
 		give_up(o, CW_EREFUSED, code, text);
 		return;
-	default: give_up(o, CW_EBUSY, 0, "overtaken by another call for this device, or a limit is reached: try again later"); return;
+	default:
+		give_up(o, CW_EBUSY, 0,
+			"no source of identities could say, another call for this device was faster, or a limit is "
+			"reached: try again later");
+		return;
 	}
 }
 
@@ -150,7 +148,6 @@ static void on_attached(struct cw_attach *a, struct cw_device *d, int why)
 
 static void attach(struct owner *o)
 {
-	o->asking = 0;
 	o->attaching = 1;
 	o->attach.identity = o->identity;
 	o->attach.identity_len = strlen(o->identity);
@@ -161,120 +158,19 @@ static void attach(struct owner *o)
 	cw_bridge_attach(o->lib->bridge, &o->attach);
 }
 
-/* ---- the user's look-up --------------------------------------------------------------------- */
-
-struct found {
-	struct cw_mail mail;
-	struct lib *lib;
-	uint64_t token;
-	int rc;
-	const char *product_key, *device_name, *device_secret; /* in text, with their NULs */
-	size_t len;
-	char text[];
-};
-
-static int known(struct lib *l, const char *identity)
-{
-	return cw_identities_find(cw_bridge_identities(l->bridge), identity, strlen(identity)) != NULL;
-}
-
-static void ask(struct owner *o)
-{
-	o->token = ++o->lib->next_token;
-	if (cw_map_add(&o->lib->lookups, &o->lookup_node, &o->token, sizeof(o->token)) < 0) {
-		give_up(o, CW_ENOMEM, 0, NULL);
-		return;
-	}
-	o->asking = 1;
-	o->lib->handler.lookup(o->lib->ctx, o->token, o->identity);
-}
-
-/* What the callback said goes into the set in force, which only this loop reads. */
-static int learn(struct lib *l, const char *identity, const struct found *f)
-{
-	struct cw_identities *set = (struct cw_identities *)(uintptr_t)cw_bridge_identities(l->bridge);
-
-	return cw_identities_add(set, identity, f->product_key, f->device_name, f->device_secret, cw_bytes_of(NULL, 0));
-}
-
-static void on_found(struct cw_mail *mail)
-{
-	struct found *f = cw_container_of(mail, struct found, mail);
-	struct cw_map_node *n = cw_map_find(&f->lib->lookups, &f->token, sizeof(f->token));
-	int rc = f->rc;
-
-	if (n != NULL) {
-		struct owner *o = cw_container_of(n, struct owner, lookup_node);
-
-		stop_asking(o);
-		if (rc == 0)
-			rc = learn(f->lib, o->identity, f);
-		if (rc == 0 || rc == CW_EEXIST) /* another question for it was faster */
-			attach(o);
-		else
-			give_up(o, rc, 0, rc == CW_ENOENT ? "no source knows this identity" : "its certificate could not be looked up");
-	}
-	explicit_bzero(f->text, f->len);
-	cw_free(f);
-}
-
-static char *put_text(char *at, const char **ret, const char *text)
-{
-	size_t n = strlen(text) + 1;
-
-	memcpy(at, text, n);
-	*ret = at;
-	return at + n;
-}
-
-static int names_ok(const struct cw_bridge_certificate *c)
-{
-	return c != NULL && c->product_key != NULL && c->device_name != NULL && c->device_secret != NULL && c->product_key[0] != '\0' &&
-	       c->device_name[0] != '\0' && c->device_secret[0] != '\0' && strlen(c->product_key) < 32 && strlen(c->device_name) < 64 &&
-	       strlen(c->device_secret) < 128 && strpbrk(c->product_key, "/+#&| ") == NULL && strpbrk(c->device_name, "/+#&| ") == NULL;
-}
-
-int cw_bridge_found(struct cw_bridge *b, uint64_t token, int rc, const struct cw_bridge_certificate *cert)
-{
-	size_t len = 0;
-	struct found *f;
-	struct lib *l;
-	char *at;
-
-	if (rc == 0 && !names_ok(cert))
-		return CW_EINVAL;
-	if (rc > 0)
-		return CW_EINVAL;
-	if (rc == 0)
-		len = strlen(cert->product_key) + strlen(cert->device_name) + strlen(cert->device_secret) + 3;
-	if (lib_enter(b, &l) < 0)
-		return CW_ECLOSED;
-	f = cw_zalloc(sizeof(*f) + len);
-	if (f != NULL) {
-		f->lib = l;
-		f->token = token;
-		f->rc = rc;
-		f->len = len;
-		if (rc == 0) {
-			at = put_text(f->text, &f->product_key, cert->product_key);
-			at = put_text(at, &f->device_name, cert->device_name);
-			(void)put_text(at, &f->device_secret, cert->device_secret);
-		}
-		cw_post(l->control, &f->mail, on_found);
-	}
-	lib_leave(l);
-	return f == NULL ? CW_ENOMEM : 0;
-}
-
 /* ---- online --------------------------------------------------------------------------------- */
 
 void lib_on_online(struct cw_mail *mail)
 {
 	struct call *c = cw_container_of(mail, struct call, mail);
 	struct lib *l = c->lib;
-	struct owner *o = cw_zalloc(sizeof(*o));
+	struct owner *o = l->connected || l->obtaining ? cw_zalloc(sizeof(*o)) : NULL;
 	struct seat *s = o == NULL ? NULL : take_seat(l, c->identity);
 
+	if (!l->connected && !l->obtaining) {
+		lib_call_tell(c, CW_ECLOSED, 0, "the bridge never ran");
+		return;
+	}
 	if (s == NULL) {
 		cw_free(o);
 		lib_call_tell(c, CW_ENOMEM, 0, NULL);
@@ -286,15 +182,15 @@ void lib_on_online(struct cw_mail *mail)
 	o->user = c->user;
 	c->owner = o;
 	memcpy(o->identity, c->identity, sizeof(o->identity));
+	cw_list_init(&o->held);
 	cw_list_push_back(&s->pending, &o->link);
 	lib_call_arm(c, c->wait.timeout_ms, on_online_late);
-	if (LIB_HAS(l, lookup) && !known(l, o->identity))
-		ask(o);
-	else
+	if (l->connected)
 		attach(o);
 }
 
-int cw_bridge_online(struct cw_bridge *b, const char *identity, void *user, unsigned flags, const struct cw_bridge_wait *wait)
+int cw_bridge_online(struct cw_bridge *b, const char *identity, void *user, unsigned flags,
+		     const struct cw_bridge_wait *wait)
 {
 	struct call *c;
 	struct lib *l;
@@ -425,8 +321,11 @@ static void on_leave(void *owner, struct cw_device *d, enum cw_leave why)
 		give_up(o, CW_EBUSY, 0, "overtaken by another call for this device, or its certificate was changed");
 		return;
 	}
-	tell_device(o, d, why == CW_LEAVE_REMOVED ? CW_DEVICE_LEFT_REMOVED : why == CW_LEAVE_CHANGED ? CW_DEVICE_LEFT_CHANGED
-	                  : CW_DEVICE_LEFT_SUPERSEDED, 0);
+	tell_device(o, d,
+		    why == CW_LEAVE_REMOVED   ? CW_DEVICE_LEFT_REMOVED
+		    : why == CW_LEAVE_CHANGED ? CW_DEVICE_LEFT_CHANGED
+					      : CW_DEVICE_LEFT_SUPERSEDED,
+		    0);
 	let_go(o);
 }
 
@@ -435,8 +334,11 @@ static void on_state(void *owner, struct cw_device *d, enum cw_updevice_state st
 	struct owner *o = owner;
 
 	if (o->device != NULL)
-		tell_device(o, d, state == CW_UPDEVICE_ONLINE ? CW_DEVICE_ONLINE : state == CW_UPDEVICE_REFUSED ? CW_DEVICE_REFUSED
-		                  : CW_DEVICE_OFFLINE, code);
+		tell_device(o, d,
+			    state == CW_UPDEVICE_ONLINE    ? CW_DEVICE_ONLINE
+			    : state == CW_UPDEVICE_REFUSED ? CW_DEVICE_REFUSED
+							   : CW_DEVICE_OFFLINE,
+			    code);
 }
 
 static void on_logged_out(struct cw_bridge *b, struct cw_device *d)
@@ -473,13 +375,34 @@ void lib_pending_drop(struct lib *l)
 {
 	struct cw_map_node *n = NULL, *next;
 
-	cw_map_each_safe(n, next, &l->seats) {
+	cw_map_each_safe (n, next, &l->seats) {
 		struct seat *s = cw_container_of(n, struct seat, node);
 		char identity[sizeof(s->identity)];
 
 		memcpy(identity, s->identity, sizeof(identity));
 		(void)drop_seat_pending(l, identity, CW_ECLOSED, "the bridge is being closed");
 	}
+}
+
+void lib_pending_go(struct lib *l)
+{
+	struct cw_list all, *e;
+	struct cw_map_node *n;
+
+	if (!l->connected) {
+		lib_pending_drop(l);
+		return;
+	}
+	/* Aside first: an attach may be over at once and take its seat with it. */
+	cw_list_init(&all);
+	cw_map_each (n, &l->seats) {
+		struct seat *s = cw_container_of(n, struct seat, node);
+
+		cw_list_each (e, &s->pending)
+			cw_list_push_back(&all, &cw_container_of(e, struct owner, link)->held);
+	}
+	while ((e = cw_list_pop(&all)) != NULL)
+		attach(cw_container_of(e, struct owner, held));
 }
 
 void lib_owners_drop(struct lib *l)

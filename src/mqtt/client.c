@@ -29,10 +29,16 @@ int cw_mqtt_address(const struct addrinfo *list, unsigned n, char out[INET6_ADDR
 	for (i = 0; i < 2; i++)
 		for (a = list; a != NULL; a = a->ai_next)
 			if (a->ai_family == order[i] && n-- == 0)
-				return uv_inet_ntop(a->ai_family, a->ai_family == AF_INET
-						    ? (const void *)&((const struct sockaddr_in *)(const void *)a->ai_addr)->sin_addr
-						    : (const void *)&((const struct sockaddr_in6 *)(const void *)a->ai_addr)->sin6_addr,
-						    out, INET6_ADDRSTRLEN) == 0;
+				return uv_inet_ntop(
+					       a->ai_family,
+					       a->ai_family == AF_INET
+						       ? (const void *)&(
+								 (const struct sockaddr_in *)(const void *)a->ai_addr)
+								 ->sin_addr
+						       : (const void *)&(
+								 (const struct sockaddr_in6 *)(const void *)a->ai_addr)
+								 ->sin6_addr,
+					       out, INET6_ADDRSTRLEN) == 0;
 	return 0;
 }
 
@@ -48,6 +54,7 @@ int cw_mqtt_settings_copy(struct cw_mqtt_settings *to, const struct cw_mqtt_conf
 {
 	to->port = conf->port;
 	to->tls = conf->tls;
+	to->tls13 = conf->tls13;
 	to->verify = conf->verify;
 	to->keep_alive_s = conf->keep_alive_s;
 	to->connect_timeout_s = conf->connect_timeout_s;
@@ -66,7 +73,8 @@ int cw_mqtt_settings_copy(struct cw_mqtt_settings *to, const struct cw_mqtt_conf
 	if (copy_text(&to->host, conf->host) < 0 || copy_text(&to->ca, conf->ca) < 0 ||
 	    copy_text(&to->certificate, conf->certificate) < 0 || copy_text(&to->key, conf->key) < 0 ||
 	    copy_text(&to->client_id, conf->client_id) < 0 || copy_text(&to->user, conf->user) < 0 ||
-	    copy_text(&to->password, conf->password) < 0 || copy_text(&to->will_topic, conf->will_topic) < 0)
+	    copy_text(&to->password, conf->password) < 0 || copy_text(&to->will_topic, conf->will_topic) < 0 ||
+	    copy_text(&to->ws_path, conf->ws_path) < 0)
 		return CW_ENOMEM;
 	return 0;
 }
@@ -83,6 +91,7 @@ void cw_mqtt_settings_free(struct cw_mqtt_settings *s)
 	cw_free(s->user);
 	cw_free(s->password);
 	cw_free(s->will_topic);
+	cw_free(s->ws_path);
 	cw_free(s->will);
 }
 

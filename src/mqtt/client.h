@@ -48,6 +48,8 @@ struct cw_mqtt_conf {
 	const char *host; /* name or address, without brackets */
 	int port;
 	int tls, verify;
+	const char *ws_path; /* not NULL: over WebSocket, with this path */
+	int tls13; /* 1.2 is too old */
 	const char *ca, *certificate, *key;
 	const char *client_id, *user, *password;
 	unsigned keep_alive_s, connect_timeout_s;
@@ -63,11 +65,14 @@ struct cw_mqtt_conf {
 
 struct cw_mqtt_ops {
 	const char *name;
+	int has_ws;   /* can speak over WebSocket */
+	int has_tls13; /* can be told to refuse TLS 1.2 */
+	int has_tls6;  /* can check the certificate of an IPv6 address */
 	/* Make it and start to connect; settings are copied. 0 or an error with a sentence in text[size]. */
 	int (*connect)(const struct cw_mqtt_conf *conf, struct cw_worker *w, const struct cw_mqtt_events *events,
 		       void *ctx, char *text, size_t size, struct cw_mqtt_client **ret_client);
-	/* 0, CW_EBUSY (too many outstanding), CW_ENOMEM, CW_ECLOSED, CW_EINVAL (topic), CW_ELIMIT (longer than the broker
-	 * takes); payload is copied. */
+	/* 0, CW_EBUSY (too many outstanding), CW_ENOMEM, CW_ECLOSED, CW_EINVAL (topic), CW_ELIMIT (longer than the
+	 * broker takes); payload is copied. */
 	int (*publish)(struct cw_mqtt_client *c, const char *topic, struct cw_bytes payload, int qos, int retain,
 		       struct cw_mqtt_token *t);
 	/* Topics are copied; at most 8. */

@@ -11,9 +11,9 @@
 
 /* Settings of an attempt, copied. Zero-initialise. */
 struct cw_mqtt_settings {
-	int port, tls, verify, mqtt5, clean_session, will_qos, will_retain;
+	int port, tls, tls13, verify, mqtt5, clean_session, will_qos, will_retain;
 	unsigned keep_alive_s, connect_timeout_s, outstanding, attempt;
-	char *host, *ca, *certificate, *key, *client_id, *user, *password, *will_topic, *will;
+	char *host, *ca, *certificate, *key, *client_id, *user, *password, *will_topic, *will, *ws_path;
 	size_t will_len;
 };
 

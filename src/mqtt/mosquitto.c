@@ -233,7 +233,8 @@ static void on_flush(uv_prepare_t *h)
 
 	if (c->wedged) {
 		(void)uv_prepare_stop(&c->flush);
-		fail(c, CW_EUNREACH, "the broker left a message unacknowledged for as long as there are numbers for messages");
+		fail(c, CW_EUNREACH,
+		     "the broker left a message unacknowledged for as long as there are numbers for messages");
 		return;
 	}
 	write_out(c);
@@ -309,7 +310,7 @@ static void on_connect(struct mosquitto *lib, void *ctx, int code, int flags, co
 		c->is_up = !refused;
 		c->broken = refused;
 		c->events->connected(c->ctx, code,
-				     !refused	 ? "connected"
+				     !refused     ? "connected"
 				     : c->s.mqtt5 ? mosquitto_reason_string(code)
 						  : mosquitto_connack_string(code));
 	}
@@ -397,9 +398,10 @@ static int is_address(const char *host)
 static void on_tls_state(const SSL *ssl, int where, int ret)
 {
 	struct cw_mqtt_client *c = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+	char *name = is_address(c->s.host) ? NULL : c->s.host;
 
 	if (where == SSL_CB_HANDSHAKE_START)
-		(void)SSL_set_tlsext_host_name((SSL *)(uintptr_t)ssl, is_address(c->s.host) ? NULL : c->s.host);
+		(void)SSL_set_tlsext_host_name((SSL *)(uintptr_t)ssl, name);
 }
 
 static int load_files(struct cw_mqtt_client *c, char *text, size_t size)
@@ -430,7 +432,7 @@ static int make_tls(struct cw_mqtt_client *c, char *text, size_t size)
 	c->tls = SSL_CTX_new(TLS_client_method());
 	if (c->tls == NULL)
 		return CW_ENOMEM;
-	(void)SSL_CTX_set_min_proto_version(c->tls, TLS1_2_VERSION);
+	(void)SSL_CTX_set_min_proto_version(c->tls, c->s.tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
 	SSL_CTX_set_mode(c->tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_app_data(c->tls, c);
 	SSL_CTX_set_info_callback(c->tls, on_tls_state);
@@ -453,7 +455,8 @@ static int make_library(struct cw_mqtt_client *c, char *text, size_t size)
 	c->lib = mosquitto_new(c->s.client_id, c->s.clean_session, c);
 	if (c->lib == NULL)
 		return CW_ENOMEM;
-	(void)mosquitto_int_option(c->lib, MOSQ_OPT_PROTOCOL_VERSION, c->s.mqtt5 ? MQTT_PROTOCOL_V5 : MQTT_PROTOCOL_V311);
+	(void)mosquitto_int_option(c->lib, MOSQ_OPT_PROTOCOL_VERSION,
+				   c->s.mqtt5 ? MQTT_PROTOCOL_V5 : MQTT_PROTOCOL_V311);
 	(void)mosquitto_int_option(c->lib, MOSQ_OPT_TCP_NODELAY, 1);
 	(void)mosquitto_threaded_set(c->lib, true);
 	(void)mosquitto_max_inflight_messages_set(c->lib, 0); /* the window is ours */
@@ -474,6 +477,7 @@ static int make_library(struct cw_mqtt_client *c, char *text, size_t size)
 		return CW_EINVAL;
 	}
 	if (c->s.tls) {
+		(void)mosquitto_int_option(c->lib, MOSQ_OPT_SSL_CTX_WITH_DEFAULTS, 0);
 		rc = make_tls(c, text, size);
 		if (rc == 0 && mosquitto_void_option(c->lib, MOSQ_OPT_SSL_CTX, c->tls) != MOSQ_ERR_SUCCESS)
 			rc = CW_ENOMEM;
@@ -672,6 +676,8 @@ static void mosquitto_end(struct cw_mqtt_client *c, int polite)
 
 const struct cw_mqtt_ops cw_mqtt_mosquitto = {
 	.name = "mosquitto",
+	.has_tls13 = 1,
+	.has_tls6 = 1,
 	.connect = mosquitto_open,
 	.publish = mosquitto_send,
 	.subscribe = mosquitto_listen,

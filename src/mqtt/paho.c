@@ -29,6 +29,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 
+#define NUDGE_MS 20 /* after something came over WebSocket; see nudge() */
 #define INBOUND_MOST 2000 /* messages from the platform between Paho's thread and our loop */
 
 struct subscription {
@@ -55,8 +56,9 @@ struct cw_mqtt_client {
 	MQTTAsync handle; /* NULL until resolved, and again after close */
 	uv_getaddrinfo_t resolver;
 	int resolving, closing, is_up;
-	struct cw_timer disconnect_timer;
+	struct cw_timer disconnect_timer, nudge_timer;
 	struct cw_list tokens, subscriptions;
+	unsigned under_way; /* tokens: Paho bounds only what it has not written yet */
 	atomic_int inbound;
 	/* One mail each, written by Paho's thread before it is posted. */
 	struct cw_mail connected_mail, down_mail, disconnected_mail, gone_mail;
@@ -85,6 +87,28 @@ static void free_client(struct cw_mqtt_client *c)
 	cw_free(c);
 }
 
+static void on_nudge(struct cw_timer *t);
+
+/*
+ * Several packets may share one frame of a WebSocket, and Paho, which took the first, looks for the next one only
+ * when the socket has more to read: the last acknowledgement of a burst would wait for the next ping. So, a moment after
+ * something came, the other side is made to send something: the answer to an UNSUBSCRIBE of what nobody subscribed.
+ */
+static void nudge(struct cw_mqtt_client *c)
+{
+	if (c->s.ws_path != NULL && c->is_up && !c->closing && !cw_timer_armed(&c->nudge_timer))
+		cw_timer_set(cw_worker_timers(c->w), &c->nudge_timer, NUDGE_MS, on_nudge);
+}
+
+static void on_nudge(struct cw_timer *t)
+{
+	struct cw_mqtt_client *c = cw_container_of(t, struct cw_mqtt_client, nudge_timer);
+	MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
+
+	if (c->is_up && !c->closing)
+		(void)MQTTAsync_unsubscribe(c->handle, "causeway/nudge", &options);
+}
+
 /* ---- on our loop ------------------------------------------------------------ */
 
 static void deliver_gone(struct cw_mail *mail)
@@ -106,8 +130,10 @@ static void deliver_gone(struct cw_mail *mail)
 
 static void destroy_handle(struct cw_mqtt_client *c)
 {
-	if (cw_worker_timers(c->w) != NULL)
+	if (cw_worker_timers(c->w) != NULL) {
 		cw_timer_stop(cw_worker_timers(c->w), &c->disconnect_timer);
+		cw_timer_stop(cw_worker_timers(c->w), &c->nudge_timer);
+	}
 	if (c->handle != NULL) {
 		pthread_mutex_lock(&handles_lock);
 		MQTTAsync_destroy(&c->handle);
@@ -124,6 +150,7 @@ static void deliver_connected(struct cw_mail *mail)
 	if (c->closing)
 		return;
 	c->is_up = c->code == 0;
+	nudge(c);
 	c->events->connected(c->ctx, c->code, c->text);
 }
 
@@ -142,6 +169,8 @@ static void deliver_token(struct cw_mail *mail)
 	struct cw_mqtt_token *t = cw_container_of(mail, struct cw_mqtt_token, mail);
 
 	cw_list_remove(&t->link);
+	t->client->under_way--;
+	nudge(t->client);
 	t->done(t);
 }
 
@@ -150,6 +179,7 @@ static void deliver_subscribed(struct cw_mail *mail)
 	struct subscription *s = cw_container_of(mail, struct subscription, mail);
 
 	cw_list_remove(&s->link);
+	nudge(s->client);
 	if (!s->client->closing)
 		s->client->events->subscribed(s->client->ctx, s->arg, s->refused);
 	cw_free(s);
@@ -161,6 +191,7 @@ static void deliver_message(struct cw_mail *mail)
 	struct cw_mqtt_client *c = in->client;
 
 	atomic_fetch_sub_explicit(&c->inbound, 1, memory_order_relaxed);
+	nudge(c);
 	if (!c->closing)
 		c->events->message(c->ctx, cw_bytes_of(in->bytes, in->topic_len),
 				   cw_bytes_of(in->bytes + in->topic_len, in->len), in->qos, in->retained);
@@ -380,11 +411,13 @@ static void fail_attempt(struct cw_mqtt_client *c, int code, const char *text)
 static int make_handle(struct cw_mqtt_client *c, const char *host)
 {
 	MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer;
-	char uri[320];
+	static const char *const schemes[] = { "tcp", "ssl", "ws", "wss" };
+	char uri[400];
 	int rc;
 
-	(void)snprintf(uri, sizeof(uri), strchr(host, ':') != NULL ? "%s://[%s]:%d" : "%s://%s:%d",
-		       c->s.tls ? "ssl" : "tcp", host, c->s.port);
+	(void)snprintf(uri, sizeof(uri), strchr(host, ':') != NULL ? "%s://[%s]:%d%s" : "%s://%s:%d%s",
+		       schemes[(c->s.ws_path != NULL ? 2 : 0) + (c->s.tls ? 1 : 0)], host, c->s.port,
+		       c->s.ws_path != NULL ? c->s.ws_path : "");
 	options.MQTTVersion = c->s.mqtt5 ? MQTTVERSION_5 : MQTTVERSION_3_1_1;
 	options.sendWhileDisconnected = 0;
 	options.maxBufferedMessages = (int)c->s.outstanding;
@@ -471,7 +504,7 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 	else if (!found)
 		fail_attempt(c, CW_EUNREACH, "its name cannot be resolved");
 	else
-		start_attempt(c, c->s.tls ? c->s.host : address);
+		start_attempt(c, c->s.tls || c->s.ws_path != NULL ? c->s.host : address); /* the Host header, too */
 }
 
 static int paho_connect(const struct cw_mqtt_conf *conf, struct cw_worker *w, const struct cw_mqtt_events *events,
@@ -516,6 +549,8 @@ static int paho_publish(struct cw_mqtt_client *c, const char *topic, struct cw_b
 
 	if (!c->is_up || c->closing)
 		return CW_ECLOSED;
+	if (c->under_way >= c->s.outstanding)
+		return CW_EBUSY;
 	t->client = c;
 	t->rc = t->code = 0;
 	atomic_store(&t->posted, 0);
@@ -529,8 +564,10 @@ static int paho_publish(struct cw_mqtt_client *c, const char *topic, struct cw_b
 	options.context = t;
 	cw_list_push_back(&c->tokens, &t->link);
 	rc = MQTTAsync_send(c->handle, topic, (int)payload.len, payload.ptr, qos, retain, &options);
-	if (rc == MQTTASYNC_SUCCESS)
+	if (rc == MQTTASYNC_SUCCESS) {
+		c->under_way++;
 		return 0;
+	}
 	cw_list_remove(&t->link);
 	return rc == MQTTASYNC_MAX_BUFFERED_MESSAGES || rc == MQTTASYNC_NO_MORE_MSGIDS ? CW_EBUSY : CW_ECLOSED;
 }
@@ -608,6 +645,7 @@ static void paho_close(struct cw_mqtt_client *c, int polite)
 
 const struct cw_mqtt_ops cw_mqtt_paho = {
 	.name = "paho",
+	.has_ws = 1,
 	.connect = paho_connect,
 	.publish = paho_publish,
 	.subscribe = paho_subscribe,

@@ -1,6 +1,7 @@
 /* alink.c - the way up: records and the gateway's own requests as JSON. The way down is alink_down.c. */
 #include "platform/alink.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -269,6 +270,53 @@ int cw_alink_record(const struct cw_record *rec, const char *pk, const char *dn,
 	}
 }
 
+static void put_member(struct cw_json *j, const struct cw_alink_member *m)
+{
+	const struct cw_record *rec = m->rec;
+
+	cw_json_map(j);
+	cw_json_text(j, "identity");
+	cw_json_map(j);
+	cw_json_field(j, "productKey", m->product_key);
+	cw_json_field(j, "deviceName", m->device_name);
+	cw_json_end_map(j);
+	if (rec->kind == CW_KIND_EVENT) {
+		cw_json_text(j, "events");
+		cw_json_map(j);
+		cw_json_textn(j, rec->name);
+		put_timed(j, rec->body, rec);
+		cw_json_end_map(j);
+	} else {
+		cw_json_text(j, "properties");
+		put_properties(j, rec);
+	}
+	cw_json_end_map(j);
+}
+
+int cw_alink_pack(uint32_t id, const char *pk, const char *dn, const struct cw_alink_member *members, size_t count,
+		  const struct cw_alink_options *options, struct cw_alink_post *ret)
+{
+	struct cw_json j;
+	size_t i;
+	int rc = cw_topic_sys(ret->topic, pk, dn, "thing/event/property/pack/post");
+
+	ret->payload = NULL;
+	ret->qos = options->qos;
+	ret->replies = 1;
+	if (rc < 0)
+		return rc;
+	begin(&j, id, "thing.event.property.pack.post", options->version);
+	cw_json_map(&j);
+	cw_json_text(&j, "subDevices");
+	cw_json_array(&j);
+	for (i = 0; i < count; i++)
+		put_member(&j, &members[i]);
+	cw_json_end_array(&j);
+	cw_json_end_map(&j);
+	end(&j, options->want_reply);
+	return cw_json_finish(&j, &ret->payload, &ret->len);
+}
+
 /* Members of a sub-device in topology add (`signmethod`) and login (`signMethod`, cleanSession). */
 static void put_sub(struct cw_json *j, const struct cw_alink_sub *sub, int64_t utc_ms, int login)
 {
@@ -416,6 +464,47 @@ int cw_alink_product_register(uint32_t id, const struct cw_alink_sub *sub, const
 	cw_json_field(&j, "sign", sign);
 	cw_json_end_map(&j);
 	cw_json_end_array(&j);
+	cw_json_end_map(&j);
+	end(&j, 1);
+	return cw_json_finish(&j, ret_text, ret_len);
+}
+
+int cw_alink_log_post(uint32_t id, const struct cw_alink_log_line *lines, size_t count, char **ret_text, size_t *ret_len)
+{
+	struct cw_json j;
+	size_t i;
+
+	begin(&j, id, "thing.log.post", 1);
+	cw_json_array(&j);
+	for (i = 0; i < count; i++) {
+		char level[8];
+		size_t k;
+
+		for (k = 0; k + 1 < sizeof(level) && lines[i].level[k] != '\0'; k++)
+			level[k] = (char)toupper((unsigned char)lines[i].level[k]);
+		level[k] = '\0';
+		cw_json_map(&j);
+		cw_json_field(&j, "utcTime", lines[i].utc_time);
+		cw_json_field(&j, "logLevel", level);
+		cw_json_field(&j, "module", "causeway");
+		cw_json_field(&j, "code", lines[i].code);
+		cw_json_field(&j, "traceContext", "");
+		cw_json_field(&j, "logContent", lines[i].content);
+		cw_json_end_map(&j);
+	}
+	cw_json_end_array(&j);
+	end(&j, 1);
+	return cw_json_finish(&j, ret_text, ret_len);
+}
+
+int cw_alink_log_config_get(uint32_t id, char **ret_text, size_t *ret_len)
+{
+	struct cw_json j;
+
+	begin(&j, id, "thing.config.log.get", 1);
+	cw_json_map(&j);
+	cw_json_field(&j, "configScope", "device");
+	cw_json_field(&j, "getType", "content");
 	cw_json_end_map(&j);
 	end(&j, 1);
 	return cw_json_finish(&j, ret_text, ret_len);

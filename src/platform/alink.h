@@ -41,6 +41,15 @@ struct cw_alink_post {
 int cw_alink_record(const struct cw_record *rec, const char *pk, const char *dn, uint32_t id,
 		    const struct cw_alink_options *options, struct cw_alink_post *ret);
 
+/* One reading of a gateway's pack post: CW_KIND_PROPERTIES or CW_KIND_EVENT; lent. */
+struct cw_alink_member {
+	const char *product_key, *device_name;
+	const struct cw_record *rec;
+};
+/* A pack post of gateway pk/dn: readings of different devices in one message. 0, CW_ENOMEM, CW_ELIMIT, CW_EPROTO. */
+int cw_alink_pack(uint32_t id, const char *pk, const char *dn, const struct cw_alink_member *members, size_t count,
+		  const struct cw_alink_options *options, struct cw_alink_post *ret);
+
 /* A sub-device in topology add and login; lent. */
 struct cw_alink_sub {
 	const char *product_key, *device_name, *secret;
@@ -61,6 +70,15 @@ int cw_alink_sub_register(uint32_t id, const struct cw_alink_sub *sub, char **re
 int cw_alink_product_register(uint32_t id, const struct cw_alink_sub *sub, const char *random, char **ret_text,
 			      size_t *ret_len);
 int cw_alink_logout(uint32_t id, const struct cw_alink_sub *sub, char **ret_text, size_t *ret_len);
+
+/* A line of the gateway's own log: texts of the platform's form, UTF-8. */
+struct cw_alink_log_line {
+	const char *utc_time, *level, *code, *content;
+};
+/* At most 40 lines. */
+int cw_alink_log_post(uint32_t id, const struct cw_alink_log_line *lines, size_t count, char **ret_text, size_t *ret_len);
+/* Ask whether the log shall be posted. */
+int cw_alink_log_config_get(uint32_t id, char **ret_text, size_t *ret_len);
 
 /* ---- down ------------------------------------------------------------------- */
 
@@ -86,6 +104,9 @@ struct cw_alink_command {
 	uint8_t *record; /* owned */
 	size_t len;
 };
+/* The platform's answer to the question for the time, all in milliseconds. 0, CW_ENOMEM or CW_EPROTO. */
+int cw_alink_time(struct cw_bytes payload, int64_t *ret_sent, int64_t *ret_received, int64_t *ret_answered);
+
 /*
  * The secret that the reply's `data` has for this sub-device, in either form of registration: 0, lent; CW_EREFUSED with
  * the platform's code for it (r->code when there is none); CW_EPROTO when it names neither.

@@ -72,6 +72,23 @@ void cw_alink_reply_drop(struct cw_alink_reply *r)
 	r->item = NULL;
 }
 
+int cw_alink_time(struct cw_bytes payload, int64_t *ret_sent, int64_t *ret_received, int64_t *ret_answered)
+{
+	struct cw_alink_reply r;
+	struct cw_bytes map;
+	int rc = cw_alink_reply(payload, &r);
+
+	if (rc < 0)
+		return rc;
+	map = cw_bytes_of(r.item, r.item_len);
+	if (!take_number(cw_map_item(map, "deviceSendTime"), 0, INT64_MAX / 4, ret_sent) ||
+	    !take_number(cw_map_item(map, "serverRecvTime"), 0, INT64_MAX / 4, ret_received) ||
+	    !take_number(cw_map_item(map, "serverSendTime"), 0, INT64_MAX / 4, ret_answered))
+		rc = CW_EPROTO;
+	cw_alink_reply_drop(&r);
+	return rc;
+}
+
 static int same_text(struct cw_bytes a, const char *b)
 {
 	return a.len == strlen(b) && memcmp(a.ptr, b, a.len) == 0;

@@ -193,6 +193,11 @@ static const char *const gateway_topics[] = {
 	"/ext/error/%s/%s",
 	"/sys/%s/%s/thing/sub/register_reply",
 	"/sys/%s/%s/thing/proxy/provisioning/product_register_reply",
+	"/sys/%s/%s/thing/event/property/pack/post_reply",
+	"/sys/%s/%s/thing/config/log/get_reply",
+	"/sys/%s/%s/thing/config/log/push",
+	"/sys/%s/%s/thing/log/post_reply",
+	"/ext/ntp/%s/%s/response",
 };
 
 #define DEVICE_TOPICS ((int)(sizeof(device_topics) / sizeof(device_topics[0])))

@@ -14,10 +14,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "tls/keystore.h"
 
-#define SYSTEM_AUTHORITIES "/etc/ssl/certs/ca-certificates.crt"
 #define SAN_ADDRESS 0x87 /* tag of an address among a certificate's alternative names */
 
 struct cw_tls_ctx {
@@ -124,10 +124,10 @@ static int load_authorities(struct cw_tls_ctx *ctx, const struct cw_tls_conf *co
 		rc = load_certificates(&ctx->ca, "authority", conf->ca, msg);
 	else if (conf->verify == CW_TLS_VERIFY_NONE || endpoint == MBEDTLS_SSL_IS_SERVER)
 		return 0;
-	else if (mbedtls_x509_crt_parse_file(&ctx->ca, SYSTEM_AUTHORITIES) < 0 || ctx->ca.raw.p == NULL)
+	else if (mbedtls_x509_crt_parse_file(&ctx->ca, cw_file_authorities()) < 0 || ctx->ca.raw.p == NULL)
 		return cw_fail(msg, CW_ECONF,
 			       "no authority to trust: ca is not given, and the system's (%s) cannot be read; install ca-certificates",
-			       SYSTEM_AUTHORITIES);
+			       cw_file_authorities());
 	mbedtls_ssl_conf_ca_chain(&ctx->conf, &ctx->ca, NULL);
 	return rc;
 }

@@ -84,6 +84,7 @@ struct cw_upstream {
 	/* Any thread. */
 	atomic_int is_up;
 	atomic_ullong devices_online, queued_records, in_flight;
+	atomic_llong clock_offset_ms; /* LLONG_MIN: not known */
 	pthread_mutex_t lock; /* last_error */
 	char last_error[256];
 };

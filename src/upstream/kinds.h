@@ -10,7 +10,10 @@
 /* X(name): `type = name` in the configuration, its operations are cw_connector_name. */
 #define CW_UPSTREAM_KINDS(X)                                                                                           \
 	X(mqtt)                                                                                                        \
-	X(http2)
+	X(http2)                                                                                                       \
+	X(https)                                                                                                       \
+	X(coap)                                                                                                        \
+	X(broker)
 
 #define CW_UPSTREAM_KIND_DECLARE(name) extern const struct cw_connector_ops cw_connector_##name;
 CW_UPSTREAM_KINDS(CW_UPSTREAM_KIND_DECLARE)

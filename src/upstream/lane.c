@@ -25,6 +25,7 @@ struct cw_lane_dup {
 	uint8_t key[];
 };
 
+static void pump(struct cw_lane *lane);
 static void on_pause(struct cw_timer *t);
 static void on_wait(struct cw_timer *t);
 static void on_flight(struct cw_timer *t);
@@ -327,7 +328,7 @@ void cw_lane_accept(struct cw_lane *lane, struct cw_parcel *p)
 	cw_list_push_back(&ld->queue[p->urgent ? 0 : 1], &p->link);
 	wait_for_answer(lane, p);
 	mark_ready(lane, ld);
-	cw_lane_pump(lane);
+	pump(lane);
 }
 
 /* Everything of a device that is unconfirmed, back to the front of its queues in the order it went. */
@@ -367,7 +368,7 @@ void cw_lane_device_online(struct cw_lane *lane, struct cw_updevice *d, int onli
 		return;
 	}
 	mark_ready(lane, &d->lane);
-	cw_lane_pump(lane);
+	pump(lane);
 }
 
 static void lose_queue(struct cw_lane *lane, struct cw_list *queue)
@@ -415,12 +416,15 @@ static void on_pause(struct cw_timer *t)
 	struct cw_lane *lane = &device_of(ld)->u->lane;
 
 	mark_ready(lane, ld);
-	cw_lane_pump(lane);
+	pump(lane);
 }
 
 static void on_lane_pause(struct cw_timer *t)
 {
-	cw_lane_pump(cw_container_of(t, struct cw_lane, pause));
+	struct cw_lane *lane = cw_container_of(t, struct cw_lane, pause);
+
+	lane->busy = 0;
+	pump(lane);
 }
 
 static void pause_lane(struct cw_lane *lane, uint64_t ms)
@@ -447,7 +451,7 @@ static void on_flight(struct cw_timer *t)
 		take_back(lane, &p->device->lane);
 		mark_ready(lane, &p->device->lane);
 	}
-	cw_lane_pump(lane);
+	pump(lane);
 }
 
 static void enter_flight(struct cw_lane *lane, struct cw_lane_device *ld, struct cw_parcel *p)
@@ -487,6 +491,7 @@ static int send_next(struct cw_lane *lane, struct cw_lane_device *ld)
 	}
 	rc = has_times(&ld->rate[p->qos]) ? lane->ops->send(lane->ctx, p->device, p) : CW_ENOMEM;
 	if (rc == CW_EBUSY || rc == CW_ENOMEM) {
+		lane->busy = rc == CW_EBUSY;
 		pause_lane(lane, BUSY_MS);
 		return 0;
 	}
@@ -508,12 +513,14 @@ static int send_next(struct cw_lane *lane, struct cw_lane_device *ld)
 }
 
 /* Devices take turns, one message each; those with an alarm come first. */
-void cw_lane_pump(struct cw_lane *lane)
+static void pump(struct cw_lane *lane)
 {
+	unsigned window = lane->conf->in_flight_records > 0 ? lane->conf->in_flight_records : lane->conf->in_flight;
+
 	if (lane->pumping)
 		return;
 	lane->pumping = 1;
-	while (lane->in_flight < lane->conf->in_flight && !cw_timer_armed(&lane->pause)) {
+	while (lane->in_flight < window && !cw_timer_armed(&lane->pause)) {
 		struct cw_list *e = cw_list_first(&lane->ready[0]);
 
 		if (e == NULL)
@@ -522,4 +529,12 @@ void cw_lane_pump(struct cw_lane *lane)
 			break;
 	}
 	lane->pumping = 0;
+}
+
+void cw_lane_pump(struct cw_lane *lane)
+{
+	if (lane->busy)
+		cw_timer_stop(cw_worker_timers(lane->w), &lane->pause);
+	lane->busy = 0;
+	pump(lane);
 }

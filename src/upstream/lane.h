@@ -70,6 +70,7 @@ struct cw_lane {
 	uint64_t records; /* queued and sent, joined ones not counted */
 	unsigned in_flight;
 	int pumping;
+	int busy; /* `pause` runs because the connector had no room */
 };
 
 /* `conf` and `w` must outlive the lane. */

@@ -10,6 +10,7 @@
  */
 #include "upstream/upstream.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -223,6 +224,8 @@ static int check_conf(const struct cw_upstream_conf *c, struct cw_msg *msg)
 			       "a rate per device above 10000 a second makes no sense; 0 switches it off");
 	if (c->retry_min_ms == 0 || c->retry_max_ms < c->retry_min_ms)
 		return cw_fail(msg, CW_ECONF, "retry: the least delay must be above 0 and not above the longest");
+	if (c->tls_min > 0 && !c->kind->has_tls13)
+		return cw_fail(msg, CW_ECONF, "tls.minVersion: an upstream of type %s cannot refuse TLS 1.2", c->kind->type);
 	if (c->login_batch < 1 || c->login_batch > 50)
 		return cw_fail(msg, CW_ECONF, "loginBatch: %u is not between 1 and 50", c->login_batch);
 	return 0;
@@ -267,6 +270,7 @@ int cw_upstream_new(const struct cw_upstream_conf *conf, struct cw_worker *contr
 	if (u == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	u->conf = full;
+	atomic_init(&u->clock_offset_ms, LLONG_MIN);
 	u->control = control;
 	u->events = events;
 	u->ctx = ctx;
@@ -439,9 +443,16 @@ void cw_upstream_status(struct cw_upstream *u, struct cw_upstream_status *ret)
 	ret->queued_records = atomic_load_explicit(&u->queued_records, memory_order_relaxed);
 	ret->queued_bytes = atomic_load_explicit(&u->credit.used, memory_order_relaxed);
 	ret->in_flight = atomic_load_explicit(&u->in_flight, memory_order_relaxed);
+	ret->clock_offset_ms = atomic_load_explicit(&u->clock_offset_ms, memory_order_relaxed);
+	ret->clock_known = ret->clock_offset_ms != LLONG_MIN;
 	pthread_mutex_lock(&u->lock);
 	memcpy(ret->last_error, u->last_error, sizeof(ret->last_error));
 	pthread_mutex_unlock(&u->lock);
+}
+
+void cw_upstream_note_clock(struct cw_upstream *u, int64_t offset_ms)
+{
+	atomic_store_explicit(&u->clock_offset_ms, offset_ms, memory_order_relaxed);
 }
 
 void cw_upstream_note_error(struct cw_upstream *u, const char *text)

@@ -83,6 +83,7 @@ struct cw_upstream_conf {
 	const char *product_key, *device_name, *device_secret; /* the bridge's certificate */
 	const char *client_id, *device_token;                  /* instead of the secret: what regnwl gave (MQTT only) */
 	const char *ca, *certificate, *key;                    /* files, may be NULL */
+	int tls_min;                                           /* oldest TLS allowed: 0: 1.2, 1: 1.3 */
 	int verify;                                            /* check the server's certificate and name */
 	int large;                                             /* large bridge: devices stay online without the link */
 	const char *state_dir;                                 /* where a kind keeps what survives a restart; NULL: nowhere */
@@ -97,6 +98,7 @@ struct cw_upstream_conf {
 	/* Filled by the kind from `own`. */
 	unsigned keep_alive_s;                       /* 30 to 1200 */
 	unsigned in_flight;                          /* unconfirmed messages at once, 1 to 1000 */
+	unsigned in_flight_records;                  /* records in them, where a message may hold several; 0: as in_flight */
 	unsigned in_flight_device;                   /* of one device at once: 1 where only that keeps its order; 0: no limit */
 	unsigned rate_device_qos0, rate_device_qos1; /* messages a second and device; 0: off */
 	unsigned login_rate;                         /* device logins a second; 0: off */
@@ -133,6 +135,8 @@ int cw_upstream_has_downlink(const struct cw_upstream *u);
 struct cw_upstream_status {
 	int up;
 	uint64_t devices_online, queued_records, queued_bytes, in_flight;
+	int clock_known;
+	int64_t clock_offset_ms; /* the platform's clock less ours, when known */
 	char last_error[256];
 };
 void cw_upstream_status(struct cw_upstream *u, struct cw_upstream_status *ret_status);

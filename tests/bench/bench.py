@@ -268,7 +268,7 @@ class Bench:
     def upstream(self):
         """Positions end to end over Paho, each answered on PUBACK, and Paho alone with the same bytes and window; the best of some runs."""
         devices, window = 200, 1000
-        settings = f"loginRate = 0, inFlight = {window}, ratePerDeviceQos0 = 0"
+        settings = f"loginRate = 0, inFlight = 30{window}, ratePerDeviceQos0 = 0"
         with self.world(devices, listener="ack = delivered", upstream=settings) as (cloud, gateway):
             def run(mode, *args):
                 return self.load(mode, gateway.port, "--position", "--count", devices, "--pid", gateway.pid, "--seconds", SECONDS,
@@ -303,6 +303,89 @@ class Bench:
         text = last["payload"] if isinstance(last["payload"], str) else json.dumps(last["payload"], separators=(",", ":"))
         payload.write_text(text)
         return payload, sum(d["up"] for d in cloud.get("/devices")["devices"])
+
+    # ---- any broker ----
+
+    def broker(self):
+        """Positions end to end over an upstream of type broker to a stock Mosquitto, each answered on PUBACK, and a bare program of
+        libuv and libmosquitto with the same bytes and load; the best of some runs of each, in turn."""
+        import test_mosquitto
+        devices, window = 200, 5
+        place = self.dir / "broker"
+        place.mkdir()
+        broker = test_mosquitto.Mosquitto(place, extra=["log_type none"])
+        try:
+            payload = self.broker_sample(broker, place)
+            load = ["--position", "--count", devices, "--seconds", SECONDS, "--warm-up", 500]
+            with self.broker_gateway(broker, place, devices) as gateway, self.bare_broker(broker, payload) as (port, pid):
+                sides = [(gateway.port, gateway.pid), (port, pid)]
+                full = [[], []]
+                for _ in range(3):
+                    for k, (to, of) in enumerate(sides):
+                        full[k].append(self.load("flood", to, "--pid", of, "--window", window, *load))
+                got, bare = (max(runs, key=lambda r: r["per_second"]) for runs in full)
+                steady, steady_bare = (self.load("rate", to, "--pid", of, "--window", 64, "--rate", STEADY, *load) for to, of in sides)
+                half = max(int(got["per_second"] / 2), 100)
+                slow, slow_bare = (min((self.load("rate", to, "--pid", of, "--window", 64, "--rate", half, *load) for _ in range(2)),
+                                       key=lambda r: r["p99_ms"]) for to, of in sides)
+        finally:
+            broker.stop()
+        if any(r["refused"] or r["unasked"] for r in [*full[0], steady, slow]):
+            raise Failed(f"positions were refused or answered twice: {full[0]} {steady} {slow}")
+        self.add("positions/s end to end over broker at QoS 1, answered on PUBACK; bare libuv + libmosquitto", got["per_second"], "/s",
+                 bare["per_second"], bar="x0.8", least=0.8)
+        self.add("  CPU a position", micro(got), "us", micro(bare), bar="<= 8 us", most=8)
+        self.add(f"  share of a core at {STEADY:,}/s", steady["cpu_s"] / SECONDS * 100, "%", steady_bare["cpu_s"] / SECONDS * 100,
+                 bar="<= 15 %", most=15)
+        self.add(f"  latency p99 at half load ({half:,}/s)", slow["p99_ms"], "ms", slow_bare["p99_ms"], bar="< 5 ms", most=5)
+
+    @contextlib.contextmanager
+    def broker_gateway(self, broker, place, devices):
+        import conftest
+        import test_upstream_broker
+        started = []
+
+        def spawn(program, *args, **options):
+            started.append(conftest.Process(program, *args, dir=options.pop("dir", place), **options).start())
+            return started[-1]
+        try:
+            self.runs += 1
+            gateway = test_upstream_broker.BrokerGateway(
+                spawn, place, None, devices=devices, name=f"gateway-{self.runs}", endpoint=f"tcp://127.0.0.1:{broker.port}",
+                listener="ack = delivered", extra="workers = 1").wait_up()
+            gateway.port = int(gateway.address.rsplit(":", 1)[1])
+            gateway.pid = gateway.process.popen.pid
+            yield gateway
+            self.check_log(gateway)
+        finally:
+            for process in started:
+                process.stop()
+
+    def broker_sample(self, broker, place):
+        """The bytes of one position as they arrive at the broker."""
+        import test_upstream_broker
+        watcher = test_upstream_broker.Watcher(broker, filter="site/+/+/property")
+        try:
+            with self.broker_gateway(broker, place, 1) as gateway:
+                self.load("flood", gateway.port, "--position", "--count", 1, "--window", 1, "--seconds", 0.2)
+                from conftest import wait_until
+                wait_until(lambda: any(b"Speed" in p for _, p, _ in list(watcher.messages)), "a position at the broker")
+        finally:
+            watcher.close()
+        payload = place / "payload.json"
+        payload.write_bytes([p for _, p, _ in watcher.messages if b"Speed" in p][-1])
+        return payload
+
+    @contextlib.contextmanager
+    def bare_broker(self, broker, payload):
+        p = subprocess.Popen([self.tools / "bench_broker", "--broker", str(broker.port), "--payload", payload], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, text=True)
+        try:
+            yield json.loads(p.stdout.readline())["port"], p.pid
+        finally:
+            p.stdin.close()
+            p.wait()
+            p.stdout.close()
 
     # ---- the emulator's bridge channel ----
 
@@ -440,7 +523,7 @@ def wait_online(gateway, count):
     wait_until(lambda: sum(u["devicesOnline"] for u in gateway.status()["upstreams"]) >= count, f"{count} devices online", timeout=90)
 
 
-PARTS = ("frames", "decode", "memory", "logins", "upstream", "emulator", "stock", "bridge")
+PARTS = ("frames", "decode", "memory", "logins", "upstream", "broker", "emulator", "stock", "bridge")
 
 
 def main():

@@ -24,18 +24,18 @@ def device_name(i):
     return f"sub-{i + 1:04d}"
 
 
-def cloud_conf(devices=3, **limits):
-    """Stock of one gateway and `devices` sub-devices; secrets are made up here and live as long as the test."""
+def cloud_conf(devices=3, node="subdevice", listeners="mqtt", **limits):
+    """Stock of one gateway and `devices` devices; secrets are made up here and live as long as the test."""
     limits = {"profile": "off", **limits}
     lines = [
         f'products = [ {{ productKey = {GW[0]}, productSecret = GwPs0123456789AB, nodeType = gateway }},',
-        f'             {{ productKey = {PK}, productSecret = SubPs0123456789A, nodeType = subdevice }} ]',
+        f'             {{ productKey = {PK}, productSecret = SubPs0123456789A, nodeType = {node} }} ]',
         'devices = [',
         f'  {{ productKey = {GW[0]}, deviceName = {GW[1]}, deviceSecret = {secret("gw")} }}',
     ]
     for i in range(devices):
         lines.append(f'  {{ productKey = {PK}, deviceName = {device_name(i)}, deviceSecret = {secret(i)} }}')
-    lines += [']', 'listeners { mqtt = "127.0.0.1:0", api = "127.0.0.1:0" }', 'messages { keep = 500000 }',
+    lines += [']', "listeners { " + ", ".join(f'{name} = "127.0.0.1:0"' for name in (*listeners.split(), "api")) + " }", 'messages { keep = 500000 }',
               "limits { " + ", ".join(f"{k} = {v}" for k, v in limits.items()) + " }"]
     return "\n".join(lines) + "\n"
 
@@ -93,7 +93,7 @@ class Gateway:
     """causewayd with its files in one directory."""
 
     def __init__(self, spawn, dir, cloud, devices=3, listener="", extra="", upstream="", name="causewayd", endpoint=None,
-                 transport="tcp", listeners=""):
+                 transport="tcp", listeners="", rates="ratePerDeviceQos1 = 0", identity=None):
         self.dir = pathlib.Path(dir) / name
         self.dir.mkdir(mode=0o700)
         self.config = self.dir / "application.conf"
@@ -103,7 +103,9 @@ class Gateway:
         self.devices.chmod(0o600)
         self.endpoint = endpoint or f"tcp://{cloud.mqtt[0]}:{cloud.mqtt[1]}"
         self.parts = {"listener": listener, "extra": extra, "upstream": upstream, "transport": transport,
-                      "listeners": listeners}
+                      "listeners": listeners, "rates": rates,
+                      "identity": f'productKey = {GW[0]}, deviceName = {GW[1]}, deviceSecret = {secret("gw")}'
+                      if identity is None else identity}
         self.write_config()
         self.process = spawn("causewayd", "-c", self.config, dir=self.dir, name=name)
 
@@ -111,7 +113,7 @@ class Gateway:
         self.parts.update(changes)
         p = self.parts
         self.config.write_text(f"""
-productKey = {GW[0]}, deviceName = {GW[1]}, deviceSecret = {secret("gw")}
+{p["identity"]}
 stateDir = "{self.dir}/state"
 control = "unix:{self.control}"
 workers = 2
@@ -120,7 +122,7 @@ listeners = [
      {p["listener"]} }}
   {p["listeners"]}
 ]
-upstreams {{ cloud {{ endpoint = "{self.endpoint}", retryMin = 100ms, retryMax = 1s, ratePerDeviceQos1 = 0
+upstreams {{ cloud {{ endpoint = "{self.endpoint}", retryMin = 100ms, retryMax = 1s, {p["rates"]}
   {p["upstream"]} }} }}
 {p["extra"]}
 """)

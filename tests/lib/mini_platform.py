@@ -12,9 +12,17 @@ Commands ("do"):
   hold on                  1: keep PUBACKs back; 0: send those kept
   mute on                  1: answer no topo, login and post
   refuse dn code           answer topo add (what=topo), registration (what=register) or login of dn with this code, 0 forgets it
+                           (what=post: its posts, alone or in packs)
+  mute_packs on            1: answer no pack posts
+  log_mode on              the log switch a gateway is told when it asks
   reply code               code of replies to posts from now on
   push topic payload qos   publish to the client
   drop                     close the connection
+  silent on                1: answer no CONNECT
+  deaf on                  1: read nothing from the client; 0: read on
+  suback codes             answer the next SUBSCRIBE with these codes, topic by topic (once)
+  half                     send the first half of a message and close the connection
+  any on                   1: let in every client, whatever it says it is, and tell its last will
   twin on                  1: close each connection right after its CONNACK
   quit
 """
@@ -59,6 +67,7 @@ class Client:
     def __init__(self, platform, sock):
         self.p, self.sock, self.buf = platform, sock, b""
         self.certified = isinstance(sock, ssl.SSLSocket) and bool(sock.getpeercert())
+        self.greeted = False
         self.online, self.filters, self.sent, self.own = set(), set(), {}, []
 
     def write(self, data):
@@ -89,6 +98,10 @@ class Client:
             if len(self.buf) < at + n:
                 return
             first, body = self.buf[0], self.buf[at:at + n]
+            self.greeted = self.greeted or first >> 4 == 1 and body[:6] == b"\0\4MQTT"
+            if not self.greeted:
+                self.p.close()  # not MQTT
+                return
             self.buf = self.buf[at + n:]
             self.packet(first, body)
 
@@ -117,13 +130,30 @@ class Client:
             self.write(packet(0x20, bytes([0, 0])))
             self.publish("/ext/auth/identity/response", json.dumps({"productKey": BRIDGE[0], "deviceName": BRIDGE[1]}))
             return
+        if self.p.silent:
+            say(ev="connect", id=client_id, code=-1)
+            return
+        if self.p.any:
+            code, self.p.connack = self.p.connack, 0
+            say(ev="connect", id=client_id, level=body[6], clean=(body[7] >> 1) & 1, code=code, will=fields[1:3] if body[7] & 4 else None,
+                will_qos=(body[7] >> 3) & 3, will_retain=(body[7] >> 5) & 1)
+            self.write(packet(0x20, bytes([0, code])))
+            if code:
+                self.p.close()
+            return
         base, pairs = client_id.split("|", 1)
         pairs = dict(x.split("=", 1) for x in pairs.rstrip("|").split(",") if x)
         content = "clientId%sdeviceName%sproductKey%s" % (base, BRIDGE[1], BRIDGE[0])
         if "timestamp" in pairs:
             content += "timestamp" + pairs["timestamp"]
-        good = (user == "%s&%s" % (BRIDGE[1], BRIDGE[0]) and pairs.get("signmethod") == "hmacsha256"
-                and (password.lower() == sign(BRIDGE[2], content) or (self.certified and password == "")) and pairs.get("securemode") == ("2" if self.p.tls else "3"))
+        if self.certified and password == "":  # nothing is signed, and the form is the document's
+            good = client_id.endswith("|securemode=2,signmethod=hmacsha1,timestamp=%s|" % pairs.get("timestamp"))
+        elif pairs.get("authType") == "connwl":
+            good = client_id == "issued-id|securemode=-2,authType=connwl|" and password == "issued-token" and self.p.tls
+        else:
+            good = (pairs.get("signmethod") == "hmacsha256" and password.lower() == sign(BRIDGE[2], content)
+                    and pairs.get("securemode") == ("2" if self.p.tls else "3"))
+        good = bool(good) and user == "%s&%s" % (BRIDGE[1], BRIDGE[0])
         keep_alive = struct.unpack(">H", body[8:10])[0]
         code, self.p.connack = self.p.connack, 0
         if code == 0 and not good:
@@ -144,7 +174,8 @@ class Client:
         if len(filters) > 8:
             say(ev="violation", what="more than 8 topics in a SUBSCRIBE")
         self.filters.update(filters)
-        self.write(packet(0x90, mid + bytes([1] * len(filters))))
+        codes, self.p.suback = self.p.suback or [1] * len(filters), None
+        self.write(packet(0x90, mid + bytes(codes)))
 
     def published(self, first, body):
         qos, n = (first >> 1) & 3, struct.unpack(">H", body[:2])[0]
@@ -153,7 +184,7 @@ class Client:
         if qos:
             mid, at = body[at:at + 2], at + 2
         payload = body[at:]
-        say(ev="publish", topic=topic, qos=qos, payload=payload.decode("latin-1"))
+        say(ev="publish", topic=topic, qos=qos, retain=first & 1, payload=payload.decode("latin-1"))
         if qos and self.p.hold:
             self.p.held.append(mid)
         elif qos:
@@ -162,7 +193,7 @@ class Client:
 
     def act(self, topic, payload, qos):
         parts = topic.split("/")
-        if self.p.mute:
+        if self.p.mute or self.p.any:
             return
         gateway = "/%s/%s/" % BRIDGE[:2]
         if gateway in topic:
@@ -172,6 +203,16 @@ class Client:
                 say(ev="violation", what="more than 30 a second of the gateway itself")
         if topic == "/sys" + gateway + "thing/topo/add":
             self.topo(topic, json.loads(payload))
+        elif topic == "/ext/ntp" + gateway + "request":
+            sent = json.loads(payload)["deviceSendTime"]
+            self.publish("/ext/ntp" + gateway + "response", json.dumps(
+                {"deviceSendTime": sent, "serverRecvTime": str(int(sent) + 5000), "serverSendTime": str(int(sent) + 5000)}))
+        elif topic == "/sys" + gateway + "thing/config/log/get":
+            self.reply(topic, json.loads(payload)["id"], 200, {"getType": "content", "content": {"mode": self.p.log_mode}})
+        elif topic == "/sys" + gateway + "thing/log/post":
+            self.reply(topic, json.loads(payload)["id"], 200, {})
+        elif topic == "/sys" + gateway + "thing/event/property/pack/post":
+            self.pack(topic, json.loads(payload), qos)
         elif topic in ("/sys" + gateway + "thing/sub/register", "/sys" + gateway + "thing/proxy/provisioning/product_register"):
             self.register(topic, json.loads(payload))
         elif topic.startswith("/ext/session" + gateway + "combine/"):
@@ -203,6 +244,22 @@ class Client:
         if code == 200:
             self.p.related.update(n["productKey"] + "/" + n["deviceName"] for n in names)
         self.reply(topic, msg["id"], code, names)
+
+    def pack(self, topic, msg, qos):
+        """All of it is checked first; one bad member fails the pack."""
+        subs, code = msg["params"]["subDevices"], 200
+        names = [s["identity"]["deviceName"] for s in subs]
+        if len(subs) > 20 or len(set(names)) != len(names) or sum(len(s.get("properties", {})) for s in subs) > 200:
+            say(ev="violation", what="a pack over the limits")
+        if qos != 1:
+            say(ev="violation", what="a pack that is not QoS 1")
+        for s in subs:
+            if "%(productKey)s/%(deviceName)s" % s["identity"] not in self.online:
+                say(ev="violation", what="a pack with a device that is not logged in")
+            code = self.p.refused.get(("post", s["identity"]["deviceName"]), code)
+        say(ev="pack", code=code, devices=names)
+        if not self.p.mute_packs:
+            self.reply(topic, msg["id"], code, {})
 
     def register(self, topic, msg):
         signed = topic.endswith("product_register")
@@ -272,7 +329,7 @@ class Client:
         if topic.startswith("/sys/") and topic.endswith(("/post", "/update")):
             msg = json.loads(payload)
             if msg.get("sys", {}).get("ack", 1):
-                self.reply(topic, msg["id"], self.p.reply_code, {})
+                self.reply(topic, msg["id"], self.p.refused.get(("post", key.split("/")[1]), self.p.reply_code), {})
 
 
 class Platform:
@@ -288,7 +345,9 @@ class Platform:
             if len(sys.argv) > 3:
                 self.tls.load_verify_locations(sys.argv[3])
                 self.tls.verify_mode = ssl.CERT_REQUIRED
+        self.log_mode = self.mute_packs = 0
         self.connack, self.hold, self.mute, self.twin, self.fast, self.reply_code = 0, 0, 0, 0, 0, 200
+        self.silent, self.deaf, self.any, self.suback = 0, 0, 0, None
         self.held, self.refused, self.related, self.mid = [], {}, set(), 0
 
     def next_mid(self):
@@ -305,7 +364,7 @@ class Platform:
         do = c["do"]
         if do == "device":
             SECRETS[c["key"]] = c["secret"]
-        elif do in ("connack", "mute", "twin", "fast"):
+        elif do in ("connack", "mute", "twin", "fast", "silent", "deaf", "any", "suback", "log_mode", "mute_packs"):
             setattr(self, do, c["value"])
         elif do == "hold":
             self.hold = c["value"]
@@ -327,6 +386,9 @@ class Platform:
             self.client.online.discard(c["key"])
         elif do == "filters" and self.client:
             say(ev="filters", list=sorted(self.client.filters))
+        elif do == "half" and self.client:
+            self.client.write(packet(0x30, text("half/of/it") + b"x" * 100)[:50])
+            self.close()
         elif do == "drop":
             self.close()
         say(ev="done", do=do)
@@ -336,7 +398,7 @@ class Platform:
         say(ev="port", port=self.listener.getsockname()[1])
         stdin, pending = sys.stdin.buffer.raw, b""
         while True:
-            watch = [self.listener, stdin] + ([self.client.sock] if self.client else [])
+            watch = [self.listener, stdin] + ([self.client.sock] if self.client and not self.deaf else [])
             ready = select.select(watch, [], [])[0]
             if stdin in ready:
                 data = stdin.read(65536)

@@ -103,6 +103,8 @@ static int take_gateway(struct mqtt *m, const struct cw_topic *t, const struct c
 			cw_message_odd(m->u, "a registration that nobody waits for", topic);
 		return 1;
 	}
+	if (mqtt_self_take(m, t, r))
+		return 1;
 	if (cw_topic_is(t->rest, "thing/topo/add_reply")) {
 		if (!mqtt_request_replied(m, ASK_TOPO, r))
 			cw_message_odd(m->u, "a topology reply that nobody waits for", topic);
@@ -123,7 +125,7 @@ static int take_gateway(struct mqtt *m, const struct cw_topic *t, const struct c
 	return 0;
 }
 
-static void take_reply(struct mqtt *m, struct cw_bytes payload, struct cw_bytes topic)
+static void take_reply(struct mqtt *m, const struct cw_topic *t, struct cw_bytes payload, struct cw_bytes topic)
 {
 	struct cw_alink_reply r;
 	int rc = cw_alink_reply(payload, &r);
@@ -132,7 +134,9 @@ static void take_reply(struct mqtt *m, struct cw_bytes payload, struct cw_bytes 
 		cw_message_odd(m->u, "a reply that is not JSON", topic);
 		return;
 	}
-	if (!mqtt_post_replied(m, &r) && r.code != CW_CODE_OK)
+	if (cw_topic_is(t->rest, "thing/event/property/pack/post_reply") && is_ours(m, t))
+		mqtt_pack_replied(m, &r);
+	else if (!mqtt_post_replied(m, &r) && r.code != CW_CODE_OK)
 		cw_log(upstream_reply_failed, r.message[0] != '\0' ? r.message : cw_code_text(r.code),
 		       CW_LB("topic", topic.ptr, topic.len), CW_LI("code", r.code));
 	cw_alink_reply_drop(&r);
@@ -141,7 +145,7 @@ static void take_reply(struct mqtt *m, struct cw_bytes payload, struct cw_bytes 
 /* Is this a topic of the gateway's own work, not of a device that has the bridge's identity? */
 static int for_gateway(struct mqtt *m, const struct cw_topic *t)
 {
-	static const char *const prefixes[] = { "thing/topo/", "thing/sub/", "thing/proxy/" };
+	static const char *const prefixes[] = { "thing/topo/", "thing/sub/", "thing/proxy/", "thing/config/log/", "thing/log/" };
 	struct cw_bytes rest;
 	size_t i;
 
@@ -206,12 +210,15 @@ void mqtt_message(struct mqtt *m, struct cw_bytes topic, struct cw_bytes payload
 			if (!cw_topic_is(
 				    t.rest,
 				    "thing/model/up_raw_reply")) /* bytes of the product's script: for nobody here */
-				take_reply(m, payload, topic);
+				take_reply(m, &t, payload, topic);
 			return;
 		}
 		break;
-	case CW_TOPIC_UNKNOWN:
-	case CW_TOPIC_NTP: /* never asked for */ cw_message_odd(m->u, "not understood", topic); return;
+	case CW_TOPIC_NTP:
+		if (!is_ours(m, &t) || mqtt_self_time(m, payload) < 0)
+			cw_message_odd(m->u, "not understood", topic);
+		return;
+	case CW_TOPIC_UNKNOWN: cw_message_odd(m->u, "not understood", topic); return;
 	default: break;
 	}
 	(void)cw_message_take(m->u, &t, topic, payload, 0); /* Paho has acknowledged it already */

@@ -44,21 +44,47 @@ static struct cw_timers *timers(struct mqtt *m)
 
 /* ---- settings ------------------------------------------------------------------ */
 
+/* The scheme; the rest of the text, or NULL. */
+static const char *take_scheme(struct mqtt *m, const char *text)
+{
+	static const struct {
+		const char *name;
+		int tls, ws;
+	} schemes[] = { { "tcp://", 0, 0 }, { "ssl://", 1, 0 }, { "ws://", 0, 1 }, { "wss://", 1, 1 } };
+	size_t i;
+
+	for (i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+		size_t n = strlen(schemes[i].name);
+
+		if (strncmp(text, schemes[i].name, n) != 0)
+			continue;
+		m->tls = schemes[i].tls;
+		m->ws = schemes[i].ws;
+		return text + n;
+	}
+	return NULL;
+}
+
+/* What is behind the port: nothing, or the path of a WebSocket. */
+static int take_path(struct mqtt *m, const char *rest, const char *text, struct cw_msg *msg)
+{
+	if (*rest == '\0' || (m->ws && *rest == '/' && strlen(rest) < sizeof(m->path))) {
+		(void)snprintf(m->path, sizeof(m->path), "%s", *rest == '\0' ? "/" : rest);
+		return 0;
+	}
+	return cw_fail(msg, CW_ECONF, "endpoint: '%s' has something behind the port that is not understood", text);
+}
+
 static int parse_endpoint(struct mqtt *m, const char *text, struct cw_msg *msg)
 {
-	const char *host, *colon, *end;
+	const char *host = take_scheme(m, text), *colon, *end;
 	char *stop;
 	long port;
 
-	if (strncmp(text, "tcp://", 6) == 0)
-		m->tls = 0;
-	else if (strncmp(text, "ssl://", 6) == 0)
-		m->tls = 1;
-	else
-		return cw_fail(msg, CW_ECONF, "endpoint: '%s' does not begin with tcp:// or ssl://", text);
-	host = text + 6;
-	end = host + strlen(host);
-	colon = strrchr(host, ':');
+	if (host == NULL)
+		return cw_fail(msg, CW_ECONF, "endpoint: '%s' does not begin with tcp:// or ssl://, ws:// or wss://", text);
+	end = host + strcspn(host, "/");
+	colon = memchr(host, ':', (size_t)(end - host));
 	if (host[0] == '[') {
 		end = strchr(host, ']');
 		if (end == NULL || end[1] != ':')
@@ -71,38 +97,77 @@ static int parse_endpoint(struct mqtt *m, const char *text, struct cw_msg *msg)
 	if (colon == NULL || end == host || (size_t)(end - host) >= sizeof(m->host))
 		return cw_fail(msg, CW_ECONF, "endpoint: '%s' is not like ssl://host:1883", text);
 	port = strtol(colon + 1, &stop, 10);
-	if (stop == colon + 1 || *stop != '\0' || port < 1 || port > 65535)
+	if (stop == colon + 1 || (*stop != '\0' && *stop != '/') || port < 1 || port > 65535)
 		return cw_fail(msg, CW_ECONF, "endpoint: the port of '%s' is not between 1 and 65535", text);
 	memcpy(m->host, host, (size_t)(end - host));
 	m->host[end - host] = '\0';
 	m->port = (int)port;
+	return take_path(m, stop, text, msg);
+}
+
+/* The base client id: what was issued or is configured, else one made of the names. CW_ELIMIT. */
+static int base_of(const struct mqtt *m, char *out, size_t size)
+{
+	const struct cw_upstream_conf *c = &m->u->conf;
+	int n = c->client_id != NULL ? snprintf(out, size, "%s", c->client_id) : snprintf(out, size, "%s.%s", m->pk, m->dn);
+
+	return n < 0 || (size_t)n >= size ? CW_ELIMIT : 0;
+}
+
+static int check_identity(struct mqtt *m, struct cw_msg *msg)
+{
+	const struct cw_upstream_conf *c = &m->u->conf;
+	char base[CW_BASE_CLIENT_ID_MAX + 1];
+	int certificate = c->certificate != NULL && c->key != NULL;
+
+	if (c->device_secret == NULL && c->device_token == NULL && !certificate)
+		return cw_fail(msg, CW_ECONF,
+			       "deviceSecret of the bridge is missing, and there is no tls certificate with key instead");
+	if ((c->product_key == NULL) != (c->device_name == NULL) ||
+	    (c->product_key == NULL && (c->device_secret != NULL || c->device_token != NULL)))
+		return cw_fail(msg, CW_ECONF, "productKey and deviceName of the bridge go together, and with deviceSecret");
+	if (c->device_token != NULL && c->client_id == NULL)
+		return cw_fail(msg, CW_ECONF, "a device token is of use with the client id that came with it only");
+	if (c->product_key != NULL &&
+	    (strlen(c->product_key) >= sizeof(m->pk) || strlen(c->device_name) >= sizeof(m->dn)))
+		return cw_fail(msg, CW_ECONF, "productKey or deviceName of the bridge are too long");
+	(void)snprintf(m->pk, sizeof(m->pk), "%s", c->product_key != NULL ? c->product_key : "");
+	(void)snprintf(m->dn, sizeof(m->dn), "%s", c->device_name != NULL ? c->device_name : "");
+	if (base_of(m, base, sizeof(base)) < 0 || strchr(base, '|') != NULL)
+		return cw_fail(msg, CW_ECONF, "the client id is longer than %d characters or has a '|' in it",
+			       CW_BASE_CLIENT_ID_MAX);
 	return 0;
 }
 
 static int check(struct mqtt *m, struct cw_msg *msg)
 {
 	const struct cw_upstream_conf *c = &m->u->conf;
+	int rc;
 
 	if (c->endpoint == NULL)
 		return cw_fail(msg, CW_ECONF, "endpoint is missing; it looks like ssl://host:1883");
-	if (c->device_secret == NULL && (c->certificate == NULL || c->key == NULL))
-		return cw_fail(
-			msg, CW_ECONF,
-			"deviceSecret of the bridge is missing, and there is no tls certificate with key instead");
-	if ((c->product_key == NULL) != (c->device_name == NULL) ||
-	    (c->product_key == NULL && c->device_secret != NULL))
-		return cw_fail(msg, CW_ECONF,
-			       "productKey and deviceName of the bridge go together, and with deviceSecret");
-	if (c->product_key != NULL &&
-	    (strlen(c->product_key) >= sizeof(m->pk) || strlen(c->device_name) >= sizeof(m->dn)))
-		return cw_fail(msg, CW_ECONF, "productKey or deviceName of the bridge are too long");
-	(void)snprintf(m->pk, sizeof(m->pk), "%s", c->product_key != NULL ? c->product_key : "");
-	(void)snprintf(m->dn, sizeof(m->dn), "%s", c->device_name != NULL ? c->device_name : "");
+	rc = check_identity(m, msg);
+	if (rc == 0)
+		rc = parse_endpoint(m, c->endpoint, msg);
+	if (rc < 0)
+		return rc;
 	if (c->keep_alive_s < 30 || c->keep_alive_s > 1200)
 		return cw_fail(msg, CW_ECONF,
 			       "keepAlive: %u s is not between 30 and 1200; the platform refuses anything else",
 			       c->keep_alive_s);
-	return parse_endpoint(m, c->endpoint, msg);
+	if (!m->tls && c->device_secret == NULL)
+		return cw_fail(msg, CW_ECONF, "endpoint: '%s' is without TLS: a token or a certificate is of use over ssl:// and wss:// only",
+			       c->endpoint);
+	if (m->ws && !m->ops->has_ws)
+		return cw_fail(msg, CW_ECONF, "endpoint: the client library %s knows no ws:// and wss://; say client = paho",
+			       m->ops->name);
+	if (m->tls && c->verify && strchr(m->host, ':') != NULL && !m->ops->has_tls6)
+		return cw_fail(msg, CW_ECONF, "endpoint: the client library %s cannot check the certificate of an IPv6 address; "
+			       "give a name instead, or say client = mosquitto", m->ops->name);
+	if (c->tls_min > 0 && !m->ops->has_tls13)
+		return cw_fail(msg, CW_ECONF, "tls.minVersion: the client library %s cannot refuse TLS 1.2; say client = mosquitto",
+			       m->ops->name);
+	return 0;
 }
 
 static const struct cw_conf_setting settings[] = {
@@ -120,6 +185,12 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct mqtt_settings, login_batch, INT, "loginBatch", "5", "1", "50", "Devices in one batch login."),
 	CW_CONF(struct mqtt_settings, max_devices, INT, "maxDevices", "1500", "1", "1000000",
 		"Sub-devices behind one gateway device."),
+	CW_CONF(struct mqtt_settings, packs.enabled, BOOL, "packs.enabled", "false", NULL, NULL,
+		"Readings of several devices in one message (pack post); each is confirmed by the platform's reply."),
+	CW_CONF(struct mqtt_settings, packs.count, INT, "packs.count", "20", "2", "20", "Devices in one pack."),
+	CW_CONF(struct mqtt_settings, packs.bytes, BYTES, "packs.bytes", "64KiB", "1KiB", "192KiB", "About so long is a pack at most."),
+	CW_CONF(struct mqtt_settings, packs.age_ms, DURATION, "packs.age", "5ms", "1ms", "10s",
+		"How long the first reading of a pack waits for others. Alarms never wait."),
 	CW_CONF_END
 };
 
@@ -140,12 +211,25 @@ static int configure(struct cw_upstream_conf *conf, char *text, size_t size, str
 	conf->login_batch = own->login_batch;
 	conf->max_devices = own->max_devices;
 	conf->post_version = 1;
+	if (own->packs.enabled) {
+		conf->confirm_reply = 1; /* the platform acknowledges packs that it refuses, too */
+		conf->in_flight_device = 1; /* a pack that goes again must not be overtaken */
+		conf->in_flight_records = own->in_flight * own->packs.count;
+	}
 	if (conf->endpoint == NULL && conf->region != NULL) {
-		(void)snprintf(text, size, "ssl://%s.iot-as-mqtt.%s.aliyuncs.com:1883",
-			       conf->product_key == NULL ? "" : conf->product_key, conf->region);
+		if (conf->product_key == NULL)
+			(void)snprintf(text, size, "ssl://x509.itls.%s.aliyuncs.com:1883", conf->region);
+		else
+			(void)snprintf(text, size, "ssl://%s.iot-as-mqtt.%s.aliyuncs.com:1883", conf->product_key,
+				       conf->region);
 		conf->endpoint = text;
 	}
 	return 0;
+}
+
+static int has_no_names(const struct cw_upstream_conf *c)
+{
+	return c->product_key == NULL;
 }
 
 static int create(struct cw_upstream *u, void **ret_connector, struct cw_msg *msg)
@@ -167,11 +251,23 @@ static int create(struct cw_upstream *u, void **ret_connector, struct cw_msg *ms
 					       strlen(u->conf.device_secret != NULL ? m->dn : u->conf.certificate)));
 	cw_pace_window_init(&m->connects, m->connect_times, u->conf.login_rate > 0 ? MQTT_LOGINS_A_MINUTE : 0, 60000);
 	cw_await_init(&m->replies, u->w, MQTT_REPLY_MS, on_reply_late);
-	rc = mqtt_session_init(m);
+	if (u->conf.own != NULL && ((const struct mqtt_settings *)u->conf.own)->packs.enabled) {
+		const struct mqtt_settings *own = u->conf.own;
+
+		m->pack_count = own->packs.count;
+		m->pack_bytes = own->packs.bytes;
+		m->pack_age_ms = (uint64_t)own->packs.age_ms;
+	}
+	rc = mqtt_pack_init(m);
+	if (rc == 0)
+		rc = mqtt_session_init(m);
 	if (rc < 0) {
+		mqtt_pack_fini(m);
 		cw_free(m);
 		return rc;
 	}
+	if (has_no_names(&u->conf))
+		mqtt_names_read(m);
 	*ret_connector = m;
 	return 0;
 }
@@ -182,6 +278,8 @@ static void destroy(void *connector)
 
 	cw_await_fini(&m->replies);
 	mqtt_session_fini(m);
+	mqtt_pack_fini(m);
+	mqtt_self_fini(m);
 	cw_free(m);
 }
 
@@ -202,6 +300,7 @@ static void link_lost(struct mqtt *m, const char *why)
 	cw_timer_stop(timers(m), &m->identity_timer);
 	m->state = LINK_CLOSING;
 	m->retry_ms = cw_retry_down(&m->retry, cw_worker_now(m->u->w));
+	mqtt_self_down(m);
 	if (was_up) {
 		cw_count(upstream, disconnects);
 		mqtt_session_down(m, why);
@@ -245,8 +344,9 @@ static void on_gone(void *ctx)
 	struct mqtt *m = ctx;
 
 	m->client = NULL;
-	m->orphans = 0;
+	m->orphans = m->posts_out = 0;
 	drop_replies(m);
+	mqtt_pack_down(m);
 	if (m->stopping)
 		cw_upstream_stopped(m->u);
 	else
@@ -268,6 +368,7 @@ static void link_ready(struct mqtt *m)
 	       CW_LS("device", m->dn));
 	cw_upstream_report(m->u, 1, "logged in");
 	mqtt_subscribe(m, 1, m->pk, m->dn);
+	mqtt_self_up(m);
 	mqtt_session_up(m);
 }
 
@@ -287,6 +388,7 @@ void mqtt_identity(struct mqtt *m, struct cw_bytes pk, struct cw_bytes dn)
 	cw_timer_stop(timers(m), &m->identity_timer);
 	(void)snprintf(m->pk, sizeof(m->pk), "%.*s", (int)pk.len, (const char *)pk.ptr);
 	(void)snprintf(m->dn, sizeof(m->dn), "%.*s", (int)dn.len, (const char *)dn.ptr);
+	mqtt_names_keep(m);
 	link_ready(m);
 }
 
@@ -297,6 +399,8 @@ static void on_connected(void *ctx, int code, const char *text)
 	if (code >= 0)
 		cw_pace_window_note(&m->connects,
 				    cw_worker_now(m->u->w)); /* it reached the platform: it counts there */
+	if (code > 0 && has_no_names(&m->u->conf) && m->pk[0] != '\0')
+		mqtt_names_forget(m); /* of another certificate, it seems: the next attempt asks again */
 	if (code != 0) {
 		(void)snprintf(m->reason, sizeof(m->reason), "%s:%d: %s", m->host, m->port,
 			       code > 0 ? cw_connack_text(code) : text);
@@ -335,37 +439,62 @@ static void on_subscribed(void *ctx, void *arg, int refused)
 
 static const struct cw_mqtt_events client_events = { on_connected, on_down, on_message, on_subscribed, on_gone };
 
+/* Who we are, in one of the four forms of login. `password` is lent or in `sign`. */
+static int identify(struct mqtt *m, struct cw_sign_connect *sign, const char **password)
+{
+	const struct cw_upstream_conf *c = &m->u->conf;
+	char base[CW_BASE_CLIENT_ID_MAX + 1];
+	int n, rc;
+
+	*password = sign->password;
+	if (m->pk[0] == '\0') {
+		cw_sign_connect_unknown(sign);
+		return 0;
+	}
+	rc = base_of(m, base, sizeof(base));
+	if (rc < 0)
+		return rc;
+	if (c->device_token != NULL) {
+		*password = c->device_token;
+		n = snprintf(sign->client_id, sizeof(sign->client_id), "%s|securemode=-2,authType=connwl|", base);
+		if (n < 0 || (size_t)n >= sizeof(sign->client_id))
+			return CW_ELIMIT;
+		n = snprintf(sign->user, sizeof(sign->user), "%s&%s", m->dn, m->pk);
+		return n < 0 || (size_t)n >= sizeof(sign->user) ? CW_ELIMIT : 0;
+	}
+	if (c->device_secret == NULL) /* the form that the platform's document shows for certificates, nothing added */
+		return cw_sign_connect(sign, CW_SIGN_SHA1, base, m->pk, m->dn, NULL, FIXED_TIMESTAMP, m->tls, NULL);
+	return cw_sign_connect(sign, CW_SIGN_SHA256, base, m->pk, m->dn, c->device_secret, FIXED_TIMESTAMP, m->tls,
+			       "ext=1");
+}
+
 static void connect_now(struct mqtt *m)
 {
 	const struct cw_upstream_conf *c = &m->u->conf;
-	struct cw_sign_connect sign;
-	char base[sizeof(m->pk) + sizeof(m->dn) + 1], text[160];
+	struct cw_sign_connect sign = { .password = "" };
+	char text[160];
 	struct cw_mqtt_conf conf = { .host = m->host,
 				     .port = m->port,
 				     .tls = m->tls,
+				     .ws_path = m->ws ? m->path : NULL,
+				     .tls13 = c->tls_min > 0,
 				     .verify = c->verify,
 				     .ca = c->ca,
 				     .certificate = c->certificate,
 				     .key = c->key,
 				     .keep_alive_s = c->keep_alive_s,
 				     .connect_timeout_s = CONNECT_TIMEOUT_S,
-		                     .attempt = m->retry.failures,
+				     .attempt = m->retry.failures,
 				     .outstanding = c->in_flight + ROOM_AT_CLIENT };
-	int rc = 0;
+	int rc;
 
 	m->state = LINK_CONNECTING;
 	cw_log(upstream_connecting, "connecting", CW_LS("upstream", c->name), CW_LS("host", m->host),
 	       CW_LI("port", m->port));
-	(void)snprintf(base, sizeof(base), "%s.%s", m->pk, m->dn);
 	(void)snprintf(text, sizeof(text), "productKey or deviceName are too long");
-	if (m->pk[0] != '\0')
-		rc = cw_sign_connect(&sign, CW_SIGN_SHA256, base, m->pk, m->dn, c->device_secret, FIXED_TIMESTAMP,
-				     m->tls, "ext=1");
-	else
-		cw_sign_connect_unknown(&sign);
+	rc = identify(m, &sign, &conf.password);
 	conf.client_id = sign.client_id;
 	conf.user = sign.user;
-	conf.password = sign.password;
 	if (rc == 0)
 		rc = m->ops->connect(&conf, m->u->w, &client_events, m, text, sizeof(text), &m->client);
 	explicit_bzero(&sign, sizeof(sign));
@@ -379,8 +508,12 @@ static void start(void *connector)
 {
 	struct mqtt *m = connector;
 
-	if (!m->stopping)
-		connect_now(m);
+	if (m->stopping)
+		return;
+	if (!m->tls)
+		cw_log(upstream_plain, "use ssl:// or wss:// outside of a closed network", CW_LS("upstream", m->u->conf.name),
+		       CW_LS("endpoint", m->u->conf.endpoint));
+	connect_now(m);
 }
 
 static void stop(void *connector)
@@ -393,6 +526,7 @@ static void stop(void *connector)
 	m->stopping = 1;
 	cw_timer_stop(timers(m), &m->retry_timer);
 	cw_timer_stop(timers(m), &m->identity_timer);
+	mqtt_self_down(m);
 	if (polite) {
 		mqtt_session_goodbye(m);
 		mqtt_session_down(m, "the gateway stops");
@@ -458,6 +592,7 @@ static void free_send_when_idle(struct mqtt_send *s)
 {
 	if (s->at_client || s->await.waits || s->p != NULL)
 		return;
+	mqtt_pack_leave(s);
 	cw_list_remove(&s->of_device);
 	cw_free(s);
 }
@@ -481,11 +616,8 @@ static void on_published(struct cw_mqtt_token *t)
 	int rc = t->rc;
 
 	s->at_client = 0;
-	if (s->orphan) {
-		s->orphan = 0;
-		if (m->orphans > 0)
-			m->orphans--;
-	}
+	mqtt_post_out(m, s->orphan);
+	s->orphan = 0;
 	if (rc == 0)
 		cw_count(upstream, confirmed);
 	if (s->p != NULL && (rc < 0 || !s->await.waits || !m->u->conf.confirm_reply))
@@ -493,12 +625,19 @@ static void on_published(struct cw_mqtt_token *t)
 	if (rc < 0)
 		cw_await_end(&m->replies, &s->await);
 	free_send_when_idle(s);
-	if (p == NULL)
-		return;
-	if (rc == 0)
+	if (p != NULL && rc == 0)
 		cw_lane_settle(&m->u->lane, p, CW_SETTLED_DONE, 0, NULL);
-	else
+	else if (p != NULL)
 		cw_lane_again(&m->u->lane, p);
+	mqtt_pack_go_on(m);
+	cw_lane_pump(&m->u->lane);
+}
+
+void mqtt_post_out(struct mqtt *m, int orphan)
+{
+	m->posts_out--;
+	if (orphan && m->orphans > 0)
+		m->orphans--;
 }
 
 static void on_reply_late(struct cw_await_set *set, struct cw_await *a)
@@ -514,42 +653,70 @@ static void on_reply_late(struct cw_await_set *set, struct cw_await *a)
 		cw_lane_again(&m->u->lane, p);
 }
 
-static int send_parcel(void *connector, struct cw_updevice *d, struct cw_parcel *p)
+struct mqtt_send *mqtt_send_new(struct mqtt *m, struct cw_updevice *d, struct cw_parcel *p)
 {
-	struct mqtt *m = connector;
-	struct cw_message message;
-	struct mqtt_send *s;
-	int rc;
+	struct mqtt_send *s = cw_zalloc(sizeof(*s));
 
-	if (m->state != LINK_UP || m->orphans >= m->u->conf.in_flight)
-		return CW_EBUSY;
-	s = cw_zalloc(sizeof(*s));
 	if (s == NULL)
-		return CW_ENOMEM;
+		return NULL;
 	s->m = m;
 	s->d = d;
 	s->p = p;
 	s->token.done = on_published;
 	cw_list_init(&s->of_device);
-	rc = cw_message_of_parcel(m->u, &m->replies, d, p, &message);
-	if (rc == 0) {
-		rc = m->ops->publish(m->client, message.post.topic, cw_bytes_of(message.post.payload, message.post.len),
-				     (int)message.post.qos, 0, &s->token);
-		cw_free(message.post.payload);
-		rc = rc == CW_ECLOSED ? CW_EBUSY : rc; /* the news that it is down are on their way */
-	}
-	if (rc < 0) {
-		cw_free(s);
+	cw_list_init(&s->of_pack);
+	p->send = s;
+	return s;
+}
+
+struct cw_parcel *mqtt_send_end(struct mqtt_send *s)
+{
+	struct cw_parcel *p = detach(s);
+
+	free_send_when_idle(s);
+	return p;
+}
+
+int mqtt_publish_one(struct mqtt *m, struct mqtt_send *s)
+{
+	struct cw_message message;
+	int rc = cw_message_of_parcel(m->u, &m->replies, s->d, s->p, &message);
+
+	if (rc < 0)
 		return rc;
-	}
+	rc = m->ops->publish(m->client, message.post.topic, cw_bytes_of(message.post.payload, message.post.len),
+			     (int)message.post.qos, 0, &s->token);
+	cw_free(message.post.payload);
+	if (rc < 0)
+		return rc == CW_ECLOSED ? CW_EBUSY : rc; /* the news that it is down are on their way */
 	memcpy(s->request, message.request, sizeof(s->request));
 	s->at_client = 1;
-	p->send = s;
-	cw_list_push_back(&mqtt_device_of(d)->sends, &s->of_device);
+	m->posts_out++;
+	cw_list_push_back(&mqtt_device_of(s->d)->sends, &s->of_device);
 	if (message.want_reply)
 		(void)cw_await_add(&m->replies, &s->await, message.id); /* else the acknowledgement has to do */
 	cw_count(upstream, published);
 	return 0;
+}
+
+static int send_parcel(void *connector, struct cw_updevice *d, struct cw_parcel *p)
+{
+	struct mqtt *m = connector;
+	struct mqtt_send *s;
+	int rc;
+
+	if (m->state != LINK_UP || m->orphans >= m->u->conf.in_flight)
+		return CW_EBUSY;
+	rc = mqtt_pack_take(m, d, p);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	if (m->posts_out >= m->u->conf.in_flight)
+		return CW_EBUSY;
+	s = mqtt_send_new(m, d, p);
+	rc = s == NULL ? CW_ENOMEM : mqtt_publish_one(m, s);
+	if (rc < 0 && s != NULL)
+		(void)mqtt_send_end(s);
+	return rc;
 }
 
 static void on_stalled(struct cw_timer *t)
@@ -573,11 +740,16 @@ static void recall(void *connector, struct cw_parcel *p)
 	cw_await_end(&m->replies, &s->await);
 	if (s->at_client) {
 		s->orphan = 1;
-		m->orphans++;
-		if (m->orphans >= m->u->conf.in_flight && m->state == LINK_UP && timers(m) != NULL)
-			cw_timer_set(timers(m), &m->stall_timer, 0, on_stalled);
+		mqtt_orphaned(m);
 	}
 	free_send_when_idle(s);
+}
+
+void mqtt_orphaned(struct mqtt *m)
+{
+	m->orphans++;
+	if (m->orphans >= m->u->conf.in_flight && m->state == LINK_UP && timers(m) != NULL)
+		cw_timer_set(timers(m), &m->stall_timer, 0, on_stalled);
 }
 
 void mqtt_posts_forget(struct mqtt *m, struct cw_updevice *d)
@@ -643,6 +815,7 @@ int mqtt_post_replied(struct mqtt *m, const struct cw_alink_reply *r)
 const struct cw_connector_ops cw_connector_mqtt = {
 	.type = "mqtt",
 	.device_size = sizeof(struct mqtt_device),
+	.has_tls13 = 1,
 	.has_downlink = 1,
 	.configure = configure,
 	.create = create,

@@ -2,153 +2,7 @@
  * The directory and the commands of the bridge on one thread: the upstream is real but never started, so what it would
  * say is said here. covers: M21 M23 M25 M32 M33
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "base/log.h"
-#include "base/mem.h"
-#include "base/stat.h"
-#include "bridge/bridge_impl.h"
-#include "causeway/command.h"
-#include "causeway/decoder.h"
-#include "upstream/device.h"
-#include "upstream/kinds.h"
-
-static struct {
-	struct cw_worker *control;
-	struct cw_bridge *bridge;
-	int leaves, why;
-	void *left_by;
-	int commands, cancels, refuse;
-	uint64_t last_command;
-	long live;
-} t;
-
-/* An owner as the gateway has them: its attach, and what came of it. */
-struct owner {
-	struct cw_attach attach;
-	struct cw_device *device;
-	int told, refused;
-};
-
-static void on_leave(void *owner, struct cw_device *d, enum cw_leave why)
-{
-	t.leaves++;
-	t.left_by = owner;
-	t.why = (int)why;
-}
-
-static void on_state(void *owner, struct cw_device *d, enum cw_updevice_state state, int code)
-{
-}
-
-static int on_command(void *owner, struct cw_device *d, uint64_t id, struct cw_bytes bytes, uint64_t deadline_ms)
-{
-	if (t.refuse < 0)
-		return t.refuse;
-	t.commands++;
-	t.last_command = id;
-	return 0;
-}
-
-static void on_cancel(void *owner, struct cw_device *d, uint64_t id)
-{
-	t.cancels++;
-}
-
-static void on_reply(void *owner, struct cw_device *d, const char *request, int code, struct cw_bytes data)
-{
-}
-
-static const struct cw_owner_ops owner_ops = {
-	.leave = on_leave, .state = on_state, .command = on_command, .cancel = on_cancel, .reply = on_reply
-};
-
-static void on_done(struct cw_attach *a, struct cw_device *d, int refused)
-{
-	struct owner *o = cw_container_of(a, struct owner, attach);
-
-	o->told++;
-	o->device = d;
-	o->refused = refused;
-}
-
-static void on_skip(void *arg, const char *sentence)
-{
-	fail_msg("%s", sentence);
-}
-
-static struct cw_reload_result load(const char *text)
-{
-	char path[] = "/tmp/cw-devices-XXXXXX";
-	struct cw_identities *set = NULL;
-	struct cw_reload_result result;
-	struct cw_msg msg = { "" };
-	int fd = mkstemp(path);
-
-	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-	close(fd);
-	if (cw_identities_load(path, on_skip, NULL, &set, &msg) < 0)
-		fail_msg("%s", msg.text);
-	unlink(path);
-	cw_bridge_swap_identities(t.bridge, set, &result);
-	return result;
-}
-
-#define ENTRY(id, secret) #id " { productKey : a1Product01, deviceName : dev-" #id ", deviceSecret : " secret " }\n"
-
-static int open_bridge(void **state)
-{
-	struct cw_bridge_conf conf = { .owner_ops = &owner_ops, .command_queue = 4, .command_timeout_ms = 30000, .contest_window_ms = 60000 };
-	struct cw_upstream_conf up = {
-		.name = "cloud", .kind = &cw_connector_mqtt, .endpoint = "tcp://127.0.0.1:9", .product_key = "a1Gateway01", .device_name = "gw-1",
-		.device_secret = "s", .keep_alive_s = 300, .queue_bytes = 1 << 20, .queue_bytes_device = 1 << 18, .in_flight = 100,
-		.login_batch = 5, .retry_min_ms = 50, .retry_max_ms = 400, .qos = 1,
-	};
-	struct cw_msg msg = { "" };
-
-	memset(&t, 0, sizeof(t));
-	t.live = cw_mem_live();
-	assert_int_equal(cw_worker_new("control", 0, &t.control), 0);
-	conf.control = t.control;
-	assert_int_equal(cw_bridge_new(&conf, &t.bridge), 0);
-	if (cw_bridge_add_upstream(t.bridge, &up, &msg) < 0)
-		fail_msg("%s", msg.text);
-	(void)load(ENTRY(1, "aa") ENTRY(2, "bb"));
-	return 0;
-}
-
-static int close_bridge(void **state)
-{
-	cw_bridge_free(t.bridge);
-	cw_worker_free(t.control);
-	assert_int_equal(cw_mem_live(), t.live);
-	return 0;
-}
-
-static void attach(struct owner *o, const char *identity)
-{
-	memset(o, 0, sizeof(*o));
-	o->attach.identity = identity;
-	o->attach.identity_len = strlen(identity);
-	o->attach.owner = o;
-	o->attach.max_outstanding = 1;
-	o->attach.done = on_done;
-	cw_bridge_attach(t.bridge, &o->attach);
-}
-
-static void left(struct owner *o)
-{
-	cw_bridge_left(t.bridge, cw_bridge_find(t.bridge, o->attach.identity, o->attach.identity_len), o);
-}
+#include "bridge_fixture.h"
 
 /* ---- who has the device ---------------------------------------------------------- */
 
@@ -291,14 +145,7 @@ static void a_reload_disturbs_only_whose_entry_is_gone_or_changed(void **state)
 
 static void arrive(const char *request, uint64_t deadline_ms)
 {
-	struct cw_downlink *down = cw_downlink_new(t.bridge->upstreams[0], 0);
-
-	assert_non_null(down);
-	strcpy(down->product_key, "a1Product01");
-	strcpy(down->device_name, "dev-1");
-	strcpy(down->request, request);
-	down->deadline_ms = deadline_ms;
-	cw_command_on_downlink(t.bridge, down);
+	arrive_for("dev-1", request, deadline_ms);
 }
 
 static int64_t ended(enum cw_stat_id id)
@@ -374,6 +221,24 @@ static void what_the_owner_cannot_take_ends_at_once(void **state)
 	assert_int_equal(ended(CW_STAT_bridge_commands_refused), 1);
 	assert_int_equal(cw_device_commands(a.device), 0);
 	left(&a);
+}
+
+/* It may come some other way than over the upstream. covers: J03 */
+static void a_device_without_a_downlink_is_sent_no_command(void **state)
+{
+	struct cw_connector_ops one_way = *t.bridge->upstreams[0]->ops;
+	struct owner a;
+
+	one_way.has_downlink = 0;
+	t.bridge->upstreams[0]->ops = &one_way;
+	forget_counts();
+	attach(&a, "1");
+	arrive("1", 0);
+	assert_int_equal(ended(CW_STAT_bridge_commands_refused), 1);
+	assert_int_equal(t.commands, 0);
+	assert_int_equal(cw_device_commands(a.device), 0);
+	left(&a);
+	t.bridge->upstreams[0]->ops = &cw_connector_mqtt;
 }
 
 static void a_deadline_ends_the_command_and_tells_the_owner(void **state)
@@ -476,6 +341,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(commands_are_handed_out_one_by_one_and_end_once, open_bridge, close_bridge),
 		cmocka_unit_test_setup_teardown(repeats_are_not_run_and_a_full_queue_refuses, open_bridge, close_bridge),
 		cmocka_unit_test_setup_teardown(what_the_owner_cannot_take_ends_at_once, open_bridge, close_bridge),
+		cmocka_unit_test_setup_teardown(a_device_without_a_downlink_is_sent_no_command, open_bridge, close_bridge),
 		cmocka_unit_test_setup_teardown(a_deadline_ends_the_command_and_tells_the_owner, open_bridge, close_bridge),
 	};
 

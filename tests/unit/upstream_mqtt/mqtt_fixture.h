@@ -192,7 +192,8 @@ __attribute__((unused)) static struct device *add_online(int i)
 static void on_settled(struct cw_parcel *p)
 {
 	t.settled[p->result]++;
-	t.settled_code = p->code;
+	if (p->code != 0)
+		t.settled_code = p->code;
 	cw_parcel_unref(p);
 	atomic_fetch_add(&t.home_settled, 1);
 }
@@ -233,6 +234,19 @@ __attribute__((unused)) static struct cw_parcel *reading(struct device *d, int n
 __attribute__((unused)) static void submit(struct cw_parcel *p)
 {
 	assert_int_equal(cw_upstream_submit(p), 0);
+}
+
+__attribute__((unused)) static int violations(void)
+{
+	return peer_count(&t.peer, "\"ev\":\"violation\"", "");
+}
+
+__attribute__((unused)) static void push(const char *topic, const char *json_payload)
+{
+	char line[1500];
+
+	snprintf(line, sizeof(line), "{\"do\":\"push\",\"topic\":\"%s\",\"payload\":\"%s\"}", topic, json_payload);
+	peer_do(&t.peer, line);
 }
 
 #endif
