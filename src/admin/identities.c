@@ -118,7 +118,7 @@ static void on_edited(struct cw_edit *e)
 	struct edit *x = cw_container_of(e, struct edit, edit);
 	char sentence[200];
 
-	if (e->rc == 0)
+	if (e->rc == 0 && !e->closed)
 		take_effect(x);
 	if (x->req != NULL)
 		cw_http_on_gone(x->req, NULL, NULL);

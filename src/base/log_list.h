@@ -72,6 +72,7 @@
 	X(upstream_down, WARN, "upstream.down", 0, "The connection to the platform is lost or was refused; retry says when the next attempt is made.") \
 	X(upstream_reply_failed, WARN, "upstream.reply_failed", 50, "The platform answered a request with an error code.")    \
 	X(upstream_twin, WARN, "upstream.twin", 0, "The platform closes the connection right after each login: another program uses the same bridge identity.") \
+	X(upstream_message, DEBUG, "upstream.message", 0, "The platform took a message; messageId is the number it gave it, id is ours.") \
 	X(upstream_one_way, INFO, "upstream.one_way", 0, "This kind of upstream has no downlink: a command for a device behind it ends as refused.") \
 	X(upstream_relation_kept, WARN, "upstream.relation_kept", 20, "A removed device's relation to the bridge could not be deleted at the platform; the text says what to do.") \
 	X(upstream_odd, WARN, "upstream.odd", 20, "The platform sent something that is not understood; dropped.")             \
@@ -80,7 +81,6 @@
 	X(upstream_named, NOTE, "upstream.named", 0, "The platform has told the bridge its names, or those kept from before are of no use any more.") \
 	X(upstream_log_switch, NOTE, "upstream.log_switch", 0, "The platform switched posting of this gateway's log on or off.") \
 	X(upstream_pack_split, WARN, "upstream.pack_split", 20, "The platform refused a pack post; it goes again in halves until the bad reading is alone.") \
-	X(upstream_taken, DEBUG, "upstream.taken", 0, "The platform took a message; message is the number that it gave to it.") \
 	X(upstream_device_failed, WARN, "upstream.device_failed", 20, "A device could not log in at the platform, which did not refuse it; it is tried again.") \
 	X(upstream_no_pull, WARN, "upstream.no_pull", 0, "The platform lets no commands be fetched over CoAP; devices behind this upstream get none.")
 

@@ -122,7 +122,7 @@
 	X(COUNTER, upstream, paced, "Times a message waited for the platform's rate limits")                                  \
 	X(COUNTER, upstream, split, "Records too long for one message and sent as several")                                   \
 	X(COUNTER, upstream, too_long, "Records refused because a message of this upstream cannot hold them")                 \
-	X(GAUGE, upstream, sessions, "Sessions of single devices open at the platform (CoAP)")                                 \
+	X(GAUGE, upstream, sessions, "Sessions of single devices open at the platform (CoAP)")                                \
 	X(GAUGE, lane, queued_records, "Records waiting for an upstream")                                                     \
 	X(GAUGE, lane, queued_bytes, "Bytes waiting for an upstream")                                                         \
 	X(GAUGE, lane, in_flight, "Records sent and not yet confirmed")                                                       \

@@ -16,6 +16,7 @@ int cw_cmd_control(int argc, char **argv);  /* cmd_control.c: status, stats, dev
 
 int cw_cmd_sign(int argc, char **argv);      /* cmd_sign.c */
 int cw_cmd_triple(int argc, char **argv);    /* cmd_triple.c; its exit statuses go to 5 */
+int cw_cmd_doctor(int argc, char **argv);   /* cmd_doctor.c */
 int cw_cmd_simulate(int argc, char **argv);  /* cmd_simulate.c */
 int cw_cmd_check(int argc, char **argv);     /* cmd_reference.c: config check */
 int cw_cmd_reference(int argc, char **argv); /* cmd_reference.c: config reference */

@@ -25,6 +25,7 @@ static const struct verb {
 	{ "identity", cw_cmd_identity, "the table of identities: import, add, remove, list, rekey" },
 	{ "decode", cw_cmd_decode, "decode frames of a protocol: hex in, JSON out" },
 	{ "sign", cw_cmd_sign, "sign mqtt: what any MQTT client needs to log in as a device" },
+	{ "doctor", cw_cmd_doctor, "each upstream step by step: name, TCP, TLS, login; what fails and what to do" },
 	{ "triple", cw_cmd_triple,
 	  "a device's secret from its product's (dynamic registration); --check a stored certificate" },
 	{ "simulate", cw_cmd_simulate, "devices that connect, report and answer commands" },

@@ -169,8 +169,7 @@ static int bind_server(const struct cw_value *object, struct cw_conf_tree *tree,
 	if (*protocol != NULL)
 		return 0;
 	cw_conf_error_at(report, object, "socketServer: protocol is missing; write protocol = ... in it or start with --protocol; there are: %s", plugins);
-	cw_conf_free(conf);
-	return CW_ECONF;
+	return CW_ECONF; /* *ret is the caller's to free, also then */
 }
 
 int cw_java_upstream(const struct cw_value *root, char *out, size_t size)

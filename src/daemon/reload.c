@@ -5,6 +5,7 @@
  * certificates, added and removed ones) and the log level take effect; what needs a
  * restart is named in the answer.
  */
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -188,6 +189,8 @@ static void on_read(struct cw_mail *mail)
 		cw_conf_tree_unref(r->tree);
 	}
 	cw_free(r);
+	/* The tree of a large file and the entries of before leave whole pages free that libc would keep. A millisecond or two. */
+	(void)malloc_trim(0);
 	if (d->finish_waits)
 		cw_daemon_finish(d);
 	else if (d->reload_again)

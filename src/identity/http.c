@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/stat.h"
 #include "causeway/record.h"
+#include "identity/import.h"
 #include "json/json.h"
 
 #define ANSWER_MOST (256u * 1024)
@@ -38,18 +39,6 @@ struct call {
 
 /* ---- the answer ------------------------------------------------------------------------ */
 
-static int text(struct cw_bytes map, const char *key, char *out, size_t size)
-{
-	struct cw_bytes v = cw_map_text(map, key);
-
-	if (v.len >= size || (v.len > 0 && memchr(v.ptr, '\0', v.len) != NULL))
-		return CW_EPROTO;
-	if (v.len > 0)
-		memcpy(out, v.ptr, v.len);
-	out[v.len] = '\0';
-	return 0;
-}
-
 static int make(struct cw_bytes map, const char *asked, struct cw_identity **ret_id, struct cw_msg *msg)
 {
 	char identity[160], pk[64], dn[96], ds[160], *settings = NULL;
@@ -58,8 +47,8 @@ static int make(struct cw_bytes map, const char *asked, struct cw_identity **ret
 	size_t len = 0;
 	int rc = 0;
 
-	if (text(map, "identity", identity, sizeof(identity)) < 0 || text(map, "productKey", pk, sizeof(pk)) < 0 ||
-	    text(map, "deviceName", dn, sizeof(dn)) < 0 || text(map, "deviceSecret", ds, sizeof(ds)) < 0)
+	if (cw_identity_member(map, "identity", identity, sizeof(identity)) < 0 || cw_identity_member(map, "productKey", pk, sizeof(pk)) < 0 ||
+	    cw_identity_member(map, "deviceName", dn, sizeof(dn)) < 0 || cw_identity_member(map, "deviceSecret", ds, sizeof(ds)) < 0)
 		return cw_fail(msg, CW_EPROTO, "a text of the answer is too long or no text");
 	if (asked != NULL && identity[0] != '\0' && strcmp(identity, asked) != 0)
 		return cw_fail(msg, CW_EPROTO, "the answer is about another identity than the one asked for");

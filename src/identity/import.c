@@ -302,8 +302,7 @@ int cw_identities_to_json(const struct cw_identities *set, char **ret_text, size
 	return cw_json_finish(&j, ret_text, ret_len);
 }
 
-/* A member's text into out[size]; an absent one is empty. */
-static int member(struct cw_bytes map, const char *key, char *out, size_t size)
+int cw_identity_member(struct cw_bytes map, const char *key, char *out, size_t size)
 {
 	struct cw_bytes v = cw_map_text(map, key);
 
@@ -323,8 +322,8 @@ static int add_json(struct cw_identities *set, struct cw_bytes map, struct cw_ms
 	size_t len = 0;
 	int rc = 0;
 
-	if (member(map, "identity", id, sizeof(id)) < 0 || member(map, "productKey", pk, sizeof(pk)) < 0 ||
-	    member(map, "deviceName", dn, sizeof(dn)) < 0 || member(map, "deviceSecret", ds, sizeof(ds)) < 0)
+	if (cw_identity_member(map, "identity", id, sizeof(id)) < 0 || cw_identity_member(map, "productKey", pk, sizeof(pk)) < 0 ||
+	    cw_identity_member(map, "deviceName", dn, sizeof(dn)) < 0 || cw_identity_member(map, "deviceSecret", ds, sizeof(ds)) < 0)
 		return cw_fail(msg, CW_EPROTO, "entry %zu: a text is too long or no text", set->count + 1);
 	wrong = cw_identity_wrong(id, pk, dn, ds);
 	if (wrong != NULL)

@@ -14,6 +14,9 @@ int cw_identities_import(const char *path, cw_identity_skip_fn skip, void *arg, 
 int cw_identities_csv(const char *name, struct cw_bytes text, cw_identity_skip_fn skip, void *arg, struct cw_identities **ret_set,
                       struct cw_msg *msg);
 
+/* The text of a member of an encoded map into out[size]; absent: empty. CW_EPROTO when it has no place there, or has a NUL. */
+int cw_identity_member(struct cw_bytes map, const char *key, char *out, size_t size);
+
 /* A set as JSON: [{"identity","productKey","deviceName","deviceSecret","settings"?}]; the text (cw_free) has secrets. And back. */
 int cw_identities_to_json(const struct cw_identities *set, char **ret_text, size_t *ret_len);
 int cw_identities_of_json(struct cw_bytes text, struct cw_identities **ret_set, struct cw_msg *msg);

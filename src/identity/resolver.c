@@ -302,9 +302,10 @@ static int try_source(struct asked *a)
 	int over = 0;
 
 	if (k != NULL && cw_worker_now(r->control) < k->until_ms) {
-		if (k->id != NULL)
-			finish(a, CW_OK, k->id);
-		return k->id != NULL;
+		if (k->id == NULL)
+			return 0;
+		finish(a, CW_OK, k->id);
+		return 1;
 	}
 	a->token = ++r->next_token;
 	if (cw_map_add(&r->by_token, &a->by_token, &a->token, sizeof(a->token)) < 0) {

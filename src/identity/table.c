@@ -282,7 +282,7 @@ static void on_edited(struct cw_mail *mail)
 	struct cw_edit *e = cw_container_of(mail, struct cw_edit, mail);
 
 	if (!came_back(e->source)) {
-		e->rc = cw_fail(&e->msg, CW_ECLOSED, "the gateway stops; look with causeway identity list what has become of it");
+		e->closed = 1;
 		e->done(e);
 		return;
 	}

@@ -31,6 +31,7 @@ struct cw_edit {
 	void *arg;
 	/* The answer. */
 	int rc;
+	int closed; /* the source is gone meanwhile, and its resolver with it; what `rc` says of the table is true all the same */
 	struct cw_msg msg;
 	struct cw_edit_result result;
 	struct cw_identities *touched; /* IMPORT: what was in it, REMOVE: what it was; to be rechecked. Owned by whoever takes it */

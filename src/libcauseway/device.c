@@ -74,6 +74,7 @@ static struct call *unseat(struct owner *o)
 	struct call *c = o->call;
 
 	cw_list_remove(&o->link);
+	cw_list_remove(&o->held);
 	leave_seat(o->lib, o->seat);
 	o->seat = NULL;
 	o->call = NULL;
@@ -111,12 +112,15 @@ static void refused(struct owner *o, int why)
 	case CW_REFUSED_PLATFORM:
 		if (d != NULL) {
 			code = cw_device_last_code(d);
-			(void)snprintf(text, sizeof(text), "%s", cw_device_last_text(d) == NULL ? "" : cw_device_last_text(d));
+			(void)snprintf(text, sizeof(text), "%s",
+				       cw_device_last_text(d) == NULL ? "" : cw_device_last_text(d));
 		}
 		give_up(o, CW_EREFUSED, code, text);
 		return;
 	default:
-		give_up(o, CW_EBUSY, 0, "no source of identities could say, another call for this device was faster, or a limit is reached: try again later");
+		give_up(o, CW_EBUSY, 0,
+			"no source of identities could say, another call for this device was faster, or a limit is "
+			"reached: try again later");
 		return;
 	}
 }
@@ -160,9 +164,13 @@ void lib_on_online(struct cw_mail *mail)
 {
 	struct call *c = cw_container_of(mail, struct call, mail);
 	struct lib *l = c->lib;
-	struct owner *o = cw_zalloc(sizeof(*o));
+	struct owner *o = l->connected || l->obtaining ? cw_zalloc(sizeof(*o)) : NULL;
 	struct seat *s = o == NULL ? NULL : take_seat(l, c->identity);
 
+	if (!l->connected && !l->obtaining) {
+		lib_call_tell(c, CW_ECLOSED, 0, "the bridge never ran");
+		return;
+	}
 	if (s == NULL) {
 		cw_free(o);
 		lib_call_tell(c, CW_ENOMEM, 0, NULL);
@@ -174,12 +182,15 @@ void lib_on_online(struct cw_mail *mail)
 	o->user = c->user;
 	c->owner = o;
 	memcpy(o->identity, c->identity, sizeof(o->identity));
+	cw_list_init(&o->held);
 	cw_list_push_back(&s->pending, &o->link);
 	lib_call_arm(c, c->wait.timeout_ms, on_online_late);
-	attach(o);
+	if (l->connected)
+		attach(o);
 }
 
-int cw_bridge_online(struct cw_bridge *b, const char *identity, void *user, unsigned flags, const struct cw_bridge_wait *wait)
+int cw_bridge_online(struct cw_bridge *b, const char *identity, void *user, unsigned flags,
+		     const struct cw_bridge_wait *wait)
 {
 	struct call *c;
 	struct lib *l;
@@ -310,8 +321,11 @@ static void on_leave(void *owner, struct cw_device *d, enum cw_leave why)
 		give_up(o, CW_EBUSY, 0, "overtaken by another call for this device, or its certificate was changed");
 		return;
 	}
-	tell_device(o, d, why == CW_LEAVE_REMOVED ? CW_DEVICE_LEFT_REMOVED : why == CW_LEAVE_CHANGED ? CW_DEVICE_LEFT_CHANGED
-	                  : CW_DEVICE_LEFT_SUPERSEDED, 0);
+	tell_device(o, d,
+		    why == CW_LEAVE_REMOVED   ? CW_DEVICE_LEFT_REMOVED
+		    : why == CW_LEAVE_CHANGED ? CW_DEVICE_LEFT_CHANGED
+					      : CW_DEVICE_LEFT_SUPERSEDED,
+		    0);
 	let_go(o);
 }
 
@@ -320,8 +334,11 @@ static void on_state(void *owner, struct cw_device *d, enum cw_updevice_state st
 	struct owner *o = owner;
 
 	if (o->device != NULL)
-		tell_device(o, d, state == CW_UPDEVICE_ONLINE ? CW_DEVICE_ONLINE : state == CW_UPDEVICE_REFUSED ? CW_DEVICE_REFUSED
-		                  : CW_DEVICE_OFFLINE, code);
+		tell_device(o, d,
+			    state == CW_UPDEVICE_ONLINE    ? CW_DEVICE_ONLINE
+			    : state == CW_UPDEVICE_REFUSED ? CW_DEVICE_REFUSED
+							   : CW_DEVICE_OFFLINE,
+			    code);
 }
 
 static void on_logged_out(struct cw_bridge *b, struct cw_device *d)
@@ -358,13 +375,34 @@ void lib_pending_drop(struct lib *l)
 {
 	struct cw_map_node *n = NULL, *next;
 
-	cw_map_each_safe(n, next, &l->seats) {
+	cw_map_each_safe (n, next, &l->seats) {
 		struct seat *s = cw_container_of(n, struct seat, node);
 		char identity[sizeof(s->identity)];
 
 		memcpy(identity, s->identity, sizeof(identity));
 		(void)drop_seat_pending(l, identity, CW_ECLOSED, "the bridge is being closed");
 	}
+}
+
+void lib_pending_go(struct lib *l)
+{
+	struct cw_list all, *e;
+	struct cw_map_node *n;
+
+	if (!l->connected) {
+		lib_pending_drop(l);
+		return;
+	}
+	/* Aside first: an attach may be over at once and take its seat with it. */
+	cw_list_init(&all);
+	cw_map_each (n, &l->seats) {
+		struct seat *s = cw_container_of(n, struct seat, node);
+
+		cw_list_each (e, &s->pending)
+			cw_list_push_back(&all, &cw_container_of(e, struct owner, link)->held);
+	}
+	while ((e = cw_list_pop(&all)) != NULL)
+		attach(cw_container_of(e, struct owner, held));
 }
 
 void lib_owners_drop(struct lib *l)

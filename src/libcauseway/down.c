@@ -1,12 +1,13 @@
-/* down.c - what comes from the platform: messages, commands, upgrades, broadcasts, replies. Control loop, but for the answers. */
+/* down.c - what comes from the platform: messages, commands, upgrades, broadcasts, replies. Control loop, but for the
+ * answers. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "causeway/command.h"
-#include "json/json.h"
 #include "libcauseway/lib.h"
 #include "platform/alink.h"
+#include "json/json.h"
 
 static char *text_of(struct cw_bytes b)
 {
@@ -27,11 +28,12 @@ static char *json_of(struct cw_bytes item)
 /* Kinds that nobody answers: they end as soon as they were taken. */
 static int ends_at_once(unsigned kind)
 {
-	return kind == CW_KIND_RAW_DOWN || kind == CW_KIND_BROADCAST || kind == CW_KIND_OTA_NOTICE || kind == CW_KIND_SHADOW || kind == CW_KIND_TIME;
+	return kind == CW_KIND_RAW_DOWN || kind == CW_KIND_BROADCAST || kind == CW_KIND_OTA_NOTICE ||
+	       kind == CW_KIND_SHADOW || kind == CW_KIND_TIME;
 }
 
-static void fill_message(struct cw_bridge_message *m, const struct owner *o, const struct cw_device *d, const char *topic,
-                         struct cw_bytes payload)
+static void fill_message(struct cw_bridge_message *m, const struct owner *o, const struct cw_device *d,
+			 const char *topic, struct cw_bytes payload)
 {
 	memset(m, 0, sizeof(*m));
 	m->size = sizeof(*m);
@@ -54,8 +56,8 @@ static int on_message(struct owner *o, const struct cw_device *d, const struct c
 		under = "/broadcast";
 	else if (cw_topic_after(rec->name, "thing/", &rest))
 		under = "/sys";
-	(void)snprintf(topic, sizeof(topic), "%s/%s/%s/%.*s", under, cw_device_product_key(d), cw_device_name(d), (int)rec->name.len,
-	               (const char *)rec->name.ptr);
+	(void)snprintf(topic, sizeof(topic), "%s/%s/%s/%.*s", under, cw_device_product_key(d), cw_device_name(d),
+		       (int)rec->name.len, (const char *)rec->name.ptr);
 	fill_message(&m, o, d, topic, rec->body);
 	if (rec->kind == CW_KIND_BROADCAST)
 		return LIB_HAS(l, broadcast) ? l->handler.broadcast(l->ctx, o->user, &m) : CW_EUNSUPPORTED;
@@ -99,7 +101,12 @@ static int on_plain(struct owner *o, uint64_t id, const struct cw_record *rec, u
 {
 	struct lib *l = o->lib;
 	struct cw_bridge_command c = {
-		.size = sizeof(c), .kind = rec->kind, .id = id, .identity = o->identity, .params = rec->body, .deadline_ms = deadline_ms,
+		.size = sizeof(c),
+		.kind = rec->kind,
+		.id = id,
+		.identity = o->identity,
+		.params = rec->body,
+		.deadline_ms = deadline_ms,
 	};
 	char *name, *json;
 	int rc;
@@ -110,7 +117,8 @@ static int on_plain(struct owner *o, uint64_t id, const struct cw_record *rec, u
 	json = rec->kind == CW_KIND_RRPC ? NULL : json_of(rec->body);
 	c.name = name;
 	c.json = json;
-	rc = name == NULL || (json == NULL && rec->kind != CW_KIND_RRPC) ? CW_ENOMEM : l->handler.command(l->ctx, o->user, &c);
+	rc = name == NULL || (json == NULL && rec->kind != CW_KIND_RRPC) ? CW_ENOMEM
+									 : l->handler.command(l->ctx, o->user, &c);
 	cw_free(name);
 	cw_free(json);
 	return rc > 0 ? 0 : rc;
@@ -151,7 +159,7 @@ static void on_answer(struct cw_mail *mail)
 	if (!as_it_is && a->len > 0 && a->map == NULL) /* parameters that nobody could send */
 		a->code = CW_CODE_FAILED;
 	cw_bridge_command_done(a->lib->bridge, a->id, a->code,
-	                       as_it_is ? cw_bytes_of(a->reply, a->len) : cw_bytes_of(a->map, a->map_len));
+			       as_it_is ? cw_bytes_of(a->reply, a->len) : cw_bytes_of(a->map, a->map_len));
 	cw_free(a->map);
 	cw_free(a);
 }
@@ -206,7 +214,9 @@ void lib_on_cancel(void *owner, struct cw_device *d, uint64_t id)
 void lib_on_reply(void *owner, struct cw_device *d, const char *request, int code, struct cw_bytes data)
 {
 	struct owner *o = owner;
-	struct cw_bridge_reply r = { .size = sizeof(r), .identity = o->identity, .request = request, .code = code, .data = data };
+	struct cw_bridge_reply r = {
+		.size = sizeof(r), .identity = o->identity, .request = request, .code = code, .data = data
+	};
 	char *json;
 
 	if (o->device == NULL || !LIB_HAS(o->lib, reply))
@@ -228,7 +238,8 @@ int lib_on_broadcast(struct cw_bridge *b, const char *product_key, struct cw_byt
 		return CW_EUNSUPPORTED;
 	if (!cw_record_read(bytes, &rec))
 		return CW_EPROTO;
-	(void)snprintf(topic, sizeof(topic), "/broadcast/%s/%.*s", product_key, (int)rec.name.len, (const char *)rec.name.ptr);
+	(void)snprintf(topic, sizeof(topic), "/broadcast/%s/%.*s", product_key, (int)rec.name.len,
+		       (const char *)rec.name.ptr);
 	m.topic = topic;
 	m.payload = rec.body;
 	return l->handler.broadcast(l->ctx, NULL, &m);

@@ -18,6 +18,7 @@
 #include "bridge/bridge.h"
 #include "causeway/bridge.h"
 #include "conf/schema.h"
+#include "daemon/bridges.h"
 #include "daemon/config.h"
 #include "loop/thread.h"
 #include "loop/worker.h"
@@ -28,6 +29,7 @@ enum lib_mode { LIB_IDLE, LIB_THREAD, LIB_DRIVEN };
 
 struct lib {
 	struct cw_bridge *bridge;
+	struct cw_bridges *bridges; /* their certificates that the settings do not give */
 	struct cw_worker *control;
 	struct cw_thread thread;
 	struct cw_bridge_handler handler;
@@ -37,10 +39,10 @@ struct lib {
 	char *state_dir; /* owned, may be NULL */
 	int lock_fd;
 	/* Any thread. */
-	atomic_int mode;    /* enum lib_mode */
-	atomic_int closing; /* no new calls */
-	atomic_int inside;  /* calls under way on other threads, see lib_enter() */
-	atomic_ulong open;  /* calls not yet completed */
+	atomic_int mode;         /* enum lib_mode */
+	atomic_int closing;      /* no new calls */
+	atomic_int inside;       /* calls under way on other threads, see lib_enter() */
+	atomic_ulong open;       /* calls not yet completed */
 	_Atomic(pthread_t) here; /* the loop's own thread, once it runs */
 	atomic_int runs;
 	/* Control loop. */
@@ -49,7 +51,9 @@ struct lib {
 	struct cw_map asked;   /* lookup.c's */
 	struct cw_list owners; /* those who have a device */
 	unsigned drain_ms;
-	uint8_t connected, ended, stepping;
+	uint8_t connected; /* the upstreams run: what is handed to them comes back */
+	uint8_t obtaining; /* the bridge's certificate is awaited: who wants to be online waits, too */
+	uint8_t ended, stepping;
 };
 
 /* One public call. */
@@ -58,22 +62,23 @@ struct call {
 	struct lib *lib;
 	struct cw_bridge_wait wait;
 	struct cw_timer deadline;
-	struct cw_list link; /* a seat's `leaving` */
-	struct owner *owner; /* of an online */
+	struct cw_list link;      /* a seat's `leaving` */
+	struct owner *owner;      /* of an online */
 	struct cw_parcel *parcel; /* not yet submitted */
 	void *user;
 	unsigned flags;
-	uint8_t told;    /* the caller knows */
-	uint8_t flying;  /* its parcel is at a lane: freed by its settling */
-	char *topic;     /* owned; a publish's, as it was given */
+	uint8_t told;   /* the caller knows */
+	uint8_t flying; /* its parcel is at a lane: freed by its settling */
+	char *topic;    /* owned; a publish's, as it was given */
 	char identity[CW_BRIDGE_IDENTITY_MAX + 1];
 };
 
 struct owner {
 	struct cw_list link; /* seat->pending, then lib->owners */
+	struct cw_list held; /* lib_pending_go() */
 	struct lib *lib;
-	struct seat *seat;        /* while pending */
-	struct call *call;        /* while pending */
+	struct seat *seat; /* while pending */
+	struct call *call; /* while pending */
 	struct cw_attach attach;
 	struct cw_device *device; /* set once the caller was told that it is online */
 	void *user;
@@ -115,6 +120,7 @@ void lib_on_online(struct cw_mail *mail);
 void lib_on_offline(struct cw_mail *mail);
 struct owner *lib_owner_of(struct lib *l, const char *identity);
 void lib_pending_drop(struct lib *l); /* the bridge is being closed: those who are not online yet never will be */
+void lib_pending_go(struct lib *l);   /* or the upstreams are there at last */
 void lib_owners_drop(struct lib *l);
 
 /* lookup.c: the program's callback as the last source of identities, if it has one */
@@ -137,6 +143,7 @@ int lib_on_broadcast(struct cw_bridge *b, const char *product_key, struct cw_byt
 /* settings.c: from a setup to lib->config */
 int lib_settings(struct lib *l, const struct cw_bridge_setup *setup, struct cw_msg *msg);
 /* The identities of the files, or an empty set. */
-int lib_identities(struct lib *l, const struct cw_bridge_setup *setup, struct cw_identities **ret_set, struct cw_msg *msg);
+int lib_identities(struct lib *l, const struct cw_bridge_setup *setup, struct cw_identities **ret_set,
+		   struct cw_msg *msg);
 
 #endif

@@ -93,7 +93,8 @@ static void on_found(struct cw_mail *mail)
 
 		cw_map_remove(&f->lib->asked, n);
 		if (rc == 0) {
-			id = cw_identity_new(a->identity, f->product_key, f->device_name, f->device_secret, cw_bytes_of(NULL, 0));
+			id = cw_identity_new(a->identity, f->product_key, f->device_name, f->device_secret,
+					     cw_bytes_of(NULL, 0));
 			rc = id == NULL ? CW_ENOMEM : 0;
 		}
 		cw_free(a);
@@ -138,7 +139,8 @@ int cw_bridge_found(struct cw_bridge *b, uint64_t token, int rc, const struct cw
 	struct found *f;
 	struct lib *l;
 
-	if (rc > 0 || (rc == 0 && (c == NULL || cw_identity_wrong("device", c->product_key, c->device_name, c->device_secret) != NULL)))
+	if (rc > 0 || (rc == 0 && (c == NULL || cw_identity_wrong("device", c->product_key, c->device_name,
+								  c->device_secret) != NULL)))
 		return CW_EINVAL;
 	if (lib_enter(b, &l) < 0)
 		return CW_ECLOSED;

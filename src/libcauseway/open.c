@@ -26,7 +26,10 @@ static atomic_int log_was_set;
 void cw_bridge_log(int level, int json, int fd)
 {
 	atomic_store(&log_was_set, 1);
-	cw_log_setup((enum cw_log_level)(level < 0 ? 0 : level > CW_LOG_ERROR + 1 ? CW_LOG_ERROR + 1 : level), json != 0, fd);
+	cw_log_setup((enum cw_log_level)(level < 0                  ? 0
+					 : level > CW_LOG_ERROR + 1 ? CW_LOG_ERROR + 1
+								    : level),
+		     json != 0, fd);
 }
 
 static void free_lib(struct lib *l)
@@ -34,6 +37,7 @@ static void free_lib(struct lib *l)
 	if (l == NULL)
 		return;
 	cw_bridge_free(l->bridge);
+	cw_bridges_free(l->bridges);
 	cw_worker_free(l->control);
 	cw_map_fini(&l->seats);
 	cw_conf_free(l->config);
@@ -47,6 +51,29 @@ static void free_lib(struct lib *l)
 static int add_upstream(void *ctx, const struct cw_upstream_conf *conf, struct cw_msg *msg)
 {
 	return cw_bridge_add_upstream(((struct lib *)ctx)->bridge, conf, msg);
+}
+
+static int add_upstreams(struct lib *l, struct cw_msg *msg)
+{
+	int rc = cw_config_each_upstream(l->config, l->state_dir, 0, add_upstream, l, msg);
+
+	return rc < 0 ? rc : cw_config_add_routes(l->config, l->bridge, msg);
+}
+
+/* The bridge's own: given, kept from an earlier run, or to be obtained once the loop runs. */
+static int find_certificates(struct lib *l, struct cw_msg *msg)
+{
+	int rc = cw_bridges_new(l->config, l->state_dir != NULL ? l->state_dir : "/nonexistent", &l->bridges, msg);
+
+	if (rc < 0)
+		return rc;
+	l->config->obtained = l->bridges;
+	if (cw_bridges_missing(l->bridges) > 0 && l->state_dir == NULL)
+		return cw_fail(
+			msg, CW_ECONF,
+			"the bridge's certificate is to be obtained from the platform, and stateDir, where it is "
+			"kept, is missing; it is given away only once");
+	return 0;
 }
 
 static int make_bridge(struct lib *l, const struct cw_bridge_setup *setup, struct cw_msg *msg)
@@ -66,31 +93,69 @@ static int make_bridge(struct lib *l, const struct cw_bridge_setup *setup, struc
 
 	if (rc < 0)
 		return cw_fail(msg, rc, "bridge: %s", cw_error_text(rc));
-	rc = cw_config_each_upstream(l->config, l->state_dir, 0, add_upstream, l, msg);
-	if (rc == 0)
-		rc = cw_config_add_routes(l->config, l->bridge, msg);
+	rc = find_certificates(l, msg);
+	if (rc == 0 && cw_bridges_missing(l->bridges) == 0)
+		rc = add_upstreams(l, msg);
 	if (rc == 0)
 		rc = cw_bridge_add_devices(l->bridge);
 	if (rc == 0)
 		rc = lib_add_lookup(l);
 	if (rc == 0)
 		rc = lib_identities(l, setup, &set, msg);
-	if (rc == 0)
-		cw_bridge_swap_identities(l->bridge, set, &result);
-	return rc;
+	if (rc < 0)
+		return rc;
+	cw_bridge_swap_identities(l->bridge, set, &result);
+	cw_bridges_warn(l->bridges, cw_resolver_count(cw_bridge_resolver(l->bridge)));
+	return 0;
+}
+
+/* The upstreams are there: from now on calls are carried out, those that waited first. */
+static void go(struct lib *l)
+{
+	int rc = cw_bridge_connect(l->bridge);
+
+	l->connected = rc == 0;
+	l->obtaining = 0;
+	if (rc < 0 && LIB_HAS(l, state)) /* no thread to be had: every call will end as closed */
+		l->handler.state(l->ctx, "", 0, cw_error_text(rc));
+	lib_pending_go(l);
+}
+
+static void cannot(struct lib *l, const struct cw_msg *msg)
+{
+	l->obtaining = 0;
+	if (LIB_HAS(l, state))
+		l->handler.state(l->ctx, "", 0, msg->text);
+	lib_pending_drop(l);
+}
+
+static void on_obtained(void *ctx)
+{
+	struct cw_msg msg = { "" };
+	struct lib *l = ctx;
+
+	if (atomic_load(&l->closing))
+		return;
+	if (add_upstreams(l, &msg) < 0)
+		cannot(l, &msg);
+	else
+		go(l);
 }
 
 static void on_begin(struct cw_mail *mail)
 {
 	struct lib *l = cw_container_of(mail, struct lib, begin_mail);
-	int rc;
+	struct cw_msg msg = { "" };
 
 	if (atomic_load(&l->closing))
 		return;
-	l->connected = 1;
-	rc = cw_bridge_connect(l->bridge);
-	if (rc < 0 && LIB_HAS(l, state)) /* no thread to be had */
-		l->handler.state(l->ctx, "", 0, cw_error_text(rc));
+	if (cw_bridges_missing(l->bridges) == 0) {
+		go(l);
+		return;
+	}
+	l->obtaining = 1;
+	if (cw_bridges_obtain(l->bridges, l->control, on_obtained, l, &msg) < 0)
+		cannot(l, &msg);
 }
 
 /* Members behind the caller's size stay NULL: an older program knows fewer of them. */
@@ -110,7 +175,8 @@ static int make(struct lib *l, const struct cw_bridge_setup *setup, struct cw_ms
 		rc = make_bridge(l, setup, msg);
 	if (rc < 0)
 		return rc;
-	/* The wake-up for mails becomes known to the kernel, so that a caller's poll() sees them before the first step. */
+	/* The wake-up for mails becomes known to the kernel, so that a caller's poll() sees them before the first step.
+	 */
 	uv_run(cw_worker_loop(l->control), UV_RUN_NOWAIT);
 	cw_post(l->control, &l->begin_mail, on_begin);
 	return 0;
@@ -238,12 +304,20 @@ static void on_stopped(void *arg)
 	cw_post(l->control, &l->last_mail, on_last);
 }
 
+static void on_obtaining_stopped(void *arg)
+{
+	struct lib *l = arg;
+
+	cw_bridge_stop(l->bridge, l->drain_ms, on_stopped, l);
+}
+
 static void on_end(struct cw_mail *mail)
 {
 	struct lib *l = cw_container_of(mail, struct lib, end_mail);
 
+	l->obtaining = 0;
 	lib_pending_drop(l);
-	cw_bridge_stop(l->bridge, l->drain_ms, on_stopped, l);
+	cw_bridges_stop(l->bridges, on_obtaining_stopped, l);
 }
 
 /* The calling thread is the loop's: wait for it as a loop does, until it has ended. */

@@ -65,7 +65,8 @@ static void put_setup(FILE *f, const struct cw_bridge_setup *s, const char *file
 	put_member(f, "upstreams." UPSTREAM ".endpoint", s->endpoint);
 }
 
-/* `file` is absolute: an include of a relative one would depend on where the text is thought to be. `more` goes behind all. */
+/* `file` is absolute: an include of a relative one would depend on where the text is thought to be. `more` goes behind
+ * all. */
 static int parse(struct lib *l, const struct cw_bridge_setup *s, const char *file, const char *more, struct cw_msg *msg)
 {
 	struct cw_conf_tree *tree = NULL;
@@ -141,7 +142,8 @@ static int open_state_dir(struct lib *l, const struct cw_bridge_setup *s, const 
 	if (l->lock_fd < 0)
 		return cw_fail(msg, cw_err_from_errno(errno), "stateDir: cannot open %s: %s", lock, strerror(errno));
 	if (flock(l->lock_fd, LOCK_EX | LOCK_NB) != 0)
-		return cw_fail(msg, CW_EEXIST, "stateDir: %s is in use by another bridge; give each its own stateDir", name);
+		return cw_fail(msg, CW_EEXIST, "stateDir: %s is in use by another bridge; give each its own stateDir",
+			       name);
 	l->state_dir = cw_strdup(name);
 	return l->state_dir == NULL ? cw_fail(msg, CW_ENOMEM, "out of memory") : 0;
 }
@@ -173,6 +175,19 @@ static void on_skip(void *arg, const char *sentence)
 	cw_log(identity_skipped, sentence);
 }
 
+/* What the file says to the gateway and not to a program is said, not swallowed. */
+static void name_other_sources(const struct cw_config *c)
+{
+	size_t i;
+
+	for (i = 0; i < c->identity.order.count; i++)
+		if (strcmp(c->identity.order.items[i], "devices") != 0)
+			cw_log(conf_warning,
+			       "identity.order: this source is the gateway's; here devices.conf and the lookup "
+			       "callback are asked",
+			       CW_LS("source", c->identity.order.items[i]));
+}
+
 int lib_identities(struct lib *l, const struct cw_bridge_setup *s, struct cw_identities **ret_set, struct cw_msg *msg)
 {
 	const struct cw_value *identity = cw_value_get(cw_conf_root(l->tree), "identity");
@@ -180,12 +195,14 @@ int lib_identities(struct lib *l, const struct cw_bridge_setup *s, struct cw_ide
 	const char *name = s->devices;
 	char path[1100];
 
+	name_other_sources(l->config);
 	if (name == NULL)
 		name = cw_config_path(s->file == NULL ? "" : s->file, l->config->identity.devices, path, sizeof(path));
 	/* Nobody named one: it is there, or the identities come from the program. */
 	if (!said && (s->file == NULL || access(name, F_OK) != 0)) {
 		if (!LIB_HAS(l, lookup))
-			return cw_fail(msg, CW_ENOENT, "there are no identities: name a devices.conf, or give a lookup callback");
+			return cw_fail(msg, CW_ENOENT,
+				       "there are no identities: name a devices.conf, or give a lookup callback");
 		return cw_identities_new(ret_set);
 	}
 	return cw_identities_load(name, on_skip, NULL, ret_set, msg);

@@ -5,11 +5,11 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "causeway/decoder.h"
-#include "json/json.h"
 #include "libcauseway/lib.h"
 #include "platform/codes.h"
 #include "upstream/message.h"
 #include "upstream/parcel.h"
+#include "json/json.h"
 
 #define RECORD_ROOM 64u /* heads around names and body */
 
@@ -17,7 +17,8 @@
 
 static int is_json(struct cw_bytes text)
 {
-	return text.len > 0 && (text.ptr[0] == '{' || text.ptr[0] == ' ' || text.ptr[0] == '\t' || text.ptr[0] == '\r' || text.ptr[0] == '\n');
+	return text.len > 0 && (text.ptr[0] == '{' || text.ptr[0] == ' ' || text.ptr[0] == '\t' ||
+				text.ptr[0] == '\r' || text.ptr[0] == '\n');
 }
 
 int lib_params(struct cw_bytes text, uint8_t **ret_item, size_t *ret_len)
@@ -68,13 +69,14 @@ static void on_settled(struct cw_parcel *p)
 	else if (result == CW_SETTLED_REFUSED)
 		lib_call_tell(c, CW_EREFUSED, code, cw_code_text(code));
 	else
-		lib_call_tell(c, CW_ECLOSED, 0, "given up: the device or the bridge went before the platform had confirmed it");
+		lib_call_tell(c, CW_ECLOSED, 0,
+			      "given up: the device or the bridge went before the platform had confirmed it");
 }
 
 static void on_late(struct cw_timer *t)
 {
 	lib_call_tell(cw_container_of(t, struct call, deadline), CW_ETIMEDOUT, 0,
-	              "the platform has not confirmed it in time; it stays queued and may still arrive");
+		      "the platform has not confirmed it in time; it stays queued and may still arrive");
 }
 
 /* ---- the loop's half ------------------------------------------------------------------------- */
@@ -168,8 +170,8 @@ static void on_record(struct cw_mail *mail)
 /* ---- the caller's half --------------------------------------------------------------------------- */
 
 /* A parcel with room for `len` bytes on a new call; NULL parcel when it is too large. */
-static int begin(struct cw_bridge *b, const char *identity, size_t len, const struct cw_bridge_wait *wait, struct lib **ret_lib,
-                 struct call **ret_call)
+static int begin(struct cw_bridge *b, const char *identity, size_t len, const struct cw_bridge_wait *wait,
+		 struct lib **ret_lib, struct call **ret_call)
 {
 	int rc;
 
@@ -207,7 +209,7 @@ static int undo(struct lib *l, struct call *c, int rc)
 }
 
 int cw_bridge_publish(struct cw_bridge *b, const char *identity, const char *topic, struct cw_bytes payload, int qos,
-                      const struct cw_bridge_wait *wait)
+		      const struct cw_bridge_wait *wait)
 {
 	struct call *c;
 	struct lib *l;
@@ -229,7 +231,8 @@ int cw_bridge_publish(struct cw_bridge *b, const char *identity, const char *top
 	return finish(l, c);
 }
 
-int cw_bridge_report(struct cw_bridge *b, const char *identity, struct cw_bytes record, const struct cw_bridge_wait *wait)
+int cw_bridge_report(struct cw_bridge *b, const char *identity, struct cw_bytes record,
+		     const struct cw_bridge_wait *wait)
 {
 	struct cw_record rec;
 	struct call *c;
@@ -254,7 +257,8 @@ struct report {
 	struct cw_bytes body; /* an encoded map */
 };
 
-static int post_report(struct cw_bridge *b, const char *identity, const struct report *r, const struct cw_bridge_wait *wait)
+static int post_report(struct cw_bridge *b, const char *identity, const struct report *r,
+		       const struct cw_bridge_wait *wait)
 {
 	size_t size = length(r->request) + length(r->name) + r->body.len + RECORD_ROOM;
 	uint8_t *bytes;
@@ -286,7 +290,8 @@ static int post_report(struct cw_bridge *b, const char *identity, const struct r
 	return rc;
 }
 
-static int post_params(struct cw_bridge *b, const char *identity, struct report *r, struct cw_bytes params, const struct cw_bridge_wait *wait)
+static int post_params(struct cw_bridge *b, const char *identity, struct report *r, struct cw_bytes params,
+		       const struct cw_bridge_wait *wait)
 {
 	uint8_t *item;
 	size_t len;
@@ -301,7 +306,7 @@ static int post_params(struct cw_bridge *b, const char *identity, struct report 
 }
 
 int cw_bridge_report_properties(struct cw_bridge *b, const char *identity, const char *request, struct cw_bytes params,
-                                const struct cw_bridge_wait *wait)
+				const struct cw_bridge_wait *wait)
 {
 	struct report r = { .kind = CW_KIND_PROPERTIES, .request = request };
 
@@ -309,7 +314,7 @@ int cw_bridge_report_properties(struct cw_bridge *b, const char *identity, const
 }
 
 int cw_bridge_fire_event(struct cw_bridge *b, const char *identity, const char *request, const char *event, int type,
-                         struct cw_bytes params, const struct cw_bridge_wait *wait)
+			 struct cw_bytes params, const struct cw_bridge_wait *wait)
 {
 	struct report r = { .kind = CW_KIND_EVENT, .request = request, .name = event, .event_type = (unsigned)type };
 
@@ -319,7 +324,7 @@ int cw_bridge_fire_event(struct cw_bridge *b, const char *identity, const char *
 }
 
 int cw_bridge_update_tags(struct cw_bridge *b, const char *identity, const char *request, struct cw_bytes params,
-                          const struct cw_bridge_wait *wait)
+			  const struct cw_bridge_wait *wait)
 {
 	struct report r = { .kind = CW_KIND_TAGS, .request = request };
 
@@ -327,8 +332,8 @@ int cw_bridge_update_tags(struct cw_bridge *b, const char *identity, const char 
 }
 
 /* An upgrade's body: texts, and a step where `step` is not 0. */
-static int post_ota(struct cw_bridge *b, const char *identity, struct report *r, const char *key, const char *text, int step,
-                    const struct cw_bridge_wait *wait)
+static int post_ota(struct cw_bridge *b, const char *identity, struct report *r, const char *key, const char *text,
+		    int step, const struct cw_bridge_wait *wait)
 {
 	size_t size = strlen(text) + RECORD_ROOM;
 	uint8_t *bytes = cw_alloc(size);
@@ -349,15 +354,16 @@ static int post_ota(struct cw_bridge *b, const char *identity, struct report *r,
 }
 
 int cw_bridge_report_ota_version(struct cw_bridge *b, const char *identity, const char *request, const char *module,
-                                 const char *version, const struct cw_bridge_wait *wait)
+				 const char *version, const struct cw_bridge_wait *wait)
 {
 	struct report r = { .kind = CW_KIND_OTA_VERSION, .request = request, .name = module };
 
-	return version == NULL || version[0] == '\0' ? CW_EINVAL : post_ota(b, identity, &r, "version", version, 0, wait);
+	return version == NULL || version[0] == '\0' ? CW_EINVAL
+						     : post_ota(b, identity, &r, "version", version, 0, wait);
 }
 
-int cw_bridge_report_ota_progress(struct cw_bridge *b, const char *identity, const char *request, const char *module, int step,
-                                  const char *desc, const struct cw_bridge_wait *wait)
+int cw_bridge_report_ota_progress(struct cw_bridge *b, const char *identity, const char *request, const char *module,
+				  int step, const char *desc, const struct cw_bridge_wait *wait)
 {
 	struct report r = { .kind = CW_KIND_OTA_PROGRESS, .request = request, .name = module };
 

@@ -29,10 +29,16 @@ int cw_mqtt_address(const struct addrinfo *list, unsigned n, char out[INET6_ADDR
 	for (i = 0; i < 2; i++)
 		for (a = list; a != NULL; a = a->ai_next)
 			if (a->ai_family == order[i] && n-- == 0)
-				return uv_inet_ntop(a->ai_family, a->ai_family == AF_INET
-						    ? (const void *)&((const struct sockaddr_in *)(const void *)a->ai_addr)->sin_addr
-						    : (const void *)&((const struct sockaddr_in6 *)(const void *)a->ai_addr)->sin6_addr,
-						    out, INET6_ADDRSTRLEN) == 0;
+				return uv_inet_ntop(
+					       a->ai_family,
+					       a->ai_family == AF_INET
+						       ? (const void *)&(
+								 (const struct sockaddr_in *)(const void *)a->ai_addr)
+								 ->sin_addr
+						       : (const void *)&(
+								 (const struct sockaddr_in6 *)(const void *)a->ai_addr)
+								 ->sin6_addr,
+					       out, INET6_ADDRSTRLEN) == 0;
 	return 0;
 }
 

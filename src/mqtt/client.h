@@ -71,8 +71,8 @@ struct cw_mqtt_ops {
 	/* Make it and start to connect; settings are copied. 0 or an error with a sentence in text[size]. */
 	int (*connect)(const struct cw_mqtt_conf *conf, struct cw_worker *w, const struct cw_mqtt_events *events,
 		       void *ctx, char *text, size_t size, struct cw_mqtt_client **ret_client);
-	/* 0, CW_EBUSY (too many outstanding), CW_ENOMEM, CW_ECLOSED, CW_EINVAL (topic), CW_ELIMIT (longer than the broker
-	 * takes); payload is copied. */
+	/* 0, CW_EBUSY (too many outstanding), CW_ENOMEM, CW_ECLOSED, CW_EINVAL (topic), CW_ELIMIT (longer than the
+	 * broker takes); payload is copied. */
 	int (*publish)(struct cw_mqtt_client *c, const char *topic, struct cw_bytes payload, int qos, int retain,
 		       struct cw_mqtt_token *t);
 	/* Topics are copied; at most 8. */

@@ -233,7 +233,8 @@ static void on_flush(uv_prepare_t *h)
 
 	if (c->wedged) {
 		(void)uv_prepare_stop(&c->flush);
-		fail(c, CW_EUNREACH, "the broker left a message unacknowledged for as long as there are numbers for messages");
+		fail(c, CW_EUNREACH,
+		     "the broker left a message unacknowledged for as long as there are numbers for messages");
 		return;
 	}
 	write_out(c);
@@ -309,7 +310,7 @@ static void on_connect(struct mosquitto *lib, void *ctx, int code, int flags, co
 		c->is_up = !refused;
 		c->broken = refused;
 		c->events->connected(c->ctx, code,
-				     !refused	 ? "connected"
+				     !refused     ? "connected"
 				     : c->s.mqtt5 ? mosquitto_reason_string(code)
 						  : mosquitto_connack_string(code));
 	}
@@ -397,9 +398,10 @@ static int is_address(const char *host)
 static void on_tls_state(const SSL *ssl, int where, int ret)
 {
 	struct cw_mqtt_client *c = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+	char *name = is_address(c->s.host) ? NULL : c->s.host;
 
 	if (where == SSL_CB_HANDSHAKE_START)
-		(void)SSL_set_tlsext_host_name((SSL *)(uintptr_t)ssl, is_address(c->s.host) ? NULL : c->s.host);
+		(void)SSL_set_tlsext_host_name((SSL *)(uintptr_t)ssl, name);
 }
 
 static int load_files(struct cw_mqtt_client *c, char *text, size_t size)
@@ -453,7 +455,8 @@ static int make_library(struct cw_mqtt_client *c, char *text, size_t size)
 	c->lib = mosquitto_new(c->s.client_id, c->s.clean_session, c);
 	if (c->lib == NULL)
 		return CW_ENOMEM;
-	(void)mosquitto_int_option(c->lib, MOSQ_OPT_PROTOCOL_VERSION, c->s.mqtt5 ? MQTT_PROTOCOL_V5 : MQTT_PROTOCOL_V311);
+	(void)mosquitto_int_option(c->lib, MOSQ_OPT_PROTOCOL_VERSION,
+				   c->s.mqtt5 ? MQTT_PROTOCOL_V5 : MQTT_PROTOCOL_V311);
 	(void)mosquitto_int_option(c->lib, MOSQ_OPT_TCP_NODELAY, 1);
 	(void)mosquitto_threaded_set(c->lib, true);
 	(void)mosquitto_max_inflight_messages_set(c->lib, 0); /* the window is ours */

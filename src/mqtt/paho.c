@@ -58,6 +58,7 @@ struct cw_mqtt_client {
 	int resolving, closing, is_up;
 	struct cw_timer disconnect_timer, nudge_timer;
 	struct cw_list tokens, subscriptions;
+	unsigned under_way; /* tokens: Paho bounds only what it has not written yet */
 	atomic_int inbound;
 	/* One mail each, written by Paho's thread before it is posted. */
 	struct cw_mail connected_mail, down_mail, disconnected_mail, gone_mail;
@@ -168,6 +169,7 @@ static void deliver_token(struct cw_mail *mail)
 	struct cw_mqtt_token *t = cw_container_of(mail, struct cw_mqtt_token, mail);
 
 	cw_list_remove(&t->link);
+	t->client->under_way--;
 	nudge(t->client);
 	t->done(t);
 }
@@ -547,6 +549,8 @@ static int paho_publish(struct cw_mqtt_client *c, const char *topic, struct cw_b
 
 	if (!c->is_up || c->closing)
 		return CW_ECLOSED;
+	if (c->under_way >= c->s.outstanding)
+		return CW_EBUSY;
 	t->client = c;
 	t->rc = t->code = 0;
 	atomic_store(&t->posted, 0);
@@ -560,8 +564,10 @@ static int paho_publish(struct cw_mqtt_client *c, const char *topic, struct cw_b
 	options.context = t;
 	cw_list_push_back(&c->tokens, &t->link);
 	rc = MQTTAsync_send(c->handle, topic, (int)payload.len, payload.ptr, qos, retain, &options);
-	if (rc == MQTTASYNC_SUCCESS)
+	if (rc == MQTTASYNC_SUCCESS) {
+		c->under_way++;
 		return 0;
+	}
 	cw_list_remove(&t->link);
 	return rc == MQTTASYNC_MAX_BUFFERED_MESSAGES || rc == MQTTASYNC_NO_MORE_MSGIDS ? CW_EBUSY : CW_ECLOSED;
 }

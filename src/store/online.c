@@ -13,7 +13,7 @@
 #include "base/mem.h"
 
 #define SCHEMA_VERSION 1
-#define COMMIT_MS 10u  /* what comes meanwhile goes along */
+#define COMMIT_MS 10u /* what comes meanwhile goes along */
 #define COMMIT_MOST 1000u
 
 struct removal {
@@ -36,7 +36,8 @@ struct cw_online {
 
 static int failed(struct cw_online *o, const char *what, struct cw_msg *msg)
 {
-	return cw_fail(msg, CW_EIO, "%s: %s: %s", o->name, what, o->db == NULL ? "out of memory" : sqlite3_errmsg(o->db));
+	return cw_fail(msg, CW_EIO, "%s: %s: %s", o->name, what,
+		       o->db == NULL ? "out of memory" : sqlite3_errmsg(o->db));
 }
 
 static int read_version(struct cw_online *o, struct cw_msg *msg)
@@ -51,8 +52,8 @@ static int read_version(struct cw_online *o, struct cw_msg *msg)
 	if (version < 0)
 		return failed(o, "not a database", msg);
 	if (version > SCHEMA_VERSION)
-		return cw_fail(msg, CW_EIO, "%s: made by a newer Causeway (schema %d, this one knows %d)", o->name, version,
-			       SCHEMA_VERSION);
+		return cw_fail(msg, CW_EIO, "%s: made by a newer Causeway (schema %d, this one knows %d)", o->name,
+			       version, SCHEMA_VERSION);
 	return 0;
 }
 
@@ -64,7 +65,8 @@ static int open_db(struct cw_online *o, const char *path, struct cw_msg *msg)
 	if (fd < 0)
 		return cw_fail(msg, cw_err_from_errno(errno), "%s: %s", path, strerror(errno));
 	(void)close(fd);
-	if (sqlite3_open_v2(path, &o->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+	if (sqlite3_open_v2(path, &o->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
+	    SQLITE_OK)
 		return failed(o, path, msg);
 	rc = read_version(o, msg);
 	if (rc == 0 && sqlite3_exec(o->db,
@@ -72,8 +74,9 @@ static int open_db(struct cw_online *o, const char *path, struct cw_msg *msg)
 				    "CREATE TABLE IF NOT EXISTS online (device TEXT PRIMARY KEY) WITHOUT ROWID",
 				    NULL, NULL, NULL) != SQLITE_OK)
 		rc = failed(o, "open", msg);
-	if (rc == 0 && (sqlite3_prepare_v2(o->db, "INSERT OR IGNORE INTO online VALUES (?1)", -1, &o->put, NULL) != SQLITE_OK ||
-			sqlite3_prepare_v2(o->db, "DELETE FROM online WHERE device = ?1", -1, &o->del, NULL) != SQLITE_OK))
+	if (rc == 0 &&
+	    (sqlite3_prepare_v2(o->db, "INSERT OR IGNORE INTO online VALUES (?1)", -1, &o->put, NULL) != SQLITE_OK ||
+	     sqlite3_prepare_v2(o->db, "DELETE FROM online WHERE device = ?1", -1, &o->del, NULL) != SQLITE_OK))
 		rc = failed(o, "prepare", msg);
 	return rc;
 }
@@ -176,8 +179,9 @@ static void on_stopping(void *arg)
 
 /* ---- the owner's side ---------------------------------------------------------------------- */
 
-int cw_online_open(const char *dir, const char *bridge, struct cw_worker *owner, int (*known)(void *ctx, const char *key),
-		   void *ctx, struct cw_online **ret_online, struct cw_msg *msg)
+int cw_online_open(const char *dir, const char *bridge, struct cw_worker *owner,
+		   int (*known)(void *ctx, const char *key), void *ctx, struct cw_online **ret_online,
+		   struct cw_msg *msg)
 {
 	struct cw_online *o = cw_zalloc(sizeof(*o));
 	char path[1400];

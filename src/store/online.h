@@ -31,8 +31,9 @@ struct cw_online_put {
  * Open (or make) `dir`/online-BRIDGE.db. `known` is told each device that is in it, before this returns; an error of it
  * ends the opening. Errors carry a sentence.
  */
-int cw_online_open(const char *dir, const char *bridge, struct cw_worker *owner, int (*known)(void *ctx, const char *key),
-		   void *ctx, struct cw_online **ret_online, struct cw_msg *msg);
+int cw_online_open(const char *dir, const char *bridge, struct cw_worker *owner,
+		   int (*known)(void *ctx, const char *key), void *ctx, struct cw_online **ret_online,
+		   struct cw_msg *msg);
 /* The device comes online. CW_ELIMIT when the key is too long; then `done` does not run. */
 int cw_online_put(struct cw_online *o, const char *key, struct cw_online_put *p);
 /* It is offline. Without memory it stays in the file: it is reported once more after a restart. */

@@ -64,6 +64,12 @@ class Probe:
         m = self.wait("done", call=number)
         return int(m["rc"]), int(m.get("code", "0"))
 
+    def policy(self, what, value):
+        """From now on callbacks of this kind return value; silent 1: commands wait for an answer of the test."""
+        before = len(self.seen("policy"))
+        self.say("policy", what, value)
+        self.wait("policy", before + 1)
+
     def online(self, bridge, identity, *more):
         assert self.done(self.call("online", bridge, identity, *more)) == (0, 0)
 

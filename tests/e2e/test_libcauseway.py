@@ -195,6 +195,15 @@ def test_close_in_the_middle_completes_everything_once(world, drive):
     world.cloud.delete(f"/faults/{fault['id']}")
 
 
+def test_close_delivers_what_it_has_time_for(both):
+    """covers: M28"""
+    both.online()
+    calls = [both.probe.call("publish", "b", phone(0), 0, "user/update", 1, "0d") for _ in range(50)]
+    both.probe.close("b", 20000)
+    assert [both.probe.done(c) for c in calls] == [(0, 0)] * 50
+    assert len(both.cloud.messages(device=ident(0), direction="up", topic=user_topic(0))) == 50
+
+
 def test_close_right_behind_a_storm(world):
     world.open().online()
     world.probe.say("storm", "b", phone(0), 8, 500, "close")
@@ -231,10 +240,10 @@ def test_commands_are_answered_by_the_program(both):
     assert probe.wait("command", 2)["name"] == "Reboot"
     status, answer = cloud.request("POST", device_path(0) + "/rrpc", b'{"not": "a map for us"}')
     assert status == 200 and "not" in json.dumps(answer)
-    probe.say("policy", "command", UNSUPPORTED)
+    probe.policy("command", UNSUPPORTED)
     assert ask(cloud, 0, "/services/Reboot", {})()[1]["reply"]["code"] == 501
-    probe.say("policy", "command", 0)
-    probe.say("policy", "silent", 1)
+    probe.policy("command", 0)
+    probe.policy("silent", 1)
     join = ask(cloud, 0, "/services/Later", {})
     id = probe.wait("command", name="Later")["id"]
     probe.say("answer", "b", id, 100001, '{"left":7}')
@@ -247,7 +256,7 @@ def test_a_command_nobody_answers_ends_by_its_deadline_or_with_its_device(world)
     """covers: M32 M33"""
     world.open(extra="commands.timeout = 1s").online().online(1)
     cloud, probe = world.cloud, world.probe
-    probe.say("policy", "silent", 1)
+    probe.policy("silent", 1)
     join = ask(cloud, 0, "/services/Slow", {})
     assert join()[1]["reply"]["code"] == 408
     assert probe.wait("cancelled")["id"] == probe.wait("command", name="Slow")["id"]
@@ -304,7 +313,7 @@ def test_an_upgrade_is_offered_accepted_and_reported(both):
 def test_an_upgrade_that_is_refused_is_reported_so(world):
     """covers: N05"""
     world.open().online()
-    world.probe.say("policy", "upgrade", BUSY)
+    world.probe.policy("upgrade", BUSY)
     assert world.probe.done(world.probe.call("version", "b", phone(0), 5000, "9", "1.0.1")) == (0, 0)
     task = upgrade(world.cloud, "2.0.0")
     world.probe.wait("upgrade")
@@ -374,6 +383,55 @@ def test_two_bridges_in_one_program(start_cloud, tmp_path, probe):
     probe.close("one", 1000)
     assert probe.done(probe.call("publish", "two", phone(1), 5000, "user/update", 1, "12")) == (0, 0)
     probe.close("two", 1000)
+
+
+def test_the_bridge_obtains_its_own_certificate_once_and_devices_wait_for_it(start_cloud, tmp_path, probe):
+    """covers: A10 E05 M12 M20"""
+    conf = conf_for_all(DEVICES).replace("devices = [", f"devices = [\n  {{ productKey = {GW[0]}, deviceName = gw-new }}", 1)
+    cloud = start_cloud(conf)
+    file = tmp_path / "application.conf"
+
+    def write(state):
+        file.write_text(f"""
+productKey = {GW[0]}, deviceName = gw-new, productSecret = GwPs0123456789AB
+registration {{ endpoint = "https://{cloud.process.ready['https']}" }}
+ca = "{cloud.ca}"
+{state}
+upstreams {{ cloud {{ endpoint = "tcp://{cloud.mqtt[0]}:{cloud.mqtt[1]}" }} }}
+""")
+        (tmp_path / "devices.conf").write_text(devices_conf(DEVICES))
+        for f in (file, tmp_path / "devices.conf"):
+            f.chmod(0o600)
+    write("")
+    probe.say("open", "b", f"file={file}")
+    refused = probe.wait("opened")
+    assert refused["rc"] == "-16" and "stateDir" in refused["why"]
+    write(f'stateDir = "{tmp_path}/state"')
+    fault = cloud.fault("status", code=503)
+    probe.open("b", file=file)
+    first, second = probe.call("online", "b", phone(0), 25000), probe.call("online", "b", phone(1), 25000)
+    assert probe.done(probe.call("online", "b", phone(2), 300)) == (TIMED_OUT, 0)
+    assert probe.done(probe.call("publish", "b", phone(0), 5000, "user/update", 1, "00")) == (EOFFLINE, 0)
+    assert probe.done(probe.call("offline", "b", phone(1), 5000)) == (0, 0)
+    assert probe.done(second) == (CLOSED, 0)
+    assert cloud.stats()["registrations"] == 0
+    cloud.delete(f"/faults/{fault['id']}")
+    assert probe.done(first) == (0, 0)
+    cloud.wait_status(GW[0], "gw-new", "ONLINE")
+    probe.close("b", 1000)
+    probe.open("b", file=file)  # kept
+    probe.wait("state", 2, up=1)
+    assert cloud.stats()["registrations"] == 1
+    probe.close("b", 0)
+    # Closed while it is still asked for.
+    for kept in (tmp_path / "state").rglob("*"):
+        if kept.is_file() and kept.name != "lock":
+            kept.unlink()
+    cloud.fault("stall")
+    probe.open("b", file=file, drive=True)
+    last = probe.call("online", "b", phone(0))
+    probe.close("b", 1000)
+    assert probe.done(last) == (CLOSED, 0)
 
 
 # ---- what is handed out

@@ -58,8 +58,8 @@ def test_a_position_goes_up(coap_world, mode, payload):
         cloud.wait_status(PK, device_name(0), "ONLINE")
         assert gateway.device(0)["state"] == "online"
     assert posts(cloud, topic=POST)
-    taken = gateway.log_lines("upstream.taken")
-    assert taken and all("message=" in line for line in taken)
+    taken = gateway.log_lines("upstream.message")
+    assert taken and all("messageId=" in line for line in taken)
     assert gateway.stats()["upstream.logins"] == 1
 
 
@@ -103,22 +103,21 @@ def test_a_token_that_is_lost_costs_one_login_and_no_record(coap_world, mode):
     cloud, gateway = coap_world(mode)
     with gateway.terminal(0).log_in() as t:
         t.report_acked(speed=10)
-        before = len(posts(cloud))
         if mode == "coap":
             cloud.restart()  # tokens are not kept
         else:
             cloud.fault("status", channel="coap", code=401, count=1)
-        t.report_acked(speed=20)
-        assert wait_reported(cloud, 0, "Speed") == 2
-        if mode == "coaps":
-            assert len(posts(cloud)) == before + 1
+        t.report_acked(speed=23)
+        assert wait_reported(cloud, 0, "Speed") == 2.3
+        t.report_acked(speed=24)
+    assert len([m for m in posts(cloud, topic=POST, limit=100) if '"Speed":{"value":2.3,' in m["payload"]]) == 1
     assert gateway.stats()["upstream.logins"] == 2
     assert gateway.stats()["upstream.kicked"] == 1
 
 
 def test_a_token_is_renewed_before_it_expires(coap_world):
     """covers: I21"""
-    cloud, gateway = coap_world("coap", tokenRenew="300ms")
+    cloud, gateway = coap_world("coap", tokenRenew="500ms")
     with gateway.terminal(0).log_in() as t:
         def again():
             t.report_acked()
@@ -134,8 +133,6 @@ def test_a_restart_of_the_platform_loses_nothing(coap_world, mode):
     with gateway.terminal(0).log_in() as t:
         t.report_acked(speed=10)
         cloud.stop()
-        serial = t.send(0x0200, b"")  # malformed: answered at once, so the terminal is served
-        t.receive()
         for speed in (20, 30):
             t.report(speed=speed)
         cloud.start()
@@ -228,14 +225,14 @@ def test_more_devices_than_allowed(coap_world):
 @pytest.mark.parametrize("mode", MODES)
 def test_an_answer_that_is_lost_is_asked_for_again(coap_world, mode):
     """The repetition has the message's id, so that it is one message at the platform. covers: I21"""
-    cloud, gateway = coap_world(mode, ackTimeout="1s")
+    cloud, gateway = coap_world(mode, ackTimeout="4s")
     with gateway.terminal(0).log_in() as t:
         t.report_acked()
-        before = len(posts(cloud))
         cloud.fault("puback", channel="coap", count=1)
-        t.report(speed=77)
-        gateway.wait_stat("bridge.records_delivered", before + 1)
-        assert len(posts(cloud)) == before + 1
+        t.report_acked(speed=77)
+        t.report_acked(speed=78)  # in order: what went before it was settled
+    assert len([m for m in posts(cloud, topic=POST, limit=100) if '"Speed":{"value":7.7,' in m["payload"]]) == 1
+    assert gateway.stats()["bridge.records_pending"] == 0 and gateway.stats()["upstream.logins"] == 1
 
 
 @pytest.mark.parametrize("mode", MODES)

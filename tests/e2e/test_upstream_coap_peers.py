@@ -46,7 +46,7 @@ def test_the_symmetric_mode(start_gateway, peer_of, address, separate):
     gateway = run(start_gateway, peer, ackMode=int(separate))
     assert [seq for _, _, seq in peer.seen] == list(range(8, 8 + len(peer.seen)))
     assert peer.logins[0].get("ackMode") == ("1" if separate else None)
-    assert all("message=123456789012345678" in line for line in gateway.log_lines("upstream.taken"))
+    assert all("messageId=123456789012345678" in line for line in gateway.log_lines("upstream.message"))
 
 
 def test_success_may_be_another_code(start_gateway, peer_of):

@@ -35,7 +35,7 @@ struct ticket {
 	struct probe *probe;
 	unsigned long number;
 	atomic_int told;
-	struct user *user; /* of online */
+	struct user *user;                        /* of online */
 	char offline[CW_BRIDGE_IDENTITY_MAX + 1]; /* identity, of offline */
 };
 
@@ -45,7 +45,7 @@ static struct {
 } certificates[CERTIFICATES];
 static int certificate_count;
 static struct {
-	int message, command, upgrade, broadcast, silent;
+	atomic_int message, command, upgrade, broadcast, silent;
 } policy;
 static pthread_mutex_t out_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned long next_number;
@@ -216,7 +216,8 @@ static void *find(void *arg)
 		if (strcmp(certificates[i].word[0], a->identity) == 0)
 			break;
 	if (i < certificate_count) {
-		struct cw_bridge_certificate c = { certificates[i].word[1], certificates[i].word[2], certificates[i].word[3] };
+		struct cw_bridge_certificate c = { certificates[i].word[1], certificates[i].word[2],
+						   certificates[i].word[3] };
 
 		(void)cw_bridge_found(a->bridge, a->token, 0, &c);
 	} else {
@@ -249,8 +250,8 @@ static void on_lookup(void *ctx, uint64_t token, const char *identity)
 static void on_device(void *ctx, void *user, const struct cw_bridge_device *d)
 {
 	static const char *const names[] = { "", "online", "offline", "refused", "superseded", "removed", "changed" };
-	const char *pairs[] = { "identity", d->identity, "state", names[d->what], "productKey", d->product_key,
-				"deviceName", d->device_name, "text", d->text, NULL };
+	const char *pairs[] = { "identity",   d->identity,    "state", names[d->what], "productKey", d->product_key,
+				"deviceName", d->device_name, "text",  d->text,        NULL };
 
 	on_loop(ctx);
 	check_user(user, d->identity);
@@ -319,8 +320,8 @@ static void on_cancelled(void *ctx, void *user, uint64_t id)
 
 static int on_upgrade(void *ctx, void *user, const struct cw_bridge_firmware *f)
 {
-	const char *pairs[] = { "identity", f->identity, "module", f->module, "version", f->version, "url", f->url,
-				"sign", f->sign, "method", f->sign_method, NULL };
+	const char *pairs[] = { "identity", f->identity, "module", f->module, "version",      f->version, "url",
+				f->url,     "sign",      f->sign,  "method",  f->sign_method, NULL };
 
 	on_loop(ctx);
 	check_user(user, f->identity);
@@ -338,8 +339,16 @@ static void on_reply(void *ctx, void *user, const struct cw_bridge_reply *r)
 }
 
 static const struct cw_bridge_handler handler = {
-	.size = sizeof(handler), .state = on_state, .lookup = on_lookup, .device = on_device, .message = on_message,
-	.broadcast = on_broadcast, .command = on_command, .cancelled = on_cancelled, .upgrade = on_upgrade, .reply = on_reply,
+	.size = sizeof(handler),
+	.state = on_state,
+	.lookup = on_lookup,
+	.device = on_device,
+	.message = on_message,
+	.broadcast = on_broadcast,
+	.command = on_command,
+	.cancelled = on_cancelled,
+	.upgrade = on_upgrade,
+	.reply = on_reply,
 };
 
 /* ---- calls ------------------------------------------------------------------------------ */
@@ -380,18 +389,30 @@ static void do_open(char **w, int n)
 
 		if (value != NULL)
 			*value++ = '\0';
-		if (strcmp(w[i], "file") == 0) s.file = value;
-		else if (strcmp(w[i], "devices") == 0) s.devices = value;
-		else if (strcmp(w[i], "endpoint") == 0) s.endpoint = value;
-		else if (strcmp(w[i], "type") == 0) s.type = value;
-		else if (strcmp(w[i], "pk") == 0) s.product_key = value;
-		else if (strcmp(w[i], "dn") == 0) s.device_name = value;
-		else if (strcmp(w[i], "secret") == 0) s.device_secret = value;
-		else if (strcmp(w[i], "text") == 0) s.text = value;
-		else if (strcmp(w[i], "state") == 0) s.state_dir = value;
-		else if (strcmp(w[i], "drive") == 0) drive = 1;
-		else if (strcmp(w[i], "idle") == 0) idle = 1;
-		else must(0, "open: unknown word");
+		if (strcmp(w[i], "file") == 0)
+			s.file = value;
+		else if (strcmp(w[i], "devices") == 0)
+			s.devices = value;
+		else if (strcmp(w[i], "endpoint") == 0)
+			s.endpoint = value;
+		else if (strcmp(w[i], "type") == 0)
+			s.type = value;
+		else if (strcmp(w[i], "pk") == 0)
+			s.product_key = value;
+		else if (strcmp(w[i], "dn") == 0)
+			s.device_name = value;
+		else if (strcmp(w[i], "secret") == 0)
+			s.device_secret = value;
+		else if (strcmp(w[i], "text") == 0)
+			s.text = value;
+		else if (strcmp(w[i], "state") == 0)
+			s.state_dir = value;
+		else if (strcmp(w[i], "drive") == 0)
+			drive = 1;
+		else if (strcmp(w[i], "idle") == 0)
+			idle = 1;
+		else
+			must(0, "open: unknown word");
 	}
 	rc = cw_bridge_open(&s, &p->bridge, why, sizeof(why));
 	p->driven = drive;
@@ -465,8 +486,13 @@ static void on_storm(void *arg, const struct cw_bridge_outcome *o)
 	struct storm *s = arg;
 
 	on_loop(s->probe);
-	atomic_fetch_add(o->rc == 0 ? &s->ok : o->rc == CW_ETIMEDOUT ? &s->timed_out : o->rc == CW_ECLOSED ? &s->closed
-			 : o->rc == CW_EBUSY ? &s->busy : o->rc == CW_EREFUSED ? &s->refused : &s->other, 1);
+	atomic_fetch_add(o->rc == 0              ? &s->ok
+			 : o->rc == CW_ETIMEDOUT ? &s->timed_out
+			 : o->rc == CW_ECLOSED   ? &s->closed
+			 : o->rc == CW_EBUSY     ? &s->busy
+			 : o->rc == CW_EREFUSED  ? &s->refused
+						 : &s->other,
+			 1);
 	atomic_fetch_add(&s->done, 1);
 }
 
@@ -477,8 +503,10 @@ static void *storm_thread(void *arg)
 	int i;
 
 	for (i = 0; i < s->count; i++) {
-		int rc = i % 2 == 0 ? cw_bridge_publish(s->probe->bridge, s->identity, "user/update", cw_bytes_of("\0\1x", 3), i % 4 / 2, &wait)
-				    : cw_bridge_report_properties(s->probe->bridge, s->identity, NULL, cw_bytes_text("{\"n\": 1.50}"), &wait);
+		int rc = i % 2 == 0 ? cw_bridge_publish(s->probe->bridge, s->identity, "user/update",
+							cw_bytes_of("\0\1x", 3), i % 4 / 2, &wait)
+				    : cw_bridge_report_properties(s->probe->bridge, s->identity, NULL,
+								  cw_bytes_text("{\"n\": 1.50}"), &wait);
 
 		if (rc < 0) {
 			atomic_fetch_add(rc == CW_ECLOSED ? &s->closed : rc == CW_EBUSY ? &s->busy : &s->other, 1);
@@ -495,8 +523,8 @@ static void say_storm(struct storm *s)
 	char sum[200];
 	const char *pairs[] = { "sum", sum, NULL };
 
-	snprintf(sum, sizeof(sum), "ok=%ld timedOut=%ld closed=%ld busy=%ld refused=%ld other=%ld", s->ok, s->timed_out, s->closed, s->busy,
-		 s->refused, s->other);
+	snprintf(sum, sizeof(sum), "ok=%ld timedOut=%ld closed=%ld busy=%ld refused=%ld other=%ld", s->ok, s->timed_out,
+		 s->closed, s->busy, s->refused, s->other);
 	say("storm", pairs, "done", s->done);
 }
 
@@ -573,10 +601,14 @@ static void run(char *line)
 		return;
 	}
 	if (strcmp(w[0], "policy") == 0) {
-		int *which = strcmp(w[1], "message") == 0 ? &policy.message : strcmp(w[1], "command") == 0 ? &policy.command
-			   : strcmp(w[1], "upgrade") == 0 ? &policy.upgrade : strcmp(w[1], "broadcast") == 0 ? &policy.broadcast : &policy.silent;
+		atomic_int *which = strcmp(w[1], "message") == 0     ? &policy.message
+				    : strcmp(w[1], "command") == 0   ? &policy.command
+				    : strcmp(w[1], "upgrade") == 0   ? &policy.upgrade
+				    : strcmp(w[1], "broadcast") == 0 ? &policy.broadcast
+								     : &policy.silent;
 
-		*which = atoi(w[2]);
+		atomic_store(which, atoi(w[2]));
+		say("policy", NULL, NULL, 0);
 		return;
 	}
 	p = find_probe(w[1]);
@@ -588,7 +620,10 @@ static void run(char *line)
 	} else if (strcmp(w[0], "status") == 0) {
 		do_status(p);
 	} else if (strcmp(w[0], "answer") == 0) {
-		say_rc("answered", cw_bridge_answer(p->bridge, strtoull(w[2], NULL, 10), atoi(w[3]), cw_bytes_text(n > 4 ? w[4] : NULL)), "");
+		say_rc("answered",
+		       cw_bridge_answer(p->bridge, strtoull(w[2], NULL, 10), atoi(w[3]),
+					cw_bytes_text(n > 4 ? w[4] : NULL)),
+		       "");
 	} else {
 		t = calloc(1, sizeof(*t));
 		t->probe = p;
@@ -606,17 +641,29 @@ static void run(char *line)
 	}
 }
 
+/* Whole lines are written at once; byte by byte, so that poll() knows of what is not read yet. */
+static int read_line(char *line, size_t size)
+{
+	size_t n = 0;
+
+	while (n < size - 1 && read(0, line + n, 1) == 1) {
+		if (line[n++] != '\n')
+			continue;
+		line[n] = '\0';
+		return 1;
+	}
+	return 0;
+}
+
 int main(void)
 {
-	static char input[65536];
-	size_t have = 0;
+	static char line[65536];
 	int i;
 
 	cw_bridge_log(1, 0, 2);
 	for (;;) {
 		struct pollfd fds[BRIDGES + 1] = { { .fd = 0, .events = POLLIN } };
 		int n = 1, ms = -1;
-		char *end;
 
 		for (i = 0; i < BRIDGES; i++) {
 			int t;
@@ -633,21 +680,9 @@ int main(void)
 			continue;
 		if (fds[0].revents == 0)
 			continue;
-		i = (int)read(0, input + have, sizeof(input) - have - 1);
-		if (i <= 0)
+		if (!read_line(line, sizeof(line)))
 			break;
-		have += (size_t)i;
-		input[have] = '\0';
-		while ((end = strchr(input, '\n')) != NULL) {
-			char line[sizeof(input)];
-			size_t len = (size_t)(end - input) + 1;
-
-			memcpy(line, input, len);
-			line[len] = '\0';
-			memmove(input, input + len, have - len + 1);
-			have -= len;
-			run(line);
-		}
+		run(line);
 	}
 	for (i = 0; i < BRIDGES; i++)
 		if (probes[i].bridge != NULL)

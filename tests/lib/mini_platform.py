@@ -67,6 +67,7 @@ class Client:
     def __init__(self, platform, sock):
         self.p, self.sock, self.buf = platform, sock, b""
         self.certified = isinstance(sock, ssl.SSLSocket) and bool(sock.getpeercert())
+        self.greeted = False
         self.online, self.filters, self.sent, self.own = set(), set(), {}, []
 
     def write(self, data):
@@ -97,6 +98,10 @@ class Client:
             if len(self.buf) < at + n:
                 return
             first, body = self.buf[0], self.buf[at:at + n]
+            self.greeted = self.greeted or first >> 4 == 1 and body[:6] == b"\0\4MQTT"
+            if not self.greeted:
+                self.p.close()  # not MQTT
+                return
             self.buf = self.buf[at + n:]
             self.packet(first, body)
 
@@ -114,9 +119,6 @@ class Client:
             say(ev="disconnect")
 
     def connect(self, body):
-        if len(body) < 10:
-            self.p.close()  # not MQTT
-            return
         at, fields = 10, []
         while at + 2 <= len(body):
             n = struct.unpack(">H", body[at:at + 2])[0]

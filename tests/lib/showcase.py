@@ -12,6 +12,7 @@ import re
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -30,7 +31,7 @@ UPSTREAMS = {
     "http2": 'type = http2, endpoint = "https://{http2}", authEndpoint = "https://{https}/auth/bridge"',
     "coap": 'type = coap, endpoint = "coaps://{coaps}"',
     "https": 'type = https, endpoint = "https://{https}"',
-    "broker": 'type = broker, endpoint = "tcp://{mqtt}", topic = "site/${{productKey}}/${{deviceName}}/${{kind}}"',
+    "broker": 'type = broker, endpoint = "tcp://{mqtt}", payload = alink',
 }
 UPLINK_ONLY = ("coap", "https")  # the platform sends nothing down these ways
 
@@ -68,8 +69,9 @@ class Show:
         self.dir.mkdir(parents=True, mode=0o700)
         keys = {name: secrets.token_hex(16) for name in ["gateway", *TERMINALS]}
         stock = "\n".join(f"  {{ productKey = {PK}, deviceName = {t}, deviceSecret = {keys[t]} }}" for t in TERMINALS)
+        node_type = "device" if self.upstream in UPLINK_ONLY else "subdevice"  # there each device logs in for itself
         self.write("cloud.conf", f"""
-products = [ {{ productKey = {GW[0]}, nodeType = gateway }}, {{ productKey = {PK}, nodeType = subdevice }} ]
+products = [ {{ productKey = {GW[0]}, nodeType = gateway }}, {{ productKey = {PK}, nodeType = {node_type} }} ]
 devices = [
   {{ productKey = {GW[0]}, deviceName = {GW[1]}, deviceSecret = {keys['gateway']} }}
 {stock}
@@ -93,7 +95,8 @@ upstreams {{ cloud {{ {UPSTREAMS[self.upstream].format(**addresses)} }} }}
 
     def start(self, name, *args, ready=True, output=None):
         ready_file = self.dir / f"{name}.ready"
-        argv = [str(self.build / "bin" / args[0]), *map(str, args[1:])]
+        ours = self.build / "bin" / args[0]
+        argv = [str(ours) if ours.exists() else args[0], *map(str, args[1:])]
         if ready:
             argv += ["--ready-file", str(ready_file)]
         log = open(self.dir / f"{name}.log", "w")
@@ -256,6 +259,67 @@ upstreams {{ cloud {{ {UPSTREAMS[self.upstream].format(**addresses)} }} }}
         return os.path.relpath(self.build / path)
 
 
+class BrokerShow(Show):
+    """The same thread with a Mosquitto and its tools instead of the platform."""
+
+    def start_platform(self):
+        title("a broker: Mosquitto")
+        with socket.create_server(("127.0.0.1", 0)) as free:  # it cannot be told to take any free one
+            self.port = free.getsockname()[1]
+        user = "user root\n" if os.geteuid() == 0 else ""
+        self.write("mosquitto.conf", f"listener {self.port} 127.0.0.1\nallow_anonymous true\n{user}")
+        self.start("mosquitto", shutil.which("mosquitto") or "/usr/sbin/mosquitto", "-c", self.dir / "mosquitto.conf", ready=False)
+        self.wait_for_it()
+        say("broker", f"MQTT on 127.0.0.1:{self.port}")
+        watch = ["mosquitto_sub", "-h", "127.0.0.1", "-p", str(self.port), "-v", "-t", "site/#"]
+        process, _ = self.start("mosquitto_sub", *watch, ready=False, output=subprocess.PIPE)
+        threading.Thread(target=self.watch_broker, args=(process,), daemon=True).start()
+        return {"mqtt": f"127.0.0.1:{self.port}"}
+
+    def wait_for_it(self):
+        name, process = self.processes[-1]
+        while process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            except OSError:
+                time.sleep(0.02)
+        raise SystemExit("mosquitto ended: " + (self.dir / f"{name}.log").read_text())
+
+    def watch_broker(self, process):
+        for line in process.stdout:
+            topic, _, text = line.rstrip().partition(" ")
+            levels = topic.split("/")
+            if levels[1] == PK and levels[3] == "state" and text == "online":
+                say("broker", f"{levels[2]} is online")
+                self.online.add(levels[2])
+            elif levels[1] == PK and levels[3] == "property":
+                self.on_message({"topic": f"/sys/{PK}/{levels[2]}/thing/event/property/post", "payload": text})
+            elif levels[1] == PK and levels[3] == "reply":
+                say("broker", f"<- {topic} {text[:150]}")
+                self.answers.append(json.loads(text).get("code") == 200)
+
+    def wait_online(self):
+        deadline = time.monotonic() + 60
+        while len(self.online) < len(TERMINALS) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return len(self.online) == len(TERMINALS)
+
+    def look(self):
+        return f"mosquitto_sub -h 127.0.0.1 -p {self.port} -v -t 'site/#'"
+
+    def send_commands(self):
+        title("commands from anybody at the broker")
+        for name, body in (("SendText", {"text": "前方拥堵, drive slowly", "tts": 1}), ("set", {"HeartbeatInterval": 45, "MaxSpeed": 90})):
+            topic = f"site/{PK}/{TERMINALS[0]}/command/{name}"
+            message = json.dumps({"id": name, "params": body}, ensure_ascii=False)
+            say("broker", f"-> {topic} {message}")
+            subprocess.run(["mosquitto_pub", "-h", "127.0.0.1", "-p", str(self.port), "-q", "1", "-t", topic, "-m", message], check=True)
+        deadline = time.monotonic() + 30
+        while len(self.answers) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
 def seconds(text):
     found = re.fullmatch(r"(\d+)(s|m)?", text)
     if not found:
@@ -269,7 +333,7 @@ def main():
     parser.add_argument("--for", dest="duration", type=seconds, default=0, help="end by itself after this long, as in 20s")
     parser.add_argument("--upstream", choices=sorted(UPSTREAMS), default="mqtt", help="how the gateway reaches the platform")
     args = parser.parse_args()
-    show = Show(args.build, args.upstream)
+    show = (BrokerShow if args.upstream == "broker" else Show)(args.build, args.upstream)
     signal.signal(signal.SIGINT, lambda *_: show.stopping.set())
     signal.signal(signal.SIGTERM, lambda *_: show.stopping.set())
     try:

@@ -223,7 +223,8 @@ static void come(struct broker *b, struct cw_updevice *d)
 	if (b->link != LINK_UP || bd->online || !needed(d))
 		return;
 	if (online_count(b) >= b->u->conf.max_devices) {
-		cw_updevice_report(d, CW_UPDEVICE_REFUSED, CW_CODE_BUSY, "maxDevices of this upstream are online already");
+		cw_updevice_report(d, CW_UPDEVICE_REFUSED, CW_CODE_BUSY,
+				   "maxDevices of this upstream are online already");
 		return;
 	}
 	cw_list_remove(&bd->link);
@@ -386,7 +387,8 @@ static void on_subscribed(void *ctx, void *arg, int refused)
 
 	if (refused == 0)
 		return;
-	cw_log(upstream_odd, refused < 0 ? "a SUBSCRIBE was not answered" : "the broker refused the subscription to commands",
+	cw_log(upstream_odd,
+	       refused < 0 ? "a SUBSCRIBE was not answered" : "the broker refused the subscription to commands",
 	       CW_LS("upstream", b->u->conf.name));
 	cw_upstream_note_error(b->u, "the broker refused the subscription to commands: none will come");
 }

@@ -49,8 +49,8 @@ unsigned broker_template_vars(const char *text);
 int broker_template_check(const char *key, const char *text, unsigned known, unsigned needed, int whole,
 			  struct cw_msg *msg);
 /*
- * The topic. A name may have several levels, everything else is one. CW_EINVAL: a value would make an empty level, has a
- * wildcard or a control character; CW_ELIMIT: longer than size.
+ * The topic. A name may have several levels, everything else is one. CW_EINVAL: a value would make an empty level, has
+ * a wildcard or a control character; CW_ELIMIT: longer than size.
  */
 int broker_template_fill(const char *text, const struct broker_vars *vars, char *out, size_t size);
 /* The subscription that gets all topics of the template. 0 or CW_ELIMIT. */

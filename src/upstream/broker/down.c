@@ -12,8 +12,8 @@
 #include "base/mem.h"
 #include "base/stat.h"
 #include "causeway/command.h"
-#include "json/json.h"
 #include "upstream/broker/broker.h"
+#include "json/json.h"
 
 static const char raw_name[] = "thing/model/down_raw"; /* what decoders know raw data by */
 
@@ -167,8 +167,10 @@ void broker_message(struct broker *b, struct cw_bytes topic, struct cw_bytes pay
 		return;
 	}
 	if (retained) {
-		cw_message_odd(b->u, "a retained command, which would come again with every connection; send it without retain",
-			       topic);
+		cw_message_odd(
+			b->u,
+			"a retained command, which would come again with every connection; send it without retain",
+			topic);
 		return;
 	}
 	if (cw_upstream_find(b->u, a.vars.of[BROKER_PRODUCT_KEY], a.vars.of[BROKER_DEVICE_NAME]) == NULL) {
@@ -201,8 +203,7 @@ void broker_answer(void *connector, struct cw_downlink *d)
 	char *text = NULL;
 	size_t len = 0;
 
-	if (cw_message_answer(d, &text, &len) < 0 ||
-	    broker_say(b, d->answer_topic, cw_bytes_of(text, len), 0, 1) < 0)
+	if (cw_message_answer(d, &text, &len) < 0 || broker_say(b, d->answer_topic, cw_bytes_of(text, len), 0, 1) < 0)
 		cw_count(upstream, answers_lost);
 	cw_free(text);
 }

@@ -25,39 +25,48 @@ static const struct cw_conf_setting settings[] = {
 		"Password at the broker; file:PATH reads it from a file."),
 	CW_CONF(struct broker_settings, clean_session, BOOL, "cleanSession", "true", NULL, NULL,
 		"false: the broker keeps commands while the gateway is away. MQTT 3.1.1 only."),
-	CW_CONF_CHOICE(struct broker_settings, payload, "payload", payloads, "alink",
-		       "alink: one JSON message a record, as the platform defines them. plain: one message a property or tag "
-		       "with nothing but its value, events as JSON {time, value}."),
+	CW_CONF_CHOICE(
+		struct broker_settings, payload, "payload", payloads, "alink",
+		"alink: one JSON message a record, as the platform defines them. plain: one message a property or tag "
+		"with nothing but its value, events as JSON {time, value}."),
 	CW_CONF(struct broker_settings, topic, STRING, "topic", NULL, NULL, NULL,
-		"Topic of records. Variables: ${productKey}, ${deviceName}, ${kind} (property, event, tag, raw, ota, history) and "
-		"${name} (with plain the property or tag; an event's name; a raw record's own topic; else post, version or "
+		"Topic of records. Variables: ${productKey}, ${deviceName}, ${kind} (property, event, tag, raw, ota, "
+		"history) and "
+		"${name} (with plain the property or tag; an event's name; a raw record's own topic; else post, "
+		"version or "
 		"progress). Default: " TOPIC_ALINK ", with plain " TOPIC_PLAIN "."),
 	CW_CONF(struct broker_settings, retain, STRINGS, "retain", NULL, NULL, NULL,
-		"Kinds of records the broker keeps for those who subscribe later: property, event, tag, raw, ota. Default: none."),
+		"Kinds of records the broker keeps for those who subscribe later: property, event, tag, raw, ota. "
+		"Default: none."),
 	CW_CONF(struct broker_settings, state, STRING, "state", "site/${productKey}/${deviceName}/state", NULL, NULL,
 		"Topic of a device's state: online or offline, retained. Empty: none."),
-	CW_CONF(struct broker_settings, bridge_state, STRING, "bridgeState", "site/bridges/${clientId}/state", NULL, NULL,
-		"Topic of the gateway's own state, retained; the broker's last will says offline there. Empty: none."),
-	CW_CONF(struct broker_settings, command, STRING, "command", "site/${productKey}/${deviceName}/command/${name}", NULL,
+	CW_CONF(struct broker_settings, bridge_state, STRING, "bridgeState", "site/bridges/${clientId}/state", NULL,
 		NULL,
-		"Topic on which commands come. ${name}: set, get, raw, or the name of a service; ${request} (may be left out): the "
+		"Topic of the gateway's own state, retained; the broker's last will says offline there. Empty: none."),
+	CW_CONF(struct broker_settings, command, STRING, "command", "site/${productKey}/${deviceName}/command/${name}",
+		NULL, NULL,
+		"Topic on which commands come. ${name}: set, get, raw, or the name of a service; ${request} (may be "
+		"left out): the "
 		"caller's id. Each must be a whole level. Empty: no commands."),
-	CW_CONF(struct broker_settings, reply, STRING, "reply", "site/${productKey}/${deviceName}/reply/${name}", NULL, NULL,
+	CW_CONF(struct broker_settings, reply, STRING, "reply", "site/${productKey}/${deviceName}/reply/${name}", NULL,
+		NULL,
 		"Topic of the answer to a command, with the command's variables: JSON {id, code, data}. Empty: none."),
 	CW_CONF(struct broker_settings, qos, INT, "qos", "1", "0", "1", "QoS of records; raw ones say it themselves."),
 	CW_CONF(struct broker_settings, keep_alive_ms, DURATION, "keepAlive", "60s", "30s", "1200s",
-		"MQTT keep-alive; a gateway that has vanished is declared offline by the broker after one and a half of it."),
+		"MQTT keep-alive; a gateway that has vanished is declared offline by the broker after one and a half "
+		"of it."),
 	CW_CONF(struct broker_settings, in_flight, INT, "inFlight", "100", "1", "1000",
-		"Messages sent and not yet confirmed. The client library goes through all of them with each one: more than some "
+		"Messages sent and not yet confirmed. The client library goes through all of them with each one: more "
+		"than some "
 		"hundred pay only where the broker is far away."),
 	CW_CONF(struct broker_settings, max_devices, INT, "maxDevices", "200000", "1", "1000000",
 		"Devices online at once behind this upstream; no more are taken."),
 	CW_CONF_END
 };
 
-const struct cw_conf_table cw_upstream_broker_table = {
-	.name = "upstream", .size = sizeof(struct broker_settings), .settings = settings
-};
+const struct cw_conf_table cw_upstream_broker_table = { .name = "upstream",
+							.size = sizeof(struct broker_settings),
+							.settings = settings };
 
 int broker_configure(struct cw_upstream_conf *conf, char *text, size_t size, struct cw_msg *msg)
 {
@@ -83,7 +92,8 @@ static int take_endpoint(struct broker *b, const char *text, struct cw_msg *msg)
 	long port;
 
 	if (strncmp(text, "ws", 2) == 0 && b->ops == &cw_mqtt_mosquitto)
-		return cw_fail(msg, CW_ECONF, "endpoint: '%s': client mosquitto has no WebSocket; use tcp:// or ssl://", text);
+		return cw_fail(msg, CW_ECONF, "endpoint: '%s': client mosquitto has no WebSocket; use tcp:// or ssl://",
+			       text);
 	b->tls = strncmp(text, "ssl://", 6) == 0;
 	if (!b->tls && strncmp(text, "tcp://", 6) != 0)
 		return cw_fail(msg, CW_ECONF, "endpoint: '%s' does not begin with tcp:// or ssl://", text);
@@ -91,7 +101,8 @@ static int take_endpoint(struct broker *b, const char *text, struct cw_msg *msg)
 	colon = end != NULL && *end == ']' ? end + 1 : end;
 	host += host[0] == '[';
 	if (end == NULL || *colon != ':' || end == host || (size_t)(end - host) >= sizeof(b->host))
-		return cw_fail(msg, CW_ECONF, "endpoint: '%s' is not like tcp://host:1883 or tcp://[2001:db8::1]:1883", text);
+		return cw_fail(msg, CW_ECONF, "endpoint: '%s' is not like tcp://host:1883 or tcp://[2001:db8::1]:1883",
+			       text);
 	port = strtol(colon + 1, &stop, 10);
 	if (stop == colon + 1 || *stop != '\0' || port < 1 || port > 65535)
 		return cw_fail(msg, CW_ECONF, "endpoint: the port of '%s' is not between 1 and 65535", text);
@@ -140,7 +151,8 @@ static int take_templates(struct broker *b, struct cw_msg *msg)
 
 	b->topic = s->topic != NULL ? s->topic : s->payload == BROKER_PLAIN ? TOPIC_PLAIN : TOPIC_ALINK;
 	rc = broker_template_check("topic", b->topic, BROKER_DEVICE | BROKER_VAR(KIND) | BROKER_VAR(NAME),
-				   BROKER_VAR(DEVICE_NAME) | (s->payload == BROKER_PLAIN ? BROKER_VAR(NAME) : 0), 0, msg);
+				   BROKER_VAR(DEVICE_NAME) | (s->payload == BROKER_PLAIN ? BROKER_VAR(NAME) : 0), 0,
+				   msg);
 	if (rc == 0 && s->state[0] != '\0')
 		rc = broker_template_check("state", s->state, BROKER_DEVICE, BROKER_VAR(DEVICE_NAME), 0, msg);
 	if (rc == 0 && s->command[0] != '\0')
@@ -153,7 +165,8 @@ static int take_templates(struct broker *b, struct cw_msg *msg)
 		return rc;
 	vars.of[BROKER_CLIENT_ID] = cw_bytes_text(b->client_id);
 	if (broker_template_fill(s->bridge_state, &vars, b->bridge_topic, sizeof(b->bridge_topic)) < 0)
-		return cw_fail(msg, CW_ECONF, "bridgeState: the client id '%s' cannot stand in a topic; give another clientId",
+		return cw_fail(msg, CW_ECONF,
+			       "bridgeState: the client id '%s' cannot stand in a topic; give another clientId",
 			       b->client_id);
 	return 0;
 }

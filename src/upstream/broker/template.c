@@ -61,7 +61,8 @@ static int check_levels(const char *key, const char *text, struct cw_msg *msg)
 		return cw_fail(msg, CW_ECONF, "%s is longer than %d bytes", key, BROKER_TOPIC_MOST / 2 - 1);
 	for (p = text; *p != '\0'; p++) {
 		if (*p == '+' || *p == '#' || (unsigned char)*p < ' ' || *p == 0x7f)
-			return cw_fail(msg, CW_ECONF, "%s: '%s' has a wildcard (+, #) or a control character", key, text);
+			return cw_fail(msg, CW_ECONF, "%s: '%s' has a wildcard (+, #) or a control character", key,
+				       text);
 		if (*p == '/' && (p == text || p[1] == '/' || p[1] == '\0'))
 			return cw_fail(msg, CW_ECONF, "%s: '%s' has an empty level", key, text);
 	}
@@ -179,7 +180,8 @@ int broker_template_match(const char *text, struct cw_bytes topic, struct broker
 			continue;
 		}
 		slash = at < topic.len ? memchr(topic.ptr + at, '/', topic.len - at) : NULL;
-		ret->of[v] = cw_bytes_of(topic.ptr + at, (slash != NULL ? (size_t)(slash - topic.ptr) : topic.len) - at);
+		ret->of[v] =
+			cw_bytes_of(topic.ptr + at, (slash != NULL ? (size_t)(slash - topic.ptr) : topic.len) - at);
 		if (!fit(ret->of[v], 0))
 			return 0;
 		at += ret->of[v].len;

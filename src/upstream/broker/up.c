@@ -11,17 +11,17 @@
 #include "base/stat.h"
 #include "causeway/command.h"
 #include "causeway/decoder.h"
-#include "json/json.h"
 #include "upstream/broker/broker.h"
+#include "json/json.h"
 
 /* One attempt to send a parcel. */
 struct broker_send {
 	struct broker *b;
 	struct cw_parcel *p; /* NULL: recalled */
 	int orphan;
-	int asked;         /* the record has a caller's request id */
-	int rc, code;      /* the worst of its messages */
-	unsigned left;     /* messages not done */
+	int asked;     /* the record has a caller's request id */
+	int rc, code;  /* the worst of its messages */
+	unsigned left; /* messages not done */
 	unsigned count, most;
 	struct message {
 		struct cw_mqtt_token token;
@@ -276,7 +276,8 @@ int broker_send(void *connector, struct cw_updevice *d, struct cw_parcel *p)
 		cw_free(o.send);
 		return rc;
 	}
-	if (rc < 0) { /* some are on their way: they end by themselves, and the record goes as a whole again, or is refused */
+	if (rc < 0) { /* some are on their way: they end by themselves, and the record goes as a whole again, or is
+			 refused */
 		o.send->orphan = 1;
 		b->orphans++;
 		return rc;

@@ -13,9 +13,9 @@
 #include "base/stat.h"
 #include "causeway/command.h"
 #include "causeway/decoder.h"
-#include "json/json.h"
 #include "platform/codes.h"
 #include "upstream/coap/coap.h"
+#include "json/json.h"
 
 #define CHECK_MS 60000u /* a refused topic may mean a disabled device: /auth tells, this often at most */
 #define PATH_BYTES (CW_TOPIC_MAX + 80u)
@@ -90,7 +90,7 @@ static int draft_of(struct coap *c, struct coap_device *md, enum coap_ask what, 
 	default:
 		(void)snprintf(w->path, sizeof(w->path), "pull");
 		w->post.payload = cw_bytes_of(w->body, (size_t)snprintf((char *)w->body, sizeof(w->body),
-									 "{\"pageSize\":\"%u\"}", COAP_PAGE));
+									"{\"pageSize\":\"%u\"}", COAP_PAGE));
 		w->post.format = COAP_FORMAT_JSON;
 		return 0;
 	}
@@ -137,7 +137,8 @@ void cw_coap_ask(struct coap *c, struct coap_device *md, enum coap_ask what)
 	if (what == ASK_ANSWER)
 		cw_count(upstream, answers);
 	cw_coap_deadline(c, md, c->answer_ms,
-		      what == ASK_AUTH ? "the platform does not answer /auth" : "the platform does not answer a request");
+			 what == ASK_AUTH ? "the platform does not answer /auth"
+					  : "the platform does not answer a request");
 }
 
 /* ---- the lane -------------------------------------------------------------------------- */
@@ -259,16 +260,17 @@ static void auth_answered(struct coap *c, struct coap_device *md, const struct c
 	explicit_bzero(&pass, sizeof(pass));
 	if (rc < 0 || md->token == NULL)
 		cw_coap_lost(c, md, CW_UPDEVICE_OFFLINE, 205,
-			  rc < 0 ? "the answer to /auth is not understood: it has no token, or no random" : cw_error_text(CW_ENOMEM));
+			     rc < 0 ? "the answer to /auth is not understood: it has no token, or no random"
+				    : cw_error_text(CW_ENOMEM));
 	else
 		cw_coap_logged_in(c, md);
 }
 
 static void log_taken(const struct coap_device *md, const struct coap_response *r)
 {
-	cw_log(upstream_taken, "taken", CW_LS("product", md->d->product_key), CW_LS("device", md->d->device_name),
+	cw_log(upstream_message, "taken", CW_LS("product", md->d->product_key), CW_LS("device", md->d->device_name),
 	       CW_LS("topic", md->messages.split.head.topic), CW_LU("id", cw_split_id(md->messages.id, md->part)),
-	       CW_LS("message", r->id));
+	       CW_LS("messageId", r->id));
 }
 
 /* The platform's reply that stands in the answer to a part of a record. */
@@ -434,18 +436,17 @@ static void ota_answered(struct coap *c, struct coap_device *md, const struct co
 /* Payloads are encrypted in symmetric mode; into the connector's buffer. What cannot be opened counts as absent. */
 static void unseal(struct coap *c, struct coap_device *md, struct coap_response *r)
 {
-	uint8_t *open = c->sealed;
 	size_t len;
 
 	if (c->dtls != COAP_DTLS_OFF || r->payload.len == 0)
 		return;
 	if (r->payload.len > COAP_CIPHER_LEN(c->max_payload) ||
-	    cw_coap_decrypt(md->key, r->payload.ptr, r->payload.len, open, &len) < 0) {
+	    cw_coap_decrypt(md->key, r->payload.ptr, r->payload.len, c->opened, &len) < 0) {
 		cw_message_odd(c->u, "the payload of an answer cannot be decrypted", cw_bytes_text(md->d->key));
 		r->payload = cw_bytes_of(NULL, 0);
 		return;
 	}
-	r->payload = cw_bytes_of(open, len);
+	r->payload = cw_bytes_of(c->opened, len);
 }
 
 void cw_coap_answered(void *owner, uint32_t number, const struct coap_response *answer)

@@ -1,10 +1,10 @@
 /*
  * coap.c - the platform over CoAP: settings, start and stop.
  *
- * One normal run of a device: wanted -> session (DTLS handshake) -> POST /auth -> token -> online -> the lane hands records
- * to send(), each becomes a POST /topic/... with the token -> 2.05 -> settled.
- * One failing run: the platform is silent -> the deadline ends session and token -> offline, so the lane takes back what
- * was unconfirmed -> after its pause the device begins again. There is no connection of the bridge itself.
+ * One normal run of a device: wanted -> session (DTLS handshake) -> POST /auth -> token -> online -> the lane hands
+ * records to send(), each becomes a POST /topic/... with the token -> 2.05 -> settled. One failing run: the platform is
+ * silent -> the deadline ends session and token -> offline, so the lane takes back what was unconfirmed -> after its
+ * pause the device begins again. There is no connection of the bridge itself.
  */
 #include "upstream/coap/coap.h"
 
@@ -23,7 +23,8 @@ static const char *const payload_names[] = { "json", "cbor", NULL };
 
 static const struct cw_conf_setting settings[] = {
 	CW_CONF_CHOICE(struct coap_settings, dtls, "dtls", dtls_names, "psk",
-		       "For coaps://: a key made from each device's secret, or the server's certificate checked against tls.ca. "
+		       "For coaps://: a key made from each device's secret, or the server's certificate checked "
+		       "against tls.ca. "
 		       "off: the symmetric mode of coap://, whose payloads are encrypted."),
 	CW_CONF_CHOICE(struct coap_settings, sign, "signMethod", sign_names, "hmacsha256", "How logins are signed."),
 	CW_CONF_CHOICE(struct coap_settings, payload, "payload", payload_names, "json",
@@ -31,28 +32,33 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct coap_settings, ack_mode, INT, "ackMode", "0", "0", "1",
 		"0: the platform answers in its acknowledgement; 1: in a message of its own behind it."),
 	CW_CONF(struct coap_settings, max_payload, BYTES, "maxPayload", "1KiB", "256", "8KiB",
-		"Longest payload; the platform advises 1 KB. Longer records are sent property by property in several messages, or refused."),
+		"Longest payload; the platform advises 1 KB. Longer records are sent property by property in several "
+		"messages, or refused."),
 	CW_CONF(struct coap_settings, pull_ms, DURATION, "pull", "60s", "0s", "1d",
 		"How often commands are fetched for each device (the platform pushes none over CoAP); 0: never."),
 	CW_CONF(struct coap_settings, idle_ms, DURATION, "sessionIdle", "4m", "0s", "1d",
-		"A session without messages for so long is closed; the device stays online and the next message opens another one. 0: never."),
+		"A session without messages for so long is closed; the device stays online and the next message opens "
+		"another one. 0: never."),
 	CW_CONF(struct coap_settings, renew_ms, DURATION, "tokenRenew", "6d", "100ms", "365d",
 		"Age at which a login is renewed; the platform's tokens live 7 days."),
 	CW_CONF(struct coap_settings, in_flight, INT, "inFlight", "200", "1", "1000",
 		"Messages sent and not yet confirmed, one of a device at most."),
 	CW_CONF(struct coap_settings, rate_device_qos0, INT, "ratePerDeviceQos0", "30", "0", "10000",
 		"Messages a second and device at QoS 0; 0: no limit."),
-	CW_CONF(struct coap_settings, rate_device_qos1, INT, "ratePerDeviceQos1", "10", "0", "10000", "The same at QoS 1."),
-	CW_CONF(struct coap_settings, login_rate, INT, "loginRate", "500", "0", "1000000", "Sessions opened a second; 0: no limit."),
-	CW_CONF(struct coap_settings, handshakes, INT, "handshakes", "50", "1", "1000", "Sessions being opened at once."),
+	CW_CONF(struct coap_settings, rate_device_qos1, INT, "ratePerDeviceQos1", "10", "0", "10000",
+		"The same at QoS 1."),
+	CW_CONF(struct coap_settings, login_rate, INT, "loginRate", "500", "0", "1000000",
+		"Sessions opened a second; 0: no limit."),
+	CW_CONF(struct coap_settings, handshakes, INT, "handshakes", "50", "1", "1000",
+		"Sessions being opened at once."),
 	CW_CONF(struct coap_settings, max_devices, INT, "maxDevices", "2000", "1", "100000",
 		"Devices behind this upstream; each takes a descriptor and, with DTLS, about 45 kB."),
 	CW_CONF_END
 };
 
-const struct cw_conf_table cw_upstream_coap_table = {
-	.name = "upstream", .size = sizeof(struct coap_settings), .settings = settings
-};
+const struct cw_conf_table cw_upstream_coap_table = { .name = "upstream",
+						      .size = sizeof(struct coap_settings),
+						      .settings = settings };
 
 static int configure(struct cw_upstream_conf *conf, char *text, size_t size, struct cw_msg *msg)
 {
@@ -69,8 +75,8 @@ static int configure(struct cw_upstream_conf *conf, char *text, size_t size, str
 	conf->max_devices = own->max_devices;
 	conf->post_version = 1;
 	if (conf->endpoint == NULL && conf->region != NULL) {
-		(void)snprintf(text, size, "%s://${productKey}.coap.%s.link.aliyuncs.com:%s", off ? "coap" : "coaps", conf->region,
-			       off ? "5682" : "5684");
+		(void)snprintf(text, size, "%s://${productKey}.coap.%s.link.aliyuncs.com:%s", off ? "coap" : "coaps",
+			       conf->region, off ? "5682" : "5684");
 		conf->endpoint = text;
 	}
 	return 0;
@@ -86,13 +92,15 @@ static int check(struct coap *c, const struct coap_settings *own, struct cw_msg 
 	if (conf->endpoint == NULL)
 		return cw_fail(msg, CW_ECONF, "endpoint is missing; it looks like coaps://host:5684");
 	if (conf->large)
-		return cw_fail(msg, CW_ECONF, "large: over CoAP every device has a login of its own; there is no large bridge");
+		return cw_fail(msg, CW_ECONF,
+			       "large: over CoAP every device has a login of its own; there is no large bridge");
 	rc = cw_coap_endpoint(conf->endpoint, &c->endpoint, msg);
 	if (rc < 0)
 		return rc;
 	c->dtls = c->endpoint.secure ? (enum coap_dtls)own->dtls : COAP_DTLS_OFF;
 	if (c->endpoint.secure && own->dtls == COAP_DTLS_OFF)
-		return cw_fail(msg, CW_ECONF, "endpoint: '%s' is DTLS, but dtls = off; the symmetric mode has coap:// and port 5682",
+		return cw_fail(msg, CW_ECONF,
+			       "endpoint: '%s' is DTLS, but dtls = off; the symmetric mode has coap:// and port 5682",
 			       conf->endpoint);
 	if (!c->endpoint.secure && own->dtls == COAP_DTLS_CERTIFICATE)
 		return cw_fail(msg, CW_ECONF, "endpoint: dtls = certificate needs coaps://, not '%s'", conf->endpoint);
@@ -127,6 +135,7 @@ static void destroy(void *connector)
 	cw_coap_places_free(c->places);
 	cw_await_fini(&c->ids);
 	cw_free(c->sealed);
+	cw_free(c->opened);
 	cw_free(c);
 }
 
@@ -143,7 +152,8 @@ static int make_parts(struct coap *c, struct cw_msg *msg)
 				       .payload_most = (unsigned)COAP_CIPHER_LEN(c->max_payload) };
 
 	c->sealed = cw_alloc(COAP_CIPHER_LEN(c->max_payload));
-	if (c->sealed == NULL || cw_coap_places_new(&c->endpoint, &c->places) < 0)
+	c->opened = cw_alloc(COAP_CIPHER_LEN(c->max_payload));
+	if (c->sealed == NULL || c->opened == NULL || cw_coap_places_new(&c->endpoint, &c->places) < 0)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	return cw_coap_wire_new(&wire, &cw_coap_wire_ops, &c->wire, msg);
 }
@@ -185,6 +195,9 @@ static void start(void *connector)
 	}
 	cw_log(upstream_up, "ready; every device logs in by itself", CW_LS("upstream", c->u->conf.name),
 	       CW_LS("endpoint", c->u->conf.endpoint));
+	if (c->pull_ms == 0)
+		cw_log(upstream_one_way, "pull = 0: no commands are fetched for devices behind this upstream",
+		       CW_LS("upstream", c->u->conf.name));
 	cw_upstream_report(c->u, 1, "ready; every device logs in by itself");
 }
 

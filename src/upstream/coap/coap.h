@@ -1,7 +1,7 @@
 /*
- * coap.h - inside of the module: the platform over CoAP, where every device has a session and a login of its own, spread
- * over coap.c (settings, start, stop), device.c (sessions and logins) and ask.c (requests and their answers). wire.h has
- * libcoap, login.h and crypt.h what the platform defines. All on the upstream's loop.
+ * coap.h - inside of the module: the platform over CoAP, where every device has a session and a login of its own,
+ * spread over coap.c (settings, start, stop), device.c (sessions and logins) and ask.c (requests and their answers).
+ * wire.h has libcoap, login.h and crypt.h what the platform defines. All on the upstream's loop.
  *
  * A device's session:
  *
@@ -9,8 +9,8 @@
  *    ^                                                |                    |                    |
  *    +--its pause-------------------------------------+--------------------+------lost, idle----+
  *
- * Its login is a token that /auth gives and that outlives sessions: a device is online while it has one that the platform
- * took. One request of a device is under way at a time, which keeps its order.
+ * Its login is a token that /auth gives and that outlives sessions: a device is online while it has one that the
+ * platform took. One request of a device is under way at a time, which keeps its order.
  */
 #ifndef CW_UPSTREAM_COAP_H
 #define CW_UPSTREAM_COAP_H
@@ -24,10 +24,10 @@
 #include "upstream/pace.h"
 #include "upstream/retry.h"
 
-#define COAP_ANSWER_TIMES 3u   /* an answer that is not there after so many ackTimeouts is not waited for */
+#define COAP_ANSWER_TIMES 3u     /* an answer that is not there after so many ackTimeouts is not waited for */
 #define COAP_OPEN_LEAST_MS 5000u /* for a handshake */
-#define COAP_ANSWERS_MOST 16u  /* answers to commands that one device may have waiting */
-#define COAP_PAGE 10u          /* messages asked for at once; the platform takes 1 to 10 */
+#define COAP_ANSWERS_MOST 16u    /* answers to commands that one device may have waiting */
+#define COAP_PAGE 10u            /* messages asked for at once; the platform takes 1 to 10 */
 
 extern const struct cw_connector_ops cw_connector_coap;
 extern const struct cw_conf_table cw_upstream_coap_table;
@@ -68,15 +68,15 @@ struct coap_device {
 	struct coap_seeker seeker;
 	struct coap_link *link_up; /* OPENING and OPEN */
 	const char *host;
-	unsigned address;       /* which of the host's addresses is tried */
-	int opening;            /* counts among the handshakes */
-	int admitted;           /* counts against maxDevices */
-	struct cw_timer pause;  /* until the next attempt */
+	unsigned address;         /* which of the host's addresses is tried */
+	int opening;              /* counts among the handshakes */
+	int admitted;             /* counts against maxDevices */
+	struct cw_timer pause;    /* until the next attempt */
 	struct cw_timer deadline; /* of the handshake, or of the answer to a request */
-	struct cw_timer rest;   /* the next pull, or the end of an idle session */
+	struct cw_timer rest;     /* the next pull, or the end of an idle session */
 	struct cw_retry retry;
-	const char *why;        /* what the deadline means */
-	uint64_t last_ms;       /* of the last answer */
+	const char *why;  /* what the deadline means */
+	uint64_t last_ms; /* of the last answer */
 	/* login */
 	char *token; /* owned; NULL: none */
 	uint64_t token_ms, checked_ms;
@@ -117,7 +117,7 @@ struct coap {
 	struct cw_timer pump_timer;
 	struct cw_pace_rate logins;
 	unsigned opening, admitted;
-	uint8_t *sealed; /* room for one encrypted payload, and for one that comes */
+	uint8_t *sealed, *opened; /* room for a payload that goes encrypted, and for one that came so */
 };
 
 static inline struct coap_device *cw_coap_device_of(struct cw_updevice *d)

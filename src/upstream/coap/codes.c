@@ -3,9 +3,11 @@
 
 #define CODES(X)                                                                                                       \
 	X(400, REFUSED, "4.00 bad payload or bad request; not sent again")                                             \
-	X(401, RELOGIN, "4.01 not authorised: token invalid or expired, or the device secret is wrong; authenticating again") \
+	X(401, RELOGIN,                                                                                                \
+	  "4.01 not authorised: token invalid or expired, or the device secret is wrong; authenticating again")        \
 	X(402, RELOGIN, "4.02 bad option: taken for an invalid token; authenticating again")                           \
-	X(403, REFUSED, "4.03 forbidden: the topic has no publish permission, or the device is disabled; not sent again") \
+	X(403, REFUSED,                                                                                                \
+	  "4.03 forbidden: the topic has no publish permission, or the device is disabled; not sent again")            \
 	X(404, REFUSED, "4.04 there is no such path; not sent again")                                                  \
 	X(405, REFUSED, "4.05 method not allowed; not sent again")                                                     \
 	X(406, REFUSED, "4.06 the format asked for cannot be had; check the setting payload")                          \
@@ -20,7 +22,8 @@
 const char *cw_coap_code_text(int code)
 {
 	switch (code) {
-#define TEXT(number, action, text) case number: return text;
+#define TEXT(number, action, text)                                                                                     \
+	case number: return text;
 		CODES(TEXT)
 #undef TEXT
 	default:
@@ -33,7 +36,8 @@ const char *cw_coap_code_text(int code)
 enum coap_action cw_coap_code_action(int code)
 {
 	switch (code) {
-#define ACTION(number, action, text) case number: return COAP_##action;
+#define ACTION(number, action, text)                                                                                   \
+	case number: return COAP_##action;
 		CODES(ACTION)
 #undef ACTION
 	default: return code / 100 == 2 ? COAP_DONE : code / 100 == 5 ? COAP_LATER : COAP_REFUSED;

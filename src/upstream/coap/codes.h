@@ -1,6 +1,6 @@
 /*
- * codes.h - the response codes of the platform's CoAP access: what each means in a sentence, and what it asks of us. A code
- * is its class times 100 and its detail: 401 is 4.01.
+ * codes.h - the response codes of the platform's CoAP access: what each means in a sentence, and what it asks of us. A
+ * code is its class times 100 and its detail: 401 is 4.01.
  */
 #ifndef CW_UPSTREAM_COAP_CODES_H
 #define CW_UPSTREAM_COAP_CODES_H

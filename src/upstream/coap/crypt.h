@@ -1,6 +1,6 @@
 /*
- * crypt.h - what the platform's CoAP access wants signed and encrypted: the pre-shared key of DTLS, and key and cipher of
- * the symmetric mode. No I/O, no state; any thread.
+ * crypt.h - what the platform's CoAP access wants signed and encrypted: the pre-shared key of DTLS, and key and cipher
+ * of the symmetric mode. No I/O, no state; any thread.
  */
 #ifndef CW_UPSTREAM_COAP_CRYPT_H
 #define CW_UPSTREAM_COAP_CRYPT_H

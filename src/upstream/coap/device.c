@@ -111,7 +111,8 @@ static void on_deadline(struct cw_timer *t)
 	cw_count(upstream, requests_timed_out);
 	if (md->phase == PHASE_OPENING && cw_coap_link_is_key_ignored(md->link_up))
 		cw_coap_lost(coap_of(md), md, CW_UPDEVICE_REFUSED, 401,
-			     "the platform does not go on with the handshake after it got the key: the device secret is wrong");
+			     "the platform does not go on with the handshake after it got the key: the device secret "
+			     "is wrong");
 	else
 		cw_coap_lost(coap_of(md), md, CW_UPDEVICE_OFFLINE, 0, md->why);
 }
@@ -358,7 +359,8 @@ static void online(struct coap *c, struct coap_device *md)
 static void get_session(struct coap *c, struct coap_device *md)
 {
 	if (!admit(c, md)) {
-		cw_updevice_report(md->d, CW_UPDEVICE_REFUSED, CODE_TOO_MANY, "maxDevices of this upstream are here already");
+		cw_updevice_report(md->d, CW_UPDEVICE_REFUSED, CODE_TOO_MANY,
+				   "maxDevices of this upstream are here already");
 		pause_for(c, md, (uint64_t)c->u->conf.retry_max_ms);
 		return;
 	}
@@ -413,7 +415,8 @@ static void first_seen(struct coap *c, struct cw_updevice *d)
 	cw_list_init(&md->queue);
 	cw_list_init(&md->seeker.link);
 	cw_list_init(&md->answers);
-	cw_retry_init(&md->retry, conf->retry_min_ms, conf->retry_max_ms, (uint32_t)cw_hash_stable(d->key, strlen(d->key)));
+	cw_retry_init(&md->retry, conf->retry_min_ms, conf->retry_max_ms,
+		      (uint32_t)cw_hash_stable(d->key, strlen(d->key)));
 }
 
 void cw_coap_device_free(struct coap_device *md)

@@ -95,7 +95,8 @@ static int as_cbor(const struct pair *pairs, unsigned count, uint8_t *out, size_
 	unsigned i;
 
 	for (i = 0; i < 2 * count; i++) {
-		n = put_cbor_text(i % 2 == 0 ? pairs[i / 2].name : pairs[i / 2].value, out + used, COAP_BODY_BYTES - used);
+		n = put_cbor_text(i % 2 == 0 ? pairs[i / 2].name : pairs[i / 2].value, out + used,
+				  COAP_BODY_BYTES - used);
 		if (n == 0)
 			return CW_ELIMIT;
 		used += n;
@@ -328,8 +329,8 @@ static int take_message(struct cw_bytes item, void (*each)(void *ctx, struct cw_
 	return rc;
 }
 
-int cw_coap_page(struct cw_bytes body, void (*each)(void *ctx, struct cw_bytes topic, struct cw_bytes payload), void *ctx,
-		 unsigned *ret_odd)
+int cw_coap_page(struct cw_bytes body, void (*each)(void *ctx, struct cw_bytes topic, struct cw_bytes payload),
+		 void *ctx, unsigned *ret_odd)
 {
 	uint8_t *item;
 	size_t len;

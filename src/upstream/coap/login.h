@@ -17,8 +17,8 @@ enum coap_format { COAP_FORMAT_NONE = -1, COAP_FORMAT_OCTETS = 42, COAP_FORMAT_J
 struct coap_login {
 	const char *product_key, *device_name, *secret;
 	enum cw_sign_method method;
-	const char *seq;  /* NULL: by DTLS, which needs none */
-	int separate;     /* ackMode 1: an answer is a message of its own */
+	const char *seq; /* NULL: by DTLS, which needs none */
+	int separate;    /* ackMode 1: an answer is a message of its own */
 	enum coap_format format;
 };
 
@@ -32,14 +32,15 @@ struct coap_pass {
 	char random[COAP_RANDOM_BYTES]; /* empty: there was none */
 	uint64_t seq_offset;
 };
-/* CBOR is told from JSON by its first byte. 0, or CW_EPROTO: not such an object, without token, or longer than there is room. */
+/* CBOR is told from JSON by its first byte. 0, or CW_EPROTO: not such an object, without token, or longer than there is
+ * room. */
 int cw_coap_login_answer(struct cw_bytes body, struct coap_pass *ret);
 
 /*
- * A page of POST /pull: `each` for every message; views are lent. What is not a message is skipped and counted in *ret_odd. Returns
- * how many messages there were, or CW_EPROTO (not an array), CW_ENOMEM.
+ * A page of POST /pull: `each` for every message; views are lent. What is not a message is skipped and counted in
+ * *ret_odd. Returns how many messages there were, or CW_EPROTO (not an array), CW_ENOMEM.
  */
-int cw_coap_page(struct cw_bytes body, void (*each)(void *ctx, struct cw_bytes topic, struct cw_bytes payload), void *ctx,
-		 unsigned *ret_odd);
+int cw_coap_page(struct cw_bytes body, void (*each)(void *ctx, struct cw_bytes topic, struct cw_bytes payload),
+		 void *ctx, unsigned *ret_odd);
 
 #endif

@@ -42,7 +42,8 @@ int cw_coap_endpoint(const char *text, struct coap_endpoint *ret, struct cw_msg 
 	if (strncmp(text, "coaps://", 8) == 0)
 		ret->secure = 1;
 	else if (strncmp(text, "coap://", 7) != 0)
-		return cw_fail(msg, CW_ECONF, "endpoint: '%s' does not begin with coaps:// (DTLS) or coap:// (symmetric mode)", text);
+		return cw_fail(msg, CW_ECONF,
+			       "endpoint: '%s' does not begin with coaps:// (DTLS) or coap:// (symmetric mode)", text);
 	host = text + (ret->secure ? 8 : 7);
 	if (host[0] == '[') {
 		host++;
@@ -58,8 +59,10 @@ int cw_coap_endpoint(const char *text, struct coap_endpoint *ret, struct cw_msg 
 		else
 			end = host + strlen(host);
 	}
-	if (end == NULL || end == host || (size_t)(end - host) >= sizeof(ret->host) || memchr(host, '/', (size_t)(end - host)) != NULL)
-		return cw_fail(msg, CW_ECONF, "endpoint: '%s' is not like coaps://host:5684 or coap://[2001:db8::1]:5682", text);
+	if (end == NULL || end == host || (size_t)(end - host) >= sizeof(ret->host) ||
+	    memchr(host, '/', (size_t)(end - host)) != NULL)
+		return cw_fail(msg, CW_ECONF,
+			       "endpoint: '%s' is not like coaps://host:5684 or coap://[2001:db8::1]:5682", text);
 	memcpy(ret->host, host, (size_t)(end - host));
 	(void)snprintf(ret->port, sizeof(ret->port), "%s", ret->secure ? "5684" : "5682");
 	if (port == NULL)
@@ -79,7 +82,8 @@ int cw_coap_host_of(const struct coap_endpoint *e, const char *product_key, char
 	if (at == NULL)
 		n = snprintf(out, PLACE_HOST_BYTES, "%s", e->host);
 	else
-		n = snprintf(out, PLACE_HOST_BYTES, "%.*s%s%s", (int)(at - e->host), e->host, product_key, at + strlen(PRODUCT));
+		n = snprintf(out, PLACE_HOST_BYTES, "%.*s%s%s", (int)(at - e->host), e->host, product_key,
+			     at + strlen(PRODUCT));
 	return n < 0 || (size_t)n >= PLACE_HOST_BYTES ? CW_ELIMIT : 0;
 }
 

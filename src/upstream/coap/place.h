@@ -16,7 +16,7 @@
 #define PLACE_KEEP_MS 60000u /* a look-up that worked; a failed one is not kept */
 
 struct coap_endpoint {
-	int secure; /* coaps:// */
+	int secure;                  /* coaps:// */
 	char host[PLACE_HOST_BYTES]; /* may hold ${productKey}; an IPv6 address without brackets */
 	char port[8];
 };
@@ -31,7 +31,8 @@ struct coap_places;
 struct coap_seeker {
 	struct cw_list link;
 	/* 0, or an error with a sentence; addresses (one at least) are lent for the call. */
-	void (*found)(struct coap_seeker *s, int rc, const char *text, const struct sockaddr_storage *at, unsigned count);
+	void (*found)(struct coap_seeker *s, int rc, const char *text, const struct sockaddr_storage *at,
+		      unsigned count);
 	const char *host; /* filled; lives as long as the places do */
 };
 

@@ -1,8 +1,8 @@
 /*
  * wire.c - see wire.h.
  *
- * Each client session has a socket of its own with one request under way, so the default receive buffer is plenty (it is
- * a server's one socket that has to be widened). A session that ends is told to libcoap first (it would otherwise
+ * Each client session has a socket of its own with one request under way, so the default receive buffer is plenty (it
+ * is a server's one socket that has to be widened). A session that ends is told to libcoap first (it would otherwise
  * live on, for as long as it repeats a request) and released when no call of libcoap is on the stack.
  */
 #include "upstream/coap/wire.h"
@@ -112,9 +112,10 @@ static int on_event(coap_session_t *session, const coap_event_t event)
 		int unreachable = strstr(last_words, "ICMP") != NULL;
 
 		note_broken(l, !l->is_ready && !unreachable,
-			    unreachable   ? UNREACHABLE
-			    : l->is_ready ? "the DTLS session was closed by the platform"
-					  : "the DTLS handshake was refused; check the device secret, or the certificates");
+			    unreachable ? UNREACHABLE
+			    : l->is_ready
+				    ? "the DTLS session was closed by the platform"
+				    : "the DTLS handshake was refused; check the device secret, or the certificates");
 	}
 	return 0;
 }
@@ -148,8 +149,7 @@ static void read_id(const coap_pdu_t *pdu, char out[WIRE_ID_BYTES])
 	if (len > 0 && i == len)
 		(void)snprintf(out, WIRE_ID_BYTES, "%.*s", (int)len, (const char *)bytes);
 	else if (len > 0 && len <= 8)
-		(void)snprintf(out, WIRE_ID_BYTES, "%llu",
-			       (unsigned long long)coap_decode_var_bytes8(bytes, len));
+		(void)snprintf(out, WIRE_ID_BYTES, "%llu", (unsigned long long)coap_decode_var_bytes8(bytes, len));
 }
 
 static coap_response_t on_response(coap_session_t *session, const coap_pdu_t *sent, const coap_pdu_t *received,
@@ -167,10 +167,9 @@ static coap_response_t on_response(coap_session_t *session, const coap_pdu_t *se
 	read_id(received, r.id);
 	if (coap_get_data(received, &len, &data))
 		r.payload = cw_bytes_of(data, len);
-	l->shard->wire->ops->answer(l->owner,
-				    (uint32_t)token.s[0] << 24 | (uint32_t)token.s[1] << 16 |
-					    (uint32_t)token.s[2] << 8 | token.s[3],
-				    &r);
+	l->shard->wire->ops->answer(
+		l->owner,
+		(uint32_t)token.s[0] << 24 | (uint32_t)token.s[1] << 16 | (uint32_t)token.s[2] << 8 | token.s[3], &r);
 	return COAP_RESPONSE_OK;
 }
 
@@ -312,7 +311,8 @@ int cw_coap_wire_new(const struct coap_wire_conf *conf, const struct coap_wire_o
 	if (conf->dtls == COAP_DTLS_CERTIFICATE) {
 		if (conf->verify && conf->ca == NULL)
 			rc = cw_fail(msg, CW_ECONF,
-				     "dtls = certificate needs tls.ca, the platform's root certificate; it can be downloaded there");
+				     "dtls = certificate needs tls.ca, the platform's root certificate; it can be "
+				     "downloaded there");
 		if (rc == 0)
 			rc = is_readable(conf->ca, "ca", msg);
 		if (rc == 0)
@@ -589,8 +589,7 @@ static int fill(coap_pdu_t *pdu, const struct coap_post *post)
 	    !add_number(pdu, COAP_OPTION_CONTENT_FORMAT, post->format) ||
 	    !add_number(pdu, COAP_OPTION_ACCEPT, post->accept))
 		return 0;
-	if (post->pass != NULL &&
-	    !coap_add_option(pdu, OPTION_TOKEN, strlen(post->pass), (const uint8_t *)post->pass))
+	if (post->pass != NULL && !coap_add_option(pdu, OPTION_TOKEN, strlen(post->pass), (const uint8_t *)post->pass))
 		return 0;
 	if (post->seq != NULL && !coap_add_option(pdu, OPTION_SEQ, COAP_BLOCK, post->seq))
 		return 0;

@@ -1,8 +1,8 @@
 /*
  * wire.h - libcoap on the upstream's loop: sessions (links) to servers, one request at a time on each.
  *
- * libcoap walks all sessions of a context in every call, so a context (shard) has WIRE_SHARD of them and there are as many
- * as are needed. Each is polled through its one descriptor. Nothing here is called back from inside a call of the
+ * libcoap walks all sessions of a context in every call, so a context (shard) has WIRE_SHARD of them and there are as
+ * many as are needed. Each is polled through its one descriptor. Nothing here is called back from inside a call of the
  * owner's: what happens meanwhile is told in the same pass of the loop, before it waits. One thread.
  */
 #ifndef CW_UPSTREAM_COAP_WIRE_H
@@ -71,10 +71,10 @@ void cw_coap_link_close(struct coap_link *link);
 
 struct coap_post {
 	uint32_t token;
-	const char *path;      /* segments with / between them */
-	int format, accept;    /* numbers of content formats, -1: not said */
-	const char *pass;      /* option 2088; NULL: none */
-	const uint8_t *seq;    /* option 2089, COAP_BLOCK bytes; NULL: none */
+	const char *path;   /* segments with / between them */
+	int format, accept; /* numbers of content formats, -1: not said */
+	const char *pass;   /* option 2088; NULL: none */
+	const uint8_t *seq; /* option 2089, COAP_BLOCK bytes; NULL: none */
 	struct cw_bytes payload;
 };
 /* A confirmable POST; ends with answer() or broken(), or never. 0, CW_ENOMEM, CW_ELIMIT (does not fit), CW_ECLOSED. */

@@ -72,7 +72,8 @@ static int take_own(struct http2 *h, const struct http2_down *d, const struct cw
 	case CW_TOPIC_SYS:
 		if (!ends_with(t->rest, "_reply"))
 			return 0;
-		if (!cw_topic_is(t->rest, "thing/model/up_raw_reply")) /* bytes of the product's script: for nobody here */
+		if (!cw_topic_is(t->rest,
+				 "thing/model/up_raw_reply")) /* bytes of the product's script: for nobody here */
 			take_reply(h, d);
 		return 1;
 	case CW_TOPIC_SESSION:
@@ -98,7 +99,8 @@ static void take_envelope(struct http2 *h, const struct http2_push *p)
 		return;
 	}
 	cw_topic_parse(d.topic, &t);
-	if (d.product_key.len > 0 && d.device_name.len > 0 && t.kind != CW_TOPIC_UNKNOWN) { /* they count, not the topic */
+	if (d.product_key.len > 0 && d.device_name.len > 0 &&
+	    t.kind != CW_TOPIC_UNKNOWN) { /* they count, not the topic */
 		t.pk = d.product_key;
 		t.dn = d.device_name;
 	}

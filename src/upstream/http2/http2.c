@@ -20,10 +20,10 @@
 #include "base/stat.h"
 #include "platform/sign.h"
 
-#define LOGIN_MS 15000u     /* TCP, TLS and login */
-#define STEP_MS 10000u	    /* subscriptions, net id */
-#define LEAVE_MS 5000u	    /* after GOAWAY, for what is under way */
-#define NET_RETRY_MS 5000u  /* a net id that has to be renewed and was not given */
+#define LOGIN_MS 15000u    /* TCP, TLS and login */
+#define STEP_MS 10000u     /* subscriptions, net id */
+#define LEAVE_MS 5000u     /* after GOAWAY, for what is under way */
+#define NET_RETRY_MS 5000u /* a net id that has to be renewed and was not given */
 #define LARGE_MODE 3
 
 static const char *const alpn[] = { "h2", NULL };
@@ -49,7 +49,8 @@ static int set_up(struct http2 *h, struct cw_msg *msg)
 	if (auth != NULL)
 		(void)snprintf(h->auth_url, sizeof(h->auth_url), "%s", auth);
 	else if (c->region != NULL)
-		(void)snprintf(h->auth_url, sizeof(h->auth_url), "https://iot-auth.%s.aliyuncs.com/auth/bridge", c->region);
+		(void)snprintf(h->auth_url, sizeof(h->auth_url), "https://iot-auth.%s.aliyuncs.com/auth/bridge",
+			       c->region);
 	rc = http2_check(c, h->auth_url[0] == '\0' ? NULL : h->auth_url, msg);
 	if (rc == 0)
 		rc = http2_parse_endpoint(c->endpoint, &h->at, msg);
@@ -100,7 +101,8 @@ static int create(struct cw_upstream *u, void **ret_connector, struct cw_msg *ms
 		destroy(h);
 		return rc;
 	}
-	cw_retry_init(&h->retry, u->conf.retry_min_ms, u->conf.retry_max_ms, (uint32_t)cw_hash_stable(h->dn, strlen(h->dn)));
+	cw_retry_init(&h->retry, u->conf.retry_min_ms, u->conf.retry_max_ms,
+		      (uint32_t)cw_hash_stable(h->dn, strlen(h->dn)));
 	*ret_connector = h;
 	return 0;
 }
@@ -134,6 +136,7 @@ void http2_lost(struct http2 *h, const char *why)
 	if (was_up) {
 		cw_count(upstream, disconnects);
 		http2_session_down(h, why);
+		http2_replies_drop(h);
 	} else {
 		cw_count(upstream, connect_failed);
 	}
@@ -171,7 +174,8 @@ static void link_ready(struct http2 *h)
 	h->state = HTTP2_LINK_UP;
 	cw_retry_up(&h->retry, http2_now(h));
 	cw_count(upstream, connects);
-	cw_log(upstream_up, "logged in", CW_LS("upstream", h->u->conf.name), CW_LS("product", h->pk), CW_LS("device", h->dn));
+	cw_log(upstream_up, "logged in", CW_LS("upstream", h->u->conf.name), CW_LS("product", h->pk),
+	       CW_LS("device", h->dn));
 	cw_upstream_report(h->u, 1, "logged in");
 	http2_session_up(h);
 	cw_lane_pump(&h->u->lane);
@@ -210,12 +214,14 @@ static void on_net_id(void *ctx, const struct cw_fetch_reply *reply)
 		return;
 	}
 	if (reply->status != 200 || http2_form_reply(reply->body, &r) < 0) {
-		(void)snprintf(text, sizeof(text), "authEndpoint answers with status %d and no form of its own", reply->status);
+		(void)snprintf(text, sizeof(text), "authEndpoint answers with status %d and no form of its own",
+			       reply->status);
 		net_id_missing(h, text);
 		return;
 	}
 	if (r.code != 200 || r.net_id[0] == '\0') {
-		(void)snprintf(text, sizeof(text), "code %d, %.120s", (int)r.code, r.message[0] != '\0' ? r.message : "no net id in it");
+		(void)snprintf(text, sizeof(text), "code %d, %.120s", (int)r.code,
+			       r.message[0] != '\0' ? r.message : "no net id in it");
 		net_id_missing(h, text);
 		return;
 	}
@@ -282,8 +288,8 @@ static int step_ok(struct http2 *h, int rc, const char *what)
 	if (rc < 0)
 		(void)snprintf(why, sizeof(why), "%.160s: the platform reset the request of %s", h->at.authority, what);
 	else
-		(void)snprintf(why, sizeof(why), "%.80s: the platform refused %s: status %d %.95s", h->at.authority, what,
-			       h->step.status, h->step.text);
+		(void)snprintf(why, sizeof(why), "%.80s: the platform refused %s: status %d %.95s", h->at.authority,
+			       what, h->step.status, h->step.text);
 	http2_lost(h, why);
 	return 0;
 }
@@ -311,7 +317,8 @@ static void on_subscribed(struct http2_call *c, int rc)
 		after_subscriptions(h);
 }
 
-static void step(struct http2 *h, const char *path, const nghttp2_nv *fields, size_t count, void (*done)(struct http2_call *, int))
+static void step(struct http2 *h, const char *path, const nghttp2_nv *fields, size_t count,
+		 void (*done)(struct http2_call *, int))
 {
 	int rc;
 
@@ -439,6 +446,7 @@ static void stop(void *connector)
 		http2_link_close(link);
 	if (h->state == HTTP2_LINK_UP || h->state == HTTP2_LINK_LEAVING) {
 		http2_session_down(h, "the gateway stops");
+		http2_replies_drop(h);
 		cw_upstream_report(h->u, 0, "the gateway stops");
 	}
 	h->state = HTTP2_LINK_WAITING;

@@ -7,12 +7,12 @@
  *
  * A device's phases, and what moves them on:
  *
- *   OFF --needed--> QUEUED --> ASKED --200--> (STORING) --> UP --not needed--> LEAVING --> OFF
- *                                |                           |
- *                                +---------refused-----------+--> PAUSE --its delay--> QUEUED
+ *   OFF --needed--> (STORING) --> QUEUED --> ASKED --200--> UP --not needed--> LEAVING --> OFF
+ *                                              |             |
+ *                                              +---refused---+--> PAUSE --its delay--> QUEUED
  *
- * ASKED is a call of authEndpoint. STORING: a large bridge writes down who is online
- * before that device's first message. LEAVING is queued or asked. A lost connection puts
+ * STORING: a large bridge writes down who may be online before it asks for that. ASKED is
+ * a call of authEndpoint. LEAVING is queued or asked. A lost connection puts
  * every device of a small bridge to OFF; behind a large one those that are UP stay so.
  */
 #ifndef CW_UPSTREAM_HTTP2_H
@@ -31,7 +31,7 @@
 #define HTTP2_REPLY_MS 30000u /* a post's reply that is still missing then is taken for lost */
 #define HTTP2_ACKS_MOST 1024u /* messages of the platform that the bridge has not taken over yet */
 
-enum http2_phase { HTTP2_OFF, HTTP2_QUEUED, HTTP2_ASKED, HTTP2_STORING, HTTP2_UP, HTTP2_LEAVING, HTTP2_PAUSE };
+enum http2_phase { HTTP2_OFF, HTTP2_STORING, HTTP2_QUEUED, HTTP2_ASKED, HTTP2_UP, HTTP2_LEAVING, HTTP2_PAUSE };
 
 struct http2;
 struct http2_auth;    /* a device's call of authEndpoint */
@@ -51,16 +51,17 @@ struct http2_device {
 	struct cw_list sends; /* struct http2_send.of_device */
 	union {
 		struct http2_auth *auth;       /* ASKED */
-		struct http2_put *put;	       /* STORING */
+		struct http2_put *put;         /* STORING */
 		struct http2_offline *offline; /* LEAVING, asked */
 	};
 	struct http2_pause *pause;
-	uint32_t denied;     /* the message that was not allowed although the device was online: a login was tried for it */
-	uint8_t phase;	     /* enum http2_phase */
-	uint8_t fails;	     /* messages in a row that the platform could not take */
+	uint32_t denied; /* the message that was not allowed although the device was online: a login was tried for it */
+	uint8_t phase;   /* enum http2_phase */
+	uint8_t fails;   /* messages in a row that the platform could not take */
 	uint8_t seen : 1;
 	uint8_t is_bridge : 1; /* the bridge's own identity: online with the connection */
 	uint8_t admitted : 1;  /* counts against maxDevices */
+	uint8_t stored : 1;    /* in the file of a large bridge: online, or it may be */
 	uint8_t renewed : 1;   /* a new net id was fetched on its account */
 };
 
@@ -115,7 +116,7 @@ struct http2 {
 	struct cw_timer retry_timer, step_timer, net_timer;
 	/* messages */
 	struct cw_await_set replies; /* of posts; numbers all messages */
-	struct cw_list acks;	     /* struct http2_ack: not yet taken over, oldest first */
+	struct cw_list acks;         /* struct http2_ack: not yet taken over, oldest first */
 	unsigned ack_count;
 	/* devices */
 	struct cw_list to_login, to_logout, leavers;
@@ -176,6 +177,8 @@ void http2_taken(void *connector, uint64_t number);
 void http2_posts_forget(struct http2_device *hd, struct http2 *h);
 /* The reply with this id came. 1 when it belonged to a post. */
 int http2_post_replied(struct http2 *h, const struct cw_alink_reply *r);
+/* The connection is gone: nobody waits for replies any more. */
+void http2_replies_drop(struct http2 *h);
 void http2_on_reply_late(struct cw_await_set *set, struct cw_await *a);
 /* An acknowledgement that waits for taken(); 0: no room. */
 uint64_t http2_ack_later(struct http2 *h, const char *message_id);

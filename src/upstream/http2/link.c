@@ -49,7 +49,7 @@ struct http2_link {
 	struct socket *socket; /* NULL: none; freed by its close callback */
 	uv_prepare_t prepare;
 	struct cw_timer timer; /* TCP connect, then silence */
-	int handles;	       /* libuv holds: `prepare`, sockets, the name look-up */
+	int handles;           /* libuv holds: `prepare`, sockets, the name look-up */
 	/* TLS and HTTP/2 */
 	struct cw_tls *tls;
 	nghttp2_session *h2;
@@ -151,7 +151,8 @@ static void doom(struct http2_link *l, const char *what, const char *why)
 	if (l->doomed)
 		return;
 	l->doomed = 1;
-	(void)snprintf(l->why, sizeof(l->why), "%.150s: %.60s%s%.160s", l->at.authority, what, why[0] != '\0' ? ": " : "", why);
+	(void)snprintf(l->why, sizeof(l->why), "%.150s: %.60s%s%.160s", l->at.authority, what,
+		       why[0] != '\0' ? ": " : "", why);
 }
 
 void http2_link_close(struct http2_link *l)
@@ -343,8 +344,8 @@ static void call_done(struct http2_link *l, struct http2_call *c, int rc)
 		l->events->idle(l->ctx);
 }
 
-static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name, size_t name_len, const uint8_t *value,
-		     size_t value_len, uint8_t flags, void *arg)
+static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
+		     const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
 {
 	struct http2_call *c = nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);
 	int status = 0;
@@ -388,10 +389,12 @@ static int on_frame(nghttp2_session *h2, const nghttp2_frame *frame, void *arg)
 	if (frame->hd.type != NGHTTP2_GOAWAY || l->leaving || l->quiet)
 		return 0;
 	l->leaving = 1;
-	n = (size_t)snprintf(why, sizeof(l->note), "the platform ends the connection (GOAWAY %u) ", frame->goaway.error_code);
+	n = (size_t)snprintf(why, sizeof(l->note), "the platform ends the connection (GOAWAY %u) ",
+			     frame->goaway.error_code);
 	for (i = 0; i < frame->goaway.opaque_data_len && n + 1 < sizeof(l->note); i++)
-		why[n++] = frame->goaway.opaque_data[i] >= ' ' && frame->goaway.opaque_data[i] < 127 ?
-				   (char)frame->goaway.opaque_data[i] : '?';
+		why[n++] = frame->goaway.opaque_data[i] >= ' ' && frame->goaway.opaque_data[i] < 127
+				   ? (char)frame->goaway.opaque_data[i]
+				   : '?';
 	why[n] = '\0';
 	l->events->leaving(l->ctx, why);
 	return 0;
@@ -531,7 +534,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	if (n == 0 || l->dead)
 		return;
 	if (n < 0) {
-		doom(l, n == UV_EOF ? "closed by the platform" : "receiving", n == UV_EOF ? l->note : uv_strerror((int)n));
+		doom(l, n == UV_EOF ? "closed by the platform" : "receiving",
+		     n == UV_EOF ? l->note : uv_strerror((int)n));
 		end_if_doomed(l);
 		return;
 	}
@@ -541,7 +545,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	if (rc == 0 && !l->up && cw_tls_up(l->tls))
 		handshake_done(l);
 	if (rc < 0 && !l->doomed)
-		doom(l, rc == CW_ECLOSED ? "TLS closed by the platform" : "TLS", rc == CW_ECLOSED ? "" : cw_tls_reason(l->tls));
+		doom(l, rc == CW_ECLOSED ? "TLS closed by the platform" : "TLS",
+		     rc == CW_ECLOSED ? "" : cw_tls_reason(l->tls));
 	if (!l->doomed || l->h2 != NULL)
 		flush(l);
 	write_out(l); /* of the handshake, or an alert */
@@ -635,7 +640,9 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list
 int http2_link_open(const struct http2_link_conf *conf, const struct http2_link_events *events, void *ctx,
 		    struct http2_link **ret_link)
 {
-	const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
+	const struct addrinfo hints = { .ai_family = AF_UNSPEC,
+					.ai_socktype = SOCK_STREAM,
+					.ai_flags = AI_NUMERICSERV };
 	struct http2_link *l = cw_zalloc(sizeof(*l));
 	uv_loop_t *loop = cw_worker_loop(conf->w);
 
@@ -693,9 +700,8 @@ int http2_link_call(struct http2_link *l, struct http2_call *c, const char *meth
 	all[n++] = http2_field(":authority", l->at.authority);
 	all[n++] = http2_field(":path", path);
 	cw_invariant(count <= sizeof(all) / sizeof(all[0]) - 5);
-	if (count > 0)
-		memcpy(all + n, fields, count * sizeof(all[0]));
-	n += count;
+	while (count-- > 0)
+		all[n++] = *fields++;
 	all[n] = http2_field("content-length", length);
 	all[n].flags = c->len > 0 ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE; /* it changes with every message */
 	n++;

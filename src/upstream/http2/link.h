@@ -41,9 +41,9 @@ struct http2_call {
 };
 
 struct http2_link_events {
-	void (*up)(void *ctx);                      /* requests may be made */
+	void (*up)(void *ctx);                       /* requests may be made */
 	void (*leaving)(void *ctx, const char *why); /* GOAWAY: no more requests; what is under way may be finished */
-	void (*idle)(void *ctx);		     /* the last call under way has ended */
+	void (*idle)(void *ctx);                     /* the last call under way has ended */
 	void (*down)(void *ctx, const char *why);
 	void (*push)(void *ctx, const struct http2_push *p);
 };

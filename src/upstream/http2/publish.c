@@ -40,7 +40,8 @@ void http2_new_id(struct http2 *h, char out[HTTP2_ID_SIZE])
 /* The same in every attempt: pointer, number and time of a parcel are. */
 static void id_of_parcel(const struct http2 *h, const struct cw_parcel *p, char out[HTTP2_ID_SIZE])
 {
-	http2_id(h->random ^ (uint64_t)(uintptr_t)p, ((uint64_t)p->number << 31 ^ p->offered_ms) & ~(UINT64_C(1) << 63), out);
+	http2_id(h->random ^ (uint64_t)(uintptr_t)p, ((uint64_t)p->number << 31 ^ p->offered_ms) & ~(UINT64_C(1) << 63),
+		 out);
 }
 
 /* ---- parcels -------------------------------------------------------------------------- */
@@ -76,7 +77,8 @@ static uint64_t again_after(struct http2_device *hd)
 }
 
 /* What the platform says to a message; the attempt is over but for a reply that may still be waited for. */
-static void settle_by_status(struct http2 *h, struct cw_updevice *d, struct cw_parcel *p, int rc, int status, const char *text)
+static void settle_by_status(struct http2 *h, struct cw_updevice *d, struct cw_parcel *p, int rc, int status,
+			     const char *text)
 {
 	struct http2_device *hd = http2_device_of(d);
 	char why[160];
@@ -90,7 +92,8 @@ static void settle_by_status(struct http2 *h, struct cw_updevice *d, struct cw_p
 		http2_lost(h, "the platform has forgotten the login of this connection");
 	} else if (status == STATUS_FORBIDDEN && hd->denied != p->number) {
 		hd->denied = p->number; /* the platform may have lost the device's session: log in again, once */
-		http2_device_kicked(h, d, CW_ALINK_CODE_NONE, "the platform does not take messages of this device: it is logged in again");
+		http2_device_kicked(h, d, CW_ALINK_CODE_NONE,
+				    "the platform does not take messages of this device: it is logged in again");
 	} else {
 		(void)snprintf(why, sizeof(why), "status %d %.100s", status, text);
 		cw_lane_settle(&h->u->lane, p, CW_SETTLED_REFUSED, status, why);
@@ -127,8 +130,8 @@ static void on_published(struct http2_call *c, int rc)
 		settle_by_status(h, d, p, rc, status, text);
 }
 
-static int publish(struct http2 *h, struct http2_call *c, struct cw_updevice *d, const char id[HTTP2_ID_SIZE], const char *topic,
-		   struct cw_bytes payload, unsigned qos)
+static int publish(struct http2 *h, struct http2_call *c, struct cw_updevice *d, const char id[HTTP2_ID_SIZE],
+		   const char *topic, struct cw_bytes payload, unsigned qos)
 {
 	const nghttp2_nv field = http2_field("x-qos", qos != 0 ? "1" : "0");
 	int rc = http2_envelope(id, d->product_key, d->device_name, topic, payload, &c->body, &c->len);
@@ -224,6 +227,24 @@ void http2_on_reply_late(struct cw_await_set *set, struct cw_await *a)
 		cw_lane_again(&h->u->lane, p);
 }
 
+/* No reply is waited for over a connection that is gone. */
+void http2_replies_drop(struct http2 *h)
+{
+	struct cw_await *a;
+
+	while ((a = cw_await_oldest(&h->replies)) != NULL) {
+		struct http2_send *s = cw_container_of(a, struct http2_send, await);
+		struct cw_parcel *p = s->call.of == NULL ? detach(s) : NULL; /* else it goes back when its request ends */
+
+		cw_await_end(&h->replies, a);
+		if (s->d != NULL && s->request[0] != '\0' && !h->stopping)
+			cw_upstream_reply(s->d, s->request, CW_CODE_TIMED_OUT, cw_bytes_of(NULL, 0));
+		free_send_when_idle(s);
+		if (p != NULL)
+			cw_lane_later(&h->u->lane, p, AGAIN_MS);
+	}
+}
+
 int http2_post_replied(struct http2 *h, const struct cw_alink_reply *r)
 {
 	struct cw_await *a = r->has_id ? cw_await_find(&h->replies, r->id) : NULL;
@@ -299,7 +320,8 @@ void http2_answer(void *connector, struct cw_downlink *d)
 	}
 	if (rc == 0) {
 		http2_new_id(h, id);
-		rc = publish(h, &s->call, of, id, d->answer_topic, cw_bytes_of((const uint8_t *)text, len), (unsigned)h->u->conf.qos);
+		rc = publish(h, &s->call, of, id, d->answer_topic, cw_bytes_of((const uint8_t *)text, len),
+			     (unsigned)h->u->conf.qos);
 	}
 	cw_free(text);
 	if (rc < 0) {

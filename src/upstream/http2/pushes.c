@@ -9,7 +9,15 @@
 #define HEAD 9u
 #define STAND_IN 1u /* the stream under which nghttp2 sees pushes */
 
-enum { FRAME_DATA, FRAME_HEADERS, FRAME_PRIORITY, FRAME_RST_STREAM, FRAME_PUSH_PROMISE = 5, FRAME_WINDOW_UPDATE = 8, FRAME_CONTINUATION };
+enum {
+	FRAME_DATA,
+	FRAME_HEADERS,
+	FRAME_PRIORITY,
+	FRAME_RST_STREAM,
+	FRAME_PUSH_PROMISE = 5,
+	FRAME_WINDOW_UPDATE = 8,
+	FRAME_CONTINUATION
+};
 enum { FLAG_END_STREAM = 1, FLAG_END_HEADERS = 4, FLAG_PADDED = 8, FLAG_PRIORITY = 32 };
 
 struct frame {
@@ -65,8 +73,15 @@ static int pass(struct http2_pushes *p, struct cw_bytes bytes)
 /* The same frame as one of the stand-in. */
 static int pass_as(struct http2_pushes *p, uint8_t type, uint8_t flags, struct cw_bytes payload)
 {
-	const uint8_t head[HEAD] = { (uint8_t)(payload.len >> 16), (uint8_t)(payload.len >> 8), (uint8_t)payload.len, type,
-				     flags, 0, 0, 0, STAND_IN };
+	const uint8_t head[HEAD] = { (uint8_t)(payload.len >> 16),
+				     (uint8_t)(payload.len >> 8),
+				     (uint8_t)payload.len,
+				     type,
+				     flags,
+				     0,
+				     0,
+				     0,
+				     STAND_IN };
 	int rc = pass(p, cw_bytes_of(head, sizeof(head)));
 
 	return rc != 0 ? rc : pass(p, payload);
@@ -296,7 +311,7 @@ static int on_frame(struct http2_pushes *p, const struct frame *f)
 		return 0;
 	case FRAME_PRIORITY:
 	case FRAME_WINDOW_UPDATE: return 0; /* about a stream that we send nothing on */
-	default: return give_up(p, f);	    /* a CONTINUATION of nothing */
+	default: return give_up(p, f);      /* a CONTINUATION of nothing */
 	}
 }
 

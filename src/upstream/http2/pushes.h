@@ -20,9 +20,9 @@
 
 #define HTTP2_FIRST_STREAM 3 /* of our requests; the one before it stands for all pushes */
 #define HTTP2_FRAME_MOST 16384u
-#define HTTP2_HEADERS_MOST 65536u       /* bytes of one header list */
-#define HTTP2_PUSHES_MOST 256u          /* begun and not ended */
-#define HTTP2_PUSH_BYTES (1u << 20)     /* of one: 256 KiB as Base64 in JSON are less */
+#define HTTP2_HEADERS_MOST 65536u      /* bytes of one header list */
+#define HTTP2_PUSHES_MOST 256u         /* begun and not ended */
+#define HTTP2_PUSH_BYTES (1u << 20)    /* of one: 256 KiB as Base64 in JSON are less */
 #define HTTP2_PUSHES_BYTES (16u << 20) /* of all together */
 
 /* One message; lent to ops.push() when it is whole. */

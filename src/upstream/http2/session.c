@@ -24,7 +24,7 @@
 #define PAUSE_MIN_MS 1000u /* after a failure, 1, 2, 4 ... 60 s */
 #define PAUSE_MAX_MS 60000u
 #define PAUSE_REFUSED_TIMES 15u /* of retryMin at least, after a refusal: somebody has to change something first */
-#define CODE_PARAMETER 460 /* also: a net id that is not known any more */
+#define CODE_PARAMETER 460      /* also: a net id that is not known any more */
 #define CODE_NO_SESSION 520
 #define CODE_DELETED 521
 #define CODE_DISABLED 522
@@ -98,6 +98,7 @@ static void leave(struct http2 *h, struct cw_updevice *d)
 		end_auth(hd->auth);
 	} else if (hd->phase == HTTP2_STORING && hd->put != NULL) {
 		hd->put->d = NULL;
+		cw_online_drop(h->online, d->key); /* behind the put */
 	} else if (hd->phase == HTTP2_LEAVING && hd->offline != NULL) {
 		hd->offline->d = NULL; /* goes on by itself */
 	}
@@ -137,7 +138,8 @@ static void try_later(struct http2 *h, struct cw_updevice *d, uint64_t least)
 			return;
 		}
 		hd->pause->d = d;
-		cw_retry_init(&hd->pause->retry, PAUSE_MIN_MS, PAUSE_MAX_MS, (uint32_t)cw_hash_stable(d->key, strlen(d->key)));
+		cw_retry_init(&hd->pause->retry, PAUSE_MIN_MS, PAUSE_MAX_MS,
+			      (uint32_t)cw_hash_stable(d->key, strlen(d->key)));
 	}
 	hd->phase = HTTP2_PAUSE;
 	ms = cw_retry_down(&hd->pause->retry, http2_now(h));
@@ -174,7 +176,8 @@ static int admit(struct http2 *h, struct cw_updevice *d)
 	if (hd->admitted)
 		return 1;
 	if (h->u->conf.max_devices > 0 && h->admitted >= h->u->conf.max_devices) {
-		cw_updevice_report(d, CW_UPDEVICE_REFUSED, CODE_TOO_MANY, "maxDevices of this upstream are logged in already");
+		cw_updevice_report(d, CW_UPDEVICE_REFUSED, CODE_TOO_MANY,
+				   "maxDevices of this upstream are logged in already");
 		try_later(h, d, h->u->conf.retry_max_ms);
 		return 0;
 	}
@@ -198,6 +201,54 @@ static int needed(const struct cw_updevice *d)
 	return (d->wanted || d->lane.records > 0) && !d->removing;
 }
 
+static void on_stored(struct cw_online_put *put)
+{
+	struct http2_put *p = cw_container_of(put, struct http2_put, put);
+	struct http2 *h = p->h;
+	struct cw_updevice *d = p->d;
+
+	cw_list_remove(&p->link);
+	cw_free(p);
+	if (d == NULL)
+		return;
+	http2_device_of(d)->put = NULL;
+	http2_device_of(d)->stored =
+		1; /* also where the disk refused: who cannot be remembered must not be kept away */
+	http2_device_of(d)->phase = HTTP2_QUEUED;
+	cw_list_push_back(&h->to_login, &http2_device_of(d)->link);
+	http2_session_pump(h);
+}
+
+/* Write down that it may be online from now on, so that no crash forgets it. 0: no need, or no memory. */
+static int store(struct http2 *h, struct cw_updevice *d)
+{
+	struct http2_device *hd = http2_device_of(d);
+	struct http2_put *p = h->online == NULL || hd->stored ? NULL : cw_zalloc(sizeof(*p));
+
+	if (p == NULL)
+		return 0;
+	p->h = h;
+	p->d = d;
+	p->put.done = on_stored;
+	cw_list_init(&p->link);
+	if (cw_online_put(h->online, d->key, &p->put) < 0) {
+		cw_free(p);
+		return 0;
+	}
+	hd->phase = HTTP2_STORING;
+	hd->put = p;
+	cw_list_push_back(&h->puts, &p->link);
+	return 1;
+}
+
+/* The platform says that it is not online. */
+static void unstore(struct http2 *h, struct cw_updevice *d)
+{
+	if (h->online != NULL && http2_device_of(d)->stored)
+		cw_online_drop(h->online, d->key);
+	http2_device_of(d)->stored = 0;
+}
+
 /* Start the way up for a device that needs it and is at rest. */
 static void enter(struct http2 *h, struct cw_updevice *d)
 {
@@ -209,7 +260,7 @@ static void enter(struct http2 *h, struct cw_updevice *d)
 		online(h, d);
 		return;
 	}
-	if (!admit(h, d))
+	if (!admit(h, d) || store(h, d))
 		return;
 	hd->phase = HTTP2_QUEUED;
 	cw_list_push_back(&h->to_login, &hd->link);
@@ -239,42 +290,13 @@ static void refuse(struct http2 *h, struct cw_updevice *d, enum cw_updevice_stat
 	try_later(h, d, least);
 }
 
-static void on_stored(struct cw_online_put *put)
-{
-	struct http2_put *p = cw_container_of(put, struct http2_put, put);
-	struct http2 *h = p->h;
-	struct cw_updevice *d = p->d;
-
-	cw_list_remove(&p->link);
-	cw_free(p);
-	if (d == NULL)
-		return;
-	http2_device_of(d)->put = NULL;
-	online(h, d); /* also where the disk refused: who cannot be remembered must not be kept away */
-}
-
 /* The platform takes it for online. */
 static void accepted(struct http2 *h, struct cw_updevice *d)
 {
 	struct cw_map_node *n = h->large ? cw_map_find(&h->absent, d->key, strlen(d->key)) : NULL;
-	struct http2_put *p;
 
 	if (n != NULL)
 		forget_absent(h, cw_container_of(n, struct http2_absent, node));
-	p = h->online == NULL ? NULL : cw_zalloc(sizeof(*p));
-	if (p != NULL) {
-		p->h = h;
-		p->d = d;
-		p->put.done = on_stored;
-		cw_list_init(&p->link);
-		if (cw_online_put(h->online, d->key, &p->put) == 0) {
-			http2_device_of(d)->phase = HTTP2_STORING;
-			http2_device_of(d)->put = p;
-			cw_list_push_back(&h->puts, &p->link);
-			return;
-		}
-		cw_free(p);
-	}
 	online(h, d);
 }
 
@@ -284,6 +306,8 @@ static void not_accepted(struct http2 *h, struct cw_updevice *d, const struct ht
 	const char *text = r->message[0] != '\0' ? r->message : cw_code_text(r->code);
 
 	cw_count(upstream, logins_refused);
+	if (r->code != HTTP2_NO_CODE)
+		unstore(h, d);
 	if (!needed(d)) {
 		hd->phase = HTTP2_OFF;
 		dismiss(h, d);
@@ -313,8 +337,8 @@ static void on_auth(void *ctx, const struct cw_fetch_reply *reply)
 			cw_count(upstream, requests_timed_out);
 		(void)snprintf(r.message, sizeof(r.message), "%s", reply->text);
 	} else if (reply->status != 200 || http2_form_reply(reply->body, &r) < 0) {
-		(void)snprintf(r.message, sizeof(r.message), "authEndpoint answers with status %d and no form of its own",
-			       reply->status);
+		(void)snprintf(r.message, sizeof(r.message),
+			       "authEndpoint answers with status %d and no form of its own", reply->status);
 		r.code = HTTP2_NO_CODE;
 	}
 	if (r.code == 200 && r.net_id[0] != '\0')
@@ -507,6 +531,7 @@ int http2_offline_replied(struct http2 *h, const char *id, int32_t code)
 	free_offline(o);
 	if (d != NULL) {
 		http2_device_of(d)->offline = NULL;
+		http2_device_of(d)->stored = 0;
 		logged_out(h, d);
 	}
 	http2_session_pump(h);
@@ -621,7 +646,8 @@ void http2_session_pump(struct http2 *h)
 	if (h->state != HTTP2_LINK_UP)
 		return;
 	while (rc == 0 && login_may_go(h) && (wait = cw_pace_rate_wait(&h->logins, http2_now(h))) == 0) {
-		struct cw_updevice *d = (struct cw_updevice *)cw_container_of(cw_list_pop(&h->to_login), struct http2_device, link) - 1;
+		struct cw_updevice *d =
+			(struct cw_updevice *)cw_container_of(cw_list_pop(&h->to_login), struct http2_device, link) - 1;
 
 		rc = ask_login(h, d);
 		if (rc < 0)
@@ -650,7 +676,7 @@ void http2_device_kicked(struct http2 *h, struct cw_updevice *d, int32_t code, c
 	if (!hd->seen || hd->is_bridge || hd->phase != HTTP2_UP)
 		return; /* on its way already */
 	cw_count(upstream, kicked);
-	drop_from_store(h, d->product_key, d->device_name);
+	unstore(h, d);
 	refuse(h, d, code == CODE_DELETED || code == CODE_DISABLED ? CW_UPDEVICE_REFUSED : CW_UPDEVICE_OFFLINE, code,
 	       text != NULL && text[0] != '\0' ? text : cw_code_text(code));
 }
@@ -660,7 +686,7 @@ void http2_device_kicked(struct http2 *h, struct cw_updevice *d, int32_t code, c
 static void remove_device(struct http2 *h, struct cw_updevice *d)
 {
 	struct http2_device *hd = http2_device_of(d);
-	int known = hd->phase == HTTP2_ASKED || hd->phase == HTTP2_STORING || hd->phase == HTTP2_UP ||
+	int known = hd->phase == HTTP2_ASKED || hd->phase == HTTP2_UP || hd->stored ||
 		    (hd->phase == HTTP2_LEAVING && hd->offline == NULL);
 
 	if (d->state == CW_UPDEVICE_ONLINE)
@@ -669,7 +695,8 @@ static void remove_device(struct http2 *h, struct cw_updevice *d)
 	forget_pause(h, hd);
 	dismiss(h, d);
 	http2_posts_forget(hd, h);
-	if (known && !hd->is_bridge && !h->stopping && (h->state != HTTP2_LINK_UP || ask_offline(h, NULL, d->key) < 0) && h->large) {
+	if (known && !hd->is_bridge && !h->stopping &&
+	    (h->state != HTTP2_LINK_UP || ask_offline(h, NULL, d->key) < 0) && h->large) {
 		(void)remember_absent(h, d->key, 1);
 		pump_in(h, 0);
 	}
@@ -699,11 +726,15 @@ void http2_device_drained(void *connector, struct cw_updevice *d)
 
 	if (needed(d) || d->removing || !hd->seen)
 		return;
-	if (hd->phase == HTTP2_UP) {
+	if (hd->phase == HTTP2_UP ||
+	    (hd->phase == HTTP2_PAUSE && hd->stored)) { /* stored: an answer got lost, it may be online */
+		leave(h, d);
+		forget_pause(h, hd);
 		log_out(h, d);
-	} else if (hd->phase == HTTP2_QUEUED || hd->phase == HTTP2_PAUSE) {
+	} else if (hd->phase == HTTP2_STORING || hd->phase == HTTP2_QUEUED || hd->phase == HTTP2_PAUSE) {
 		leave(h, d); /* a login that was asked for is waited for: it must be undone */
 		forget_pause(h, hd);
+		unstore(h, d);
 		dismiss(h, d);
 		hd->phase = HTTP2_OFF;
 	}
@@ -741,6 +772,8 @@ static void device_down(struct http2 *h, struct cw_updevice *d, const char *why)
 	hd->phase = HTTP2_OFF;
 	if (d->state == CW_UPDEVICE_ONLINE)
 		cw_updevice_report(d, CW_UPDEVICE_OFFLINE, 0, why);
+	if (hd->stored && !needed(d))
+		log_out(h, d); /* once there is a connection: nobody knows what became of its login */
 }
 
 /* Logouts that were not answered: a large bridge says them again. */

@@ -10,7 +10,8 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct http2_settings, auth_endpoint, STRING, "authEndpoint", NULL, NULL, NULL,
 		"Where devices are authenticated, as in https://host/auth/bridge; default: made from region."),
 	CW_CONF(struct http2_settings, keep_alive_ms, DURATION, "keepAlive", "30s", "1s", "80s",
-		"Silence of the platform after which it is asked (PING); twice as long, and the connection is given up."),
+		"Silence of the platform after which it is asked (PING); twice as long, and the connection is given "
+		"up."),
 	CW_CONF(struct http2_settings, alpn, BOOL, "alpn", "true", NULL, NULL,
 		"Offer h2 in the TLS handshake; the Java library does not."),
 	CW_CONF(struct http2_settings, in_flight, INT, "inFlight", "200", "1", "1000",
@@ -27,13 +28,14 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct http2_settings, max_devices, INT, "maxDevices", "0", "0", "1000000",
 		"Devices behind this bridge; 0: what the platform takes, 15000, or 200000 behind a large bridge."),
 	CW_CONF(struct http2_settings, return_ms, DURATION, "returnTime", "10m", "1s", "7d",
-		"Large bridge: devices that were online before a restart and are not back by then are reported offline."),
+		"Large bridge: devices that were online before a restart and are not back by then are reported "
+		"offline."),
 	CW_CONF_END
 };
 
-const struct cw_conf_table cw_upstream_http2_table = {
-	.name = "upstream", .size = sizeof(struct http2_settings), .settings = settings
-};
+const struct cw_conf_table cw_upstream_http2_table = { .name = "upstream",
+						       .size = sizeof(struct http2_settings),
+						       .settings = settings };
 
 int http2_configure(struct cw_upstream_conf *conf, char *text, size_t size, struct cw_msg *msg)
 {
@@ -49,7 +51,7 @@ int http2_configure(struct cw_upstream_conf *conf, char *text, size_t size, stru
 	conf->login_rate = own->login_rate;
 	conf->login_batch = 1;
 	conf->max_devices = own->max_devices != 0 ? own->max_devices
-			    : conf->large	  ? HTTP2_DEVICES_LARGE
+			    : conf->large         ? HTTP2_DEVICES_LARGE
 						  : HTTP2_DEVICES_SMALL;
 	conf->post_version = 1;
 	if (conf->endpoint == NULL && conf->region != NULL) {
@@ -94,7 +96,8 @@ int http2_parse_endpoint(const char *text, struct http2_address *ret, struct cw_
 	else if (end == NULL)
 		end = host + all, colon = end;
 	if (end == NULL || end == host || (size_t)(end - host) >= sizeof(ret->host))
-		return cw_fail(msg, CW_ECONF, "endpoint: '%s' is not like https://host:443 or https://[2001:db8::1]:443", text);
+		return cw_fail(msg, CW_ECONF,
+			       "endpoint: '%s' is not like https://host:443 or https://[2001:db8::1]:443", text);
 	if (*colon == ':') {
 		port = strtol(colon + 1, &stop, 10);
 		if (stop == colon + 1 || port < 1 || port > 65535 || (*stop != '\0' && strchr("/?#", *stop) == NULL))
@@ -116,18 +119,24 @@ int http2_parse_endpoint(const char *text, struct http2_address *ret, struct cw_
 
 int http2_check(const struct cw_upstream_conf *c, const char *auth_endpoint, struct cw_msg *msg)
 {
-	const char *missing = c->product_key == NULL ? "productKey" : c->device_name == NULL ? "deviceName" : "deviceSecret";
+	const char *missing = c->product_key == NULL   ? "productKey"
+			      : c->device_name == NULL ? "deviceName"
+						       : "deviceSecret";
 	struct http2_address at;
 
 	if (c->endpoint == NULL)
 		return cw_fail(msg, CW_ECONF, "endpoint is missing; it looks like https://host:443");
 	if (c->product_key == NULL || c->device_name == NULL || c->device_secret == NULL)
-		return cw_fail(msg, CW_ECONF, "%s of the bridge is missing; HTTP/2 takes productKey, deviceName and deviceSecret, nothing else",
+		return cw_fail(msg, CW_ECONF,
+			       "%s of the bridge is missing; HTTP/2 takes productKey, deviceName and deviceSecret, "
+			       "nothing else",
 			       missing);
 	if (strlen(c->product_key) >= 32 || strlen(c->device_name) >= 64)
 		return cw_fail(msg, CW_ECONF, "productKey or deviceName of the bridge are too long");
 	if (auth_endpoint == NULL)
-		return cw_fail(msg, CW_ECONF, "authEndpoint is missing; it looks like https://iot-auth.REGION.aliyuncs.com/auth/bridge");
+		return cw_fail(
+			msg, CW_ECONF,
+			"authEndpoint is missing; it looks like https://iot-auth.REGION.aliyuncs.com/auth/bridge");
 	if (after_scheme(auth_endpoint) == NULL)
 		return cw_fail(msg, CW_ECONF, "authEndpoint: '%s' does not begin with https://", auth_endpoint);
 	return http2_parse_endpoint(c->endpoint, &at, msg);

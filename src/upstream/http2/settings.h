@@ -25,7 +25,7 @@ extern const struct cw_conf_table cw_upstream_http2_table;
 int http2_configure(struct cw_upstream_conf *conf, char *text, size_t size, struct cw_msg *msg);
 
 struct http2_address {
-	char host[256]; /* without brackets */
+	char host[256];      /* without brackets */
 	char authority[280]; /* as it stands in the endpoint, with the port unless that is 443 */
 	char port[8];
 	int literal; /* the host is an address */

@@ -10,8 +10,8 @@
 #include "base/mem.h"
 #include "causeway/error.h"
 #include "causeway/record.h"
-#include "json/json.h"
 #include "platform/sign.h"
+#include "json/json.h"
 
 #define ENVELOPE_MOST (512u * 1024) /* 256 KiB as Base64, and what is around them */
 
@@ -65,11 +65,12 @@ int http2_form(const struct http2_form *f, char out[HTTP2_FORM_SIZE])
 		return rc;
 	for (i = 0; sign[i] != '\0'; i++)
 		sign[i] = (char)toupper((unsigned char)sign[i]);
-	n = snprintf(out, HTTP2_FORM_SIZE,
-		     "productKey=%s&deviceName=%s&signmethod=hmacsha1&sign=%s&clientId=%s&isGateway=%s&timestamp=%s%s%s%s%s",
-		     f->product_key, f->device_name, sign, f->client_id, f->net_id == NULL ? "true" : "false", time,
-		     f->net_id == NULL ? "" : "&netId=", f->net_id == NULL ? "" : f->net_id,
-		     mode[0] == '\0' ? "" : "&subDeviceConnectMode=", mode);
+	n = snprintf(
+		out, HTTP2_FORM_SIZE,
+		"productKey=%s&deviceName=%s&signmethod=hmacsha1&sign=%s&clientId=%s&isGateway=%s&timestamp=%s%s%s%s%s",
+		f->product_key, f->device_name, sign, f->client_id, f->net_id == NULL ? "true" : "false", time,
+		f->net_id == NULL ? "" : "&netId=", f->net_id == NULL ? "" : f->net_id,
+		mode[0] == '\0' ? "" : "&subDeviceConnectMode=", mode);
 	return n < 0 || n >= HTTP2_FORM_SIZE ? CW_ELIMIT : 0;
 }
 
@@ -138,8 +139,8 @@ int http2_form_reply(struct cw_bytes body, struct http2_form_reply *ret)
 	ret->code = take_code(cw_map_item(map, "code"));
 	(void)take_text(cw_map_item(map, "message"), ret->message, sizeof(ret->message));
 	map = cw_map_get(map, "data");
-	if (map.len > 0 && map.ptr[0] == 0xbf && take_text(cw_map_item(map, "netId"), ret->net_id, sizeof(ret->net_id)) &&
-	    !is_net_id(ret->net_id))
+	if (map.len > 0 && map.ptr[0] == 0xbf &&
+	    take_text(cw_map_item(map, "netId"), ret->net_id, sizeof(ret->net_id)) && !is_net_id(ret->net_id))
 		ret->net_id[0] = '\0';
 	cw_free(item);
 	return 0;
@@ -173,7 +174,8 @@ static int end(struct cw_json *j, uint8_t **ret_body, size_t *ret_len)
 int http2_envelope(const char id[HTTP2_ID_SIZE], const char *product_key, const char *device_name, const char *topic,
 		   struct cw_bytes payload, uint8_t **ret_body, size_t *ret_len)
 {
-	char few[2048], *base64 = CW_BASE64_SIZE(payload.len) <= sizeof(few) ? few : cw_alloc(CW_BASE64_SIZE(payload.len));
+	char few[2048],
+		*base64 = CW_BASE64_SIZE(payload.len) <= sizeof(few) ? few : cw_alloc(CW_BASE64_SIZE(payload.len));
 	struct cw_json j;
 	int rc;
 

@@ -36,7 +36,8 @@ struct http2_form_reply {
 };
 int http2_form_reply(struct cw_bytes body, struct http2_form_reply *ret);
 
-/* Envelope of a message, or of a logout where `topic` is NULL. Owned by the caller (cw_free). 0, CW_ENOMEM, CW_EPROTO. */
+/* Envelope of a message, or of a logout where `topic` is NULL. Owned by the caller (cw_free). 0, CW_ENOMEM, CW_EPROTO.
+ */
 int http2_envelope(const char id[HTTP2_ID_SIZE], const char *product_key, const char *device_name, const char *topic,
 		   struct cw_bytes payload, uint8_t **ret_body, size_t *ret_len);
 int http2_offline(const char id[HTTP2_ID_SIZE], const char *product_key, const char *device_name, const char *net_id,
@@ -45,8 +46,8 @@ int http2_offline(const char id[HTTP2_ID_SIZE], const char *product_key, const c
 /* A message from the platform. */
 struct http2_down {
 	struct cw_bytes product_key, device_name, topic; /* into `item`; empty: none */
-	struct cw_bytes payload;                          /* into `bytes` */
-	uint8_t *item, *bytes;                            /* owned */
+	struct cw_bytes payload;                         /* into `bytes` */
+	uint8_t *item, *bytes;                           /* owned */
 };
 /* 0, CW_EPROTO, CW_ENOMEM. */
 int http2_down(struct cw_bytes body, struct http2_down *ret);

@@ -189,7 +189,7 @@ static const struct cw_conf_setting settings[] = {
 		"Readings of several devices in one message (pack post); each is confirmed by the platform's reply."),
 	CW_CONF(struct mqtt_settings, packs.count, INT, "packs.count", "20", "2", "20", "Devices in one pack."),
 	CW_CONF(struct mqtt_settings, packs.bytes, BYTES, "packs.bytes", "64KiB", "1KiB", "192KiB", "About so long is a pack at most."),
-	CW_CONF(struct mqtt_settings, packs.age_ms, DURATION, "packs.age", "20ms", "1ms", "10s",
+	CW_CONF(struct mqtt_settings, packs.age_ms, DURATION, "packs.age", "5ms", "1ms", "10s",
 		"How long the first reading of a pack waits for others. Alarms never wait."),
 	CW_CONF_END
 };

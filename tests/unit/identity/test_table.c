@@ -62,7 +62,7 @@ static int close_source(void **state)
 	cw_worker_join(t.store);
 	cw_worker_stop(t.control, let_control_end, NULL);
 	cw_worker_run(t.control);
-	if (t.edit.rc == CW_ECLOSED) /* what came of it is the editor's to free, also then */
+	if (t.edit.closed) /* what came of it is the editor's to free, also then */
 		cw_free(t.edit.list);
 	cw_worker_free(t.store);
 	cw_worker_free(t.control);
@@ -171,7 +171,8 @@ static int closed_and_told(void **state)
 	int rc = close_source(state);
 
 	assert_int_equal(t.edited, 2);
-	assert_int_equal(t.edit.rc, CW_ECLOSED);
+	assert_int_equal(t.edit.closed, 1);
+	assert_int_equal(t.edit.rc, 0);
 	assert_int_equal(t.told, 0);
 	return rc;
 }

@@ -66,7 +66,8 @@ static void on_done(void *arg, const struct cw_bridge_outcome *o)
 
 static void on_lookup(void *ctx, uint64_t token, const char *identity)
 {
-	static const struct cw_bridge_certificate c = { "a1Product01", "dev-9", "s9" }, other = { "a1Product01", "dev-10", "s10" };
+	static const struct cw_bridge_certificate c = { "a1Product01", "dev-9", "s9" },
+						  other = { "a1Product01", "dev-10", "s10" };
 
 	t.looked_up++;
 	t.token = token;
@@ -95,8 +96,12 @@ static int open_with(struct cw_bridge_setup s, char why[512])
 
 static struct cw_bridge_setup plain(void)
 {
-	return (struct cw_bridge_setup){ .product_key = "a1Gateway01", .device_name = "gw-1", .device_secret = "verysecret", .endpoint = NOWHERE,
-		                         .devices = put_file("devices.conf", DEVICES), .handler = &handler };
+	return (struct cw_bridge_setup){ .product_key = "a1Gateway01",
+					 .device_name = "gw-1",
+					 .device_secret = "verysecret",
+					 .endpoint = NOWHERE,
+					 .devices = put_file("devices.conf", DEVICES),
+					 .handler = &handler };
 }
 
 static void open_plain(void)
@@ -221,7 +226,8 @@ static void smaller_structs_of_an_older_program_are_taken(void **state)
 {
 	struct cw_bridge_setup s = plain();
 	struct cw_bridge_handler h = handler;
-	struct cw_bridge_status status = { .size = offsetof(struct cw_bridge_status, queued_records), .open_calls = 77 };
+	struct cw_bridge_status status = { .size = offsetof(struct cw_bridge_status, queued_records),
+					   .open_calls = 77 };
 	char why[512];
 
 	h.size = offsetof(struct cw_bridge_handler, device);
@@ -244,10 +250,12 @@ static void a_bridge_that_never_ran_can_be_closed_and_tells_what_is_open(void **
 
 	open_plain();
 	for (i = 0; i < 100; i++)
-		assert_int_equal(cw_bridge_online(t.b, "d1", &t, 0, wait_ms(0)), 0);
+		assert_int_equal(cw_bridge_online(t.b, "d1", &t, i % 2 == 0 ? CW_ONLINE_EARLY : 0, wait_ms(0)), 0);
+	for (i = 0; i < 100; i++)
+		assert_int_equal(cw_bridge_publish(t.b, "d1", "user/x", cw_bytes_text("x"), 1, wait_ms(0)), 0);
 	assert_int_equal(t.told, 0);
 	assert_int_equal(cw_bridge_close(t.b, 1000), 0);
-	assert_int_equal(t.told, 100);
+	assert_int_equal(t.told, 200);
 	assert_int_equal(cw_bridge_close(NULL, 0), 0);
 }
 
@@ -408,8 +416,11 @@ static void a_question_that_is_still_open_at_the_end_is_dropped(void **state)
 
 static void names_that_are_none_are_not_taken(void **state)
 {
-	const struct cw_bridge_certificate bad[] = { { "a/b", "d", "s" }, { "a", "d+", "s" }, { "a", "", "s" }, { "a", "d", NULL },
-		                                     { "a123456789012345678901234567890123", "d", "s" } };
+	const struct cw_bridge_certificate bad[] = { { "a/b", "d", "s" },
+						     { "a", "d+", "s" },
+						     { "a", "", "s" },
+						     { "a", "d", NULL },
+						     { "a123456789012345678901234567890123", "d", "s" } };
 	size_t i;
 
 	open_plain();
@@ -467,7 +478,9 @@ static void records_of_a_device_without_a_platform_end_once(void **state)
 	assert_int_equal(cw_bridge_online(t.b, "d1", &t, CW_ONLINE_EARLY, wait_ms(0)), 0);
 	step_until(&t.told, 1);
 	for (i = 0; i < 50; i++)
-		assert_int_equal(cw_bridge_report_properties(t.b, "d1", NULL, cw_bytes_text("{\"a\": 1.50}"), wait_ms(i < 25 ? 20 : 0)), 0);
+		assert_int_equal(cw_bridge_report_properties(t.b, "d1", NULL, cw_bytes_text("{\"a\": 1.50}"),
+							     wait_ms(i < 25 ? 20 : 0)),
+				 0);
 	step_until(&t.told, 26);
 	assert_int_equal(t.rc, CW_ETIMEDOUT);
 	assert_int_equal(cw_bridge_close(t.b, 0), 0);
@@ -488,7 +501,8 @@ static void full_queues_are_said_and_nothing_is_kept(void **state)
 	assert_int_equal(cw_bridge_online(t.b, "d1", &t, CW_ONLINE_EARLY, wait_ms(0)), 0);
 	step_until(&t.told, 1);
 	for (i = 0; i < 10; i++)
-		assert_int_equal(cw_bridge_publish(t.b, "d1", "user/x", cw_bytes_of(big, sizeof(big)), 1, wait_ms(0)), 0);
+		assert_int_equal(cw_bridge_publish(t.b, "d1", "user/x", cw_bytes_of(big, sizeof(big)), 1, wait_ms(0)),
+				 0);
 	step_until(&t.told, 2);
 	assert_int_equal(t.rc, CW_EBUSY);
 	full = t.told - 1;
@@ -518,13 +532,16 @@ static void arguments_are_checked_before_anything_is_taken(void **state)
 	assert_int_equal(cw_bridge_publish(t.b, "d1", "", x, 0, wait_ms(0)), CW_EINVAL);
 	assert_int_equal(cw_bridge_publish(t.b, "d1", "user/x", x, 2, wait_ms(0)), CW_EINVAL);
 	assert_int_equal(cw_bridge_publish(t.b, "d1", topic, x, 0, wait_ms(0)), CW_ELIMIT);
-	assert_int_equal(cw_bridge_publish(t.b, "d1", "user/x", cw_bytes_of(big, sizeof(big)), 0, wait_ms(0)), CW_ELIMIT);
-	assert_int_equal(cw_bridge_report_properties(t.b, "d1", NULL, cw_bytes_text("{\"a\": "), wait_ms(0)), CW_EINVAL);
+	assert_int_equal(cw_bridge_publish(t.b, "d1", "user/x", cw_bytes_of(big, sizeof(big)), 0, wait_ms(0)),
+			 CW_ELIMIT);
+	assert_int_equal(cw_bridge_report_properties(t.b, "d1", NULL, cw_bytes_text("{\"a\": "), wait_ms(0)),
+			 CW_EINVAL);
 	assert_int_equal(cw_bridge_report_properties(t.b, "d1", NULL, cw_bytes_text("[1]"), wait_ms(0)), CW_EINVAL);
 	assert_int_equal(cw_bridge_report_properties(t.b, "d1", NULL, cw_bytes_of(NULL, 0), wait_ms(0)), CW_EINVAL);
 	assert_int_equal(cw_bridge_report_properties(t.b, "d1", request, cw_bytes_text("{}"), wait_ms(0)), CW_EINVAL);
 	assert_int_equal(cw_bridge_fire_event(t.b, "d1", NULL, "e", 4, cw_bytes_text("{}"), wait_ms(0)), CW_EINVAL);
-	assert_int_equal(cw_bridge_fire_event(t.b, "d1", NULL, "", CW_EVENT_INFO, cw_bytes_text("{}"), wait_ms(0)), CW_EINVAL);
+	assert_int_equal(cw_bridge_fire_event(t.b, "d1", NULL, "", CW_EVENT_INFO, cw_bytes_text("{}"), wait_ms(0)),
+			 CW_EINVAL);
 	assert_int_equal(cw_bridge_report_ota_version(t.b, "d1", NULL, NULL, "", wait_ms(0)), CW_EINVAL);
 	assert_int_equal(cw_bridge_report_ota_progress(t.b, "d1", NULL, NULL, 101, "", wait_ms(0)), CW_EINVAL);
 	assert_int_equal(cw_bridge_report(t.b, "d1", x, wait_ms(0)), CW_EINVAL);
@@ -536,8 +553,14 @@ static void arguments_are_checked_before_anything_is_taken(void **state)
 
 static void a_topic_that_is_not_the_devices_is_refused(void **state)
 {
-	static const char *const others[] = { "/a1Product01/dev-2/user/x", "/a1Product01/dev-1", "/a1Product01/dev-1/", "/sys/a1Product01/dev-1/rrpc/x",
-		                              "/ota/device/inform/a1Product01/dev-1", "/", "//dev-1/x", "/a1Product01/dev-1x/user/x" };
+	static const char *const others[] = { "/a1Product01/dev-2/user/x",
+					      "/a1Product01/dev-1",
+					      "/a1Product01/dev-1/",
+					      "/sys/a1Product01/dev-1/rrpc/x",
+					      "/ota/device/inform/a1Product01/dev-1",
+					      "/",
+					      "//dev-1/x",
+					      "/a1Product01/dev-1x/user/x" };
 	size_t i;
 
 	open_plain();
@@ -577,8 +600,12 @@ static void without_memory_a_call_is_refused_or_completed(void **state)
 
 static void signing_gives_the_values_of_the_vector(void **state)
 {
-	static const char *const hosts[] = { "cn-shanghai", "ap-southeast-1", "ap-northeast-1", "us-west-1", "eu-central-1" };
-	struct cw_sign_meta m = { .product_key = "a1Product01", .device_name = "dev-1", .device_secret = "0123456789abcdef", .host = "iot.example" };
+	static const char *const hosts[] = { "cn-shanghai", "ap-southeast-1", "ap-northeast-1", "us-west-1",
+					     "eu-central-1" };
+	struct cw_sign_meta m = { .product_key = "a1Product01",
+				  .device_name = "dev-1",
+				  .device_secret = "0123456789abcdef",
+				  .host = "iot.example" };
 	struct cw_sign_out out, before;
 	char host[128];
 	int i;

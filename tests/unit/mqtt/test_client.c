@@ -173,7 +173,8 @@ static int told(int from, int to)
 static void a_connection_comes_up_and_ends_politely(void **state)
 {
 	up();
-	assert_non_null(peer_expect(&t.peer, "\"ev\":\"connect\"", "\"id\":\"me\",\"level\":4,\"clean\":1,\"code\":0,\"will\":null"));
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"connect\"",
+				    "\"id\":\"me\",\"level\":4,\"clean\":1,\"code\":0,\"will\":null"));
 	finish(1);
 	assert_non_null(peer_expect(&t.peer, "\"ev\":\"disconnect\"", ""));
 	assert_int_equal(t.down, 0);
@@ -340,7 +341,7 @@ static void a_full_window_takes_no_more_until_there_is_room(void **state)
 		rc = publish(i, 1);
 	assert_int_equal(rc, CW_EBUSY);
 	i--;
-	assert_true(i >= WINDOW);
+	assert_int_equal(i, WINDOW);
 	peer_do(&t.peer, "{\"do\":\"hold\",\"value\":0}");
 	WAIT(told(0, i) == i);
 	assert_int_equal(publish(i, 1), 0);

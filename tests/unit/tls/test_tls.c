@@ -133,6 +133,27 @@ static void bytes_cross_both_ways_however_they_are_cut(void **state)
 	}
 }
 
+static void a_server_named_by_its_address_must_have_it_in_its_certificate(void **state)
+{
+	static const char *const addresses[] = { "127.0.0.1", "::1" };
+	struct cw_tls_conf s = server_conf(), c = client_conf();
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		c.verify = CW_TLS_VERIFY_REQUIRED;
+		join(&s, &c, addresses[i], 65536); /* the certificate names localhost */
+		assert_int_equal(client.rc, CW_EAUTH);
+		assert_non_null(strstr(cw_tls_reason(client.tls), "address"));
+		part();
+		c.verify = CW_TLS_VERIFY_NONE;
+		join(&s, &c, addresses[i], 65536);
+		assert_int_equal(client.rc, 0);
+		assert_true(cw_tls_up(client.tls));
+		part();
+	}
+}
+
 static void a_long_message_arrives_whole(void **state)
 {
 	static uint8_t block[150000];
@@ -383,6 +404,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bytes_cross_both_ways_however_they_are_cut),
 		cmocka_unit_test(a_long_message_arrives_whole),
+		cmocka_unit_test(a_server_named_by_its_address_must_have_it_in_its_certificate),
 		cmocka_unit_test(goodbye_is_heard_as_closed),
 		cmocka_unit_test(nothing_is_sent_before_the_handshake),
 		cmocka_unit_test(another_host_name_is_refused_with_a_reason),

@@ -1,4 +1,5 @@
-/* What the platform's CoAP access wants signed, encrypted and spelled, against the shared vectors; and what comes back. */
+/* What the platform's CoAP access wants signed, encrypted and spelled, against the shared vectors; and what comes back.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,11 +13,11 @@
 #include "base/mem.h"
 #include "causeway/error.h"
 #include "causeway/record.h"
-#include "json/json.h"
 #include "upstream/coap/codes.h"
 #include "upstream/coap/crypt.h"
 #include "upstream/coap/login.h"
 #include "upstream/coap/place.h"
+#include "json/json.h"
 
 #define PK "a1EmuPk0001"
 #define DN "dev-0001"
@@ -82,10 +83,11 @@ static void the_key(uint8_t key[COAP_KEY_BYTES])
 }
 
 /* Members of a list in the vectors. */
-#define each_vector(v, name)                                                                        \
-	for (struct cw_bytes list_ = section(name), v, *once_ = &list_; once_ != NULL; once_ = NULL)          \
-		for (struct cw_reader r_ = cw_reader_of(list_), *r1_ = &r_; r1_ != NULL; r1_ = NULL)          \
-			for (struct cw_item a_ = cw_read_item(&r_); cw_item_more(&r_, &a_) && (v = cw_read_whole_item(&r_)).len > 0;)
+#define each_vector(v, name)                                                                                           \
+	for (struct cw_bytes list_ = section(name), v, *once_ = &list_; once_ != NULL; once_ = NULL)                   \
+		for (struct cw_reader r_ = cw_reader_of(list_), *r1_ = &r_; r1_ != NULL; r1_ = NULL)                   \
+			for (struct cw_item a_ = cw_read_item(&r_);                                                    \
+			     cw_item_more(&r_, &a_) && (v = cw_read_whole_item(&r_)).len > 0;)
 
 /* covers: I18 I19 */
 static void keys_and_payloads(void **state)
@@ -95,8 +97,10 @@ static void keys_and_payloads(void **state)
 	int n = 0;
 
 	the_key(key);
-	each_vector (v, "payload") {
-		size_t len = strlen(text_of(v, "plaintext", plain)), cipher = from_hex(text_of(v, "cipherHex", hex), want), got;
+	each_vector(v, "payload")
+	{
+		size_t len = strlen(text_of(v, "plaintext", plain)),
+		       cipher = from_hex(text_of(v, "cipherHex", hex), want), got;
 
 		if (cw_map_text(v, "plaintextHex").len > 0)
 			len = from_hex(text_of(v, "plaintextHex", hex), (uint8_t *)plain);
@@ -118,7 +122,8 @@ static void sequence_numbers(void **state)
 	int n = 0;
 
 	the_key(key);
-	each_vector (v, "seqOption2089") {
+	each_vector(v, "seqOption2089")
+	{
 		(void)text_of(v, "seq", plain);
 		assert_int_equal(cw_coap_encrypt(key, plain, strlen(plain), out), COAP_BLOCK);
 		assert_int_equal(from_hex(text_of(v, "optionHex", hex), want), COAP_BLOCK);
@@ -151,7 +156,8 @@ static void pre_shared_keys(void **state)
 	char method_name[512], want[512], timestamp[512];
 	int n = 0;
 
-	each_vector (v, "dtlsPsk") {
+	each_vector(v, "dtlsPsk")
+	{
 		enum cw_sign_method method;
 
 		if (strcmp(text_of(v, "timestamp", timestamp), "2524608000000") != 0)
@@ -174,14 +180,16 @@ static void contents_that_are_signed(void **state)
 	char want[512], content[512], hex[CW_SIGN_HEX_MAX], sign[512], method_name[512];
 	int n = 0;
 
-	each_vector (v, "auth") {
+	each_vector(v, "auth")
+	{
 		struct cw_bytes body = cw_map_get(v, "body");
 		char seq[512];
 		struct coap_login l = { .product_key = PK, .device_name = DN, .secret = SECRET };
 		struct cw_item ack = cw_map_item(body, "ackMode");
 
 		/* What this side sends: client id with '&', texts only, no time stamp. */
-		if (cw_map_text(body, "timestamp").len > 0 || strstr(text_of(body, "clientId", want), PK "&" DN) == NULL)
+		if (cw_map_text(body, "timestamp").len > 0 ||
+		    strstr(text_of(body, "clientId", want), PK "&" DN) == NULL)
 			continue;
 		assert_int_equal(cw_sign_method_parse(text_of(v, "signmethodUsed", method_name), &l.method), 0);
 		l.seq = text_of(body, "seq", seq)[0] != '\0' ? seq : NULL;
@@ -197,7 +205,9 @@ static void contents_that_are_signed(void **state)
 
 static void bodies_hold_what_is_signed(void **state)
 {
-	struct coap_login l = { .product_key = PK, .device_name = DN, .secret = SECRET, .method = CW_SIGN_SHA1, .seq = "16" };
+	struct coap_login l = {
+		.product_key = PK, .device_name = DN, .secret = SECRET, .method = CW_SIGN_SHA1, .seq = "16"
+	};
 	uint8_t body[COAP_BODY_BYTES], *item;
 	size_t len, item_len;
 	int format;
@@ -209,7 +219,8 @@ static void bodies_hold_what_is_signed(void **state)
 		assert_int_equal(cw_coap_login_body(&l, body, &len), 0);
 		if (format == 0)
 			assert_int_equal(cw_json_to_item(cw_bytes_of(body, len), &item, &item_len), 0);
-		map = format == 0 ? cw_bytes_of(item, item_len) : cw_bytes_of(body, len); /* a record's encoding is CBOR */
+		map = format == 0 ? cw_bytes_of(item, item_len)
+				  : cw_bytes_of(body, len); /* a record's encoding is CBOR */
 		assert_true(cw_bytes_equal(cw_map_text(map, "clientId"), cw_bytes_text(PK "&" DN)));
 		assert_true(cw_bytes_equal(cw_map_text(map, "seq"), cw_bytes_text("16")));
 		assert_true(cw_bytes_equal(cw_map_text(map, "signmethod"), cw_bytes_text("hmacsha1")));
@@ -247,7 +258,8 @@ static int answer(const void *body, size_t len, struct coap_pass *pass)
 /* covers: I15 */
 static void answers_to_logins(void **state)
 {
-	static const char json[] = "{\"random\":\"ad2b3a5eb51d64f7\",\"seqOffset\":3,\"more\":{\"x\":[1,2]},\"token\":\"MZ8m.ad2b\"}";
+	static const char json[] =
+		"{\"random\":\"ad2b3a5eb51d64f7\",\"seqOffset\":3,\"more\":{\"x\":[1,2]},\"token\":\"MZ8m.ad2b\"}";
 	static const uint8_t cbor[] = "\xa4\x66random\x70"
 				      "ad2b3a5eb51d64f7\x69seqOffset\x18\x40\x64more\xf6\x65token\x69MZ8m.ad2b";
 	static const uint8_t open[] = "\xbf\x65token\x61t\xff";
@@ -271,7 +283,9 @@ static void answers_to_logins(void **state)
 
 static void answers_that_are_none(void **state)
 {
-	static const char *const texts[] = { "", "[]", "{}", "{\"token\":1}", "{\"token\":\"\"}", "{\"token\":\"a\\u0000b\"}", "x" };
+	static const char *const texts[] = {
+		"", "[]", "{}", "{\"token\":1}", "{\"token\":\"\"}", "{\"token\":\"a\\u0000b\"}", "x"
+	};
 	static const uint8_t bomb[] = "\xbb\xff\xff\xff\xff\xff\xff\xff\xff\x65token\x61t"; /* 2^64 members */
 	char huge[2000];
 	struct coap_pass pass;
@@ -292,8 +306,8 @@ static void on_message(void *ctx, struct cw_bytes topic, struct cw_bytes payload
 {
 	size_t n = strlen(pulled);
 
-	snprintf(pulled + n, sizeof(pulled) - n, "%.*s=%.*s;", (int)topic.len, (const char *)topic.ptr, (int)payload.len,
-		 (const char *)payload.ptr);
+	snprintf(pulled + n, sizeof(pulled) - n, "%.*s=%.*s;", (int)topic.len, (const char *)topic.ptr,
+		 (int)payload.len, (const char *)payload.ptr);
 }
 
 static int page(const char *text, unsigned *ret_odd)
@@ -308,11 +322,15 @@ static void pages_of_messages(void **state)
 
 	assert_int_equal(page("[]", &odd), 0);
 	assert_int_equal(page("[{\"messageId\":\"1\",\"topic\":\"/a/b/c\",\"payload\":\"aGVsbG8=\",\"qos\":1},"
-			      "{\"topic\":\"/a/b/d\",\"payload\":\"\"}]", &odd), 2);
+			      "{\"topic\":\"/a/b/d\",\"payload\":\"\"}]",
+			      &odd),
+			 2);
 	assert_string_equal(pulled, "/a/b/c=hello;/a/b/d=;");
 	assert_int_equal(odd, 0);
-	assert_int_equal(page("[1,{\"topic\":\"/x\",\"payload\":\"%%\"},{\"payload\":\"aGk=\"},{\"topic\":\"/y\",\"payload\":\"aGk\"}]",
-			      &odd), 4);
+	assert_int_equal(page("[1,{\"topic\":\"/x\",\"payload\":\"%%\"},{\"payload\":\"aGk=\"},{\"topic\":\"/"
+			      "y\",\"payload\":\"aGk\"}]",
+			      &odd),
+			 4);
 	assert_string_equal(pulled, "/y=hi;");
 	assert_int_equal(odd, 3);
 	assert_int_equal(page("{}", &odd), CW_EPROTO);
@@ -332,8 +350,9 @@ static void endpoints(void **state)
 		{ "coaps://[2001:db8::1]:65535", "2001:db8::1", "65535", 1 },
 		{ "coaps://[::1]", "::1", "5684", 1 },
 	};
-	static const char *const bad[] = { "mqtt://h:1",   "coaps://",      "coaps://h:0", "coaps://h:65536", "coaps://h:x",
-					   "coaps://h:1x", "coap://[::1",   "coap://[::1]x", "coap://h/path", "coap://:1" };
+	static const char *const bad[] = { "mqtt://h:1",    "coaps://",     "coaps://h:0", "coaps://h:65536",
+					   "coaps://h:x",   "coaps://h:1x", "coap://[::1", "coap://[::1]x",
+					   "coap://h/path", "coap://:1" };
 	struct coap_endpoint e;
 	char host[PLACE_HOST_BYTES];
 	struct cw_msg msg;
@@ -347,7 +366,8 @@ static void endpoints(void **state)
 	}
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(cw_coap_endpoint(bad[i], &e, &msg), CW_ECONF);
-	assert_int_equal(cw_coap_endpoint("coaps://${productKey}.coap.cn-shanghai.link.aliyuncs.com:5684", &e, &msg), 0);
+	assert_int_equal(cw_coap_endpoint("coaps://${productKey}.coap.cn-shanghai.link.aliyuncs.com:5684", &e, &msg),
+			 0);
 	assert_int_equal(cw_coap_host_of(&e, PK, host), 0);
 	assert_string_equal(host, PK ".coap.cn-shanghai.link.aliyuncs.com");
 }
@@ -359,14 +379,14 @@ static void codes(void **state)
 		int code;
 		enum coap_action with_token, at_auth;
 	} all[] = {
-		{ 205, COAP_DONE, COAP_DONE },         { 204, COAP_DONE, COAP_DONE },
-		{ 400, COAP_REFUSED, COAP_REFUSED },   { 401, COAP_RELOGIN, COAP_REFUSED },
-		{ 402, COAP_RELOGIN, COAP_REFUSED },   { 403, COAP_REFUSED, COAP_REFUSED },
-		{ 404, COAP_REFUSED, COAP_REFUSED },   { 405, COAP_REFUSED, COAP_REFUSED },
-		{ 406, COAP_REFUSED, COAP_REFUSED },   { 413, COAP_REFUSED, COAP_REFUSED },
-		{ 415, COAP_REFUSED, COAP_REFUSED },   { 429, COAP_LATER, COAP_LATER },
-		{ 500, COAP_LATER, COAP_LATER },       { 503, COAP_LATER, COAP_LATER },
-		{ 531, COAP_LATER, COAP_LATER },       { 499, COAP_REFUSED, COAP_REFUSED },
+		{ 205, COAP_DONE, COAP_DONE },       { 204, COAP_DONE, COAP_DONE },
+		{ 400, COAP_REFUSED, COAP_REFUSED }, { 401, COAP_RELOGIN, COAP_REFUSED },
+		{ 402, COAP_RELOGIN, COAP_REFUSED }, { 403, COAP_REFUSED, COAP_REFUSED },
+		{ 404, COAP_REFUSED, COAP_REFUSED }, { 405, COAP_REFUSED, COAP_REFUSED },
+		{ 406, COAP_REFUSED, COAP_REFUSED }, { 413, COAP_REFUSED, COAP_REFUSED },
+		{ 415, COAP_REFUSED, COAP_REFUSED }, { 429, COAP_LATER, COAP_LATER },
+		{ 500, COAP_LATER, COAP_LATER },     { 503, COAP_LATER, COAP_LATER },
+		{ 531, COAP_LATER, COAP_LATER },     { 499, COAP_REFUSED, COAP_REFUSED },
 	};
 	size_t i;
 

@@ -236,4 +236,17 @@ __attribute__((unused)) static void submit(struct cw_parcel *p)
 	assert_int_equal(cw_upstream_submit(p), 0);
 }
 
+__attribute__((unused)) static int violations(void)
+{
+	return peer_count(&t.peer, "\"ev\":\"violation\"", "");
+}
+
+__attribute__((unused)) static void push(const char *topic, const char *json_payload)
+{
+	char line[1500];
+
+	snprintf(line, sizeof(line), "{\"do\":\"push\",\"topic\":\"%s\",\"payload\":\"%s\"}", topic, json_payload);
+	peer_do(&t.peer, line);
+}
+
 #endif

@@ -163,17 +163,20 @@ static void after_a_lost_connection_all_members_go_again(void **state)
 static void a_device_that_leaves_an_open_pack_leaves_the_others_in_it(void **state)
 {
 	start_with_packs();
-	settings.packs.age_ms = 400;
-	bring_online(3);
+	settings.packs.age_ms = 10000; /* only the count closes it */
+	settings.packs.count = 4;
+	bring_online(5);
 	submit(reading(&t.devices[0], 1, NULL, NULL));
 	submit(reading(&t.devices[1], 2, NULL, NULL));
 	submit(reading(&t.devices[2], 3, NULL, NULL));
 	cw_upstream_device_remove(t.devices[1].d);
 	WAIT(t.devices[1].removed);
-	WAIT(atomic_load(&t.home_settled) == 3);
-	assert_int_equal(t.settled[CW_SETTLED_DONE], 2);
+	submit(reading(&t.devices[3], 4, NULL, NULL));
+	submit(reading(&t.devices[4], 5, NULL, NULL));
+	WAIT(atomic_load(&t.home_settled) == 5);
+	assert_int_equal(t.settled[CW_SETTLED_DONE], 4);
 	assert_int_equal(t.settled[CW_SETTLED_LOST], 1);
-	assert_int_equal(packs("[\"dev-000\",\"dev-002\"]"), 1);
+	WAIT(packs("[\"dev-000\",\"dev-002\",\"dev-003\",\"dev-004\"]") == 1);
 	teardown_is_clean();
 }
 

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sys/stat.h>
 
 #include "mqtt_fixture.h"
 
@@ -129,6 +130,87 @@ static void with_only_a_certificate_the_platform_tells_the_names(void **state)
 	WAIT(t.ups == 2 && t.devices[1].state == CW_UPDEVICE_ONLINE);
 }
 
+static char state_dir[220], names[260];
+
+static void only_a_certificate(void)
+{
+	reopen("ssl://localhost", other);
+	conf.ca = certificate;
+	conf.verify = 1;
+	conf.certificate = other;
+	conf.key = other_key;
+	conf.product_key = conf.device_name = conf.device_secret = NULL;
+	conf.state_dir = state_dir;
+}
+
+static int is_named(const char *text)
+{
+	char got[100] = "";
+	FILE *f = fopen(names, "r");
+	int ok = f != NULL && fgets(got, sizeof(got), f) != NULL && strcmp(got, text) == 0;
+
+	if (f != NULL)
+		fclose(f);
+	return ok;
+}
+
+static void restart(void)
+{
+	t.done = t.up = 0;
+	cw_upstream_stop(t.u, 0, on_done, NULL);
+	WAIT(t.done);
+	cw_upstream_free(t.u);
+	start();
+}
+
+/* covers: F06 F08 F09 */
+static void names_that_were_told_are_kept_and_used(void **state)
+{
+	snprintf(state_dir, sizeof(state_dir), "%s/state", pems);
+	snprintf(names, sizeof(names), "%s/names-cloud", state_dir);
+	assert_int_equal(mkdir(state_dir, 0700), 0);
+	only_a_certificate();
+	start();
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"connect\"", "causeway|securemode=2|"));
+	WAIT(t.up);
+	assert_true(is_named("causeway-names 1 a1Gateway01 gw-1\n"));
+	restart();
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"connect\"", "a1Gateway01.gw-1|securemode=2,signmethod=hmacsha1,timestamp="));
+	WAIT(t.up);
+	assert_int_equal(unlink(names), 0);
+	restart();
+	assert_non_null(peer_expect(&t.peer, "\"ev\":\"connect\"", "causeway|securemode=2|"));
+	WAIT(t.up);
+	unlink(names);
+	rmdir(state_dir);
+}
+
+/* covers: H23 */
+static void a_token_logs_in_as_it_was_issued(void **state)
+{
+	reopen("ssl://localhost", NULL);
+	conf.ca = certificate;
+	conf.verify = 1;
+	conf.device_secret = NULL;
+	conf.client_id = "issued-id";
+	conf.device_token = "issued-token";
+	start();
+	assert_non_null(strstr(peer_expect(&t.peer, "\"ev\":\"connect\"", "issued-id|securemode=-2,authType=connwl|"), "\"code\":0"));
+	WAIT(t.up);
+}
+
+static void a_token_never_goes_out_in_the_clear(void **state)
+{
+	struct cw_msg msg = { "" };
+	struct cw_upstream *u;
+
+	conf.device_secret = NULL;
+	conf.client_id = "issued-id";
+	conf.device_token = "issued-token";
+	assert_int_equal(cw_upstream_new(&conf, t.control, &events, NULL, &u, &msg), CW_ECONF);
+	assert_non_null(strstr(msg.text, "without TLS"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -139,6 +221,9 @@ int main(void)
 		TEST(without_verify_any_certificate_will_do),
 		TEST(our_own_certificate_is_shown_when_asked_for),
 		TEST(with_only_a_certificate_the_platform_tells_the_names),
+		TEST(names_that_were_told_are_kept_and_used),
+		TEST(a_token_logs_in_as_it_was_issued),
+		TEST(a_token_never_goes_out_in_the_clear),
 	};
 
 	cw_log_setup(getenv("CW_TEST_LOG") != NULL ? CW_LOG_DEBUG : CW_LOG_ERROR, 0, 2);
