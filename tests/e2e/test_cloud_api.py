@@ -405,7 +405,7 @@ devices = [ { productKey = a1EmuPk0001, deviceName = dev-0001, deviceSecret = 01
 def test_a_wrong_file_is_refused_with_a_sentence(tmp_path, cloud_state, text, complaint):
     path = tmp_path / "wrong.conf"
     path.write_text(text)
-    status, _, err = run(tmp_path, "--tls-dir", cloud_state, "--config", path)
+    status, _, err = run(tmp_path, "--free-ports", "--tls-dir", cloud_state, "--config", path)
     assert status == 1 and complaint in err, err
 
 
