@@ -247,8 +247,8 @@ static int create(struct cw_upstream *u, void **ret_connector, struct cw_msg *ms
 		return rc;
 	}
 	cw_retry_init(&m->retry, u->conf.retry_min_ms, u->conf.retry_max_ms,
-		      (uint32_t)cw_hash_stable(u->conf.device_secret != NULL ? m->dn : u->conf.certificate,
-					       strlen(u->conf.device_secret != NULL ? m->dn : u->conf.certificate)));
+		      (uint32_t)cw_hash_stable(m->dn[0] != '\0' ? m->dn : u->conf.certificate,
+					       strlen(m->dn[0] != '\0' ? m->dn : u->conf.certificate)));
 	cw_pace_window_init(&m->connects, m->connect_times, u->conf.login_rate > 0 ? MQTT_LOGINS_A_MINUTE : 0, 60000);
 	cw_await_init(&m->replies, u->w, MQTT_REPLY_MS, on_reply_late);
 	if (u->conf.own != NULL && ((const struct mqtt_settings *)u->conf.own)->packs.enabled) {
