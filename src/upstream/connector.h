@@ -7,12 +7,14 @@
 
 #include "base/err.h"
 #include "conf/schema.h"
+#include "upstream/endpoint.h"
 #include "upstream/upstream.h"
 
 struct cw_upstream;
 
 struct cw_connector_ops {
 	const char *type;   /* in the configuration */
+	const struct cw_endpoint_form *endpoint; /* what its endpoints look like */
 	size_t device_size; /* of its part of a device, zeroed, at d->peer */
 	int without_bridge; /* 1: devices log in for themselves, the gateway has no certificate of its own here */
 	int has_tls13;      /* can be told to refuse TLS 1.2; create() may still know better */

@@ -520,6 +520,7 @@ static void destroy(void *connector)
 
 const struct cw_connector_ops cw_connector_broker = {
 	.type = "broker",
+	.endpoint = &broker_endpoint_form,
 	.device_size = sizeof(struct broker_device),
 	.has_downlink = 1,
 	.without_bridge = 1,

@@ -353,20 +353,20 @@ static void endpoints(void **state)
 	static const char *const bad[] = { "mqtt://h:1",    "coaps://",     "coaps://h:0", "coaps://h:65536",
 					   "coaps://h:x",   "coaps://h:1x", "coap://[::1", "coap://[::1]x",
 					   "coap://h/path", "coap://:1" };
-	struct coap_endpoint e;
+	struct cw_endpoint e;
 	char host[PLACE_HOST_BYTES];
 	struct cw_msg msg;
 	size_t i;
 
 	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-		assert_int_equal(cw_coap_endpoint(good[i].text, &e, &msg), 0);
+		assert_int_equal(cw_endpoint_parse(good[i].text, &cw_coap_endpoint_form, &e, &msg), 0);
 		assert_string_equal(e.host, good[i].host);
 		assert_string_equal(e.port, good[i].port);
-		assert_int_equal(e.secure, good[i].secure);
+		assert_int_equal(e.scheme->tls, good[i].secure);
 	}
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		assert_int_equal(cw_coap_endpoint(bad[i], &e, &msg), CW_ECONF);
-	assert_int_equal(cw_coap_endpoint("coaps://${productKey}.coap.cn-shanghai.link.aliyuncs.com:5684", &e, &msg),
+		assert_int_equal(cw_endpoint_parse(bad[i], &cw_coap_endpoint_form, &e, &msg), CW_ECONF);
+	assert_int_equal(cw_endpoint_parse("coaps://${productKey}.coap.cn-shanghai.link.aliyuncs.com:5684", &cw_coap_endpoint_form, &e, &msg),
 			 0);
 	assert_int_equal(cw_coap_host_of(&e, PK, host), 0);
 	assert_string_equal(host, PK ".coap.cn-shanghai.link.aliyuncs.com");
