@@ -564,7 +564,6 @@ const struct cw_connector_ops cw_connector_https = {
 	.type = "https",
 	.endpoint = &endpoint_form,
 	.device_size = sizeof(struct https_device),
-	.has_downlink = 0,
 	.configure = configure,
 	.create = create,
 	.destroy = destroy,

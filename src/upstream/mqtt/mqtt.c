@@ -124,13 +124,13 @@ static int check(struct mqtt *m, struct cw_msg *msg)
 	if (!m->tls && c->device_secret == NULL)
 		return cw_fail(msg, CW_ECONF, "endpoint: '%s' is without TLS: a token or a certificate is of use over ssl:// and wss:// only",
 			       c->endpoint);
-	if (m->ws && !m->ops->has_ws)
+	if (m->ws && !(m->ops->can & CW_MQTT_CAN_WS))
 		return cw_fail(msg, CW_ECONF, "endpoint: the client library %s knows no ws:// and wss://; say client = paho",
 			       m->ops->name);
-	if (m->tls && c->verify && strchr(m->host, ':') != NULL && !m->ops->has_tls6)
+	if (m->tls && c->verify && strchr(m->host, ':') != NULL && !(m->ops->can & CW_MQTT_CAN_TLS6))
 		return cw_fail(msg, CW_ECONF, "endpoint: the client library %s cannot check the certificate of an IPv6 address; "
 			       "give a name instead, or say client = mosquitto", m->ops->name);
-	if (c->tls_min > 0 && !m->ops->has_tls13)
+	if (c->tls_min > 0 && !(m->ops->can & CW_MQTT_CAN_TLS13))
 		return cw_fail(msg, CW_ECONF, "tls.minVersion: the client library %s cannot refuse TLS 1.2; say client = mosquitto",
 			       m->ops->name);
 	return 0;
@@ -782,8 +782,7 @@ const struct cw_connector_ops cw_connector_mqtt = {
 	.type = "mqtt",
 	.endpoint = &endpoint_form,
 	.device_size = sizeof(struct mqtt_device),
-	.has_tls13 = 1,
-	.has_downlink = 1,
+	.can = CW_CAN_DOWNLINK | CW_CAN_TLS13 | CW_CAN_TOKEN | CW_CAN_CERTIFICATE,
 	.configure = configure,
 	.create = create,
 	.destroy = destroy,
