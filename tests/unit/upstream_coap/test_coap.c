@@ -17,33 +17,15 @@
 #include "upstream/coap/crypt.h"
 #include "upstream/coap/login.h"
 #include "upstream/coap/place.h"
-#include "json/json.h"
+#include "vectors.h"
 
 #define PK "a1EmuPk0001"
 #define DN "dev-0001"
 #define SECRET "0123456789abcdef0123456789abcdef"
 
-static uint8_t *vectors;
-static size_t vectors_len;
-
 static int load(void **state)
 {
-	FILE *f = fopen("tests/vectors/cloud-coap.json", "rb");
-	char *text = malloc(1 << 20);
-	size_t n;
-
-	assert_non_null(f);
-	n = fread(text, 1, 1 << 20, f);
-	fclose(f);
-	assert_int_equal(cw_json_to_item(cw_bytes_of(text, n), &vectors, &vectors_len), 0);
-	free(text);
-	return 0;
-}
-
-static int unload(void **state)
-{
-	cw_free(vectors);
-	return cw_mem_live() == 0 ? 0 : -1;
+	return vectors_read("tests/vectors/cloud-coap.json");
 }
 
 static struct cw_bytes section(const char *name)
@@ -414,5 +396,5 @@ int main(void)
 		cmocka_unit_test(codes),
 	};
 
-	return cmocka_run_group_tests(tests, load, unload);
+	return cmocka_run_group_tests(tests, load, vectors_free);
 }
