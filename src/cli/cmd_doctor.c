@@ -207,7 +207,10 @@ static int login_trial(const struct cw_upstream_conf *c, struct cw_msg *text)
 		return rc;
 	if (!t.up)
 		return cw_fail(text, CW_EREFUSED, "%s; compare productKey, deviceName and deviceSecret with the console", t.reason);
-	cw_msg_set(text, "accepted (and logged out again)");
+	if (c->kind->without_bridge)
+		cw_msg_set(text, "no login of the gateway's own at the platform: %s", t.reason);
+	else
+		cw_msg_set(text, "accepted (and logged out again)");
 	return 0;
 }
 
@@ -236,6 +239,11 @@ static void examine(struct doctor *d, const struct cw_upstream_conf *c)
 
 	if (rc < 0) {
 		step(d, "name", rc, &text);
+		return;
+	}
+	if (strstr(at.host, "${") != NULL) {
+		skipped("name", "is another one for each product of the devices; give an endpoint without ${...} to try one of them");
+		skipped("login", "not tried: here every device logs in by itself");
 		return;
 	}
 	tls.alpn = at.scheme->alpn;
