@@ -268,7 +268,7 @@ static void check_mode(const struct cw_config *c, const struct cw_value *object,
 		cw_conf_warn_at(report, where, "subDeviceConnectMode = %d behaves as the small bridge, as with the Java library; 3 is the large one",
 		                c->sub_device_connect_mode);
 	for (i = 0; c->sub_device_connect_mode == 3 && i < c->upstreams.count; i++)
-		if (strcmp(cw_upstream_kind_names[cw_conf_item(&c->upstreams, struct cw_config_upstream, i)->type], "http2") == 0)
+		if (cw_upstream_kind((size_t)cw_conf_item(&c->upstreams, struct cw_config_upstream, i)->type)->can & CW_CAN_LARGE)
 			return;
 	if (c->sub_device_connect_mode == 3)
 		cw_conf_warn_at(report, where, "subDeviceConnectMode = 3 behaves as the small bridge: the large one exists over HTTP/2 only, and no "
