@@ -182,7 +182,7 @@ struct loading {
 static void skip(struct loading *ld, const struct cw_value *where, const char *identity, const char *why)
 {
 	struct cw_origin o = cw_value_origin(where);
-	char sentence[512];
+	char sentence[1280];
 
 	ld->set->skipped++;
 	if (ld->skip == NULL)
