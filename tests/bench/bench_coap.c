@@ -276,8 +276,10 @@ int main(int argc, char **argv)
 	coap_register_event_handler(context, on_event);
 	open_more();
 	for (;;) {
-		if (logged_in == device_count && meter_over(&meter))
+		if (logged_in == device_count && meter_over(&meter)) {
+			coap_free_context(context); /* says goodbye: the next run may get a port of this one */
 			return meter.failed > 0;
+		}
 		if (coap_io_process(context, 100) < 0)
 			die("coap_io_process");
 	}
