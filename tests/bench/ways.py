@@ -233,10 +233,7 @@ class Ways:
         """Logins a second, and CPU seconds of each, after the connection was cut."""
         import gw
         before, cpu = gateway.stats()["upstream.logins"], self.cpu_s(gateway.pid)
-        if gateway.status()["upstreams"][0]["type"] == "http2":
-            cloud.fault("cut", device="/".join(gw.GW), channel="http2")
-        else:
-            cloud.fault("cut", device="/".join(gw.GW))
+        cloud.fault("cut", device="/".join(gw.GW))
         began = done = None
         deadline = time.monotonic() + 120
         while done is None:
