@@ -44,6 +44,8 @@ void cw_json_text(struct cw_json *j, const char *text);
 void cw_json_textn(struct cw_json *j, struct cw_bytes text);
 void cw_json_int(struct cw_json *j, int64_t v);
 void cw_json_uint(struct cw_json *j, uint64_t v);
+/* A number that is text already; nobody checks it. */
+void cw_json_digits(struct cw_json *j, const char *digits, size_t len);
 void cw_json_bool(struct cw_json *j, int v);
 void cw_json_null(struct cw_json *j);
 /* mantissa x 10^exponent with all its digits: 1230, -2 is 12.30. Exponent -18..18. */

@@ -204,10 +204,41 @@ static int put_rest(struct cw_json *j, const uint8_t *s, size_t len)
 	return 1;
 }
 
+/* 1 when all eight bytes are ASCII that stands in a text as it is. */
+static int is_plain(uint64_t v)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101), high = UINT64_C(0x8080808080808080);
+	uint64_t quote = v ^ ones * '"', slash = v ^ ones * '\\';
+
+	/* A byte's highest bit in (x - n) & ~x says that x < n; what borrows from its neighbour is one itself. */
+	return ((v | ((v - ones * 0x20) & ~v) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash)) & high) == 0;
+}
+
+/* How many bytes of a text from its beginning are plain; they are copied. */
+static size_t copy_plain(char *to, const uint8_t *s, size_t len)
+{
+	size_t i;
+	uint64_t v;
+
+	for (i = 0; i + 8 <= len; i += 8) {
+		memcpy(&v, s + i, 8);
+		if (!is_plain(v))
+			break;
+		memcpy(to + i, &v, 8);
+	}
+	for (; i < len; i++) {
+		uint8_t c = s[i];
+
+		if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
+			break;
+		to[i] = (char)c;
+	}
+	return i;
+}
+
 void cw_json_textn(struct cw_json *j, struct cw_bytes text)
 {
 	size_t i;
-	char *to;
 
 	if (text.len > j->most) {
 		(void)fail(j, CW_ELIMIT);
@@ -216,14 +247,7 @@ void cw_json_textn(struct cw_json *j, struct cw_bytes text)
 	if (!begin_value(j, 1, text.len + 2))
 		return;
 	j->text[j->len++] = '"';
-	to = j->text + j->len;
-	for (i = 0; i < text.len; i++) {
-		uint8_t c = text.ptr[i];
-
-		if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
-			break;
-		to[i] = (char)c;
-	}
+	i = copy_plain(j->text + j->len, text.ptr, text.len);
 	j->len += i;
 	if (i < text.len && !put_rest(j, text.ptr + i, text.len - i))
 		return;
@@ -273,6 +297,11 @@ void cw_json_int(struct cw_json *j, int64_t v)
 	if (v < 0)
 		text[DIGITS - ++n] = '-';
 	number(j, text + DIGITS - n, n);
+}
+
+void cw_json_digits(struct cw_json *j, const char *digits, size_t len)
+{
+	number(j, digits, len);
 }
 
 void cw_json_uint(struct cw_json *j, uint64_t v)
