@@ -91,7 +91,7 @@ static int check(struct https *h, struct cw_msg *msg)
 		n--;
 	if (strncmp(e, "https://", 8) != 0)
 		return cw_fail(msg, CW_ECONF, "endpoint: '%s' does not begin with https://", e);
-	if (n < 9 || n >= sizeof(h->base) || strcspn(e + 8, "/?#@ ") + 8 < n)
+	if (n < 9 || n >= sizeof(h->base) || strcspn(e + 8, "/?#@ ") + 8 < n || cw_fetch_check_url(e) < 0)
 		return cw_fail(msg, CW_ECONF, "endpoint: '%s' is not like https://host:443 or https://[2001:db8::1]:443", e);
 	(void)snprintf(h->base, sizeof(h->base), "%.*s", (int)n, e);
 	return 0;
