@@ -72,8 +72,8 @@
 	X(upstream_down, WARN, "upstream.down", 0, "The connection to the platform is lost or was refused; retry says when the next attempt is made.") \
 	X(upstream_reply_failed, WARN, "upstream.reply_failed", 50, "The platform answered a request with an error code.")    \
 	X(upstream_twin, WARN, "upstream.twin", 0, "The platform closes the connection right after each login: another program uses the same bridge identity.") \
-	X(upstream_one_way, INFO, "upstream.one_way", 0, "This kind of upstream has no downlink: a command for a device behind it ends as refused.") \
 	X(upstream_message, DEBUG, "upstream.message", 0, "The platform took a message; messageId is the number it gave it, id is ours.") \
+	X(upstream_one_way, INFO, "upstream.one_way", 0, "This kind of upstream has no downlink: a command for a device behind it ends as refused.") \
 	X(upstream_relation_kept, WARN, "upstream.relation_kept", 20, "A removed device's relation to the bridge could not be deleted at the platform; the text says what to do.") \
 	X(upstream_odd, WARN, "upstream.odd", 20, "The platform sent something that is not understood; dropped.")             \
 	X(upstream_absent, INFO, "upstream.absent", 0, "Devices of a large bridge that were online before a restart did not come back within returnTime; the platform is told.") \

@@ -2,6 +2,7 @@
  * main.c - causeway, the command-line tool. Each verb family is a file of its own
  * (cmd_*.c) with one entry in the table here.
  */
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -50,6 +51,8 @@ static void print_help(FILE *to)
 
 int main(int argc, char **argv)
 {
+	/* Threads of Paho may still be giving back what OpenSSL keeps for each when the process ends: it must not clean up meanwhile. */
+	(void)OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
 	if (argc < 2) {
 		print_help(stderr);
 		return 2;

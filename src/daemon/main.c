@@ -1,5 +1,6 @@
 /* main.c - causewayd: options, then cw_daemon_run(). */
 #include <getopt.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +51,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* Paho's threads may still be giving back what OpenSSL keeps for each when the process ends: no cleaning up meanwhile. */
+	(void)OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
 	(void)umask(0077); /* what devices authenticate with is kept in files */
 	if (check)
 		return cw_daemon_check(config);

@@ -22,6 +22,9 @@ def endpoints(cloud):
 
 
 def triple(*args, stdin=None, env=None):
+    if "mqtt" in args or "--no-whitelist" in args:
+        # Paho says that its threads have ended a moment before they give back what OpenSSL keeps for each of them.
+        env = {"ASAN_OPTIONS": "detect_leaks=0", **(env or {})}
     done = subprocess.run([BUILD / "bin" / "causeway", "triple", *map(str, args)], capture_output=True, text=True, input=stdin,
                           timeout=2 * PATIENCE, env={**os.environ, **(env or {})})
     assert not re.search("Sanitizer|runtime error", done.stderr), done.stderr

@@ -129,7 +129,7 @@ def test_the_platforms_number_of_a_message_is_logged_with_all_its_digits(world):
     with w.connect() as d:
         d.report(2)
     lines = w.gateway.log_lines("upstream.message")
-    numbers = [int(re.search(r"messageId=(\d{18}) ", line)[1]) for line in lines]
+    numbers = [int(re.search(r" messageId=(\d{18}) ", line)[1]) for line in lines]
     assert numbers[1] > numbers[0] > 2**53
     near = time.time() * 1000 * 100000  # the emulator makes them of its clock; a double would have lost the end
     assert abs(numbers[0] - near) < 60_000 * 100000

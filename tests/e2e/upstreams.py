@@ -20,6 +20,7 @@ class Kind:
     rates: str = "ratePerDeviceQos1 = 0"
     ca: bool = False         # the gateway is told the emulator's authority
     subscribes: bool = True  # devices hear what they have subscribed
+    fetched: bool = False    # commands wait at the platform until they are fetched: nobody waits for their answer
     platform: str = "emulator"  # or "mosquitto"
     logins: int = 1          # upstream.logins of one device
     # Faults of the emulator that mean the same over each channel.
@@ -35,6 +36,8 @@ KINDS = {
     "https": Kind('type = https, endpoint = "https://{https}"', "https mqtt", node="device", rates="ratePerDevice = 0", ca=True,
                   too_many={"kind": "status", "channel": "https", "topic": POST, "code": 40000}, confirm_too_many="",
                   secret_code=20000),
+    "coap": Kind('type = coap, endpoint = "coaps://{coaps}", pull = 100ms', "coaps mqtt", node="device", subscribes=False,
+                 too_many={"kind": "status", "channel": "coap", "topic": POST, "code": 429}, confirm_too_many="", fetched=True),
     "broker": Kind('type = broker, endpoint = "tcp://{broker}"', "", platform="mosquitto", rates="", logins=0),
 }
 
@@ -48,6 +51,12 @@ CANNOT = {
         "the platform has no downlink over HTTPS",
     ("https", "a_kicked_device_comes_back"):
         "a device has no session over HTTPS that the platform could end, only a token",
+    ("coap", "a_device_that_leaves_is_offline"):
+        "the platform has no logout over CoAP; it shows a device offline ten minutes after its last message",
+    ("coap", "a_repeated_command_runs_once"):
+        "a command is fetched, and gone at the platform then: it cannot come twice",
+    ("coap", "a_kicked_device_comes_back"):
+        "the platform ends no login over CoAP, it only stops to take the token",
     ("broker", "wrong_credentials_cost_only_their_device"):
         "devices have no credentials at a broker, only the gateway has",
     ("broker", "a_kicked_device_comes_back"):

@@ -15,7 +15,7 @@
 #include <uv.h>
 
 #define PEER_LINES 4000
-#define PEER_PATIENCE_MS 15000
+#define PEER_PATIENCE_MS 45000 /* only ever reached when something is broken, or the machine very busy */
 
 struct peer {
 	pid_t pid;

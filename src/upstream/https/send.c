@@ -178,7 +178,8 @@ static void taken(struct https_send *s, const struct https_answer *a)
 
 	cw_count(upstream, confirmed);
 	cw_log(upstream_message, "taken", CW_LS("product", d->product_key), CW_LS("device", d->device_name),
-	       CW_LU("id", cw_split_id(s->messages.id, s->part)), CW_LS("messageId", a->message_id));
+	       CW_LS("topic", s->messages.split.head.topic), CW_LU("id", cw_split_id(s->messages.id, s->part)),
+	       CW_LS("messageId", a->message_id));
 	if (take_reply(s, a))
 		return;
 	if (++s->part < s->messages.split.count) {

@@ -235,6 +235,7 @@ static int has_no_names(const struct cw_upstream_conf *c)
 static int create(struct cw_upstream *u, void **ret_connector, struct cw_msg *msg)
 {
 	struct mqtt *m = cw_zalloc(sizeof(*m));
+	const char *seed;
 	int rc;
 
 	if (m == NULL)
@@ -246,9 +247,8 @@ static int create(struct cw_upstream *u, void **ret_connector, struct cw_msg *ms
 		cw_free(m);
 		return rc;
 	}
-	cw_retry_init(&m->retry, u->conf.retry_min_ms, u->conf.retry_max_ms,
-		      (uint32_t)cw_hash_stable(u->conf.device_secret != NULL ? m->dn : u->conf.certificate,
-					       strlen(u->conf.device_secret != NULL ? m->dn : u->conf.certificate)));
+	seed = m->dn[0] != '\0' ? m->dn : u->conf.certificate;
+	cw_retry_init(&m->retry, u->conf.retry_min_ms, u->conf.retry_max_ms, (uint32_t)cw_hash_stable(seed, strlen(seed)));
 	cw_pace_window_init(&m->connects, m->connect_times, u->conf.login_rate > 0 ? MQTT_LOGINS_A_MINUTE : 0, 60000);
 	cw_await_init(&m->replies, u->w, MQTT_REPLY_MS, on_reply_late);
 	if (u->conf.own != NULL && ((const struct mqtt_settings *)u->conf.own)->packs.enabled) {
@@ -311,7 +311,7 @@ static void link_lost(struct mqtt *m, const char *why)
 		return;
 	cw_log(upstream_down, why, CW_LS("upstream", m->u->conf.name), CW_LU("retry_ms", m->retry_ms));
 	if (cw_retry_is_twin(&m->retry))
-		cw_log(upstream_twin, "closed right after each login, waiting longer each time",
+		cw_log(upstream_twin, "closed right after each login: does another gateway, or a program, log in with the same productKey and deviceName? Waiting longer each time",
 		       CW_LS("upstream", m->u->conf.name), CW_LU("times", m->retry.short_lived));
 	cw_upstream_report(m->u, 0, why);
 }

@@ -160,6 +160,7 @@ static void restart(void)
 	cw_upstream_stop(t.u, 0, on_done, NULL);
 	WAIT(t.done);
 	cw_upstream_free(t.u);
+	t.done = 0;
 	start();
 }
 
