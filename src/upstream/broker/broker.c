@@ -320,7 +320,7 @@ void broker_link_lost(struct broker *b, const char *why)
 	if (!b->stopping) {
 		cw_log(upstream_down, why, CW_LS("upstream", b->u->conf.name), CW_LU("retry_ms", b->retry_ms));
 		if (cw_retry_is_twin(&b->retry))
-			cw_log(upstream_twin, "closed right after each login, waiting longer each time",
+			cw_log(upstream_twin, "closed right after each login: does another client have the same clientId? Waiting longer each time",
 			       CW_LS("upstream", b->u->conf.name), CW_LU("times", b->retry.short_lived));
 		cw_upstream_report(b->u, 0, why);
 	}

@@ -277,7 +277,7 @@ static void link_lost(struct mqtt *m, const char *why)
 		return;
 	cw_log(upstream_down, why, CW_LS("upstream", m->u->conf.name), CW_LU("retry_ms", m->retry_ms));
 	if (cw_retry_is_twin(&m->retry))
-		cw_log(upstream_twin, "closed right after each login, waiting longer each time",
+		cw_log(upstream_twin, "closed right after each login: does another gateway, or a program, log in with the same productKey and deviceName? Waiting longer each time",
 		       CW_LS("upstream", m->u->conf.name), CW_LU("times", m->retry.short_lived));
 	cw_upstream_report(m->u, 0, why);
 }
