@@ -60,8 +60,4 @@ int cw_fetch_sent(const struct cw_fetch *f);
 /* `done` will not run. */
 void cw_fetch_cancel(struct cw_fetch *f);
 
-/* The same, waiting for it, on any thread without a loop: for the command line. The reply's texts are in msg and *ret_body
- * (cw_free). */
-int cw_fetch_wait(const struct cw_fetch_request *r, int *ret_status, char **ret_body, size_t *ret_len, struct cw_msg *msg);
-
 #endif
