@@ -109,10 +109,14 @@ void cw_uplink_free(struct uplink *x)
 static int add_uplink(struct cw_bridge *b, struct routing *r, const struct cw_upstream_conf *conf, struct cw_msg *msg)
 {
 	struct uplink *x;
+	size_t i;
 	int rc;
 
 	if (r->uplink_count == UPSTREAMS_MOST)
 		return cw_fail(msg, CW_ELIMIT, "more than %d upstreams", UPSTREAMS_MOST);
+	for (i = 0; i < r->uplink_count; i++)
+		if (strcmp(cw_upstream_name(r->uplinks[i]->u), conf->name) == 0)
+			return cw_fail(msg, CW_ECONF, "two upstreams, or one and a member of another's bridges, are named \"%s\"", conf->name);
 	x = cw_zalloc(sizeof(*x));
 	if (x == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");

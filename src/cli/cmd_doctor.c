@@ -218,8 +218,7 @@ static int login_trial(const struct cw_upstream_conf *c, struct cw_msg *text)
 	if (rc < 0)
 		return rc;
 	if (!t.up)
-		return cw_fail(text, CW_EREFUSED, c->kind->without_bridge ? "%s" : "%s; compare productKey, deviceName and deviceSecret with the console",
-			       t.reason);
+		return cw_fail(text, CW_EREFUSED, "%s", t.reason);
 	cw_msg_set(text, logins_are_devices(c) ? "none of the bridge is needed; " DEVICES_LOG_IN : "accepted (and logged out again)");
 	return 0;
 }

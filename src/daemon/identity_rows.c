@@ -203,6 +203,20 @@ static int has_upstream(const struct cw_config *c, const char *name)
 	return 0;
 }
 
+/* Some upstream, or the named one, can ask the platform for the secrets of devices. */
+static int can_enroll(const struct cw_config *c, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < c->upstreams.count; i++) {
+		const struct cw_config_upstream *u = cw_conf_item(&c->upstreams, struct cw_config_upstream, i);
+
+		if ((name == NULL || strcmp(u->name, name) == 0) && cw_upstream_kind((size_t)u->type)->enroll != NULL)
+			return 1;
+	}
+	return 0;
+}
+
 void cw_config_check_rules(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
 {
 	const struct cw_value *where = cw_value_get(object, "identity");
@@ -220,5 +234,8 @@ void cw_config_check_rules(const struct cw_config *c, const struct cw_value *obj
 			cw_conf_error_at(report, where, "identity.rules[%zu]: %s", i, msg.text);
 		if (r->upstream != NULL && !has_upstream(c, r->upstream))
 			cw_conf_error_at(report, where, "identity.rules[%zu]: there is no upstream \"%.60s\"", i, r->upstream);
+		else if (r->by == CW_RULE_GATEWAY && !can_enroll(c, r->upstream))
+			cw_conf_error_at(report, where, "identity.rules[%zu]: by = gateway needs an upstream of type = mqtt%s; the others cannot register devices", i,
+					 r->upstream == NULL ? "" : " as its upstream");
 	}
 }

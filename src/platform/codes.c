@@ -95,6 +95,7 @@ const char *cw_code_todo(int32_t code)
 	switch (code) {
 	case 6100:
 	case 6250: return "compare its productKey and deviceName with the console, and the region";
+	case 401:
 	case 6287: return "compare its deviceSecret with the console";
 	case 6204:
 	case 522: return "enable it in the console";

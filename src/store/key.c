@@ -45,13 +45,6 @@ void cw_store_give_to_owner(int fd, const char *path)
 		return; /* whoever cannot read it says so, with its name */
 }
 
-static int failed(struct cw_msg *msg, const char *step, const char *path)
-{
-	int err = errno;
-
-	return cw_fail(msg, cw_err_from_errno(err), "key file: cannot %s %s: %s", step, path, strerror(err));
-}
-
 static int unhex(const char *hex, uint8_t *out, size_t n)
 {
 	size_t i;
@@ -104,21 +97,6 @@ static void give(const char *path)
 		return;
 	cw_store_give_to_owner(fd, path);
 	(void)close(fd);
-}
-
-int cw_key_rename(const char *from, const char *to, struct cw_msg *msg)
-{
-	char dir[1100];
-	int fd, rc;
-
-	if (rename(from, to) != 0)
-		return failed(msg, "rename", to);
-	dir_of(to, dir, sizeof(dir));
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	rc = fd < 0 || fsync(fd) != 0 ? failed(msg, "make sure of", to) : 0;
-	if (fd >= 0)
-		(void)close(fd);
-	return rc;
 }
 
 int cw_key_make(const char *path, struct cw_key *ret_key, struct cw_msg *msg)

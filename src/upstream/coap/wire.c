@@ -119,8 +119,7 @@ static int on_event(coap_session_t *session, const coap_event_t event)
 			    unreachable ? UNREACHABLE
 			    : l->is_ready
 				    ? "the DTLS session was closed by the platform"
-				    : "the DTLS handshake was refused; check productKey, deviceName and deviceSecret (dtls = psk) or the certificates "
-				      "(dtls = certificate), and that the server takes that kind");
+				    : "the DTLS handshake was refused; check the device secret (dtls = psk) or the certificates (dtls = certificate)");
 	}
 	return 0;
 }

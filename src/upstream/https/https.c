@@ -93,7 +93,7 @@ static int check(struct https *h, struct cw_msg *msg)
 	rc = cw_endpoint_parse(e, &endpoint_form, &at, msg);
 	if (rc < 0)
 		return rc;
-	if ((at.rest[0] != '\0' && strcmp(at.rest, "/") != 0) || (size_t)(at.rest - e) >= sizeof(h->base))
+	if ((at.rest[0] != '\0' && strcmp(at.rest, "/") != 0) || (size_t)(at.rest - e) >= sizeof(h->base) || cw_fetch_check_url(e) < 0)
 		return cw_fail(msg, CW_ECONF, "endpoint: '%s' is not like %s", e, endpoint_form.like);
 	(void)snprintf(h->base, sizeof(h->base), "%.*s", (int)(at.rest - e), e);
 	return 0;

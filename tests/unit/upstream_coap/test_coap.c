@@ -319,6 +319,30 @@ static void pages_of_messages(void **state)
 	assert_int_equal(page("nonsense", &odd), CW_EPROTO);
 }
 
+static void no_memory_is_said(void **state)
+{
+	struct coap_login l = { .product_key = PK, .device_name = DN, .secret = SECRET, .method = CW_SIGN_SHA1, .format = COAP_FORMAT_JSON };
+	long before = cw_mem_live();
+	uint8_t body[COAP_BODY_BYTES];
+	unsigned odd;
+	size_t len;
+	int n, failed;
+
+	for (n = 0, failed = 1; failed; n++) {
+		int made, read;
+
+		cw_mem_fail_at(n);
+		made = cw_coap_login_body(&l, body, &len);
+		read = page("[{\"topic\":\"/a\",\"payload\":\"aGk=\"}]", &odd);
+		failed = cw_mem_failed();
+		cw_mem_fail_at(-1);
+		assert_true(!failed ? made == 0 && read == 1 : made < 0 || read == CW_ENOMEM || odd == 1);
+		assert_true(read == 1 || pulled[0] == '\0');
+		assert_int_equal(cw_mem_live(), before);
+	}
+	assert_true(n > 1);
+}
+
 /* covers: I06 I07 */
 static void endpoints(void **state)
 {
@@ -392,6 +416,7 @@ int main(void)
 		cmocka_unit_test(answers_to_logins),
 		cmocka_unit_test(answers_that_are_none),
 		cmocka_unit_test(pages_of_messages),
+		cmocka_unit_test(no_memory_is_said),
 		cmocka_unit_test(endpoints),
 		cmocka_unit_test(codes),
 	};
