@@ -17,33 +17,15 @@
 #include "upstream/coap/crypt.h"
 #include "upstream/coap/login.h"
 #include "upstream/coap/place.h"
-#include "json/json.h"
+#include "vectors.h"
 
 #define PK "a1EmuPk0001"
 #define DN "dev-0001"
 #define SECRET "0123456789abcdef0123456789abcdef"
 
-static uint8_t *vectors;
-static size_t vectors_len;
-
 static int load(void **state)
 {
-	FILE *f = fopen("tests/vectors/cloud-coap.json", "rb");
-	char *text = malloc(1 << 20);
-	size_t n;
-
-	assert_non_null(f);
-	n = fread(text, 1, 1 << 20, f);
-	fclose(f);
-	assert_int_equal(cw_json_to_item(cw_bytes_of(text, n), &vectors, &vectors_len), 0);
-	free(text);
-	return 0;
-}
-
-static int unload(void **state)
-{
-	cw_free(vectors);
-	return cw_mem_live() == 0 ? 0 : -1;
+	return vectors_read("tests/vectors/cloud-coap.json");
 }
 
 static struct cw_bytes section(const char *name)
@@ -377,20 +359,20 @@ static void endpoints(void **state)
 	static const char *const bad[] = { "mqtt://h:1",    "coaps://",     "coaps://h:0", "coaps://h:65536",
 					   "coaps://h:x",   "coaps://h:1x", "coap://[::1", "coap://[::1]x",
 					   "coap://h/path", "coap://:1" };
-	struct coap_endpoint e;
+	struct cw_endpoint e;
 	char host[PLACE_HOST_BYTES];
 	struct cw_msg msg;
 	size_t i;
 
 	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-		assert_int_equal(cw_coap_endpoint(good[i].text, &e, &msg), 0);
+		assert_int_equal(cw_endpoint_parse(good[i].text, &cw_coap_endpoint_form, &e, &msg), 0);
 		assert_string_equal(e.host, good[i].host);
 		assert_string_equal(e.port, good[i].port);
-		assert_int_equal(e.secure, good[i].secure);
+		assert_int_equal(e.scheme->tls, good[i].secure);
 	}
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		assert_int_equal(cw_coap_endpoint(bad[i], &e, &msg), CW_ECONF);
-	assert_int_equal(cw_coap_endpoint("coaps://${productKey}.coap.cn-shanghai.link.aliyuncs.com:5684", &e, &msg),
+		assert_int_equal(cw_endpoint_parse(bad[i], &cw_coap_endpoint_form, &e, &msg), CW_ECONF);
+	assert_int_equal(cw_endpoint_parse("coaps://${productKey}.coap.cn-shanghai.link.aliyuncs.com:5684", &cw_coap_endpoint_form, &e, &msg),
 			 0);
 	assert_int_equal(cw_coap_host_of(&e, PK, host), 0);
 	assert_string_equal(host, PK ".coap.cn-shanghai.link.aliyuncs.com");
@@ -439,5 +421,5 @@ int main(void)
 		cmocka_unit_test(codes),
 	};
 
-	return cmocka_run_group_tests(tests, load, unload);
+	return cmocka_run_group_tests(tests, load, vectors_free);
 }
