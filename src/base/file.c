@@ -102,6 +102,11 @@ int cw_file_replace(const char *path, struct cw_bytes bytes, struct cw_msg *msg)
 	return rc < 0 ? rc : cw_file_commit(&f, bytes, 1, msg);
 }
 
+int cw_file_rename(const char *from, const char *to, struct cw_msg *msg)
+{
+	return rename(from, to) != 0 ? failed(msg, "replace", to) : sync_directory(to, msg);
+}
+
 int cw_file_remove(const char *path, struct cw_msg *msg)
 {
 	if (unlink(path) != 0)

@@ -23,6 +23,8 @@ void cw_file_abandon(struct cw_file_new *f);
 
 /* The two in one: replaces what is there. */
 int cw_file_replace(const char *path, struct cw_bytes bytes, struct cw_msg *msg);
+/* One name for another in the same directory, on the disk when this returns. Replaces what is there. */
+int cw_file_rename(const char *from, const char *to, struct cw_msg *msg);
 /* Remove, and make the directory remember it. 0 also when it is not there. */
 int cw_file_remove(const char *path, struct cw_msg *msg);
 /*

@@ -263,16 +263,6 @@ int cw_log_enabled(enum cw_log_id id)
 	return (int)entries[id].level >= atomic_load_explicit(&lowest_level, memory_order_relaxed);
 }
 
-int cw_log_level_parse(const char *name)
-{
-	int i;
-
-	for (i = 0; i < (int)(sizeof(level_names) / sizeof(level_names[0])); i++)
-		if (strcmp(level_names[i], name) == 0)
-			return i;
-	return -1;
-}
-
 const char *cw_log_level_name(enum cw_log_level level)
 {
 	return level_names[level];

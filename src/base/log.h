@@ -53,8 +53,7 @@ void cw_log_write(enum cw_log_id id, const char *text, const struct cw_log_kv *f
 void cw_log_setup(enum cw_log_level lowest, int json, int fd);
 void cw_log_set_level(enum cw_log_level lowest);
 int cw_log_enabled(enum cw_log_id id);
-/* Names as the configuration spells them: debug, info, note, warn, error. -1 when unknown. */
-int cw_log_level_parse(const char *name);
+/* As the configuration spells it: debug, info, note, warn, error. */
 const char *cw_log_level_name(enum cw_log_level level);
 
 /* The list as data, for the reference. */

@@ -79,10 +79,14 @@ void cw_bridge_free(struct cw_bridge *b)
 
 int cw_bridge_add_upstream(struct cw_bridge *b, const struct cw_upstream_conf *conf, struct cw_msg *msg)
 {
+	size_t i;
 	int rc;
 
 	if (b->upstream_count == UPSTREAMS_MOST)
 		return cw_fail(msg, CW_ELIMIT, "more than %d upstreams", UPSTREAMS_MOST);
+	for (i = 0; i < b->upstream_count; i++)
+		if (strcmp(cw_upstream_name(b->upstreams[i]), conf->name) == 0)
+			return cw_fail(msg, CW_ECONF, "two upstreams, or one and a member of another's bridges, are named \"%s\"", conf->name);
 	rc = cw_upstream_new(conf, b->conf.control, &events, b, &b->upstreams[b->upstream_count], msg);
 	if (rc < 0) {
 		cw_msg_wrap(msg, "upstream \"%s\"", conf->name);

@@ -221,17 +221,17 @@ static int login_trial(const struct cw_upstream_conf *c, struct cw_msg *text)
 	return 0;
 }
 
-static void login(struct doctor *d, struct cw_probe *p, const struct cw_upstream_conf *c, const struct cw_probe_address *at)
+static void login(struct doctor *d, struct cw_probe *p, const struct cw_upstream_conf *c, const struct cw_endpoint *at)
 {
 	struct cw_msg text = { "" };
-	int own = strcmp(c->kind->type, "mqtt") == 0 && (strcmp(at->scheme, "tcp") == 0 || strcmp(at->scheme, "ssl") == 0);
+	int own = strcmp(c->kind->type, "mqtt") == 0 && !at->scheme->rest;
 
 	if (d->status != NULL)
 		ask_running(d, c);
 	else if (!c->kind->without_bridge && c->product_key != NULL && c->device_token == NULL && (c->device_secret == NULL || c->device_secret[0] == '\0'))
 		skipped("login", "not tried: the bridge's certificate is obtained by the first start of the gateway");
 	else
-		step(d, "login", own ? login_mqtt(p, c, at->tls, &text) : login_trial(c, &text), &text);
+		step(d, "login", own ? login_mqtt(p, c, at->scheme->tls, &text) : login_trial(c, &text), &text);
 }
 
 /* ---- the steps ---------------------------------------------------------------------------------- */
@@ -261,8 +261,8 @@ static int check_settings(const struct cw_upstream_conf *c, struct cw_msg *text)
 
 static void examine(struct doctor *d, const struct cw_upstream_conf *c)
 {
-	struct cw_probe_tls tls = { c->ca, c->certificate, c->key, c->verify, strcmp(c->kind->type, "http2") == 0 ? "h2" : NULL };
-	struct cw_probe_address at;
+	struct cw_probe_tls tls = { c->ca, c->certificate, c->key, c->verify, NULL };
+	struct cw_endpoint at;
 	struct cw_probe *p = NULL;
 	struct cw_msg text = { "" };
 	int rc = check_settings(c, &text);
@@ -271,21 +271,26 @@ static void examine(struct doctor *d, const struct cw_upstream_conf *c)
 		step(d, "config", rc, &text);
 		return;
 	}
-	rc = cw_probe_parse(c->endpoint, &at);
+	rc = cw_endpoint_parse(c->endpoint, c->kind->endpoint, &at, &text);
 	if (rc < 0) {
-		cw_msg_set(&text, "the endpoint is not like scheme://host:port");
 		step(d, "name", rc, &text);
 		return;
 	}
+	if (strstr(at.host, "${") != NULL) {
+		skipped("name", "is another one for each product of the devices; give an endpoint without ${...} to try one of them");
+		skipped("login", "not tried: here every device logs in by itself");
+		return;
+	}
+	tls.alpn = at.scheme->alpn;
 	rc = cw_probe_name(&at, &p, &text);
 	step(d, "name", rc, &text);
-	if (rc == 0 && at.udp)
+	if (rc == 0 && at.scheme->udp)
 		skipped("tcp", "goes over UDP, which knows no connection");
 	else if (rc == 0)
 		step(d, "tcp", rc = cw_probe_tcp(p, &text), &text);
-	if (rc == 0 && at.tls && !at.udp)
+	if (rc == 0 && at.scheme->tls && !at.scheme->udp)
 		step(d, "tls", rc = cw_probe_tls(p, &tls, &text), &text);
-	else if (rc == 0 && !at.udp)
+	else if (rc == 0 && !at.scheme->udp)
 		skipped("tls", "the endpoint is in the clear");
 	if (rc == 0 || d->status != NULL)
 		login(d, p, c, &at);

@@ -1,10 +1,15 @@
 /* check.c - `causewayd --check` and `causeway config check`: everything that can be found without starting. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/daemon.h"
+#include "net/addr.h"
 #include "plugin/runner.h"
 #include "upstream/connector.h"
 
@@ -106,6 +111,146 @@ static int check_listener(struct cw_daemon *d, const struct cw_config_listener *
 	cw_daemon_listener(d, l, &listener);
 	if (cw_config_placed(&l->origin, cw_listener_check(&listener.net, &msg), &msg) < 0)
 		wrong += say(&msg);
+	return wrong;
+}
+
+/* Port 0: nothing is taken that a running gateway may have. */
+static int check_address(const struct cw_config_listener *l, struct cw_addr *ret_addr)
+{
+	struct sockaddr_storage ss;
+	struct cw_addr free_port;
+	struct cw_msg msg;
+	socklen_t len;
+	int fd, err = 0;
+
+	if (cw_addr_parse(l->address, ret_addr, &msg) < 0)
+		return 0; /* said already */
+	free_port = *ret_addr;
+	free_port.port = 0;
+	len = cw_addr_to_sockaddr(&free_port, &ss);
+	fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&ss, len) < 0)
+		err = errno;
+	if (fd >= 0)
+		close(fd);
+	if (err != EADDRNOTAVAIL && err != EAFNOSUPPORT)
+		return 0;
+	(void)cw_config_placed(&l->origin, cw_fail(&msg, CW_ECONF, "listener \"%s\": %s is no address of this machine", l->name, l->address), &msg);
+	return say(&msg);
+}
+
+static int is_any(const struct cw_addr *a)
+{
+	static const uint8_t none[16];
+
+	return memcmp(a->ip, none, sizeof(none)) == 0;
+}
+
+/* [::] has the IPv4 addresses, too. */
+static int overlap(const struct cw_addr *a, const struct cw_addr *b)
+{
+	if (a->port == 0 || a->port != b->port || a->family == 0 || b->family == 0)
+		return 0;
+	if ((a->family == 6 && is_any(a)) || (b->family == 6 && is_any(b)))
+		return 1;
+	return a->family == b->family && (is_any(a) || is_any(b) || cw_addr_same_host(a, b));
+}
+
+static int check_addresses(struct cw_daemon *d)
+{
+	struct cw_addr a, b;
+	struct cw_msg msg;
+	size_t i, k;
+	int wrong = 0;
+
+	for (i = 0; i < d->config->listeners.count; i++) {
+		const struct cw_config_listener *l = cw_conf_item(&d->config->listeners, struct cw_config_listener, i);
+
+		memset(&a, 0, sizeof(a));
+		wrong += check_address(l, &a);
+		for (k = 0; k < i; k++) {
+			const struct cw_config_listener *other = cw_conf_item(&d->config->listeners, struct cw_config_listener, k);
+
+			if ((l->transport == CW_CONFIG_UDP) != (other->transport == CW_CONFIG_UDP) || cw_addr_parse(other->address, &b, &msg) < 0 ||
+			    !overlap(&a, &b))
+				continue;
+			(void)cw_config_placed(&l->origin, cw_fail(&msg, CW_ECONF, "listener \"%s\": its address %s is taken by listener \"%s\" (%s)", l->name,
+			                                           l->address, other->name, other->address), &msg);
+			wrong += say(&msg);
+		}
+	}
+	return wrong;
+}
+
+/* A directory that is there or can be made: what there is of its path are directories. */
+static int check_directory(const char *key, const char *path)
+{
+	struct cw_msg msg;
+	struct stat st;
+	char part[1100];
+	char *slash;
+
+	(void)snprintf(part, sizeof(part), "%s", path);
+	while (stat(part, &st) != 0 && errno == ENOENT && (slash = strrchr(part, '/')) != NULL && slash != part)
+		*slash = '\0';
+	if (stat(part, &st) == 0 ? S_ISDIR(st.st_mode) : errno == ENOENT || errno == EACCES)
+		return 0;
+	cw_msg_set(&msg, "%s: %s cannot be made: %s is no directory", key, path, part);
+	return say(&msg);
+}
+
+static int check_socket(const char *control)
+{
+	const char *path = control + strlen("unix:");
+	struct cw_msg msg;
+	struct stat st;
+	char dir[1100];
+
+	if (control[0] == '\0')
+		return 0;
+	if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+		cw_msg_set(&msg, "control: %s is there already and no socket; choose another path", path);
+		return say(&msg);
+	}
+	/* The last directory of it is made, no more; what stands before may come with the system's start (/run). */
+	(void)snprintf(dir, sizeof(dir), "%s", path);
+	*strrchr(dir, '/') = '\0';
+	return dir[0] == '\0' ? 0 : check_directory("control", dir);
+}
+
+static int check_key_file(const char *path)
+{
+	struct cw_msg msg;
+	struct stat st;
+	char dir[1100];
+
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+		cw_msg_set(&msg, "identity.keyFile: %s is no file", path);
+		return say(&msg);
+	}
+	(void)snprintf(dir, sizeof(dir), "%s", path);
+	*strrchr(dir, '/') = '\0';
+	if (dir[0] == '\0' || stat(dir, &st) == 0)
+		return 0;
+	cw_msg_set(&msg, "identity.keyFile: there is no directory %s", dir);
+	return say(&msg);
+}
+
+/* Who may write there is not looked at: the daemon may be another user. */
+static int check_places(struct cw_daemon *d)
+{
+	const struct cw_config *c = d->config;
+	char path[1100], state[1024];
+	int wrong;
+
+	wrong = check_directory("stateDir", cw_config_path(d->config_file, c->state_dir, state, sizeof(state)));
+	wrong += check_socket(c->control);
+	if (c->identity.key_file[0] == '/')
+		wrong += check_key_file(c->identity.key_file);
+	if (c->attachments.directory != NULL)
+		wrong += check_directory("attachments.directory", cw_config_path(d->config_file, c->attachments.directory, path, sizeof(path)));
+	if (c->firmware.directory != NULL)
+		wrong += check_directory("firmware.directory", cw_config_path(d->config_file, c->firmware.directory, path, sizeof(path)));
 	return wrong;
 }
 
@@ -252,7 +397,7 @@ int cw_daemon_check(const char *config_file)
 		wrong = 1;
 		goto out;
 	}
-	wrong = check_devices(&d, &set) + check_listeners(&d) + check_upstreams(&d);
+	wrong = check_devices(&d, &set) + check_listeners(&d) + check_addresses(&d) + check_places(&d) + check_upstreams(&d);
 	if (wrong == 0)
 		wrong = check_all_own_settings(&d, set);
 	if (wrong == 0)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "daemon/config_check.h"
 #include "daemon/identity_rows.h"
 #include "provision/rules.h"
 #include "upstream/kinds.h"
@@ -57,6 +58,8 @@ static void check_listener(const void *conf, const struct cw_value *object, stru
 	const struct cw_config_listener *l = conf;
 	int has_tls = l->tls.certificate != NULL || l->tls.key != NULL || l->tls.client_ca != NULL || l->tls.key_store != NULL;
 
+	if (!cw_config_name_ok(l->name))
+		cw_conf_error_at(report, object, "listener \"%.64s\": a name is 1 to 64 of letters, digits and - _ .", l->name);
 	if (l->transport == CW_CONFIG_TLS && (l->tls.certificate == NULL || l->tls.key == NULL) && l->tls.key_store == NULL)
 		cw_conf_error_at(report, object, "listener \"%s\": transport = tls needs tls { certificate, key } or tls { keyStore }", l->name);
 	if (l->transport != CW_CONFIG_TLS && has_tls)
@@ -143,6 +146,7 @@ static void check_upstream(const void *conf, const struct cw_value *object, stru
 		cw_conf_error_at(report, object, "upstream \"%s\": retryMin is longer than retryMax", u->name);
 	if ((u->tls.certificate == NULL) != (u->tls.key == NULL))
 		cw_conf_error_at(report, object, "upstream \"%s\": tls.certificate and tls.key come together", u->name);
+	cw_config_check_upstream(u, object, report);
 }
 
 static const struct cw_conf_table upstream_table = {
@@ -244,6 +248,7 @@ static void check_sources(const struct cw_config *c, const struct cw_value *obje
 		cw_conf_warn_at(report, own, "identity.http: token and device secrets go over http:// for everybody on the way to read; use https://");
 	if ((c->identity.http.tls.certificate == NULL) != (c->identity.http.tls.key == NULL))
 		cw_conf_error_at(report, own, "identity.http.tls: certificate and key come together");
+	cw_config_check_lookup(c, own, report);
 }
 
 static void check_control(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
@@ -268,7 +273,7 @@ static void check_mode(const struct cw_config *c, const struct cw_value *object,
 		cw_conf_warn_at(report, where, "subDeviceConnectMode = %d behaves as the small bridge, as with the Java library; 3 is the large one",
 		                c->sub_device_connect_mode);
 	for (i = 0; c->sub_device_connect_mode == 3 && i < c->upstreams.count; i++)
-		if (strcmp(cw_upstream_kind_names[cw_conf_item(&c->upstreams, struct cw_config_upstream, i)->type], "http2") == 0)
+		if (cw_upstream_kind((size_t)cw_conf_item(&c->upstreams, struct cw_config_upstream, i)->type)->can & CW_CAN_LARGE)
 			return;
 	if (c->sub_device_connect_mode == 3)
 		cw_conf_warn_at(report, where, "subDeviceConnectMode = 3 behaves as the small bridge: the large one exists over HTTP/2 only, and no "
@@ -296,6 +301,7 @@ static void check_bridge(const void *conf, const struct cw_value *object, struct
 	check_sources(c, object, report);
 	cw_config_check_rules(c, object, report);
 	check_mode(c, object, report);
+	cw_config_check_upstreams(c, object, report);
 	if (c->upstreams.count == 0)
 		cw_conf_error_at(report, object, "there is no upstream; add upstreams { cloud { endpoint = \"ssl://...\" } }");
 }

@@ -648,7 +648,7 @@ static void paho_close(struct cw_mqtt_client *c, int polite)
 
 const struct cw_mqtt_ops cw_mqtt_paho = {
 	.name = "paho",
-	.has_ws = 1,
+	.can = CW_MQTT_CAN_WS,
 	.connect = paho_connect,
 	.publish = paho_publish,
 	.subscribe = paho_subscribe,

@@ -126,11 +126,6 @@ void cw_runner_free(struct cw_runner *r)
 	cw_free(r);
 }
 
-const struct cw_plugin_desc *cw_runner_desc(const struct cw_runner *r)
-{
-	return r->desc;
-}
-
 int cw_runner_settings(struct cw_runner *r, struct cw_bytes settings, void **ret_conf, struct cw_msg *msg)
 {
 	char text[400] = "";
@@ -786,11 +781,6 @@ void cw_conn_close(struct cw_conn *c)
 void *cw_rdevice_user(const struct cw_rdevice *dev)
 {
 	return dev->user;
-}
-
-void cw_rdevice_set_user(struct cw_rdevice *dev, void *user)
-{
-	dev->user = user;
 }
 
 const char *cw_rdevice_identity(const struct cw_rdevice *dev)

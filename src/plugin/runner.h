@@ -52,7 +52,6 @@ struct cw_conn_ops {
 int cw_runner_new(const struct cw_plugin_desc *desc, struct cw_worker *w, struct cw_runner **ret_runner, struct cw_msg *msg);
 /* All connections must be closed. Accepts NULL. */
 void cw_runner_free(struct cw_runner *r);
-const struct cw_plugin_desc *cw_runner_desc(const struct cw_runner *r);
 /* Turn encoded settings into the plugin's form; free with cw_runner_settings_free. Errors carry the plugin's sentence. */
 int cw_runner_settings(struct cw_runner *r, struct cw_bytes settings, void **ret_conf, struct cw_msg *msg);
 void cw_runner_settings_free(struct cw_runner *r, void *conf);
@@ -110,7 +109,6 @@ void cw_conn_detached(struct cw_conn *c, struct cw_rdevice *dev);
 void cw_conn_close(struct cw_conn *c);
 
 void *cw_rdevice_user(const struct cw_rdevice *dev);
-void cw_rdevice_set_user(struct cw_rdevice *dev, void *user);
 const char *cw_rdevice_identity(const struct cw_rdevice *dev);
 const char *cw_rdevice_product_key(const struct cw_rdevice *dev);
 const char *cw_rdevice_device_name(const struct cw_rdevice *dev);

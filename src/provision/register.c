@@ -5,8 +5,10 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/digits.h"
 #include "base/mem.h"
 #include "causeway/record.h"
+#include "fetch/fetch.h"
 #include "json/json.h"
 
 static const struct {
@@ -48,12 +50,10 @@ const char *cw_register_code_text(int code, int *ret_rc)
 int cw_register_random(char random[CW_REGISTER_RANDOM])
 {
 	uint8_t bytes[(CW_REGISTER_RANDOM - 1) / 2];
-	size_t i;
 
 	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
 		return CW_EINTERNAL;
-	for (i = 0; i < sizeof(bytes); i++)
-		(void)snprintf(random + 2 * i, 3, "%02x", bytes[i]);
+	cw_hex(random, cw_bytes_of(bytes, sizeof(bytes)));
 	return 0;
 }
 
@@ -130,7 +130,7 @@ int cw_register_check(const struct cw_registration *r, struct cw_msg *msg)
 			       "registration without pre-registration (regnwl) works over MQTT only, not over HTTPS");
 	if (r->via == CW_REGISTER_MQTT)
 		return cw_register_mqtt_check(r, msg);
-	if (strncmp(r->endpoint, "https://", 8) != 0 || r->endpoint[8] == '\0' || r->endpoint[8] == '/')
+	if (strncmp(r->endpoint, "https://", 8) != 0 || cw_fetch_check_url(r->endpoint) < 0)
 		return cw_fail(msg, CW_ECONF,
 			       "registration: the endpoint '%.200s' is not like https://host/auth/register/device; a secret is asked for "
 			       "over TLS only",

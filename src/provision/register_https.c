@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "base/mem.h"
 #include "causeway/record.h"
 #include "json/json.h"
@@ -84,21 +85,19 @@ static void on_reply(void *ctx, const struct cw_fetch_reply *reply)
 		rc = understand(j->base.r, reply, &got, &code, text, sizeof(text));
 	else
 		(void)snprintf(text, sizeof(text), "%s%s", reply->text, reply->sent ? "" : ": no registration was made");
-	if ((rc == CW_ETIMEDOUT || rc == CW_EIO) && !reply->sent)
-		rc = CW_EUNREACH;
+	if (reply->rc < 0 && !reply->sent && !cw_register_gave_nothing(rc))
+		rc = CW_EUNREACH; /* whatever it was: nobody has seen the request */
 	finish(j, rc, code, rc == 0 ? &got : NULL, text);
 	explicit_bzero(&got, sizeof(got));
 }
 
-/* Everything but letters, digits and - _ . ~ as %XX: names may have @ and :. */
+/* name=VALUE into out[size]: names of devices may have @ and :. Its length, or -1. */
 static int form_value(char *out, size_t size, const char *name, const char *value)
 {
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~";
 	size_t n = (size_t)snprintf(out, size, "%s=", name);
+	char *end = cw_percent(out + n, size - n, cw_bytes_text(value));
 
-	for (; *value != '\0' && n + 4 < size; value++)
-		n += (size_t)snprintf(out + n, size - n, strchr(plain, *value) != NULL ? "%c" : "%%%02X", (unsigned char)*value);
-	return *value == '\0' ? (int)n : -1;
+	return end == NULL ? -1 : (int)(end - out);
 }
 
 static int make_form(const struct cw_registration *r, char *form, size_t size)

@@ -652,6 +652,20 @@ static const struct cw_conf_setting rule_settings[] = {
 };
 const struct cw_conf_table cw_rule_table = { .name = "rule", .size = sizeof(struct cw_rule), .settings = rule_settings };
 
+/* What makes a name neither of a short identity nor of a longer one makes none at all. */
+static int check_template(const char *text, struct cw_msg *msg)
+{
+	static const struct cw_claim one = { "0", 1, NULL, "0", "0" }, twelve = { "000000000000", 12, NULL, "000000000000", "000000000000" };
+	char name[64];
+	int rc = cw_rule_name(text, &one, name, msg);
+
+	if (rc < 0)
+		rc = cw_rule_name(text, &twelve, name, msg);
+	if (rc < 0)
+		cw_msg_wrap(msg, "deviceName = \"%.64s\" makes no name of any identity", text);
+	return rc;
+}
+
 int cw_rule_check(const struct cw_rule *rule, int has_account, struct cw_msg *msg)
 {
 	struct cw_registration r = { .via = rule->by == CW_RULE_MQTT ? CW_REGISTER_MQTT : CW_REGISTER_HTTPS, .endpoint = rule->endpoint };
@@ -664,6 +678,8 @@ int cw_rule_check(const struct cw_rule *rule, int has_account, struct cw_msg *ms
 		if (strncmp(t, "${identity}", 11) != 0 && strncmp(t, "${imei}", 7) != 0 && strncmp(t, "${mac}", 6) != 0)
 			rc = cw_fail(msg, CW_ECONF, "deviceName: '%.*s' is not known here; there are ${identity}, ${imei} and ${mac}",
 				     (int)(strchr(t, '}') == NULL || strchr(t, '}') - t > 40 ? 2 : strchr(t, '}') + 1 - t), t);
+	if (rc == 0)
+		rc = check_template(rule->device_name, msg);
 	if (rc == 0 && rule->by == CW_RULE_OPENAPI && !has_account)
 		rc = cw_fail(msg, CW_ECONF, "by = openapi needs the account of popClientProfile { accessKey, accessSecret, region, endpoint, .. }");
 	if (rc == 0 && (rule->by == CW_RULE_HTTPS || rule->by == CW_RULE_MQTT)) {

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "store/key.h"
 
@@ -515,7 +516,7 @@ static int find_key(struct cw_table *t, const char *id, struct cw_msg *msg)
 	if (rc < 0 && !missing)
 		return rc;
 	if (cw_key_load(t->new_path, &t->key, &unused) == 0 && strcmp(t->key.id, id) == 0) {
-		rc = cw_key_rename(t->new_path, t->key_path, msg);
+		rc = cw_file_rename(t->new_path, t->key_path, msg);
 		return rc < 0 ? rc : check_key(t, msg);
 	}
 	if (missing)
@@ -603,7 +604,7 @@ int cw_table_rekey(struct cw_table *t, size_t *ret_rows, struct cw_msg *msg)
 	}
 	if (rc == 0) {
 		t->key = fresh;
-		rc = cw_key_rename(t->new_path, t->key_path, msg);
+		rc = cw_file_rename(t->new_path, t->key_path, msg);
 	}
 	cw_key_wipe(&fresh);
 	return rc;

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/digits.h"
 #include "base/file.h"
 #include "base/mem.h"
 
@@ -44,23 +45,14 @@ void cw_store_give_to_owner(int fd, const char *path)
 		return; /* whoever cannot read it says so, with its name */
 }
 
-static int failed(struct cw_msg *msg, const char *step, const char *path)
-{
-	int err = errno;
-
-	return cw_fail(msg, cw_err_from_errno(err), "key file: cannot %s %s: %s", step, path, strerror(err));
-}
-
 static int unhex(const char *hex, uint8_t *out, size_t n)
 {
 	size_t i;
 
 	for (i = 0; i < n; i++) {
-		unsigned v;
-
-		if (strspn(hex + 2 * i, "0123456789abcdef") < 2 || sscanf(hex + 2 * i, "%2x", &v) != 1)
+		if (strspn(hex + 2 * i, "0123456789abcdef") < 2)
 			return CW_EPROTO;
-		out[i] = (uint8_t)v;
+		out[i] = (uint8_t)(cw_hex_value(hex[2 * i]) << 4 | cw_hex_value(hex[2 * i + 1]));
 	}
 	return 0;
 }
@@ -96,14 +88,6 @@ int cw_key_load(const char *path, struct cw_key *ret_key, struct cw_msg *msg)
 	return 0;
 }
 
-static void put_hex(char *out, const uint8_t *bytes, size_t n)
-{
-	size_t i;
-
-	for (i = 0; i < n; i++)
-		(void)sprintf(out + 2 * i, "%02x", bytes[i]);
-}
-
 /* Its owner, when root made it for a daemon that runs as somebody else. */
 static void give(const char *path)
 {
@@ -115,21 +99,6 @@ static void give(const char *path)
 	(void)close(fd);
 }
 
-int cw_key_rename(const char *from, const char *to, struct cw_msg *msg)
-{
-	char dir[1100];
-	int fd, rc;
-
-	if (rename(from, to) != 0)
-		return failed(msg, "rename", to);
-	dir_of(to, dir, sizeof(dir));
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	rc = fd < 0 || fsync(fd) != 0 ? failed(msg, "make sure of", to) : 0;
-	if (fd >= 0)
-		(void)close(fd);
-	return rc;
-}
-
 int cw_key_make(const char *path, struct cw_key *ret_key, struct cw_msg *msg)
 {
 	char line[LINE_MOST] = "causeway-key 1 ";
@@ -139,10 +108,10 @@ int cw_key_make(const char *path, struct cw_key *ret_key, struct cw_msg *msg)
 
 	if (getrandom(ret_key->bytes, sizeof(ret_key->bytes), 0) != sizeof(ret_key->bytes) || getrandom(id, sizeof(id), 0) != sizeof(id))
 		return cw_fail(msg, CW_EIO, "key file: no random numbers: %s", strerror(errno));
-	put_hex(ret_key->id, id, sizeof(id));
+	cw_hex(ret_key->id, cw_bytes_of(id, sizeof(id)));
 	memcpy(line + at, ret_key->id, 16);
 	line[at + 16] = ' ';
-	put_hex(line + at + 17, ret_key->bytes, sizeof(ret_key->bytes));
+	cw_hex(line + at + 17, cw_bytes_of(ret_key->bytes, sizeof(ret_key->bytes)));
 	memcpy(line + at + 17 + 64, "\n", 2);
 	rc = cw_file_replace(path, cw_bytes_text(line), msg);
 	if (rc == 0)

@@ -24,8 +24,6 @@ struct cw_key {
 int cw_key_load(const char *path, struct cw_key *ret_key, struct cw_msg *msg);
 /* Make a random key and write it to `path`, mode 0600, whole or not at all. */
 int cw_key_make(const char *path, struct cw_key *ret_key, struct cw_msg *msg);
-/* One name for another, on disk when this returns. */
-int cw_key_rename(const char *from, const char *to, struct cw_msg *msg);
 /* out[plain.len + CW_SEAL_EXTRA]; the nonce is random. `with` must be the same when it is opened. */
 int cw_key_seal(const struct cw_key *key, struct cw_bytes with, struct cw_bytes plain, uint8_t *out);
 /* out[sealed.len - CW_SEAL_EXTRA]; CW_EAUTH: another key, another `with`, or damaged. */

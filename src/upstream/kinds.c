@@ -1,8 +1,6 @@
 /* kinds.c - see kinds.h. */
 #include "upstream/kinds.h"
 
-#include <string.h>
-
 #define NAME(name) #name,
 #define TABLE(name) &cw_upstream_##name##_table,
 #define TABLE_DECLARE(name) extern const struct cw_conf_table cw_upstream_##name##_table;
@@ -18,14 +16,4 @@ static const struct cw_connector_ops *const kinds[] = { CW_UPSTREAM_KINDS(OPS) N
 const struct cw_connector_ops *cw_upstream_kind(size_t i)
 {
 	return i < sizeof(kinds) / sizeof(kinds[0]) ? kinds[i] : NULL;
-}
-
-const struct cw_connector_ops *cw_upstream_kind_named(const char *type)
-{
-	size_t i;
-
-	for (i = 0; kinds[i] != NULL; i++)
-		if (strcmp(cw_upstream_kind_names[i], type) == 0)
-			return kinds[i];
-	return NULL;
 }

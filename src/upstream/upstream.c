@@ -226,7 +226,7 @@ static int check_conf(const struct cw_upstream_conf *c, struct cw_msg *msg)
 			       "a rate per device above 10000 a second makes no sense; 0 switches it off");
 	if (c->retry_min_ms == 0 || c->retry_max_ms < c->retry_min_ms)
 		return cw_fail(msg, CW_ECONF, "retry: the least delay must be above 0 and not above the longest");
-	if (c->tls_min > 0 && !c->kind->has_tls13)
+	if (c->tls_min > 0 && !(c->kind->can & CW_CAN_TLS13))
 		return cw_fail(msg, CW_ECONF, "tls.minVersion: an upstream of type %s cannot refuse TLS 1.2", c->kind->type);
 	if (c->login_batch < 1 || c->login_batch > 50)
 		return cw_fail(msg, CW_ECONF, "loginBatch: %u is not between 1 and 50", c->login_batch);
@@ -451,7 +451,7 @@ const char *cw_upstream_group(const struct cw_upstream *u)
 
 int cw_upstream_has_downlink(const struct cw_upstream *u)
 {
-	return u->ops->has_downlink;
+	return (u->ops->can & CW_CAN_DOWNLINK) != 0;
 }
 
 void cw_upstream_status(struct cw_upstream *u, struct cw_upstream_status *ret)

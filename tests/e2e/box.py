@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from conftest import BUILD, PATIENCE, ROOT, wait_until
-from gw import UnixConnection
+from gw import Operator
 
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
 from terminal import Terminal  # noqa: E402
@@ -17,7 +17,7 @@ SPK = "a1EmuSub001"
 KEY, KEY_SECRET = "EmuAccessKeyId77", "EmuAccessKeySecret0123456789XY"
 
 
-class Box:
+class Box(Operator):
     """One gateway whose certificate the test decides."""
 
     def __init__(self, spawn, dir, cloud):
@@ -73,14 +73,6 @@ listeners = [ {{ name = trucks, protocol = jt808, address = "127.0.0.1:0" }} ]
         done = subprocess.run([BUILD / "bin" / "causeway", "config", "check", self.config], capture_output=True, text=True, timeout=PATIENCE)
         return done.returncode, done.stdout + done.stderr
 
-    def status(self):
-        connection = UnixConnection(self.control)
-        try:
-            connection.request("GET", "/api/v1/status")
-            return json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
-
     def reachable(self):
         try:
             return self.status()
@@ -95,21 +87,6 @@ listeners = [ {{ name = trucks, protocol = jt808, address = "127.0.0.1:0" }} ]
         done = subprocess.run([BUILD / "bin" / "causeway", *args, "--control", f"unix:{self.control}"], capture_output=True, text=True,
                               timeout=PATIENCE)
         return done.returncode, done.stdout + done.stderr
-
-    def ask(self, path, method="GET"):
-        connection = UnixConnection(self.control)
-        try:
-            connection.request(method, "/api/v1" + path)
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
-        finally:
-            connection.close()
-
-    def stats(self):
-        return self.ask("/stats")[1]
-
-    def wait_stat(self, name, at_least=1):
-        return wait_until(lambda: self.stats()[name] >= at_least and self.stats()[name], f"{name} >= {at_least}")
 
     def terminal(self, phone):
         return Terminal(self.process.ready["listeners"]["trucks"], phone)

@@ -89,7 +89,31 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-class Gateway:
+class Operator:
+    """Asks a running gateway over its control socket; `control` is the path of that."""
+    control = None
+
+    def ask(self, path, method="GET"):
+        """(status, JSON) of the control socket, without the tool in between."""
+        connection = UnixConnection(self.control)
+        try:
+            connection.request(method, "/api/v1" + path)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+    def stats(self):
+        return self.ask("/stats")[1]
+
+    def status(self):
+        return self.ask("/status")[1]
+
+    def wait_stat(self, name, at_least=1):
+        return wait_until(lambda: self.stats()[name] >= at_least and self.stats()[name], f"{name} >= {at_least}")
+
+
+class Gateway(Operator):
     """causewayd with its files in one directory."""
 
     def __init__(self, spawn, dir, cloud, devices=3, listener="", extra="", upstream="", name="causewayd", endpoint=None,
@@ -140,16 +164,6 @@ upstreams {{ cloud {{ endpoint = "{self.endpoint}", retryMin = 100ms, retryMax =
         host, port = (address or self.address).rsplit(":", 1)
         return socket.create_connection((host.strip("[]"), int(port)), 30)
 
-    def ask(self, path, method="GET"):
-        """(status, JSON) of the control socket, without the tool in between."""
-        connection = UnixConnection(self.control)
-        try:
-            connection.request(method, "/api/v1" + path)
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
-        finally:
-            connection.close()
-
     def cli(self, *args, check=True):
         done = subprocess.run([BUILD / "bin" / "causeway", *args, "--control", f"unix:{self.control}"],
                               capture_output=True, text=True, timeout=60)
@@ -157,17 +171,8 @@ upstreams {{ cloud {{ endpoint = "{self.endpoint}", retryMin = 100ms, retryMax =
             assert done.returncode == 0, (args, done.returncode, done.stdout, done.stderr)
         return done
 
-    def stats(self):
-        return self.ask("/stats")[1]
-
-    def status(self):
-        return self.ask("/status")[1]
-
     def device(self, i):
         return self.ask(f"/devices/{phone(i)}")[1]
-
-    def wait_stat(self, name, at_least):
-        return wait_until(lambda: self.stats()[name] >= at_least and self.stats()[name], f"{name} >= {at_least}")
 
     def wait_gauge(self, name, value):
         wait_until(lambda: self.stats()[name] == value, f"{name} == {value}")

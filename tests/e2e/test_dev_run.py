@@ -6,12 +6,10 @@ import sys
 
 import pytest
 from conftest import BUILD, ROOT
-
-sys.path.insert(0, str(ROOT / "tests" / "lib"))
-from showcase import UPSTREAMS  # noqa: E402
+from upstreams import kinds_of_the_gateway
 
 
-@pytest.mark.parametrize("kind", UPSTREAMS)
+@pytest.mark.parametrize("kind", kinds_of_the_gateway())
 def test_the_same_thread_over_each_upstream(kind):
     done = subprocess.run([sys.executable, ROOT / "tests" / "lib" / "showcase.py", BUILD, "--upstream", kind, "--for", "1s"],
                           capture_output=True, text=True, timeout=300)

@@ -58,6 +58,14 @@ def test_the_name(box):
     assert status == 1 and steps["name"][0] == "FAIL" and "resolver" in steps["name"][1] and steps["login"][0] == "-"
 
 
+def test_a_name_that_depends_on_the_product(box):
+    """What region makes of the kind coap is right as it is, and no name to look up."""
+    status, steps, text = doctor(box.write("", upstreams="upstreams { cloud { type = coap, region = cn-shanghai } }"))
+    assert status == 0 and [steps[s][0] for s in ("name", "login")] == ["-"] * 2, text
+    status, steps, text = doctor(box.write("", upstreams=upstream("coaps://127.0.0.1:9", ", type = coap")))
+    assert status == 0 and steps["tcp"][0] == "-" and "every device logs in by itself" in steps["login"][1], text
+
+
 def test_tcp(cloud, box):
     """covers: A13"""
     with socket.socket() as closed:

@@ -33,7 +33,11 @@ UPSTREAMS = {
     "https": 'type = https, endpoint = "https://{https}"',
     "broker": 'type = broker, endpoint = "tcp://{mqtt}", payload = alink',
 }
-UPLINK_ONLY = ("coap", "https")  # the platform sends nothing down these ways
+# There each device logs in for itself, and no answer to a command comes back: why.
+NO_ANSWERS = {
+    "coap": "a command waits there until it is fetched (pull), and nobody waits for its answer",
+    "https": "it has no way down; a command for such a device is refused with that reason",
+}
 
 
 def say(who, text):
@@ -69,7 +73,7 @@ class Show:
         self.dir.mkdir(parents=True, mode=0o700)
         keys = {name: secrets.token_hex(16) for name in ["gateway", *TERMINALS]}
         stock = "\n".join(f"  {{ productKey = {PK}, deviceName = {t}, deviceSecret = {keys[t]} }}" for t in TERMINALS)
-        node_type = "device" if self.upstream in UPLINK_ONLY else "subdevice"  # there each device logs in for itself
+        node_type = "device" if self.upstream in NO_ANSWERS else "subdevice"
         self.write("cloud.conf", f"""
 products = [ {{ productKey = {GW[0]}, nodeType = gateway }}, {{ productKey = {PK}, nodeType = {node_type} }} ]
 devices = [
@@ -210,8 +214,8 @@ upstreams {{ cloud {{ {UPSTREAMS[self.upstream].format(**addresses)} }} }}
 
     def send_commands(self):
         title("commands from the platform")
-        if self.upstream in UPLINK_ONLY:
-            say("platform", f"none: it has no way down over {self.upstream}; a command for such a device is refused with that reason")
+        if self.upstream in NO_ANSWERS:
+            say("platform", f"none over {self.upstream}: {NO_ANSWERS[self.upstream]}")
             return
         self.command("text message", "services/SendText", {"text": "前方拥堵, drive slowly", "tts": 1})
         self.command("parameter set", "properties", {"HeartbeatInterval": 45, "MaxSpeed": 90})
@@ -249,7 +253,7 @@ upstreams {{ cloud {{ {UPSTREAMS[self.upstream].format(**addresses)} }} }}
                 say("stop", "a program has ended by itself")
                 break
             self.stopping.wait(0.1)
-        ok = online and arrived and self.answers == [True] * (0 if self.upstream in UPLINK_ONLY else 2)
+        ok = online and arrived and self.answers == [True] * (0 if self.upstream in NO_ANSWERS else 2)
         self.stop()
         title(f"{self.positions} positions arrived, {sum(self.answers)} of {len(self.answers)} commands were answered: "
               + ("it works" if ok else "something is missing; the logs are in " + str(self.dir)))

@@ -520,8 +520,9 @@ static void destroy(void *connector)
 
 const struct cw_connector_ops cw_connector_broker = {
 	.type = "broker",
+	.endpoint = &broker_endpoint_form,
 	.device_size = sizeof(struct broker_device),
-	.has_downlink = 1,
+	.can = CW_CAN_DOWNLINK,
 	.without_bridge = 1,
 	.configure = broker_configure,
 	.create = create,

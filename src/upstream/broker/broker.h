@@ -57,6 +57,8 @@ int broker_template_fill(const char *text, const struct broker_vars *vars, char 
 int broker_template_filter(const char *text, char *out, size_t size);
 /* 1 when a topic is one of the template's; its parts are then in `ret`. */
 int broker_template_match(const char *text, struct cw_bytes topic, struct broker_vars *ret);
+/* 1 when there is a topic that both templates can make. */
+int broker_template_meets(const char *a, const char *b);
 
 /* ---- settings: settings.c ------------------------------------------------------ */
 
@@ -75,6 +77,8 @@ struct broker_settings {
 /* What the retain setting may list, in the order of its bits; also the values of ${kind}. */
 enum broker_kind { BROKER_PROPERTY, BROKER_EVENT, BROKER_TAG, BROKER_RAW, BROKER_OTA, BROKER_HISTORY, BROKER_KINDS };
 extern const char *const broker_kind_names[];
+
+extern const struct cw_endpoint_form broker_endpoint_form;
 
 struct broker;
 /* Check them, with all templates, and take them over into `b`. */

@@ -85,30 +85,24 @@ int broker_configure(struct cw_upstream_conf *conf, char *text, size_t size, str
 	return 0;
 }
 
+static const struct cw_endpoint_scheme schemes[] = { { .name = "tcp" }, { .name = "ssl", .tls = 1 }, { .name = NULL } };
+const struct cw_endpoint_form broker_endpoint_form = { schemes, "tcp:// or ssl://",
+						       "tcp://host:1883 or tcp://[2001:db8::1]:1883" };
+
 static int take_endpoint(struct broker *b, const char *text, struct cw_msg *msg)
 {
-	const char *host = text + 6, *end, *colon;
-	char *stop;
-	long port;
+	struct cw_endpoint at;
+	int rc;
 
 	if (strncmp(text, "ws", 2) == 0 && b->ops == &cw_mqtt_mosquitto)
 		return cw_fail(msg, CW_ECONF, "endpoint: '%s': client mosquitto has no WebSocket; use tcp:// or ssl://",
 			       text);
-	b->tls = strncmp(text, "ssl://", 6) == 0;
-	if (!b->tls && strncmp(text, "tcp://", 6) != 0)
-		return cw_fail(msg, CW_ECONF, "endpoint: '%s' does not begin with tcp:// or ssl://", text);
-	end = host[0] == '[' ? strchr(host, ']') : strrchr(host, ':');
-	colon = end != NULL && *end == ']' ? end + 1 : end;
-	host += host[0] == '[';
-	if (end == NULL || *colon != ':' || end == host || (size_t)(end - host) >= sizeof(b->host))
-		return cw_fail(msg, CW_ECONF, "endpoint: '%s' is not like tcp://host:1883 or tcp://[2001:db8::1]:1883",
-			       text);
-	port = strtol(colon + 1, &stop, 10);
-	if (stop == colon + 1 || *stop != '\0' || port < 1 || port > 65535)
-		return cw_fail(msg, CW_ECONF, "endpoint: the port of '%s' is not between 1 and 65535", text);
-	memcpy(b->host, host, (size_t)(end - host));
-	b->host[end - host] = '\0';
-	b->port = (int)port;
+	rc = cw_endpoint_parse(text, &broker_endpoint_form, &at, msg);
+	if (rc < 0)
+		return rc;
+	(void)snprintf(b->host, sizeof(b->host), "%s", at.host);
+	b->port = (int)at.number;
+	b->tls = at.scheme->tls;
 	return 0;
 }
 
@@ -142,6 +136,22 @@ static int take_retain(struct broker *b, struct cw_msg *msg)
 	return 0;
 }
 
+/* What we publish ourselves must not come back as a command: an answer would be answered, and that again. */
+static int check_echo(const struct broker *b, struct cw_msg *msg)
+{
+	const struct broker_settings *s = b->own;
+	const struct {
+		const char *key, *text;
+	} ours[] = { { "topic", b->topic }, { "reply", s->reply }, { "state", s->state }, { "bridgeState", s->bridge_state } };
+	size_t i;
+
+	for (i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		if (ours[i].text[0] != '\0' && broker_template_meets(s->command, ours[i].text))
+			return cw_fail(msg, CW_ECONF, "command: '%s' and %s: '%s' can be one topic; what is published there would come back as a command",
+				       s->command, ours[i].key, ours[i].text);
+	return 0;
+}
+
 static int take_templates(struct broker *b, struct cw_msg *msg)
 {
 	const struct broker_settings *s = b->own;
@@ -161,6 +171,8 @@ static int take_templates(struct broker *b, struct cw_msg *msg)
 		rc = broker_template_check("reply", s->reply, asked, 0, 0, msg);
 	if (rc == 0 && s->bridge_state[0] != '\0')
 		rc = broker_template_check("bridgeState", s->bridge_state, BROKER_VAR(CLIENT_ID), 0, 0, msg);
+	if (rc == 0 && s->command[0] != '\0')
+		rc = check_echo(b, msg);
 	if (rc < 0 || s->bridge_state[0] == '\0')
 		return rc;
 	vars.of[BROKER_CLIENT_ID] = cw_bytes_text(b->client_id);
@@ -176,6 +188,9 @@ int broker_settings_take(struct broker *b, struct cw_msg *msg)
 	const struct broker_settings *s = b->own;
 	int rc = take_endpoint(b, b->u->conf.endpoint, msg);
 
+	if (rc == 0 && b->tls && b->u->conf.verify && strchr(b->host, ':') != NULL && !b->ops->has_tls6)
+		rc = cw_fail(msg, CW_ECONF, "endpoint: the client library %s cannot check the certificate of an IPv6 address; "
+			     "give a name instead, or say client = mosquitto", b->ops->name);
 	if (rc == 0 && s->version == 1 && !s->clean_session)
 		rc = cw_fail(msg, CW_ECONF, "cleanSession = false needs mqttVersion = \"3.1.1\"");
 	if (rc == 0 && s->password != NULL && s->user == NULL)

@@ -460,8 +460,9 @@ static void stop(void *connector)
 
 const struct cw_connector_ops cw_connector_http2 = {
 	.type = "http2",
+	.endpoint = &http2_endpoint_form,
 	.device_size = sizeof(struct http2_device),
-	.has_downlink = 1,
+	.can = CW_CAN_DOWNLINK | CW_CAN_LARGE,
 	.configure = http2_configure,
 	.create = create,
 	.destroy = destroy,

@@ -668,11 +668,6 @@ int http2_link_open(const struct http2_link_conf *conf, const struct http2_link_
 	return 0;
 }
 
-const char *http2_link_alpn(const struct http2_link *l)
-{
-	return l->tls == NULL ? NULL : cw_tls_alpn(l->tls);
-}
-
 nghttp2_nv http2_field(const char *name, const char *value)
 {
 	return (nghttp2_nv){ .name = (uint8_t *)(uintptr_t)name,

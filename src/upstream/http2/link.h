@@ -60,8 +60,6 @@ int http2_link_open(const struct http2_link_conf *conf, const struct http2_link_
 /* Say goodbye if that is possible. Calls end with CW_ECLOSED; no further event. Also from within events and done(). */
 void http2_link_close(struct http2_link *l);
 
-/* Which protocol the handshake agreed on, or NULL. */
-const char *http2_link_alpn(const struct http2_link *l);
 /* Header fields after the pseudo headers; names in lower case. All are copied. 0; CW_ECLOSED; CW_EBUSY: too many are
  * under way; CW_ENOMEM. */
 int http2_link_call(struct http2_link *l, struct http2_call *c, const char *method, const char *path,

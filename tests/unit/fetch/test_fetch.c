@@ -9,7 +9,6 @@
 
 #include <cmocka.h>
 #include <arpa/inet.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -718,45 +717,6 @@ static void the_server_is_checked_unless_told_otherwise(void **state)
 	certs_fini(&certs);
 }
 
-/* ---- waiting for it ------------------------------------------------------------------------------ */
-
-static void *turn_server(void *arg)
-{
-	uv_run(cw_worker_loop(worker), UV_RUN_DEFAULT);
-	return NULL;
-}
-
-static void on_stop(void *arg)
-{
-	cw_fetch_pool_free(pool);
-	pool = NULL;
-	unlisten();
-	cw_worker_release(worker);
-}
-
-static void a_program_without_a_loop_waits(void **state)
-{
-	struct cw_msg msg = { { 0 } };
-	pthread_t thread;
-	char *body = NULL;
-	size_t len = 0;
-	int status = 0;
-	char path[300];
-
-	assert_int_equal(pthread_create(&thread, NULL, turn_server, NULL), 0);
-	(void)snprintf(path, sizeof(path), "http://127.0.0.1:%d/chunks", srv.port);
-	assert_int_equal(cw_fetch_wait(&(struct cw_fetch_request){ .url = path }, &status, &body, &len, &msg), 0);
-	assert_int_equal(status, 200);
-	assert_int_equal(len, 11);
-	assert_string_equal(body, "hello world");
-	cw_free(body);
-	(void)snprintf(path, sizeof(path), "http://127.0.0.1:%d/cut", srv.port);
-	assert_int_equal(cw_fetch_wait(&(struct cw_fetch_request){ .url = path }, &status, &body, &len, &msg), CW_EIO);
-	assert_non_null(strstr(msg.text, "in the middle of the answer"));
-	cw_worker_stop(worker, on_stop, NULL);
-	assert_int_equal(pthread_join(thread, NULL), 0);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -779,7 +739,6 @@ int main(void)
 		TEST(the_pool_can_go_at_any_time),
 		TEST(every_allocation_may_fail),
 		TEST(the_server_is_checked_unless_told_otherwise),
-		TEST(a_program_without_a_loop_waits),
 	};
 
 	setenv("http_proxy", "http://127.0.0.1:1", 1); /* of the environment; must not matter */
