@@ -82,7 +82,6 @@ class Bench(Ways):
     def __init__(self, build, kinds=(), seconds=SECONDS):
         self.build = build
         self.kinds, self.seconds = kinds, seconds
-        self.last_position = None
         self.tools = build / "bench"
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="causeway-bench-"))
         self.rows, self.notes = [], []
