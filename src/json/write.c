@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/digits.h"
 #include "base/mem.h"
 
 #define DIGITS 24u       /* of any 64-bit number, with its sign */
@@ -363,25 +364,20 @@ void cw_json_double(struct cw_json *j, double v)
 
 void cw_json_hex(struct cw_json *j, struct cw_bytes bytes)
 {
-	static const char digit[] = "0123456789abcdef";
-	char small[128], *text = small;
-	size_t i;
+	char small[129], *text = small;
 
 	if (bytes.len > j->most) { /* before asking for the memory */
 		(void)fail(j, CW_ELIMIT);
 		return;
 	}
-	if (bytes.len * 2 > sizeof(small)) {
-		text = cw_alloc(bytes.len * 2);
+	if (CW_HEX_SIZE(bytes.len) > sizeof(small)) {
+		text = cw_alloc(CW_HEX_SIZE(bytes.len));
 		if (text == NULL) {
 			(void)fail(j, CW_ENOMEM);
 			return;
 		}
 	}
-	for (i = 0; i < bytes.len; i++) {
-		text[2 * i] = digit[bytes.ptr[i] >> 4];
-		text[2 * i + 1] = digit[bytes.ptr[i] & 15];
-	}
+	cw_hex(text, bytes);
 	cw_json_textn(j, cw_bytes_of(text, bytes.len * 2));
 	if (text != small)
 		cw_free(text);
