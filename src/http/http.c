@@ -584,6 +584,7 @@ static int open_unix(const char *path, int *ret_fd, struct cw_msg *msg)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	char dir[sizeof(un.sun_path)];
+	struct stat st;
 	char *slash;
 	int fd, rc;
 
@@ -603,7 +604,11 @@ static int open_unix(const char *path, int *ret_fd, struct cw_msg *msg)
 		close(fd);
 		return cw_fail(msg, CW_EEXIST, "unix:%s: another process listens there", path);
 	}
-	(void)unlink(path);
+	if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+		close(fd);
+		return cw_fail(msg, CW_EEXIST, "unix:%s: something that is no socket is there already; choose another path", path);
+	}
+	(void)unlink(path); /* of a process that is gone */
 	rc = bind(fd, (struct sockaddr *)&un, sizeof(un));
 	if (rc == 0)
 		rc = chmod(path, 0660);
