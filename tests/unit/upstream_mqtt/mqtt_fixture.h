@@ -145,6 +145,7 @@ static void on_done(void *arg)
 static int teardown(void **state)
 {
 	if (t.u != NULL) {
+		t.done = 0; /* a test may have stopped one before */
 		cw_upstream_stop(t.u, 0, on_done, NULL);
 		WAIT(t.done);
 		cw_upstream_free(t.u);
