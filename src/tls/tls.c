@@ -13,6 +13,7 @@
 #include <mbedtls/x509_crt.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -65,10 +66,23 @@ static int fail_file(struct cw_msg *msg, const char *what, const char *file, int
 	return cw_fail(msg, CW_ECONF, "%s %s cannot be read: %s", what, file, text);
 }
 
+/* mbedTLS asks for the length of a directory, gets the largest number there is, and wants as much memory. */
+static int refuse_directory(struct cw_msg *msg, const char *what, const char *file)
+{
+	struct stat st;
+
+	if (stat(file, &st) != 0 || !S_ISDIR(st.st_mode))
+		return 0;
+	return cw_fail(msg, CW_ECONF, "%s %s cannot be read: it is a directory", what, file);
+}
+
 static int load_certificates(mbedtls_x509_crt *crt, const char *what, const char *file, struct cw_msg *msg)
 {
-	int err = mbedtls_x509_crt_parse_file(crt, file);
+	int err = refuse_directory(msg, what, file);
 
+	if (err < 0)
+		return err;
+	err = mbedtls_x509_crt_parse_file(crt, file);
 	if (err < 0)
 		return fail_file(msg, what, file, err);
 	if (err > 0)
@@ -95,6 +109,8 @@ static int load_files(struct cw_tls_ctx *ctx, const struct cw_tls_conf *conf, st
 	int err, rc;
 
 	rc = load_certificates(&ctx->chain, "certificate", conf->certificate, msg);
+	if (rc == 0)
+		rc = refuse_directory(msg, "key", conf->key);
 	if (rc < 0)
 		return rc;
 	err = mbedtls_pk_parse_keyfile(&ctx->key, conf->key, NULL);

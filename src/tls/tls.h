@@ -36,6 +36,9 @@ struct cw_tls;
 int cw_tls_server_new(const struct cw_tls_conf *conf, struct cw_msg *msg, struct cw_tls_ctx **ret_ctx);
 int cw_tls_client_new(const struct cw_tls_conf *conf, struct cw_msg *msg, struct cw_tls_ctx **ret_ctx);
 void cw_tls_ctx_free(struct cw_tls_ctx *ctx);
+/* PEM files of a client, each may be NULL: are they there, and does the key belong to the certificate? With OpenSSL, for the
+ * libraries that use it. 0 or CW_ECONF with a sentence that begins with the one's name: ca, certificate or key. */
+int cw_tls_check_files(const char *ca, const char *certificate, const char *key, struct cw_msg *msg);
 
 struct cw_tls_ops {
 	/* Send these, all of them; lent. An error ends the connection and is returned by the call under way. */
