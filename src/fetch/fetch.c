@@ -578,6 +578,13 @@ static int read_url(const char *url, char *where, size_t size)
 	return rc;
 }
 
+int cw_fetch_check_url(const char *url)
+{
+	char where[sizeof(((struct cw_fetch *)NULL)->where)];
+
+	return read_url(url, where, sizeof(where));
+}
+
 static int add_header(struct cw_fetch *f, const char *text)
 {
 	struct curl_slist *longer = curl_slist_append(f->headers, text);

@@ -51,6 +51,8 @@ int cw_fetch_pool_new(struct cw_worker *w, struct cw_fetch_pool **ret_pool);
 /* Ends what is under way without telling. On the loop, before its end; accepts NULL. */
 void cw_fetch_pool_free(struct cw_fetch_pool *pool);
 
+/* 0, or CW_EINVAL: not like https://host:port/path, or with a user name in it; a call would end with that. Any thread. */
+int cw_fetch_check_url(const char *url);
 /* Everything in `r` is copied but the files' contents. 0 or an error (then `done` never runs). */
 int cw_fetch_start(struct cw_fetch_pool *pool, const struct cw_fetch_request *r, struct cw_fetch **ret_fetch);
 /* 1 when a part of the request has left; see `sent` of the reply. */

@@ -8,6 +8,7 @@
 #include "base/digits.h"
 #include "base/mem.h"
 #include "causeway/record.h"
+#include "fetch/fetch.h"
 #include "json/json.h"
 
 static const struct {
@@ -129,7 +130,7 @@ int cw_register_check(const struct cw_registration *r, struct cw_msg *msg)
 			       "registration without pre-registration (regnwl) works over MQTT only, not over HTTPS");
 	if (r->via == CW_REGISTER_MQTT)
 		return cw_register_mqtt_check(r, msg);
-	if (strncmp(r->endpoint, "https://", 8) != 0 || r->endpoint[8] == '\0' || r->endpoint[8] == '/')
+	if (strncmp(r->endpoint, "https://", 8) != 0 || cw_fetch_check_url(r->endpoint) < 0)
 		return cw_fail(msg, CW_ECONF,
 			       "registration: the endpoint '%.200s' is not like https://host/auth/register/device; a secret is asked for "
 			       "over TLS only",

@@ -85,8 +85,8 @@ static void on_reply(void *ctx, const struct cw_fetch_reply *reply)
 		rc = understand(j->base.r, reply, &got, &code, text, sizeof(text));
 	else
 		(void)snprintf(text, sizeof(text), "%s%s", reply->text, reply->sent ? "" : ": no registration was made");
-	if ((rc == CW_ETIMEDOUT || rc == CW_EIO) && !reply->sent)
-		rc = CW_EUNREACH;
+	if (reply->rc < 0 && !reply->sent && !cw_register_gave_nothing(rc))
+		rc = CW_EUNREACH; /* whatever it was: nobody has seen the request */
 	finish(j, rc, code, rc == 0 ? &got : NULL, text);
 	explicit_bzero(&got, sizeof(got));
 }

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fetch/fetch.h"
+
 static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct http2_settings, auth_endpoint, STRING, "authEndpoint", NULL, NULL, NULL,
 		"Where devices are authenticated, as in https://host/auth/bridge; default: made from region."),
@@ -117,5 +119,7 @@ int http2_check(const struct cw_upstream_conf *c, const char *auth_endpoint, str
 			"authEndpoint is missing; it looks like https://iot-auth.REGION.aliyuncs.com/auth/bridge");
 	if (strncmp(auth_endpoint, "https://", 8) != 0 && strncmp(auth_endpoint, "http://", 7) != 0)
 		return cw_fail(msg, CW_ECONF, "authEndpoint: '%s' does not begin with https://", auth_endpoint);
+	if (cw_fetch_check_url(auth_endpoint) < 0)
+		return cw_fail(msg, CW_ECONF, "authEndpoint: '%s' is not like https://host:port/path", auth_endpoint);
 	return http2_parse_endpoint(c->endpoint, &at, msg);
 }
