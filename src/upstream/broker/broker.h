@@ -57,6 +57,8 @@ int broker_template_fill(const char *text, const struct broker_vars *vars, char 
 int broker_template_filter(const char *text, char *out, size_t size);
 /* 1 when a topic is one of the template's; its parts are then in `ret`. */
 int broker_template_match(const char *text, struct cw_bytes topic, struct broker_vars *ret);
+/* 1 when there is a topic that both templates can make. */
+int broker_template_meets(const char *a, const char *b);
 
 /* ---- settings: settings.c ------------------------------------------------------ */
 

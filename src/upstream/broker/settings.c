@@ -136,6 +136,22 @@ static int take_retain(struct broker *b, struct cw_msg *msg)
 	return 0;
 }
 
+/* What we publish ourselves must not come back as a command: an answer would be answered, and that again. */
+static int check_echo(const struct broker *b, struct cw_msg *msg)
+{
+	const struct broker_settings *s = b->own;
+	const struct {
+		const char *key, *text;
+	} ours[] = { { "topic", b->topic }, { "reply", s->reply }, { "state", s->state }, { "bridgeState", s->bridge_state } };
+	size_t i;
+
+	for (i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		if (ours[i].text[0] != '\0' && broker_template_meets(s->command, ours[i].text))
+			return cw_fail(msg, CW_ECONF, "command: '%s' and %s: '%s' can be one topic; what is published there would come back as a command",
+				       s->command, ours[i].key, ours[i].text);
+	return 0;
+}
+
 static int take_templates(struct broker *b, struct cw_msg *msg)
 {
 	const struct broker_settings *s = b->own;
@@ -155,6 +171,8 @@ static int take_templates(struct broker *b, struct cw_msg *msg)
 		rc = broker_template_check("reply", s->reply, asked, 0, 0, msg);
 	if (rc == 0 && s->bridge_state[0] != '\0')
 		rc = broker_template_check("bridgeState", s->bridge_state, BROKER_VAR(CLIENT_ID), 0, 0, msg);
+	if (rc == 0 && s->command[0] != '\0')
+		rc = check_echo(b, msg);
 	if (rc < 0 || s->bridge_state[0] == '\0')
 		return rc;
 	vars.of[BROKER_CLIENT_ID] = cw_bytes_text(b->client_id);

@@ -189,3 +189,82 @@ int broker_template_match(const char *text, struct cw_bytes topic, struct broker
 	}
 	return at == topic.len;
 }
+
+/* ---- can two templates make one topic? ------------------------------------------------- */
+
+/* One character, or `any` for each of none or more. */
+struct piece {
+	char c;   /* 0: whatever may stand in a value */
+	int many; /* and any number of them, or none */
+	int levels; /* a / as well */
+};
+
+/* ${kind} is one of few words; each of the other variables is one character at least. */
+static size_t take_apart(const char *text, const char *kind, struct piece *out)
+{
+	const char *end;
+	size_t n = 0;
+
+	for (; *text != '\0'; text = end) {
+		int v = variable(text, &end);
+
+		if (v < 0) {
+			out[n++] = (struct piece){ .c = *text };
+			end = text + 1;
+		} else if (v == BROKER_KIND) {
+			const char *k;
+
+			for (k = kind; *k != '\0'; k++)
+				out[n++] = (struct piece){ .c = *k };
+		} else {
+			out[n++] = (struct piece){ .levels = v == BROKER_NAME };
+			out[n++] = (struct piece){ .levels = v == BROKER_NAME, .many = 1 };
+		}
+	}
+	return n;
+}
+
+static int go_together(const struct piece *a, const struct piece *b)
+{
+	if (a->c != 0 && b->c != 0)
+		return a->c == b->c;
+	return (a->c != '/' || b->levels) && (b->c != '/' || a->levels);
+}
+
+/* Backwards through all pairs of positions: can what is behind them be one text? */
+static int pieces_meet(const struct piece *a, size_t n, const struct piece *b, size_t m)
+{
+	static const struct piece end = { .c = '\n' };
+	uint8_t row[BROKER_TOPIC_MOST + 1], below[BROKER_TOPIC_MOST + 1];
+	size_t i, j;
+
+	memset(below, 0, sizeof(below));
+	for (i = n + 1; i-- > 0;) {
+		for (j = m + 1; j-- > 0;) {
+			const struct piece *x = i < n ? &a[i] : &end, *y = j < m ? &b[j] : &end;
+
+			if (i == n && j == m)
+				row[j] = 1;
+			else if (x->many)
+				row[j] = below[j] || (j < m && (y->many || go_together(x, y)) && row[j + 1]);
+			else if (y->many)
+				row[j] = row[j + 1] || (i < n && go_together(x, y) && below[j]);
+			else
+				row[j] = i < n && j < m && go_together(x, y) && below[j + 1];
+		}
+		memcpy(below, row, sizeof(below));
+	}
+	return row[0];
+}
+
+int broker_template_meets(const char *a, const char *b)
+{
+	struct piece x[BROKER_TOPIC_MOST], y[BROKER_TOPIC_MOST];
+	int i, k;
+
+	for (i = 0; i < BROKER_KINDS; i++)
+		for (k = 0; k < BROKER_KINDS; k++)
+			if (pieces_meet(x, take_apart(a, broker_kind_names[i], x), y, take_apart(b, broker_kind_names[k], y)))
+				return 1;
+	return 0;
+}
