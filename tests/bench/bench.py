@@ -82,7 +82,6 @@ class Bench(Ways):
     def __init__(self, build, kinds=(), seconds=SECONDS):
         self.build = build
         self.kinds, self.seconds = kinds, seconds
-        self.last_position = None
         self.tools = build / "bench"
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="causeway-bench-"))
         self.rows, self.notes = [], []
@@ -550,7 +549,7 @@ def main():
     os.environ["CW_BUILD_DIR"] = str(options.build.resolve())
     sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "tests" / "lib")]
     bench = Bench(options.build.resolve(), options.kind or (), options.seconds)
-    began = time.monotonic()
+    began, load = time.monotonic(), os.getloadavg()[0]
     failed = False
     for part in options.only or PARTS:
         print(f"{part}:", *getattr(bench, part).__doc__.split(), file=sys.stderr, flush=True)
@@ -562,7 +561,9 @@ def main():
     print()
     print_table(bench.rows)
     print()
-    print(f"{os.cpu_count()} cores, all programs on this machine; emulator: limits off; {time.monotonic() - began:.0f} s in all")
+    print(f"{os.cpu_count()} cores, all programs on this machine; emulator: limits off; {time.monotonic() - began:.0f} s in all; load average when it began: {load:.1f}")
+    if load > 0.5:
+        print("Others were using the machine: rows by the clock say little then, those of CPU more.")
     for note in bench.notes:
         print(note)
     if options.json:

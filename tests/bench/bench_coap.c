@@ -67,7 +67,8 @@ static coap_pdu_t *new_post(struct device *d, const char *path, unsigned format)
 	coap_session_new_token(d->session, &len, token);
 	(void)coap_add_token(pdu, len, token);
 	add_path(pdu, path);
-	(void)coap_add_option(pdu, COAP_OPTION_CONTENT_FORMAT, coap_encode_var_safe(number, sizeof(number), format), number);
+	(void)coap_add_option(pdu, COAP_OPTION_CONTENT_FORMAT, coap_encode_var_safe(number, sizeof(number), format),
+			      number);
 	return pdu;
 }
 
@@ -103,7 +104,8 @@ static void ask_login(struct device *d)
 	if (cw_sign_hmac(CW_SIGN_SHA256, d->secret, content, sign) < 0)
 		die("signing");
 	(void)snprintf(body, sizeof(body),
-		       "{\"productKey\":\"%s\",\"deviceName\":\"%s\",\"clientId\":\"%s&%s\",%s\"signmethod\":\"hmacsha256\",\"sign\":\"%s\"}",
+		       "{\"productKey\":\"%s\",\"deviceName\":\"%s\",\"clientId\":\"%s&%s\",%s\"signmethod\":"
+		       "\"hmacsha256\",\"sign\":\"%s\"}",
 		       d->pk, d->dn, d->pk, d->dn, dtls ? "" : "\"seq\":\"10\",", sign);
 	(void)coap_add_option(pdu, COAP_OPTION_ACCEPT,
 			      coap_encode_var_safe(number, sizeof(number), COAP_MEDIATYPE_APPLICATION_JSON), number);
@@ -187,7 +189,8 @@ static void take_login(struct device *d, const char *text)
 		post(d);
 }
 
-static coap_response_t on_response(coap_session_t *session, const coap_pdu_t *sent, const coap_pdu_t *got, const coap_mid_t mid)
+static coap_response_t on_response(coap_session_t *session, const coap_pdu_t *sent, const coap_pdu_t *got,
+				   const coap_mid_t mid)
 {
 	struct device *d = coap_session_get_app_data(session);
 	const uint8_t *data = NULL;
@@ -237,7 +240,7 @@ static void read_payload(const char *path)
 static int parse(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "to", 1, NULL, 't' },	  { "stock", 1, NULL, 'k' },   { "payload", 1, NULL, 'p' },
+		{ "to", 1, NULL, 't' },   { "stock", 1, NULL, 'k' },   { "payload", 1, NULL, 'p' },
 		{ "dtls", 0, NULL, 'd' }, { "seconds", 1, NULL, 's' }, { NULL, 0, NULL, 0 },
 	};
 	int opt;

@@ -122,8 +122,9 @@ static void take_answers(void)
 static int parse(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "url", 1, NULL, 'u' },  { "requests", 1, NULL, 'r' }, { "window", 1, NULL, 'w' }, { "seconds", 1, NULL, 's' },
-		{ "once", 0, NULL, 'o' }, { "field", 1, NULL, 'f' },	{ "want", 1, NULL, 'a' },   { NULL, 0, NULL, 0 },
+		{ "url", 1, NULL, 'u' },     { "requests", 1, NULL, 'r' }, { "window", 1, NULL, 'w' },
+		{ "seconds", 1, NULL, 's' }, { "once", 0, NULL, 'o' },     { "field", 1, NULL, 'f' },
+		{ "want", 1, NULL, 'a' },    { NULL, 0, NULL, 0 },
 	};
 	int opt;
 
@@ -148,7 +149,8 @@ int main(int argc, char **argv)
 	int running;
 
 	if (parse(argc, argv) < 0) {
-		(void)fputs("usage: bench_curl --url URL --requests FILE [--window N] [--seconds S | --once] [--field TEXT] "
+		(void)fputs("usage: bench_curl --url URL --requests FILE [--window N] [--seconds S | --once] [--field "
+			    "TEXT] "
 			    "[--want TEXT]\n",
 			    stderr);
 		return 2;

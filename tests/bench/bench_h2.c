@@ -221,8 +221,9 @@ static void read_in(void)
 static int parse(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "to", 1, NULL, 't' },     { "login", 1, NULL, 'l' },   { "path", 1, NULL, 'p' }, { "bodies", 1, NULL, 'b' },
-		{ "window", 1, NULL, 'w' }, { "seconds", 1, NULL, 's' }, { NULL, 0, NULL, 0 },
+		{ "to", 1, NULL, 't' },     { "login", 1, NULL, 'l' },  { "path", 1, NULL, 'p' },
+		{ "bodies", 1, NULL, 'b' }, { "window", 1, NULL, 'w' }, { "seconds", 1, NULL, 's' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int opt;
 
@@ -237,7 +238,8 @@ static int parse(int argc, char **argv)
 		default: return -1;
 		}
 	}
-	return conf.port != 0 && conf.login != NULL && conf.path != NULL && conf.bodies != NULL && conf.window > 0 ? 0 : -1;
+	return conf.port != 0 && conf.login != NULL && conf.path != NULL && conf.bodies != NULL && conf.window > 0 ? 0
+														   : -1;
 }
 
 int main(int argc, char **argv)
@@ -246,7 +248,9 @@ int main(int argc, char **argv)
 	struct request login = { .body = "" };
 
 	if (parse(argc, argv) < 0) {
-		(void)fputs("usage: bench_h2 --to PORT --login FILE --path PATH --bodies FILE [--window N] [--seconds S]\n", stderr);
+		(void)fputs(
+			"usage: bench_h2 --to PORT --login FILE --path PATH --bodies FILE [--window N] [--seconds S]\n",
+			stderr);
 		return 2;
 	}
 	requests = calloc(conf.window, sizeof(*requests));

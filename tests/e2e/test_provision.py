@@ -47,6 +47,13 @@ def test_without_preregistration_it_logs_in_by_its_token_ever_after(cloud, box):
     wait_until(lambda: json.loads(box.kept()[0].read_text())["state"] == "obtained", "what was obtained")
     got = json.loads(box.kept()[0].read_text())
     assert got["clientId"] and got["deviceToken"] and "deviceSecret" not in got
+    box.wait_up()
+    cloud.wait_status(GPK, "free-0001", "ONLINE")
+    box.process.stop()
+    cloud.wait_status(GPK, "free-0001", "OFFLINE")
+    box.start().wait_up()
+    cloud.wait_status(GPK, "free-0001", "ONLINE")
+    assert cloud.stats()["registrations"] == 1
     cloud.wait_status(GPK, "free-0001", "ONLINE")
     assert got["deviceToken"] not in box.process.stderr()
     box.process.stop()

@@ -222,6 +222,163 @@ static void short_memory_is_reported_and_leaves_nothing(void **state)
 	assert_true(nth >= 3);
 }
 
+/* What a text between quotes becomes, at every place of an eight-byte step and behind one. */
+static void every_byte_is_escaped_or_kept(void **state)
+{
+	char in[24], want[64], *out;
+	size_t at, len;
+	unsigned c;
+
+	for (c = 1; c < 128; c++) {
+		for (at = 0; at < 20; at++) {
+			const char *names = "\"\"\\\\\bb\ff\nn\rr\tt", *p;
+			struct cw_json j;
+
+			memset(in, 'x', sizeof(in));
+			in[at] = (char)c;
+			for (p = names; *p != '\0' && *p != (char)c; p += 2)
+				;
+			if (*p != '\0')
+				(void)snprintf(want, sizeof(want), "\"%.*s\\%c%.*s\"", (int)at, in, p[1], (int)(19 - at), in + at + 1);
+			else if (c < 0x20)
+				(void)snprintf(want, sizeof(want), "\"%.*s\\u%04X%.*s\"", (int)at, in, c, (int)(19 - at), in + at + 1);
+			else
+				(void)snprintf(want, sizeof(want), "\"%.20s\"", in);
+			cw_json_begin(&j, 100);
+			cw_json_textn(&j, cw_bytes_of(in, 20));
+			assert_int_equal(cw_json_finish(&j, &out, &len), 0);
+			assert_string_equal(out, want);
+			assert_int_equal(len, strlen(want));
+			cw_free(out);
+		}
+	}
+}
+
+static int finish_of(struct cw_json *j)
+{
+	char *out;
+	size_t len;
+	int rc = cw_json_finish(j, &out, &len);
+
+	if (rc == 0)
+		cw_free(out);
+	return rc;
+}
+
+static void a_wrong_order_of_calls_is_an_error(void **state)
+{
+	struct cw_json j;
+	int i;
+
+	cw_json_begin(&j, 100); /* a key that is no text */
+	cw_json_map(&j);
+	cw_json_int(&j, 1);
+	assert_int_equal(finish_of(&j), CW_EPROTO);
+	cw_json_begin(&j, 100); /* a key without a value */
+	cw_json_map(&j);
+	cw_json_text(&j, "a");
+	cw_json_end_map(&j);
+	assert_int_equal(finish_of(&j), CW_EPROTO);
+	cw_json_begin(&j, 100); /* the other end */
+	cw_json_array(&j);
+	cw_json_end_map(&j);
+	assert_int_equal(finish_of(&j), CW_EPROTO);
+	cw_json_begin(&j, 100);
+	cw_json_end_array(&j);
+	assert_int_equal(finish_of(&j), CW_EPROTO);
+	cw_json_begin(&j, 100); /* one text behind another */
+	cw_json_bool(&j, 1);
+	cw_json_null(&j);
+	assert_int_equal(finish_of(&j), CW_EPROTO);
+	cw_json_begin(&j, 1000);
+	for (i = 0; i < CW_JSON_LEVELS; i++)
+		cw_json_array(&j);
+	assert_int_equal(finish_of(&j), CW_EPROTO);
+}
+
+static void bytes_that_are_not_utf8_are_refused(void **state)
+{
+	static const char *const bad[] = { "\x80", "abcdefgh\xff", "\xc3", "abc\xe4\xb8", "\xc3(" };
+	struct cw_json j;
+	char *out;
+	size_t i, len;
+
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		cw_json_begin(&j, 100);
+		cw_json_text(&j, bad[i]);
+		assert_int_equal(finish_of(&j), CW_EPROTO);
+	}
+	cw_json_begin(&j, 100);
+	cw_json_text(&j, "abcdefg\xc3\xa9\xe4\xb8\xad\xf0\x9f\x98\x80 \"");
+	assert_int_equal(cw_json_finish(&j, &out, &len), 0);
+	assert_string_equal(out, "\"abcdefg\xc3\xa9\xe4\xb8\xad\xf0\x9f\x98\x80 \\\"\"");
+	cw_free(out);
+}
+
+static void the_bound_is_exact(void **state)
+{
+	struct cw_json j;
+	size_t most;
+
+	for (most = 0; most < 40; most++) {
+		cw_json_begin(&j, most);
+		cw_json_map(&j); /* {"a\nb":[1,true],"c":"d"} */
+		cw_json_text(&j, "a\nb");
+		cw_json_array(&j);
+		cw_json_int(&j, 1);
+		cw_json_bool(&j, 1);
+		cw_json_end_array(&j);
+		cw_json_field(&j, "c", "d");
+		cw_json_end_map(&j);
+		assert_int_equal(finish_of(&j), most < 25 ? CW_ELIMIT : 0);
+	}
+}
+
+/* The walk that looks at everything. */
+static int read_all(struct cw_reader *r, int depth)
+{
+	struct cw_item it = cw_read_item(r);
+
+	if (it.type == CW_ITEM_BAD)
+		return 0;
+	if (it.type != CW_ITEM_ARRAY && it.type != CW_ITEM_MAP)
+		return 1;
+	if (depth <= 0)
+		return 0;
+	while (cw_item_more(r, &it))
+		if (!read_all(r, depth - 1))
+			return 0;
+	return !r->short_read;
+}
+
+static void skipping_accepts_what_reading_accepts(void **state)
+{
+	static const uint8_t some[] = { 0x00, 0x18, 0x1b, 0x20, 0x3b, 0x41, 0x61, 0x63, 0x80, 0x82, 0x9f, 0xa1, 0xbf, 0xc4, 0xd8, 0x04,
+					0x82, 0x12, 0xf4, 0xf6, 0xf7, 0xfb, 0xff, 0x7f, 0x5f, 0x1f, 0xfa, 0x31, 0x13 };
+	uint8_t bytes[24];
+	unsigned round, taken = 0;
+	size_t i;
+
+	srand(4711);
+	for (round = 0; round < 300000; round++) {
+		size_t len = 1 + (unsigned)rand() % sizeof(bytes);
+		struct cw_reader a, b;
+		int first, second;
+
+		for (i = 0; i < len; i++)
+			bytes[i] = some[(unsigned)rand() % sizeof(some)];
+		a = b = cw_reader_of(cw_bytes_of(bytes, len));
+		first = read_all(&a, 4);
+		second = cw_skip_item(&b, 4);
+		assert_int_equal(first, second);
+		if (first) {
+			assert_int_equal(a.pos, b.pos);
+			taken++;
+		}
+	}
+	assert_true(taken > 1000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -233,6 +390,11 @@ int main(void)
 		cmocka_unit_test_teardown(nesting_and_length_are_bounded, check_leaks),
 		cmocka_unit_test_teardown(malformed_items_are_refused, check_leaks),
 		cmocka_unit_test_teardown(dense_and_long_texts_stay_within_the_bounds_reserved_for_them, check_leaks),
+		cmocka_unit_test_teardown(every_byte_is_escaped_or_kept, check_leaks),
+		cmocka_unit_test_teardown(a_wrong_order_of_calls_is_an_error, check_leaks),
+		cmocka_unit_test_teardown(bytes_that_are_not_utf8_are_refused, check_leaks),
+		cmocka_unit_test_teardown(the_bound_is_exact, check_leaks),
+		cmocka_unit_test_teardown(skipping_accepts_what_reading_accepts, check_leaks),
 		cmocka_unit_test_teardown(short_memory_is_reported_and_leaves_nothing, check_leaks),
 	};
 

@@ -486,6 +486,9 @@ static void codes_say_what_to_do(void **state)
 	assert_int_equal(cw_code_action(6320), CW_CODE_REFUSED);
 	assert_int_equal(cw_code_action(99999), CW_CODE_REFUSED);
 	assert_non_null(strstr(cw_connack_text(4), "secret"));
+	assert_non_null(strstr(cw_code_todo(6100), "productKey"));
+	assert_non_null(strstr(cw_code_todo(401), "deviceSecret"));
+	assert_null(cw_code_todo(200));
 }
 
 static void short_memory_is_reported(void **state)
