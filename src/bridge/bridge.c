@@ -106,17 +106,26 @@ void cw_uplink_free(struct uplink *x)
 	cw_free(x);
 }
 
-static int add_uplink(struct cw_bridge *b, struct routing *r, const struct cw_upstream_conf *conf, struct cw_msg *msg)
+/* May one more, of this name, be added? */
+static int has_room(const struct routing *r, const char *name, struct cw_msg *msg)
 {
-	struct uplink *x;
 	size_t i;
-	int rc;
 
 	if (r->uplink_count == UPSTREAMS_MOST)
 		return cw_fail(msg, CW_ELIMIT, "more than %d upstreams", UPSTREAMS_MOST);
 	for (i = 0; i < r->uplink_count; i++)
-		if (strcmp(cw_upstream_name(r->uplinks[i]->u), conf->name) == 0)
-			return cw_fail(msg, CW_ECONF, "two upstreams, or one and a member of another's bridges, are named \"%s\"", conf->name);
+		if (strcmp(cw_upstream_name(r->uplinks[i]->u), name) == 0)
+			return cw_fail(msg, CW_ECONF, "two upstreams, or one and a member of another's bridges, are named \"%s\"", name);
+	return 0;
+}
+
+static int add_uplink(struct cw_bridge *b, struct routing *r, const struct cw_upstream_conf *conf, struct cw_msg *msg)
+{
+	int rc = has_room(r, conf->name, msg);
+	struct uplink *x;
+
+	if (rc < 0)
+		return rc;
 	x = cw_zalloc(sizeof(*x));
 	if (x == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
@@ -237,20 +246,19 @@ int cw_bridge_plan_new(struct cw_bridge *b, struct cw_bridge_plan **ret_plan)
 	return 0;
 }
 
-int cw_bridge_plan_keep(struct cw_bridge_plan *p, const char *name)
+int cw_bridge_plan_keep(struct cw_bridge_plan *p, const char *name, struct cw_msg *msg)
 {
 	struct routing *now = &p->bridge->routing;
+	int rc = has_room(&p->routing, name, msg);
 	size_t i;
 
-	for (i = 0; i < now->uplink_count; i++) {
+	for (i = 0; rc == 0 && i < now->uplink_count; i++) {
 		if (strcmp(cw_upstream_name(now->uplinks[i]->u), name) != 0)
 			continue;
-		if (p->routing.uplink_count == UPSTREAMS_MOST)
-			return CW_ELIMIT;
 		p->routing.uplinks[p->routing.uplink_count++] = now->uplinks[i];
 		return 0;
 	}
-	return CW_ENOENT;
+	return rc < 0 ? rc : cw_fail(msg, CW_ENOENT, "upstream \"%s\": there is none to keep", name);
 }
 
 int cw_bridge_plan_upstream(struct cw_bridge_plan *p, const struct cw_upstream_conf *conf, struct cw_msg *msg)

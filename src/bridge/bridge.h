@@ -110,7 +110,7 @@ int cw_bridge_connect(struct cw_bridge *b);
  */
 struct cw_bridge_plan;
 int cw_bridge_plan_new(struct cw_bridge *b, struct cw_bridge_plan **ret_plan);
-int cw_bridge_plan_keep(struct cw_bridge_plan *p, const char *name);
+int cw_bridge_plan_keep(struct cw_bridge_plan *p, const char *name, struct cw_msg *msg);
 int cw_bridge_plan_upstream(struct cw_bridge_plan *p, const struct cw_upstream_conf *conf, struct cw_msg *msg);
 int cw_bridge_plan_route(struct cw_bridge_plan *p, const struct cw_route *route, struct cw_msg *msg);
 /* Number `n` of those that are made, or NULL: every worker that submits must watch it before the plan is applied. */

@@ -134,7 +134,7 @@ static int plan_one(void *ctx, const struct cw_upstream_conf *conf, struct cw_ms
 
 	if (old != NULL && old->print == now->print && cw_config_same_upstream(old->from, now->from)) {
 		*now = *old;
-		return cw_bridge_plan_keep(p->plan, conf->name);
+		return cw_bridge_plan_keep(p->plan, conf->name, msg);
 	}
 	if (old == NULL)
 		p->result->added++;
