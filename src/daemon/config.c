@@ -256,6 +256,22 @@ static void check_control(const struct cw_config *c, const struct cw_value *obje
 		                 c->control);
 }
 
+/* Said of an upstream that cannot: it behaves as the small bridge. */
+static void check_large(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
+{
+	const struct cw_value *upstreams = cw_value_get(object, "upstreams"), *where;
+	size_t i;
+
+	for (i = 0; i < c->upstreams.count; i++) {
+		const struct cw_config_upstream *u = cw_conf_item(&c->upstreams, struct cw_config_upstream, i);
+
+		where = upstreams == NULL ? NULL : cw_value_get(upstreams, u->name);
+		if (u->large && !cw_upstream_kind((size_t)u->type)->has_large)
+			cw_conf_warn_at(report, where == NULL ? object : where, "upstream %s: large = true behaves as the small bridge, whose devices go offline "
+			                "with the link: the large one exists over HTTP/2 only (type = http2)", u->name);
+	}
+}
+
 /* 3 is the large bridge; the Java library takes 1 and 2, too, and does nothing with them. */
 static void check_mode(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
 {
@@ -268,7 +284,7 @@ static void check_mode(const struct cw_config *c, const struct cw_value *object,
 		cw_conf_warn_at(report, where, "subDeviceConnectMode = %d behaves as the small bridge, as with the Java library; 3 is the large one",
 		                c->sub_device_connect_mode);
 	for (i = 0; c->sub_device_connect_mode == 3 && i < c->upstreams.count; i++)
-		if (strcmp(cw_upstream_kind_names[cw_conf_item(&c->upstreams, struct cw_config_upstream, i)->type], "http2") == 0)
+		if (cw_upstream_kind((size_t)cw_conf_item(&c->upstreams, struct cw_config_upstream, i)->type)->has_large)
 			return;
 	if (c->sub_device_connect_mode == 3)
 		cw_conf_warn_at(report, where, "subDeviceConnectMode = 3 behaves as the small bridge: the large one exists over HTTP/2 only, and no "
@@ -296,6 +312,7 @@ static void check_bridge(const void *conf, const struct cw_value *object, struct
 	check_sources(c, object, report);
 	cw_config_check_rules(c, object, report);
 	check_mode(c, object, report);
+	check_large(c, object, report);
 	if (c->upstreams.count == 0)
 		cw_conf_error_at(report, object, "there is no upstream; add upstreams { cloud { endpoint = \"ssl://...\" } }");
 }

@@ -15,6 +15,7 @@ struct cw_connector_ops {
 	const char *type;   /* in the configuration */
 	size_t device_size; /* of its part of a device, zeroed, at d->peer */
 	int without_bridge; /* 1: devices log in for themselves, the gateway has no certificate of its own here */
+	int has_large;      /* knows a large bridge, whose devices stay online without the link; else it behaves as small */
 	int has_tls13;      /* can be told to refuse TLS 1.2; create() may still know better */
 	int has_downlink;   /* 0: commands for devices behind it are refused with that reason */
 	/*
@@ -51,6 +52,8 @@ void cw_upstream_report(struct cw_upstream *u, int up, const char *reason);
 void cw_upstream_note_error(struct cw_upstream *u, const char *text);
 /* How far the platform's clock is ahead of ours, for status. */
 void cw_upstream_note_clock(struct cw_upstream *u, int64_t offset_ms);
+/* The platform holds this remote configuration for the bridge. */
+void cw_upstream_note_config(struct cw_upstream *u, const struct cw_upstream_offer *offer);
 /* A device's login state changed: opens or closes its lane and tells the bridge. */
 void cw_updevice_report(struct cw_updevice *d, enum cw_updevice_state state, int code, const char *text);
 /* Nothing of the connector points to the device any more. */

@@ -459,6 +459,7 @@ static void stop(void *connector)
 
 const struct cw_connector_ops cw_connector_http2 = {
 	.type = "http2",
+	.has_large = 1,
 	.device_size = sizeof(struct http2_device),
 	.has_downlink = 1,
 	.configure = http2_configure,
