@@ -320,6 +320,16 @@ static inline int cw_item_more(struct cw_reader *r, struct cw_item *container)
 	return 1;
 }
 
+/* Let the reader stand at its end, marked as short. */
+static inline int cw_read_bad(struct cw_reader *r)
+{
+	r->short_read = 1;
+	r->pos = r->len;
+	return 0;
+}
+
+static inline int cw_skip_item(struct cw_reader *r, int depth);
+
 /* Skip the members of `it` if it is a container. `depth` is how deep it may still nest. 0 when malformed or too deep. */
 static inline int cw_skip_members(struct cw_reader *r, struct cw_item *it, int depth)
 {
@@ -329,22 +339,56 @@ static inline int cw_skip_members(struct cw_reader *r, struct cw_item *it, int d
 		return 1;
 	if (depth <= 0)
 		return 0;
-	while (cw_item_more(r, it)) {
-		struct cw_item member = cw_read_item(r);
-
-		if (!cw_skip_members(r, &member, depth - 1))
+	while (cw_item_more(r, it))
+		if (!cw_skip_item(r, depth - 1))
 			return 0;
-	}
 	return !r->short_read;
+}
+
+/*
+ * Skip the next item, with what is in it. It accepts what cw_read_item() and cw_skip_members() accept; records are
+ * walked several times on their way, so it makes no items of what nobody looks at.
+ */
+static inline int cw_skip_item(struct cw_reader *r, int depth)
+{
+	struct cw_item it;
+	unsigned major, info;
+	uint64_t v;
+	int64_t n;
+
+	if (!cw_read_head(r, &major, &info, &v) || (info == 31 && major != 4 && major != 5))
+		return cw_read_bad(r);
+	switch (major) {
+	case 0: return 1;
+	case 1: return v <= INT64_MAX ? 1 : cw_read_bad(r);
+	case 2:
+	case 3:
+		if (v > cw_read_left(r))
+			return cw_read_bad(r);
+		r->pos += (size_t)v;
+		return 1;
+	case 4:
+	case 5:
+		if (info != 31 && v > cw_read_left(r))
+			return cw_read_bad(r);
+		it.type = major == 4 ? CW_ITEM_ARRAY : CW_ITEM_MAP;
+		it.u = info == 31 ? UINT64_MAX : major == 5 ? v * 2 : v;
+		return cw_skip_members(r, &it, depth);
+	case 6:
+		if (v != 4 || cw_read_u8(r) != 0x82 || !cw_read_head(r, &major, &info, &v) || !cw_head_to_int(major, info, v, &n) ||
+		    n < -18 || n > 18 || !cw_read_head(r, &major, &info, &v) || !cw_head_to_int(major, info, v, &n))
+			return cw_read_bad(r);
+		return 1;
+	default: return (info >= 20 && info <= 22) || info == 27 ? 1 : cw_read_bad(r);
+	}
 }
 
 /* The bytes of the next whole item; empty when malformed. */
 static inline struct cw_bytes cw_read_whole_item(struct cw_reader *r)
 {
 	size_t start = r->pos;
-	struct cw_item it = cw_read_item(r);
 
-	if (!cw_skip_members(r, &it, CW_RECORD_DEPTH))
+	if (!cw_skip_item(r, CW_RECORD_DEPTH))
 		return cw_bytes_of(NULL, 0);
 	return cw_bytes_of(r->ptr + start, r->pos - start);
 }

@@ -41,7 +41,7 @@ static void on_known(struct cw_question *question, int rc, const struct cw_ident
 		q->known(q->admin, req, id);
 	else if (rc == CW_ENOENT)
 		cw_admin_reply_text(req, 404, "error",
-		                    "no identity source knows this identity; add it to devices.conf and reload, or use causeway identity add");
+		                    "no identity source knows this identity; add it to devices.conf and reload, or use causeway identity add; if a rule should have registered it, the log says why not");
 	else
 		cw_admin_reply_text(req, 503, "error", "an identity source cannot answer now; the log says why");
 	cw_free(q);

@@ -10,20 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/inspect.h"
 
 #define FILE_MOST (256u << 20)
-
-static int hex_digit(int c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
 
 /* A line of hex into out; -1: it is none. */
 static long parse_hex(const char *line, size_t len, uint8_t *out)
@@ -32,7 +24,7 @@ static long parse_hex(const char *line, size_t len, uint8_t *out)
 	int high = -1;
 
 	for (i = 0; i < len && line[i] != '#'; i++) {
-		int v = hex_digit((unsigned char)line[i]);
+		int v = cw_hex_value(line[i]);
 
 		if (line[i] == '0' && i + 1 < len && (line[i + 1] == 'x' || line[i + 1] == 'X') && high < 0) {
 			i++;

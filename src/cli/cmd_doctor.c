@@ -65,6 +65,14 @@ static const json_t *running_upstream(const struct doctor *d, const char *name)
 	return NULL;
 }
 
+#define DEVICES_LOG_IN "every device logs in by itself, see causeway device show IDENTITY"
+
+/* A broker wants no certificate of the bridge either, but one login. */
+static int logins_are_devices(const struct cw_upstream_conf *c)
+{
+	return c->kind->without_bridge && strcmp(c->kind->type, "broker") != 0;
+}
+
 static void ask_running(struct doctor *d, const struct cw_upstream_conf *c)
 {
 	const json_t *u = running_upstream(d, c->name), *waits = json_object_get(d->status, "waitingFor");
@@ -78,6 +86,8 @@ static void ask_running(struct doctor *d, const struct cw_upstream_conf *c)
 		rc = cw_fail(&text, CW_ENOENT, "the running gateway has no such upstream: it was started with another configuration; restart it");
 	else if (!json_is_true(json_object_get(u, "up")))
 		rc = cw_fail(&text, CW_EOFFLINE, "the running gateway is not logged in: %s", error == NULL || error[0] == '\0' ? "it is still trying" : error);
+	else if (logins_are_devices(c))
+		cw_msg_set(&text, "the running gateway says that it is up; " DEVICES_LOG_IN);
 	else
 		cw_msg_set(&text, "the running gateway is logged in (it was asked; a second login would end the first)");
 	step(d, "login", rc, &text);
@@ -206,48 +216,81 @@ static int login_trial(const struct cw_upstream_conf *c, struct cw_msg *text)
 	if (rc < 0)
 		return rc;
 	if (!t.up)
-		return cw_fail(text, CW_EREFUSED, "%s; compare productKey, deviceName and deviceSecret with the console", t.reason);
-	cw_msg_set(text, "accepted (and logged out again)");
+		return cw_fail(text, CW_EREFUSED, "%s", t.reason);
+	cw_msg_set(text, logins_are_devices(c) ? "none of the bridge is needed; " DEVICES_LOG_IN : "accepted (and logged out again)");
 	return 0;
 }
 
-static void login(struct doctor *d, struct cw_probe *p, const struct cw_upstream_conf *c, const struct cw_probe_address *at)
+static void login(struct doctor *d, struct cw_probe *p, const struct cw_upstream_conf *c, const struct cw_endpoint *at)
 {
 	struct cw_msg text = { "" };
-	int own = strcmp(c->kind->type, "mqtt") == 0 && (strcmp(at->scheme, "tcp") == 0 || strcmp(at->scheme, "ssl") == 0);
+	int own = strcmp(c->kind->type, "mqtt") == 0 && !at->scheme->rest;
 
 	if (d->status != NULL)
 		ask_running(d, c);
 	else if (!c->kind->without_bridge && c->product_key != NULL && c->device_token == NULL && (c->device_secret == NULL || c->device_secret[0] == '\0'))
 		skipped("login", "not tried: the bridge's certificate is obtained by the first start of the gateway");
 	else
-		step(d, "login", own ? login_mqtt(p, c, at->tls, &text) : login_trial(c, &text), &text);
+		step(d, "login", own ? login_mqtt(p, c, at->scheme->tls, &text) : login_trial(c, &text), &text);
 }
 
 /* ---- the steps ---------------------------------------------------------------------------------- */
 
+/* What the gateway would say at its start, made and thrown away: steps over the network say nothing of use when this is wrong. */
+static int check_settings(const struct cw_upstream_conf *c, struct cw_msg *text)
+{
+	static const struct cw_upstream_events events = { on_trial_state, on_trial_device, on_trial_command, on_trial_reply, on_trial_removed };
+	struct cw_upstream_conf conf = *c;
+	struct cw_worker *control;
+	struct cw_upstream *u;
+	int rc = cw_worker_new("doctor", 0, &control);
+
+	if (rc < 0)
+		return cw_fail(text, rc, "%s", cw_error_text(rc));
+	conf.state_dir = NULL;
+	if (conf.product_key != NULL && conf.device_name == NULL)
+		conf.device_name = "not-obtained";
+	if (conf.product_key != NULL && conf.device_token == NULL && (conf.device_secret == NULL || conf.device_secret[0] == '\0'))
+		conf.device_secret = "not obtained yet";
+	rc = cw_upstream_new(&conf, control, &events, NULL, &u, text);
+	if (rc == 0)
+		cw_upstream_free(u);
+	cw_worker_free(control);
+	return rc;
+}
+
 static void examine(struct doctor *d, const struct cw_upstream_conf *c)
 {
-	struct cw_probe_tls tls = { c->ca, c->certificate, c->key, c->verify, strcmp(c->kind->type, "http2") == 0 ? "h2" : NULL };
-	struct cw_probe_address at;
+	struct cw_probe_tls tls = { c->ca, c->certificate, c->key, c->verify, NULL };
+	struct cw_endpoint at;
 	struct cw_probe *p = NULL;
 	struct cw_msg text = { "" };
-	int rc = cw_probe_parse(c->endpoint, &at);
+	int rc = check_settings(c, &text);
 
 	if (rc < 0) {
-		cw_msg_set(&text, "the endpoint is not like scheme://host:port");
+		step(d, "config", rc, &text);
+		return;
+	}
+	rc = cw_endpoint_parse(c->endpoint, c->kind->endpoint, &at, &text);
+	if (rc < 0) {
 		step(d, "name", rc, &text);
 		return;
 	}
+	if (strstr(at.host, "${") != NULL) {
+		skipped("name", "is another one for each product of the devices; give an endpoint without ${...} to try one of them");
+		skipped("login", "not tried: here every device logs in by itself");
+		return;
+	}
+	tls.alpn = at.scheme->alpn;
 	rc = cw_probe_name(&at, &p, &text);
 	step(d, "name", rc, &text);
-	if (rc == 0 && at.udp)
+	if (rc == 0 && at.scheme->udp)
 		skipped("tcp", "goes over UDP, which knows no connection");
 	else if (rc == 0)
 		step(d, "tcp", rc = cw_probe_tcp(p, &text), &text);
-	if (rc == 0 && at.tls && !at.udp)
+	if (rc == 0 && at.scheme->tls && !at.scheme->udp)
 		step(d, "tls", rc = cw_probe_tls(p, &tls, &text), &text);
-	else if (rc == 0 && !at.udp)
+	else if (rc == 0 && !at.scheme->udp)
 		skipped("tls", "the endpoint is in the clear");
 	if (rc == 0 || d->status != NULL)
 		login(d, p, c, &at);

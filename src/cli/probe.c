@@ -21,55 +21,12 @@
 #define WAIT_S 10
 
 struct cw_probe {
-	struct cw_probe_address at;
+	struct cw_endpoint at;
 	struct addrinfo *addresses;
 	int fd;
 	SSL_CTX *ctx;
 	SSL *ssl;
 };
-
-static const struct {
-	const char *scheme, *port;
-	int tls, udp;
-} schemes[] = {
-	{ "tcp", "1883", 0, 0 },   { "mqtt", "1883", 0, 0 },  { "ssl", "1883", 1, 0 },	{ "mqtts", "8883", 1, 0 },
-	{ "ws", "443", 0, 0 },	   { "wss", "443", 1, 0 },    { "https", "443", 1, 0 }, { "http", "80", 0, 0 },
-	{ "coap", "5682", 0, 1 }, { "coaps", "5684", 1, 1 },
-};
-
-int cw_probe_parse(const char *endpoint, struct cw_probe_address *ret)
-{
-	const char *host = strstr(endpoint, "://"), *end, *colon;
-	size_t i, n = host == NULL ? 0 : (size_t)(host - endpoint);
-
-	memset(ret, 0, sizeof(*ret));
-	for (i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
-		if (strlen(schemes[i].scheme) == n && strncmp(endpoint, schemes[i].scheme, n) == 0)
-			break;
-	if (host == NULL || i == sizeof(schemes) / sizeof(schemes[0]))
-		return CW_EINVAL;
-	host += 3;
-	end = host + strcspn(host, "/?");
-	(void)snprintf(ret->scheme, sizeof(ret->scheme), "%s", schemes[i].scheme);
-	(void)snprintf(ret->port, sizeof(ret->port), "%s", schemes[i].port);
-	ret->tls = schemes[i].tls;
-	ret->udp = schemes[i].udp;
-	if (*host == '[') {
-		colon = strchr(host, ']');
-		if (colon == NULL || colon > end)
-			return CW_EINVAL;
-		(void)snprintf(ret->host, sizeof(ret->host), "%.*s", (int)(colon - host - 1), host + 1);
-		colon = colon + 1 < end ? colon + 1 : NULL;
-	} else {
-		colon = memchr(host, ':', (size_t)(end - host));
-		(void)snprintf(ret->host, sizeof(ret->host), "%.*s", (int)((colon == NULL ? end : colon) - host), host);
-	}
-	if (colon != NULL && (*colon != ':' || end - colon < 2 || end - colon > 6))
-		return CW_EINVAL;
-	if (colon != NULL)
-		(void)snprintf(ret->port, sizeof(ret->port), "%.*s", (int)(end - colon - 1), colon + 1);
-	return ret->host[0] == '\0' ? CW_EINVAL : 0;
-}
 
 static const char *numeric(const struct addrinfo *a, char *out, size_t size)
 {
@@ -78,9 +35,9 @@ static const char *numeric(const struct addrinfo *a, char *out, size_t size)
 	return out;
 }
 
-int cw_probe_name(const struct cw_probe_address *at, struct cw_probe **ret_probe, struct cw_msg *text)
+int cw_probe_name(const struct cw_endpoint *at, struct cw_probe **ret_probe, struct cw_msg *text)
 {
-	struct addrinfo hints = { .ai_socktype = at->udp ? SOCK_DGRAM : SOCK_STREAM }, *a;
+	struct addrinfo hints = { .ai_socktype = at->scheme->udp ? SOCK_DGRAM : SOCK_STREAM }, *a;
 	struct cw_probe *p = cw_zalloc(sizeof(*p));
 	char one[64], all[300] = "";
 	int rc;

@@ -6,14 +6,7 @@
 #define CW_CLI_PROBE_H
 
 #include "base/err.h"
-
-/* scheme://host[:port][/...]; IPv6 in brackets. */
-struct cw_probe_address {
-	char scheme[16], host[256], port[8];
-	int tls, udp;
-};
-/* CW_EINVAL when it is no such text. */
-int cw_probe_parse(const char *endpoint, struct cw_probe_address *ret);
+#include "upstream/endpoint.h"
 
 struct cw_probe;
 
@@ -24,7 +17,7 @@ struct cw_probe_tls {
 };
 
 /* Each step returns 0 or an error; `text` says what was found, or what failed and what to do. */
-int cw_probe_name(const struct cw_probe_address *at, struct cw_probe **ret_probe, struct cw_msg *text);
+int cw_probe_name(const struct cw_endpoint *at, struct cw_probe **ret_probe, struct cw_msg *text);
 int cw_probe_tcp(struct cw_probe *p, struct cw_msg *text);
 int cw_probe_tls(struct cw_probe *p, const struct cw_probe_tls *tls, struct cw_msg *text);
 /* One CONNECT, keeping the session; nothing that waits for the bridge is taken. *ret_code: of CONNACK, -1 when none came. */

@@ -376,6 +376,8 @@ static int known(const struct unknown *u, const char *prefix, const struct cw_me
 	const char *name;
 	int branch = 0;
 
+	if (strlen(m->key) != m->key_len) /* a NUL in it */
+		return 0;
 	for (size_t i = 0; (name = u->name(u->table, i)) != NULL; i++) {
 		if (strncmp(name, prefix, prefix_len) != 0 || strncmp(name + prefix_len, m->key, m->key_len) != 0)
 			continue;

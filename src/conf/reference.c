@@ -105,7 +105,7 @@ static const char *const type_names[] = {
 	[CW_CONF_TYPE_ENUM] = "word",           [CW_CONF_TYPE_STRINGS] = "list of texts", [CW_CONF_TYPE_SECRET] = "secret",
 	[CW_CONF_TYPE_TABLE] = "object",        [CW_CONF_TYPE_LIST] = "list of objects", [CW_CONF_TYPE_MAP] = "objects by name",
 	[CW_CONF_TYPE_ANY] = "object, free",    [CW_CONF_TYPE_NAME] = "",              [CW_CONF_TYPE_ORIGIN] = "",
-	[CW_CONF_TYPE_VARIANT] = "",
+	[CW_CONF_TYPE_VARIANT] = "",           [CW_CONF_TYPE_FILE] = "file",
 };
 
 static void put_table(struct conf_out *o, enum cw_reference_format format, const struct cw_conf_table *table, const char *prefix);

@@ -116,6 +116,23 @@ static int store_text(struct binder *b, void *out, const struct cw_conf_setting 
 	return 0;
 }
 
+/* A relative path stands beside the file that names it, like those of file:PATH. */
+static int store_path(struct binder *b, void *out, const struct cw_conf_setting *s, const struct cw_value *v, const struct conf_checked *c)
+{
+	const char *file = v == NULL ? NULL : cw_value_origin(v).file, *slash = file == NULL ? NULL : strrchr(file, '/');
+	size_t dir = slash == NULL || c->len == 0 || c->text[0] == '/' ? 0 : (size_t)(slash - file) + 1;
+	char *path = cw_arena_alloc(&b->bound->arena, dir + c->len + 1);
+
+	if (path == NULL)
+		return no_memory(b);
+	if (dir > 0)
+		memcpy(path, file, dir);
+	memcpy(path + dir, c->text, c->len);
+	path[dir + c->len] = '\0';
+	memcpy(member_of(out, s), &path, sizeof(path));
+	return 0;
+}
+
 static int store_scalar(struct binder *b, void *out, const struct cw_conf_setting *s, const struct conf_checked *c)
 {
 	switch (s->type) {
@@ -147,7 +164,7 @@ static int bind_scalar(struct binder *b, const struct cw_conf_setting *s, const 
 	checked.file = file;
 	rc = conf_check(&rule, v, v == NULL ? s->initial : NULL, b->report, &checked);
 	if (rc == 0)
-		rc = store_scalar(b, out, s, &checked);
+		rc = s->type == CW_CONF_TYPE_FILE ? store_path(b, out, s, v, &checked) : store_scalar(b, out, s, &checked);
 	if (s->type == CW_CONF_TYPE_SECRET)
 		explicit_bzero(file, sizeof(file));
 	return rc == CW_ENOMEM ? rc : 0;

@@ -41,6 +41,7 @@ enum cw_conf_type {
 	CW_CONF_TYPE_DURATION, /* int64_t or uint64_t, milliseconds */
 	CW_CONF_TYPE_ENUM,     /* int or an enum: the index into `values` */
 	CW_CONF_TYPE_STRINGS,  /* struct cw_conf_strings; a lone string is a list of one */
+	CW_CONF_TYPE_FILE,     /* const char *, a path: a relative one stands beside the file that says so */
 	CW_CONF_TYPE_SECRET,   /* const char *; `file:PATH` is replaced by the file's first line; never shown */
 	CW_CONF_TYPE_TABLE,    /* an embedded struct of `table` */
 	CW_CONF_TYPE_LIST,     /* struct cw_conf_list of structs of `table` */

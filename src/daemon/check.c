@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "daemon/daemon.h"
 #include "plugin/runner.h"
+#include "upstream/connector.h"
 
 static void print_report(const struct cw_conf_report *report)
 {
@@ -218,7 +219,9 @@ static void print_summary(const struct cw_daemon *d, size_t devices)
 	for (i = 0; i < cw_bridge_upstream_count(d->bridge); i++) {
 		const struct cw_upstream_conf *u = cw_upstream_settings(cw_bridge_upstream(d->bridge, i));
 
-		if (u->product_key == NULL)
+		if (u->kind->without_bridge)
+			printf("upstream %s: %s of type %s, which needs no certificate of the bridge\n", u->name, u->endpoint, u->kind->type);
+		else if (u->product_key == NULL)
 			printf("upstream %s: %s by the client certificate %s\n", u->name, u->endpoint, u->certificate);
 		else
 			printf("upstream %s: %s as %s/%s\n", u->name, u->endpoint, u->product_key, u->device_name);

@@ -38,11 +38,11 @@ static const struct cw_conf_setting limit_settings[] = {
 static const struct cw_conf_table limit_table = { .name = "limits", .size = sizeof(struct cw_config_limits), .settings = limit_settings };
 
 static const struct cw_conf_setting listener_tls_settings[] = {
-	CW_CONF(struct cw_config_tls, certificate, STRING, "certificate", NULL, NULL, NULL, "Server certificate, PEM file with its chain."),
-	CW_CONF(struct cw_config_tls, key, STRING, "key", NULL, NULL, NULL, "Its private key, PEM file."),
-	CW_CONF(struct cw_config_tls, key_store, STRING, "keyStore", NULL, NULL, NULL, "PKCS#12 file with both, instead of certificate and key."),
+	CW_CONF(struct cw_config_tls, certificate, FILE, "certificate", NULL, NULL, NULL, "Server certificate, PEM file with its chain."),
+	CW_CONF(struct cw_config_tls, key, FILE, "key", NULL, NULL, NULL, "Its private key, PEM file."),
+	CW_CONF(struct cw_config_tls, key_store, FILE, "keyStore", NULL, NULL, NULL, "PKCS#12 file with both, instead of certificate and key."),
 	CW_CONF(struct cw_config_tls, key_password, SECRET, "keyPassword", NULL, NULL, NULL, "Password of the keyStore; file:PATH reads it from a file."),
-	CW_CONF(struct cw_config_tls, client_ca, STRING, "clientCa", NULL, NULL, NULL,
+	CW_CONF(struct cw_config_tls, client_ca, FILE, "clientCa", NULL, NULL, NULL,
 	        "PEM file of the authorities whose client certificates are accepted."),
 	CW_CONF_CHOICE(struct cw_config_tls, client_verify, "clientVerify", verifies, "none",
 	               "Client certificates: none asked for, optional, or required. With clientCa alone: required."),
@@ -95,9 +95,9 @@ static const struct cw_conf_table listener_table = {
 };
 
 static const struct cw_conf_setting upstream_tls_settings[] = {
-	CW_CONF(struct cw_config_tls, ca, STRING, "ca", NULL, NULL, NULL, "PEM file of the authorities to trust; default: the top-level ca."),
-	CW_CONF(struct cw_config_tls, certificate, STRING, "certificate", NULL, NULL, NULL, "Client certificate, PEM file."),
-	CW_CONF(struct cw_config_tls, key, STRING, "key", NULL, NULL, NULL, "Its private key, PEM file."),
+	CW_CONF(struct cw_config_tls, ca, FILE, "ca", NULL, NULL, NULL, "PEM file of the authorities to trust; default: the top-level ca."),
+	CW_CONF(struct cw_config_tls, certificate, FILE, "certificate", NULL, NULL, NULL, "Client certificate, PEM file."),
+	CW_CONF(struct cw_config_tls, key, FILE, "key", NULL, NULL, NULL, "Its private key, PEM file."),
 	CW_CONF(struct cw_config_tls, verify, BOOL, "verify", "true", NULL, NULL, "Check the server's certificate and name."),
 	CW_CONF_CHOICE(struct cw_config_tls, min_version, "minVersion", tls_versions, "1.2", "Oldest TLS that is accepted."),
 	CW_CONF_END
@@ -266,7 +266,7 @@ static void check_large(const struct cw_config *c, const struct cw_value *object
 		const struct cw_config_upstream *u = cw_conf_item(&c->upstreams, struct cw_config_upstream, i);
 
 		where = upstreams == NULL ? NULL : cw_value_get(upstreams, u->name);
-		if (u->large && !cw_upstream_kind((size_t)u->type)->has_large)
+		if (u->large && (cw_upstream_kind((size_t)u->type)->can & CW_CAN_LARGE) == 0)
 			cw_conf_warn_at(report, where == NULL ? object : where, "upstream %s: large = true behaves as the small bridge, whose devices go offline "
 			                "with the link: the large one exists over HTTP/2 only (type = http2)", u->name);
 	}
@@ -284,7 +284,7 @@ static void check_mode(const struct cw_config *c, const struct cw_value *object,
 		cw_conf_warn_at(report, where, "subDeviceConnectMode = %d behaves as the small bridge, as with the Java library; 3 is the large one",
 		                c->sub_device_connect_mode);
 	for (i = 0; c->sub_device_connect_mode == 3 && i < c->upstreams.count; i++)
-		if (cw_upstream_kind((size_t)cw_conf_item(&c->upstreams, struct cw_config_upstream, i)->type)->has_large)
+		if (cw_upstream_kind((size_t)cw_conf_item(&c->upstreams, struct cw_config_upstream, i)->type)->can & CW_CAN_LARGE)
 			return;
 	if (c->sub_device_connect_mode == 3)
 		cw_conf_warn_at(report, where, "subDeviceConnectMode = 3 behaves as the small bridge: the large one exists over HTTP/2 only, and no "
@@ -352,7 +352,7 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct cw_config, auth_endpoint, STRING, "authEndpoint", NULL, NULL, NULL, "Java library: authentication endpoint."),
 	CW_CONF(struct cw_config, sub_device_connect_mode, INT, "subDeviceConnectMode", "0", NULL, NULL, "Java library: 3 is the large bridge."),
 	CW_CONF(struct cw_config, socket_server, ANY, "socketServer", NULL, NULL, NULL, "Java server library: address, ports (9123), listenType (tcp), backlog; its ports become listeners of `protocol`, a key of ours in it."),
-	CW_CONF(struct cw_config, ca, STRING, "ca", NULL, NULL, NULL, "PEM file of authorities, inherited by the tls {} of every upstream."),
+	CW_CONF(struct cw_config, ca, FILE, "ca", NULL, NULL, NULL, "PEM file of authorities, inherited by the tls {} of every upstream."),
 	CW_CONF(struct cw_config, state_dir, STRING, "stateDir", "/var/lib/causeway", NULL, NULL, "Directory of everything that must survive a restart; mode 0700, locked. A relative one stands beside this file."),
 	CW_CONF(struct cw_config, plugin_dir, STRING, "pluginDir", NULL, NULL, NULL, "Directory of protocol plugins; default: plugins beside the program, else /usr/lib/causeway/plugins."),
 	CW_CONF(struct cw_config, workers, INT, "workers", "0", "0", "64", "Data workers (threads); 0: one for each CPU allowed to the process."),

@@ -107,7 +107,7 @@ static void check_registration(const struct cw_config *c, const struct cw_config
 {
 	const struct cw_config_registration *r = &c->registration;
 	const struct cw_value *where = cw_value_get(object, "registration");
-	const char *kind = cw_upstream_kind_names[u->type];
+	const struct cw_connector_ops *kind = cw_upstream_kind((size_t)u->type);
 	struct cw_msg msg = { "" };
 	int odd = 0, mqtt = r->via == CW_CONFIG_VIA_MQTT || (r->via == CW_CONFIG_VIA_AUTO && r->type == CW_CONFIG_REGNWL);
 
@@ -119,11 +119,11 @@ static void check_registration(const struct cw_config *c, const struct cw_config
 		cw_conf_warn_at(report, object, "productSecret has %zu characters; the platform issues 32 or 16", strlen(b->product_secret));
 	if (r->type == CW_CONFIG_REGNWL && r->via == CW_CONFIG_VIA_HTTPS)
 		cw_conf_error_at(report, where, "registration: regnwl works over MQTT only; leave via out, or say via = mqtt");
-	if (r->type == CW_CONFIG_REGNWL && strcmp(kind, "mqtt") != 0)
+	if (r->type == CW_CONFIG_REGNWL && !(kind->can & CW_CAN_TOKEN))
 		cw_conf_error_at(report, where,
 				 "registration: regnwl gives a ClientID and a DeviceToken, with which only an upstream of type mqtt can log in; upstream \"%s\" is of type %s: "
 				 "add the device to the product beforehand and say type = register",
-				 u->name, kind);
+				 u->name, kind->type);
 	if (r->endpoint != NULL && strncmp(r->endpoint, mqtt ? "ssl://" : "https://", mqtt ? 6 : 8) != 0)
 		cw_conf_error_at(report, where, "registration.endpoint is \"%.200s\"; accepted is %s, for a secret is asked for over TLS only", r->endpoint,
 				 mqtt ? "ssl://host:port" : "https://host[:port]");
@@ -143,11 +143,12 @@ static void check_profile(const struct cw_config *c, const struct cw_value *obje
 static void check_one(const struct cw_config *c, const struct cw_config_upstream *u, const struct cw_config_bridge *b,
 		      const struct cw_value *object, struct cw_conf_report *report)
 {
-	const char *missing, *kind = cw_upstream_kind_names[u->type];
+	const struct cw_connector_ops *kind = cw_upstream_kind((size_t)u->type);
+	const char *missing;
 	enum cw_config_way way = cw_config_way(c, b, &missing);
 	struct cw_msg msg = { "" };
 
-	if (way == CW_WAY_NONE && u->tls.certificate != NULL && u->tls.key != NULL && strcmp(kind, "mqtt") == 0)
+	if (way == CW_WAY_NONE && u->tls.certificate != NULL && u->tls.key != NULL && (kind->can & CW_CAN_CERTIFICATE))
 		return; /* X.509: the platform tells the names */
 	if (way == CW_WAY_NONE)
 		missing = "productKey";

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/digits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
@@ -204,7 +205,6 @@ static void hash_file(uv_work_t *work)
 	mbedtls_md_context_t md;
 	off_t at = 0;
 	ssize_t n;
-	size_t i;
 
 	j->rc = CW_EIO;
 	mbedtls_md_init(&md);
@@ -214,8 +214,7 @@ static void hash_file(uv_work_t *work)
 		at += n;
 	if (n != 0 || mbedtls_md_finish(&md, sum) != 0)
 		goto out;
-	for (i = 0; i < mbedtls_md_get_size(info); i++)
-		(void)sprintf(hex + 2 * i, "%02x", sum[i]);
+	cw_hex(hex, cw_bytes_of(sum, mbedtls_md_get_size(info)));
 	j->rc = strcmp(hex, j->digest) == 0 ? 0 : CW_EPROTO;
 	if (j->rc == 0 && (fsync(j->fd) != 0 || rename(j->part, j->path) != 0))
 		j->rc = CW_EIO;

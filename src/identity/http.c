@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/digits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
@@ -129,21 +130,13 @@ static void on_answer(void *ctx, const struct cw_fetch_reply *reply)
 /* Append name=VALUE, percent-encoded; 0 when it found room. */
 static int add_query(char *url, size_t size, const char *name, const char *value, size_t len)
 {
-	size_t at = strlen(url), i;
+	size_t at = strlen(url);
 	int n = snprintf(url + at, size - at, "%s%s=", strchr(url, '?') == NULL ? "?" : "&", name);
 
 	if (n < 0 || (size_t)n >= size - at)
 		return CW_ELIMIT;
 	at += (size_t)n;
-	for (i = 0; i < len; i++) {
-		unsigned char ch = (unsigned char)value[i];
-		int plain = (ch >= '0' && ch <= '9') || (ch >= 'A' && ch <= 'Z') || (ch >= 'a' && ch <= 'z') || strchr("-._~", ch) != NULL;
-
-		if (at + 4 > size)
-			return CW_ELIMIT;
-		at += (size_t)sprintf(url + at, plain && ch != '\0' ? "%c" : "%%%02X", ch);
-	}
-	return 0;
+	return cw_percent(url + at, size - at, cw_bytes_of(value, len)) == NULL ? CW_ELIMIT : 0;
 }
 
 static void start(struct cw_http_source *s, const char *url, const char *identity, size_t len, uint64_t token)

@@ -182,12 +182,12 @@ struct loading {
 static void skip(struct loading *ld, const struct cw_value *where, const char *identity, const char *why)
 {
 	struct cw_origin o = cw_value_origin(where);
-	char sentence[512];
+	char sentence[1400];
 
 	ld->set->skipped++;
 	if (ld->skip == NULL)
 		return;
-	(void)snprintf(sentence, sizeof(sentence), "%s:%u:%u: device \"%.128s\": %s", o.file, o.line, o.column, identity, why);
+	(void)snprintf(sentence, sizeof(sentence), "%.400s:%u:%u: device \"%.128s\": %.799s", o.file, o.line, o.column, identity, why);
 	ld->skip(ld->arg, sentence);
 }
 

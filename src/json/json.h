@@ -1,12 +1,11 @@
 /*
  * json.h - JSON text and the flat encoding of record.h, both ways, numbers exact.
  *
- * Writing uses yajl's generator, reading yajl's parser. jansson is not used here:
- * it turns 12.30 into a double at once, while yajl hands out the digits of a number
- * as they stand in the text, so that 12.30 arrives as a decimal and 64-bit integers
- * stay exact. Both run on memory given by us (yajl does not check its own
- * allocations), output and nesting are bounded, and nothing here is shared between
- * threads.
+ * Reading uses yajl's parser. jansson is not used here: it turns 12.30 into a double
+ * at once, while yajl hands out the digits of a number as they stand in the text, so
+ * that 12.30 arrives as a decimal and 64-bit integers stay exact. It runs on memory
+ * given by us (yajl does not check its own allocations). Output and nesting are
+ * bounded, and nothing here is shared between threads.
  */
 #ifndef CW_JSON_JSON_H
 #define CW_JSON_JSON_H
@@ -19,20 +18,19 @@
 
 /* Nesting of a whole text: an envelope around a value of record.h. */
 #define CW_JSON_DEPTH (CW_RECORD_DEPTH + 2)
-
-struct yajl_gen_t;
+/* The same with all that code writes around it. */
+#define CW_JSON_LEVELS 64
 
 /*
  * A text being written. The first thing that does not work (memory, the bound, bad UTF-8, a wrong
  * order of calls) sets `error`; everything after it does nothing, and cw_json_finish() returns it.
  */
 struct cw_json {
-	struct yajl_gen_t *gen;
 	char *text; /* owned */
 	size_t len, size, most;
 	int error;
-	size_t used;              /* of scratch */
-	max_align_t scratch[160]; /* the generator itself: no allocation of its own */
+	unsigned depth;
+	uint8_t levels[CW_JSON_LEVELS];
 };
 
 /* `most`: longest text allowed in bytes. End with finish or drop. */
@@ -46,6 +44,8 @@ void cw_json_text(struct cw_json *j, const char *text);
 void cw_json_textn(struct cw_json *j, struct cw_bytes text);
 void cw_json_int(struct cw_json *j, int64_t v);
 void cw_json_uint(struct cw_json *j, uint64_t v);
+/* A number that is text already; nobody checks it. */
+void cw_json_digits(struct cw_json *j, const char *digits, size_t len);
 void cw_json_bool(struct cw_json *j, int v);
 void cw_json_null(struct cw_json *j);
 /* mantissa x 10^exponent with all its digits: 1230, -2 is 12.30. Exponent -18..18. */

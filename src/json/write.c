@@ -1,52 +1,40 @@
 /*
- * write.c - the generator's side of json.h. yajl's own buffer is never used: a print
- * callback collects the text here, where growing can fail cleanly and is bounded.
+ * write.c - JSON text, written straight into its buffer. Most of what the gateway does for a record is here: with
+ * yajl's generator, which prints through a callback byte by byte, it was half of all instructions of a position.
  */
 #include "json/json.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <yajl/yajl_gen.h>
+#include <string.h>
 
 #include "base/err.h"
+#include "base/digits.h"
 #include "base/mem.h"
 
 #define DIGITS 24u       /* of any 64-bit number, with its sign */
 #define FIRST_SIZE 1024u /* most messages fit */
 
-/* Serves the generator's two small blocks; yajl frees each once, at the end, when all goes together. */
-static void *scratch_alloc(void *ctx, size_t size)
+/* What is open, one byte a level; the outermost one holds the one value of the text. */
+#define IS_MAP 1u
+#define HAS_MEMBER 2u
+#define HAS_KEY 4u /* its value comes next */
+
+static int fail(struct cw_json *j, int error)
 {
-	struct cw_json *j = ctx;
-	void *p;
-
-	size = (size + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
-	cw_invariant(size <= sizeof(j->scratch) - j->used);
-	p = (char *)j->scratch + j->used;
-	j->used += size;
-	return p;
+	if (j->error == 0)
+		j->error = error;
+	return 0;
 }
-
-static void *scratch_realloc(void *ctx, void *ptr, size_t size)
-{
-	if (ptr != NULL) /* yajl's buffer growing: it is not used here, see above */
-		return ptr;
-	return scratch_alloc(ctx, size);
-}
-
-static void scratch_free(void *ctx, void *ptr) {}
 
 static int make_room(struct cw_json *j, size_t more)
 {
 	size_t size = j->size;
 	char *grown;
 
-	if (more > j->most - j->len) {
-		j->error = CW_ELIMIT;
-		return 0;
-	}
+	if (more > j->most - j->len)
+		return fail(j, CW_ELIMIT);
 	if (size >= j->len + more + 1)
 		return 1;
 	if (size == 0)
@@ -56,83 +44,217 @@ static int make_room(struct cw_json *j, size_t more)
 	if (size - 1 > j->most)
 		size = j->most + 1;
 	grown = cw_realloc(j->text, size);
-	if (grown == NULL) {
-		j->error = CW_ENOMEM;
-		return 0;
-	}
+	if (grown == NULL)
+		return fail(j, CW_ENOMEM);
 	j->text = grown;
 	j->size = size;
 	return 1;
 }
 
-static void on_print(void *ctx, const char *text, size_t len)
+/* Room for a value of `len` bytes, or a key, and the colon or comma before it, which is written. */
+static int begin_value(struct cw_json *j, int is_text, size_t len)
 {
-	struct cw_json *j = ctx;
+	uint8_t *level = &j->levels[j->depth];
+	size_t before = (*level & HAS_KEY) != 0 || (*level & HAS_MEMBER) != 0;
 
+	if (j->error != 0)
+		return 0;
+	if ((j->depth == 0 && before) || (!is_text && (*level & (IS_MAP | HAS_KEY)) == IS_MAP))
+		return fail(j, CW_EPROTO); /* a second text behind the first; a key that is no text */
 	/* The room never passes `most`, so where there is room there is no need to ask. */
-	if (j->error != 0 || (len >= j->size - j->len && !make_room(j, len)))
+	if (len + before >= j->size - j->len && !make_room(j, len + before))
+		return 0;
+	if (before)
+		j->text[j->len++] = (*level & HAS_KEY) != 0 ? ':' : ',';
+	*level |= HAS_MEMBER;
+	if ((*level & IS_MAP) != 0)
+		*level ^= HAS_KEY;
+	return 1;
+}
+
+static void put(struct cw_json *j, const char *text, size_t len)
+{
+	if (!begin_value(j, 0, len))
 		return;
-	if (len == 1) /* quotes, colons, commas: most calls */
-		j->text[j->len] = text[0];
-	else
-		memcpy(j->text + j->len, text, len);
+	memcpy(j->text + j->len, text, len);
 	j->len += len;
 }
 
 void cw_json_begin(struct cw_json *j, size_t most)
 {
-	yajl_alloc_funcs funcs = { scratch_alloc, scratch_realloc, scratch_free, j };
-
 	j->text = NULL;
-	j->len = j->size = j->used = 0;
+	j->len = j->size = 0;
 	j->most = most;
 	j->error = 0;
-	j->gen = yajl_gen_alloc(&funcs);
-	cw_invariant(j->gen != NULL);
-	(void)yajl_gen_config(j->gen, yajl_gen_print_callback, on_print, j);
-	(void)yajl_gen_config(j->gen, yajl_gen_validate_utf8, 1);
+	j->depth = 0;
+	j->levels[0] = 0;
 }
 
-static void note(struct cw_json *j, yajl_gen_status rc)
+static void open_level(struct cw_json *j, char mark, uint8_t level)
 {
-	if (rc != yajl_gen_status_ok && rc != yajl_gen_generation_complete && j->error == 0)
-		j->error = CW_EPROTO;
+	if (j->depth + 1 >= CW_JSON_LEVELS)
+		(void)fail(j, CW_EPROTO);
+	if (!begin_value(j, 0, 1))
+		return;
+	j->text[j->len++] = mark;
+	j->levels[++j->depth] = level;
 }
 
-#define WRITE(j, call)                                                                                                 \
-	do {                                                                                                           \
-		if ((j)->error == 0)                                                                                   \
-			note(j, call);                                                                                 \
-	} while (0)
+static void close_level(struct cw_json *j, char mark, uint8_t level)
+{
+	if (j->depth == 0 || (j->levels[j->depth] & (IS_MAP | HAS_KEY)) != level)
+		(void)fail(j, CW_EPROTO);
+	if (j->error != 0 || (j->size - j->len <= 1 && !make_room(j, 1)))
+		return;
+	j->text[j->len++] = mark;
+	j->depth--;
+}
 
 void cw_json_map(struct cw_json *j)
 {
-	WRITE(j, yajl_gen_map_open(j->gen));
+	open_level(j, '{', IS_MAP);
 }
 void cw_json_end_map(struct cw_json *j)
 {
-	WRITE(j, yajl_gen_map_close(j->gen));
+	close_level(j, '}', IS_MAP);
 }
 void cw_json_array(struct cw_json *j)
 {
-	WRITE(j, yajl_gen_array_open(j->gen));
+	open_level(j, '[', 0);
 }
 void cw_json_end_array(struct cw_json *j)
 {
-	WRITE(j, yajl_gen_array_close(j->gen));
+	close_level(j, ']', 0);
 }
 void cw_json_bool(struct cw_json *j, int v)
 {
-	WRITE(j, yajl_gen_bool(j->gen, v));
+	if (v)
+		put(j, "true", 4);
+	else
+		put(j, "false", 5);
 }
 void cw_json_null(struct cw_json *j)
 {
-	WRITE(j, yajl_gen_null(j->gen));
+	put(j, "null", 4);
+}
+
+/* Bytes that are not as they are in a text: 0 as they are, a letter behind a backslash, 'u' as \u00XX; 1: not ASCII. */
+static uint8_t escape_of(uint8_t c)
+{
+	switch (c) {
+	case '"':
+	case '\\': return c;
+	case '\n': return 'n';
+	case '\r': return 'r';
+	case '\t': return 't';
+	case '\f': return 'f';
+	case '\b': return 'b';
+	default: return c < 0x20 ? 'u' : c >= 0x80;
+	}
+}
+
+/* Length of the UTF-8 sequence at s[0 .. left), 0 when it is none. */
+static size_t sequence_at(const uint8_t *s, size_t left)
+{
+	size_t n = s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : 0, i;
+
+	if (n > left)
+		return 0;
+	for (i = 1; i < n; i++)
+		if (s[i] >> 6 != 2)
+			return 0;
+	return n;
+}
+
+static void put_escape(struct cw_json *j, uint8_t c, uint8_t how)
+{
+	static const char digit[] = "0123456789ABCDEF";
+	char *to = j->text + j->len;
+
+	to[0] = '\\';
+	to[1] = (char)how;
+	j->len += 2;
+	if (how != 'u')
+		return;
+	to[2] = to[3] = '0';
+	to[4] = digit[c >> 4];
+	to[5] = digit[c & 15];
+	j->len += 4;
+}
+
+/* The text between the quotes from the first byte on that is not as it is; each may take six. */
+static int put_rest(struct cw_json *j, const uint8_t *s, size_t len)
+{
+	while (len > 0) {
+		uint8_t how = escape_of(*s);
+		size_t n = how == 1 ? sequence_at(s, len) : 1, room = how <= 1 ? n : how == 'u' ? 6 : 2;
+
+		if (n == 0)
+			return fail(j, CW_EPROTO);
+		if (room >= j->size - j->len && !make_room(j, room))
+			return 0;
+		if (how > 1) {
+			put_escape(j, *s, how);
+		} else {
+			memcpy(j->text + j->len, s, n);
+			j->len += n;
+		}
+		s += n;
+		len -= n;
+	}
+	return 1;
+}
+
+/* 1 when all eight bytes are ASCII that stands in a text as it is. */
+static int is_plain(uint64_t v)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101), high = UINT64_C(0x8080808080808080);
+	uint64_t quote = v ^ ones * '"', slash = v ^ ones * '\\';
+
+	/* A byte's highest bit in (x - n) & ~x says that x < n; what borrows from its neighbour is one itself. */
+	return ((v | ((v - ones * 0x20) & ~v) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash)) & high) == 0;
+}
+
+/* How many bytes of a text from its beginning are plain; they are copied. */
+static size_t copy_plain(char *to, const uint8_t *s, size_t len)
+{
+	size_t i;
+	uint64_t v;
+
+	for (i = 0; i + 8 <= len; i += 8) {
+		memcpy(&v, s + i, 8);
+		if (!is_plain(v))
+			break;
+		memcpy(to + i, &v, 8);
+	}
+	for (; i < len; i++) {
+		uint8_t c = s[i];
+
+		if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
+			break;
+		to[i] = (char)c;
+	}
+	return i;
 }
 
 void cw_json_textn(struct cw_json *j, struct cw_bytes text)
 {
-	WRITE(j, yajl_gen_string(j->gen, text.len == 0 ? (const unsigned char *)"" : text.ptr, text.len));
+	size_t i;
+
+	if (text.len > j->most) {
+		(void)fail(j, CW_ELIMIT);
+		return;
+	}
+	if (!begin_value(j, 1, text.len + 2))
+		return;
+	j->text[j->len++] = '"';
+	i = copy_plain(j->text + j->len, text.ptr, text.len);
+	j->len += i;
+	if (i < text.len && !put_rest(j, text.ptr + i, text.len - i))
+		return;
+	if (j->size - j->len <= 1 && !make_room(j, 1))
+		return;
+	j->text[j->len++] = '"';
 }
 
 void cw_json_text(struct cw_json *j, const char *text)
@@ -148,7 +270,7 @@ void cw_json_field(struct cw_json *j, const char *key, const char *text)
 
 static void number(struct cw_json *j, const char *digits, size_t len)
 {
-	WRITE(j, yajl_gen_number(j->gen, digits, len));
+	put(j, digits, len);
 }
 
 /* Digits of `v`, written backwards into the end of text[DIGITS]; returns how many. Reports are full of numbers:
@@ -176,6 +298,11 @@ void cw_json_int(struct cw_json *j, int64_t v)
 	if (v < 0)
 		text[DIGITS - ++n] = '-';
 	number(j, text + DIGITS - n, n);
+}
+
+void cw_json_digits(struct cw_json *j, const char *digits, size_t len)
+{
+	number(j, digits, len);
 }
 
 void cw_json_uint(struct cw_json *j, uint64_t v)
@@ -237,25 +364,20 @@ void cw_json_double(struct cw_json *j, double v)
 
 void cw_json_hex(struct cw_json *j, struct cw_bytes bytes)
 {
-	static const char digit[] = "0123456789abcdef";
-	char small[128], *text = small;
-	size_t i;
+	char small[129], *text = small;
 
 	if (bytes.len > j->most) { /* before asking for the memory */
-		j->error = j->error == 0 ? CW_ELIMIT : j->error;
+		(void)fail(j, CW_ELIMIT);
 		return;
 	}
-	if (bytes.len * 2 > sizeof(small)) {
-		text = cw_alloc(bytes.len * 2);
+	if (CW_HEX_SIZE(bytes.len) > sizeof(small)) {
+		text = cw_alloc(CW_HEX_SIZE(bytes.len));
 		if (text == NULL) {
-			j->error = j->error == 0 ? CW_ENOMEM : j->error;
+			(void)fail(j, CW_ENOMEM);
 			return;
 		}
 	}
-	for (i = 0; i < bytes.len; i++) {
-		text[2 * i] = digit[bytes.ptr[i] >> 4];
-		text[2 * i + 1] = digit[bytes.ptr[i] & 15];
-	}
+	cw_hex(text, bytes);
 	cw_json_textn(j, cw_bytes_of(text, bytes.len * 2));
 	if (text != small)
 		cw_free(text);
@@ -295,8 +417,7 @@ static void write_item(struct cw_json *j, struct cw_reader *r, int depth)
 		cw_json_end_array(j);
 	return;
 bad:
-	if (j->error == 0)
-		j->error = CW_EPROTO;
+	(void)fail(j, CW_EPROTO);
 }
 
 void cw_json_item(struct cw_json *j, struct cw_reader *r)
@@ -315,7 +436,6 @@ void cw_json_drop(struct cw_json *j)
 {
 	cw_free(j->text);
 	j->text = NULL;
-	j->gen = NULL;
 }
 
 int cw_json_finish(struct cw_json *j, char **ret_text, size_t *ret_len)
@@ -332,7 +452,6 @@ int cw_json_finish(struct cw_json *j, char **ret_text, size_t *ret_len)
 	*ret_text = j->text;
 	*ret_len = j->len;
 	j->text = NULL;
-	j->gen = NULL;
 	return 0;
 }
 

@@ -63,11 +63,16 @@ struct cw_mqtt_conf {
 	int will_qos, will_retain;
 };
 
+/* What one library can and another cannot: `can` of its operations. */
+enum cw_mqtt_can {
+	CW_MQTT_CAN_WS = 1 << 0,    /* speak over WebSocket */
+	CW_MQTT_CAN_TLS13 = 1 << 1, /* be told to refuse TLS 1.2 */
+	CW_MQTT_CAN_TLS6 = 1 << 2   /* check the certificate of an IPv6 address */
+};
+
 struct cw_mqtt_ops {
 	const char *name;
-	int has_ws;   /* can speak over WebSocket */
-	int has_tls13; /* can be told to refuse TLS 1.2 */
-	int has_tls6;  /* can check the certificate of an IPv6 address */
+	unsigned can; /* enum cw_mqtt_can */
 	/* Make it and start to connect; settings are copied. 0 or an error with a sentence in text[size]. */
 	int (*connect)(const struct cw_mqtt_conf *conf, struct cw_worker *w, const struct cw_mqtt_events *events,
 		       void *ctx, char *text, size_t size, struct cw_mqtt_client **ret_client);

@@ -676,8 +676,7 @@ static void mosquitto_end(struct cw_mqtt_client *c, int polite)
 
 const struct cw_mqtt_ops cw_mqtt_mosquitto = {
 	.name = "mosquitto",
-	.has_tls13 = 1,
-	.has_tls6 = 1,
+	.can = CW_MQTT_CAN_TLS13 | CW_MQTT_CAN_TLS6,
 	.connect = mosquitto_open,
 	.publish = mosquitto_send,
 	.subscribe = mosquitto_listen,

@@ -248,7 +248,10 @@ static void on_connect_failed(void *ctx, MQTTAsync_failureData *failure)
 		(void)snprintf(c->text, sizeof(c->text), "TLS: %s", c->tls_text);
 	else
 		(void)snprintf(c->text, sizeof(c->text), "%s",
-			       failure != NULL && failure->message != NULL ? failure->message : "cannot be reached");
+			       failure == NULL || failure->message == NULL ? "cannot be reached"
+			       : strcmp(failure->message, "TCP connect completion failure") == 0
+				       ? "cannot be reached, or closed before it answered the login: is this an MQTT endpoint, and rather ssl:// than tcp://?"
+				       : failure->message);
 	post_once(c, &c->connected_posted, &c->connected_mail, deliver_connected);
 }
 
@@ -645,7 +648,7 @@ static void paho_close(struct cw_mqtt_client *c, int polite)
 
 const struct cw_mqtt_ops cw_mqtt_paho = {
 	.name = "paho",
-	.has_ws = 1,
+	.can = CW_MQTT_CAN_WS,
 	.connect = paho_connect,
 	.publish = paho_publish,
 	.subscribe = paho_subscribe,

@@ -12,12 +12,17 @@
 
 #define MEMBERS_MOST 200 /* properties or tags in one message: the platform refuses more */
 
+/* snprintf() showed: every position has an id. */
 static void put_id(struct cw_json *j, uint32_t id)
 {
 	char text[16];
+	size_t n = sizeof(text);
 
-	(void)snprintf(text, sizeof(text), "%u", id);
-	cw_json_field(j, "id", text);
+	do
+		text[--n] = (char)('0' + id % 10);
+	while ((id /= 10) != 0);
+	cw_json_text(j, "id");
+	cw_json_textn(j, cw_bytes_of(text + n, sizeof(text) - n));
 }
 
 /* The envelope up to and including the key `params`. */
@@ -45,17 +50,37 @@ static void end(struct cw_json *j, int want_reply)
 	cw_json_end_map(j);
 }
 
-/* {"value": ITEM, "time": ms} */
-static void put_timed(struct cw_json *j, struct cw_bytes item, const struct cw_record *rec)
+/* The time of a record as text: it stands behind each of its values. */
+struct stamp {
+	char digits[24];
+	size_t len; /* 0: none */
+};
+
+static void make_stamp(struct stamp *s, const struct cw_record *rec)
+{
+	s->len = rec->has_time ? (size_t)snprintf(s->digits, sizeof(s->digits), "%lld", (long long)rec->time_ms) : 0;
+}
+
+/* {"value": ITEM, "time": ms}; the item is the next one of `r`. */
+static void put_timed(struct cw_json *j, struct cw_reader *r, const struct stamp *s)
 {
 	cw_json_map(j);
-	cw_json_text(j, "value");
-	cw_json_encoded(j, item);
-	if (rec->has_time) {
-		cw_json_text(j, "time");
-		cw_json_int(j, rec->time_ms);
+	cw_json_textn(j, cw_bytes_of("value", 5));
+	cw_json_item(j, r);
+	if (s->len > 0) {
+		cw_json_textn(j, cw_bytes_of("time", 4));
+		cw_json_digits(j, s->digits, s->len);
 	}
 	cw_json_end_map(j);
+}
+
+static void put_timed_body(struct cw_json *j, const struct cw_record *rec)
+{
+	struct cw_reader r = cw_reader_of(rec->body);
+	struct stamp s;
+
+	make_stamp(&s, rec);
+	put_timed(j, &r, &s);
 }
 
 /* Too many are refused here: the platform would drop the message, and without a reply nobody would know. */
@@ -69,17 +94,19 @@ static void put_properties(struct cw_json *j, const struct cw_record *rec)
 {
 	struct cw_reader r = cw_reader_of(rec->body);
 	struct cw_item map = cw_read_item(&r);
+	struct stamp stamp;
 	int n = 0;
 
+	make_stamp(&stamp, rec);
 	cw_json_map(j);
-	while (cw_item_more(&r, &map)) {
+	while (j->error == 0 && cw_item_more(&r, &map)) {
 		struct cw_item key = cw_read_item(&r);
 
 		count_member(j, &n);
 		(void)cw_item_more(&r, &map);
 		cw_json_textn(j, key.s);
 		if (rec->has_time)
-			put_timed(j, cw_read_whole_item(&r), rec);
+			put_timed(j, &r, &stamp);
 		else
 			cw_json_item(j, &r);
 	}
@@ -101,7 +128,7 @@ static void put_history(struct cw_json *j, const struct cw_record *rec, const ch
 	if (rec->kind == CW_KIND_EVENT) {
 		cw_json_map(j);
 		cw_json_textn(j, rec->name);
-		put_timed(j, rec->body, rec);
+		put_timed_body(j, rec);
 		cw_json_end_map(j);
 	} else {
 		put_properties(j, rec);
@@ -252,15 +279,20 @@ static int build_shadow(const struct cw_record *rec, const char *pk, const char 
 /* `thing/...` below the device, and the method that follows from it. */
 static int name_message(const struct cw_record *rec, char *out, size_t size)
 {
+	static const char post[] = "thing/event/property/post";
 	int n;
 
+	if (rec->kind == CW_KIND_PROPERTIES && (rec->flags & CW_RECORD_REPLAY) == 0) {
+		memcpy(out, post, sizeof(post)); /* nearly all */
+		return 0;
+	}
 	if ((rec->flags & CW_RECORD_REPLAY) != 0 && rec->kind != CW_KIND_TAGS)
 		n = snprintf(out, size, "thing/event/property/history/post");
 	else if (rec->kind == CW_KIND_EVENT)
 		n = snprintf(out, size, "thing/event/%.*s/post", (int)rec->name.len, (const char *)rec->name.ptr);
 	else
 		n = snprintf(out, size, "%s",
-			     rec->kind == CW_KIND_TAGS ? "thing/deviceinfo/update" : "thing/event/property/post");
+			     rec->kind == CW_KIND_TAGS ? "thing/deviceinfo/update" : post);
 	return n < 0 || (size_t)n >= size ? CW_ELIMIT : 0;
 }
 
@@ -275,7 +307,7 @@ static int build_thing(const struct cw_record *rec, const char *pk, const char *
 		rc = cw_topic_raw(ret->topic, pk, dn, cw_bytes_text(name));
 	if (rc < 0)
 		return rc;
-	memcpy(method, name, sizeof(method));
+	(void)snprintf(method, options->version ? sizeof(method) : 1, "%s", name);
 	for (dot = method; *dot != '\0'; dot++)
 		if (*dot == '/')
 			*dot = '.';
@@ -283,7 +315,7 @@ static int build_thing(const struct cw_record *rec, const char *pk, const char *
 	if ((rec->flags & CW_RECORD_REPLAY) != 0 && rec->kind != CW_KIND_TAGS)
 		put_history(&j, rec, pk, dn);
 	else if (rec->kind == CW_KIND_EVENT)
-		put_timed(&j, rec->body, rec);
+		put_timed_body(&j, rec);
 	else if (rec->kind == CW_KIND_TAGS)
 		put_tags(&j, rec);
 	else
@@ -324,7 +356,7 @@ static void put_member(struct cw_json *j, const struct cw_alink_member *m)
 		cw_json_text(j, "events");
 		cw_json_map(j);
 		cw_json_textn(j, rec->name);
-		put_timed(j, rec->body, rec);
+		put_timed_body(j, rec);
 		cw_json_end_map(j);
 	} else {
 		cw_json_text(j, "properties");

@@ -90,6 +90,20 @@ enum cw_code_action cw_code_action(int32_t code)
 	}
 }
 
+const char *cw_code_todo(int32_t code)
+{
+	switch (code) {
+	case 6100:
+	case 6250: return "compare its productKey and deviceName with the console, and the region";
+	case 401:
+	case 6287: return "compare its deviceSecret with the console";
+	case 6204:
+	case 522: return "enable it in the console";
+	case 20000: return "compare its productKey, deviceName and deviceSecret with the console; a sub-device, or one that is disabled, cannot log in by itself";
+	default: return NULL;
+	}
+}
+
 const char *cw_connack_text(int code)
 {
 	switch (code) {

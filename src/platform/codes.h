@@ -18,6 +18,8 @@ enum cw_code_action {
 /* Never NULL. A text of the platform's own goes before this one. */
 const char *cw_code_text(int32_t code);
 enum cw_code_action cw_code_action(int32_t code);
+/* What to do when a device's login was refused with this code; NULL when its text says all there is. */
+const char *cw_code_todo(int32_t code);
 /* The same for the code of a CONNACK. */
 const char *cw_connack_text(int code);
 

@@ -1,35 +1,16 @@
 /* pop.c - see pop.h. */
 #include "platform/pop.h"
 
-#include <mbedtls/base64.h>
 #include <mbedtls/md.h>
 #include <mbedtls/platform_util.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64.h"
+#include "base/digits.h"
 #include "base/mem.h"
 #include "causeway/error.h"
-
-/* Everything but letters, digits and - _ . ~ as %XX; writes at most 3 bytes for each. Returns the end. */
-static char *encode(char *out, const char *text)
-{
-	static const char hex[] = "0123456789ABCDEF";
-	const unsigned char *c;
-
-	for (c = (const unsigned char *)text; *c != '\0'; c++) {
-		if ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || *c == '-' || *c == '_' ||
-		    *c == '.' || *c == '~') {
-			*out++ = (char)*c;
-		} else {
-			*out++ = '%';
-			*out++ = hex[*c >> 4];
-			*out++ = hex[*c & 15];
-		}
-	}
-	*out = '\0';
-	return out;
-}
 
 static int by_name(const void *a, const void *b)
 {
@@ -53,9 +34,9 @@ static char *canonical(const struct cw_pop_param *params, size_t count, size_t r
 	for (i = 0; i < count; i++) {
 		if (i > 0)
 			*at++ = '&';
-		at = encode(at, sorted[i].name);
+		at = cw_percent(at, (size_t)(text + size - at), cw_bytes_text(sorted[i].name));
 		*at++ = '=';
-		at = encode(at, sorted[i].value);
+		at = cw_percent(at, (size_t)(text + size - at), cw_bytes_text(sorted[i].value));
 	}
 	*ret_end = at;
 	return text;
@@ -64,20 +45,20 @@ static char *canonical(const struct cw_pop_param *params, size_t count, size_t r
 static int sign(const char *method, const char *query, const char *access_secret, char ret_signature[32])
 {
 	unsigned char mac[20];
-	char *text = cw_alloc(strlen(method) + 6 + 3 * strlen(query)), *at;
+	size_t size = strlen(method) + 6 + 3 * strlen(query);
+	char *text = cw_alloc(size), *at;
 	char *key = cw_alloc(strlen(access_secret) + 2);
-	size_t n;
 	int rc = CW_ENOMEM;
 
 	if (text != NULL && key != NULL) {
 		(void)sprintf(key, "%s&", access_secret); /* the key is the secret with one & behind it */
 		at = text + sprintf(text, "%s&%%2F&", method);
-		at = encode(at, query);
+		at = cw_percent(at, (size_t)(text + size - at), cw_bytes_text(query));
 		rc = mbedtls_md_hmac(mbedtls_md_info_from_type(MBEDTLS_MD_SHA1), (const unsigned char *)key, strlen(key),
-				     (const unsigned char *)text, (size_t)(at - text), mac) == 0 &&
-				     mbedtls_base64_encode((unsigned char *)ret_signature, 32, &n, mac, sizeof(mac)) == 0
+				     (const unsigned char *)text, (size_t)(at - text), mac) == 0
 			     ? 0
 			     : CW_EINTERNAL;
+		ret_signature[rc == 0 ? cw_base64_encode(ret_signature, cw_bytes_of(mac, sizeof(mac))) : 0] = '\0';
 		mbedtls_platform_zeroize(key, strlen(key));
 	}
 	cw_free(text);
@@ -117,7 +98,7 @@ int cw_pop_form(const struct cw_pop_param *params, size_t count, const char *acc
 		return rc;
 	}
 	end += sprintf(end, "&Signature=");
-	end = encode(end, signature);
+	end = cw_percent(end, 3 * sizeof(signature), cw_bytes_text(signature));
 	*ret_form = query;
 	*ret_len = (size_t)(end - query);
 	return 0;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/digits.h"
 #include "causeway/error.h"
 
 static const struct {
@@ -22,20 +23,15 @@ static const struct {
 
 int cw_sign_hmac(enum cw_sign_method method, const char *key, const char *text, char ret_hex[CW_SIGN_HEX_MAX])
 {
-	static const char digit[] = "0123456789abcdef";
 	const mbedtls_md_info_t *md = mbedtls_md_info_from_type(methods[method].md);
 	unsigned char mac[MBEDTLS_MD_MAX_SIZE];
-	size_t i, n;
+	size_t n;
 
 	if (md == NULL || mbedtls_md_hmac(md, (const unsigned char *)key, strlen(key), (const unsigned char *)text,
 					  strlen(text), mac) != 0)
 		return CW_EINTERNAL;
 	n = mbedtls_md_get_size(md);
-	for (i = 0; i < n; i++) {
-		ret_hex[2 * i] = digit[mac[i] >> 4];
-		ret_hex[2 * i + 1] = digit[mac[i] & 15];
-	}
-	ret_hex[2 * n] = '\0';
+	cw_hex(ret_hex, cw_bytes_of(mac, n));
 	mbedtls_platform_zeroize(mac, sizeof(mac));
 	return 0;
 }

@@ -148,11 +148,21 @@ static int level_char_ok(uint8_t c, int custom)
 	return c > ' ' && c != '+' && c != '#' && c != '?' && c != 0x7f;
 }
 
+/* What is written once it does not fit: CW_TOPIC_MAX. snprintf() showed: every record has a topic. */
+static size_t join(char *out, size_t n, struct cw_bytes text)
+{
+	if (n >= CW_TOPIC_MAX || text.len >= CW_TOPIC_MAX - n)
+		return CW_TOPIC_MAX;
+	if (text.len > 0)
+		memcpy(out + n, text.ptr, text.len);
+	return n + text.len;
+}
+
 int cw_topic_raw(char *out, const char *pk, const char *dn, struct cw_bytes name)
 {
 	struct cw_bytes rest;
 	int custom = !cw_topic_after(name, "thing/", &rest);
-	size_t i, level = 0;
+	size_t i, level = 0, n;
 
 	for (i = 0; i <= name.len; i++) {
 		uint8_t c = i < name.len ? name.ptr[i] : '/';
@@ -165,8 +175,16 @@ int cw_topic_raw(char *out, const char *pk, const char *dn, struct cw_bytes name
 			return CW_EINVAL;
 		}
 	}
-	return fits(snprintf(out, CW_TOPIC_MAX, "%s/%s/%s/%.*s", custom ? "" : "/sys",
-			     pk, dn, (int)name.len, (const char *)name.ptr));
+	n = join(out, 0, custom ? cw_bytes_of("/", 1) : cw_bytes_of("/sys/", 5));
+	n = join(out, n, cw_bytes_text(pk));
+	n = join(out, n, cw_bytes_of("/", 1));
+	n = join(out, n, cw_bytes_text(dn));
+	n = join(out, n, cw_bytes_of("/", 1));
+	n = join(out, n, name);
+	if (n >= CW_TOPIC_MAX)
+		return CW_ELIMIT;
+	out[n] = '\0';
+	return 0;
 }
 
 /* How pk and dn go into a subscription: both at the %s, in that order. */

@@ -43,9 +43,14 @@ static int utf8_valid(struct cw_bytes s)
 
 static int item_valid(struct cw_reader *r, int depth)
 {
-	struct cw_item it = cw_read_item(r);
-	int is_map = it.type == CW_ITEM_MAP, key = 1;
+	unsigned major = r->pos < r->len ? r->ptr[r->pos] >> 5 : 0;
+	struct cw_item it;
+	int is_map, key = 1;
 
+	if (major != 3 && major != 4 && major != 5)
+		return cw_skip_item(r, 0);
+	it = cw_read_item(r);
+	is_map = it.type == CW_ITEM_MAP;
 	if (it.type == CW_ITEM_BAD || (it.type == CW_ITEM_TEXT && !utf8_valid(it.s)))
 		return 0;
 	if (it.type != CW_ITEM_ARRAY && !is_map)

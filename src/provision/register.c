@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/digits.h"
 #include "base/mem.h"
 #include "causeway/record.h"
 #include "json/json.h"
@@ -48,12 +49,10 @@ const char *cw_register_code_text(int code, int *ret_rc)
 int cw_register_random(char random[CW_REGISTER_RANDOM])
 {
 	uint8_t bytes[(CW_REGISTER_RANDOM - 1) / 2];
-	size_t i;
 
 	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
 		return CW_EINTERNAL;
-	for (i = 0; i < sizeof(bytes); i++)
-		(void)snprintf(random + 2 * i, 3, "%02x", bytes[i]);
+	cw_hex(random, cw_bytes_of(bytes, sizeof(bytes)));
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "base/mem.h"
 #include "causeway/record.h"
 #include "json/json.h"
@@ -90,15 +91,13 @@ static void on_reply(void *ctx, const struct cw_fetch_reply *reply)
 	explicit_bzero(&got, sizeof(got));
 }
 
-/* Everything but letters, digits and - _ . ~ as %XX: names may have @ and :. */
+/* name=VALUE into out[size]: names of devices may have @ and :. Its length, or -1. */
 static int form_value(char *out, size_t size, const char *name, const char *value)
 {
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~";
 	size_t n = (size_t)snprintf(out, size, "%s=", name);
+	char *end = cw_percent(out + n, size - n, cw_bytes_text(value));
 
-	for (; *value != '\0' && n + 4 < size; value++)
-		n += (size_t)snprintf(out + n, size - n, strchr(plain, *value) != NULL ? "%c" : "%%%02X", (unsigned char)*value);
-	return *value == '\0' ? (int)n : -1;
+	return end == NULL ? -1 : (int)(end - out);
 }
 
 static int make_form(const struct cw_registration *r, char *form, size_t size)

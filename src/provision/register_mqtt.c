@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "mqtt/client.h"
 #include "provision/register.h"
+#include "upstream/endpoint.h"
 
 struct job {
 	struct cw_register_job base;
@@ -23,36 +24,20 @@ struct job {
 	int told;     /* done has run, or a cancel came instead */
 };
 
-/* ssl://host:port, or ssl://[v6]:port. */
-static int split(const char *endpoint, char *host, size_t size, int *ret_port)
+static int split(const char *endpoint, struct cw_endpoint *ret)
 {
-	const char *start = endpoint + 6, *colon = strrchr(endpoint, ':'), *end = colon;
-	char *stop;
-	long port;
+	static const struct cw_endpoint_scheme schemes[] = { { .name = "ssl", .tls = 1 }, { .name = NULL } };
+	static const struct cw_endpoint_form form = { schemes, "ssl://", "ssl://host:1883" };
+	struct cw_msg msg;
 
-	if (strncmp(endpoint, "ssl://", 6) != 0 || colon == NULL || colon < start)
-		return CW_EINVAL;
-	if (*start == '[') {
-		end = strchr(start, ']');
-		if (end == NULL || end + 1 != colon)
-			return CW_EINVAL;
-		start++;
-	}
-	port = strtol(colon + 1, &stop, 10);
-	if (stop == colon + 1 || *stop != '\0' || port < 1 || port > 65535 || end == start || (size_t)(end - start) >= size)
-		return CW_EINVAL;
-	memcpy(host, start, (size_t)(end - start));
-	host[end - start] = '\0';
-	*ret_port = (int)port;
-	return 0;
+	return cw_endpoint_parse(endpoint, &form, ret, &msg);
 }
 
 int cw_register_mqtt_check(const struct cw_registration *r, struct cw_msg *msg)
 {
-	char host[256];
-	int port;
+	struct cw_endpoint at;
 
-	if (split(r->endpoint, host, sizeof(host), &port) < 0)
+	if (split(r->endpoint, &at) < 0)
 		return cw_fail(msg, CW_ECONF,
 			       "registration: the endpoint '%.200s' is not like ssl://host:1883; a secret is asked for over TLS only",
 			       r->endpoint);
@@ -163,11 +148,12 @@ static int cancel(struct cw_register_job *base)
 int cw_register_mqtt(struct cw_worker *w, struct cw_registration *r, struct cw_msg *msg)
 {
 	static const struct cw_mqtt_events events = { on_connected, on_down, on_message, on_subscribed, on_gone };
-	char host[256], base[CW_BASE_CLIENT_ID_MAX + 1], random[CW_REGISTER_RANDOM], text[256] = "";
+	struct cw_endpoint at;
+	char base[CW_BASE_CLIENT_ID_MAX + 1], random[CW_REGISTER_RANDOM], text[256] = "";
 	unsigned timeout = r->timeout_ms != 0 ? r->timeout_ms : CW_REGISTER_TIMEOUT_MS;
 	struct job *j = cw_zalloc(sizeof(*j));
 	struct cw_sign_connect login = { .password = "" };
-	struct cw_mqtt_conf conf = { .host = host, .tls = 1, .verify = r->tls.verify, .ca = r->tls.ca, .certificate = r->tls.certificate,
+	struct cw_mqtt_conf conf = { .host = at.host, .tls = 1, .verify = r->tls.verify, .ca = r->tls.ca, .certificate = r->tls.certificate,
 				     .key = r->tls.key, .client_id = login.client_id, .user = login.user, .password = login.password,
 				     .keep_alive_s = 60, .connect_timeout_s = (timeout + 999) / 1000, .outstanding = 10 };
 	int rc = j == NULL ? CW_ENOMEM : cw_register_random(random);
@@ -178,8 +164,9 @@ int cw_register_mqtt(struct cw_worker *w, struct cw_registration *r, struct cw_m
 		rc = cw_sign_connect_register(&login, CW_SIGN_SHA256, base, r->product_key, r->device_name, r->product_secret, random,
 					      r->no_whitelist, r->instance_id);
 	if (rc == 0)
-		rc = split(r->endpoint, host, sizeof(host), &conf.port);
+		rc = split(r->endpoint, &at);
 	if (rc == 0) {
+		conf.port = (int)at.number;
 		j->base.r = r;
 		j->base.cancel = cancel;
 		j->w = w;

@@ -656,13 +656,21 @@ int cw_rule_check(const struct cw_rule *rule, int has_account, struct cw_msg *ms
 {
 	struct cw_registration r = { .via = rule->by == CW_RULE_MQTT ? CW_REGISTER_MQTT : CW_REGISTER_HTTPS, .endpoint = rule->endpoint };
 	int odd, rc = cw_check_product_key(rule->product_key, msg);
+	const char *t;
 
 	if (rc == 0 && strstr(rule->device_name, "${") == NULL)
 		rc = cw_fail(msg, CW_ECONF, "deviceName is \"%.64s\" for every device; put ${identity}, ${imei} or ${mac} in it, within quotes", rule->device_name);
+	for (t = rule->device_name; rc == 0 && (t = strstr(t, "${")) != NULL; t += 2)
+		if (strncmp(t, "${identity}", 11) != 0 && strncmp(t, "${imei}", 7) != 0 && strncmp(t, "${mac}", 6) != 0)
+			rc = cw_fail(msg, CW_ECONF, "deviceName: '%.*s' is not known here; there are ${identity}, ${imei} and ${mac}",
+				     (int)(strchr(t, '}') == NULL || strchr(t, '}') - t > 40 ? 2 : strchr(t, '}') + 1 - t), t);
 	if (rc == 0 && rule->by == CW_RULE_OPENAPI && !has_account)
 		rc = cw_fail(msg, CW_ECONF, "by = openapi needs the account of popClientProfile { accessKey, accessSecret, region, endpoint, .. }");
 	if (rc == 0 && (rule->by == CW_RULE_HTTPS || rule->by == CW_RULE_MQTT)) {
-		rc = cw_check_product_secret(rule->product_secret, &odd, msg);
+		if (rule->product_secret == NULL)
+			rc = cw_fail(msg, CW_ECONF, "by = https and by = mqtt need the productSecret");
+		else
+			rc = cw_check_product_secret(rule->product_secret, &odd, msg);
 		if (rc == 0 && rule->endpoint != NULL)
 			rc = cw_register_check(&r, msg);
 	}

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/digits.h"
 #include "base/file.h"
 #include "base/mem.h"
 
@@ -56,11 +57,9 @@ static int unhex(const char *hex, uint8_t *out, size_t n)
 	size_t i;
 
 	for (i = 0; i < n; i++) {
-		unsigned v;
-
-		if (strspn(hex + 2 * i, "0123456789abcdef") < 2 || sscanf(hex + 2 * i, "%2x", &v) != 1)
+		if (strspn(hex + 2 * i, "0123456789abcdef") < 2)
 			return CW_EPROTO;
-		out[i] = (uint8_t)v;
+		out[i] = (uint8_t)(cw_hex_value(hex[2 * i]) << 4 | cw_hex_value(hex[2 * i + 1]));
 	}
 	return 0;
 }
@@ -94,14 +93,6 @@ int cw_key_load(const char *path, struct cw_key *ret_key, struct cw_msg *msg)
 	if (stat(path, &st) == 0 && (st.st_mode & 0077) != 0)
 		return cw_fail(msg, CW_EACCESS, "key file: others than its owner may use %s; say chmod 0600 %s", path, path);
 	return 0;
-}
-
-static void put_hex(char *out, const uint8_t *bytes, size_t n)
-{
-	size_t i;
-
-	for (i = 0; i < n; i++)
-		(void)sprintf(out + 2 * i, "%02x", bytes[i]);
 }
 
 /* Its owner, when root made it for a daemon that runs as somebody else. */
@@ -139,10 +130,10 @@ int cw_key_make(const char *path, struct cw_key *ret_key, struct cw_msg *msg)
 
 	if (getrandom(ret_key->bytes, sizeof(ret_key->bytes), 0) != sizeof(ret_key->bytes) || getrandom(id, sizeof(id), 0) != sizeof(id))
 		return cw_fail(msg, CW_EIO, "key file: no random numbers: %s", strerror(errno));
-	put_hex(ret_key->id, id, sizeof(id));
+	cw_hex(ret_key->id, cw_bytes_of(id, sizeof(id)));
 	memcpy(line + at, ret_key->id, 16);
 	line[at + 16] = ' ';
-	put_hex(line + at + 17, ret_key->bytes, sizeof(ret_key->bytes));
+	cw_hex(line + at + 17, cw_bytes_of(ret_key->bytes, sizeof(ret_key->bytes)));
 	memcpy(line + at + 17 + 64, "\n", 2);
 	rc = cw_file_replace(path, cw_bytes_text(line), msg);
 	if (rc == 0)

@@ -7,21 +7,30 @@
 
 #include "base/err.h"
 #include "conf/schema.h"
+#include "upstream/endpoint.h"
 #include "upstream/upstream.h"
 
 struct cw_upstream;
 
+/* What a kind can, beyond what all can: `can` of its operations. */
+enum cw_connector_can {
+	CW_CAN_DOWNLINK = 1 << 0,   /* take commands to its devices; without it they are refused with that reason */
+	CW_CAN_TLS13 = 1 << 1,      /* be told to refuse TLS 1.2; create() may still know better */
+	CW_CAN_LARGE = 1 << 2,      /* be a large bridge */
+	CW_CAN_TOKEN = 1 << 3,      /* log in with the client id and device token that regnwl gave */
+	CW_CAN_CERTIFICATE = 1 << 4 /* log in with a client certificate alone: the platform tells the names */
+};
+
 struct cw_connector_ops {
-	const char *type;   /* in the configuration */
-	size_t device_size; /* of its part of a device, zeroed, at d->peer */
+	const char *type;                        /* in the configuration */
+	const struct cw_endpoint_form *endpoint; /* what its endpoints look like */
+	size_t device_size;                      /* of its part of a device, zeroed, at d->peer */
 	int without_bridge; /* 1: devices log in for themselves, the gateway has no certificate of its own here */
-	int has_large;      /* knows a large bridge, whose devices stay online without the link; else it behaves as small */
-	int has_tls13;      /* can be told to refuse TLS 1.2; create() may still know better */
-	int has_downlink;   /* 0: commands for devices behind it are refused with that reason */
+	unsigned can;       /* enum cw_connector_can */
 	/*
 	 * Its rows beside those that all upstreams share are in cw_upstream_<type>_table (kinds.h); `type` decides which
-	 * table is bound. Copy from conf->own (never NULL here) what the core needs, and make the endpoint from the region where it is NULL:
-	 * into text[size], which lives long enough. Any thread; no side effect. Errors carry a sentence.
+	 * table is bound. Copy from conf->own (never NULL here) what the core needs, and make the endpoint from the region
+	 * where it is NULL: into text[size], which lives long enough. Any thread; no side effect. Errors carry a sentence.
 	 */
 	int (*configure)(struct cw_upstream_conf *conf, char *text, size_t size, struct cw_msg *msg);
 	/* On the control loop, before the thread runs: check the settings. Errors carry a sentence. */

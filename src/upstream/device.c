@@ -7,11 +7,13 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
+#include "platform/codes.h"
 
 #define PRODUCT_KEY_MOST 32u /* all with their NUL */
 #define DEVICE_NAME_MOST 64u
 #define SECRET_MOST 128u
 #define TEXT_MOST 159u /* of a platform's message */
+#define TODO_MOST 160u /* of what is said behind it */
 
 /* ---- from the control loop --------------------------------------------------- */
 
@@ -172,6 +174,8 @@ static void tell(struct cw_updevice *d)
 void cw_updevice_report(struct cw_updevice *d, enum cw_updevice_state state, int code, const char *text)
 {
 	int was = d->state == CW_UPDEVICE_ONLINE, is = state == CW_UPDEVICE_ONLINE;
+	const char *todo = state == CW_UPDEVICE_REFUSED ? cw_code_todo(code) : NULL;
+	char both[TEXT_MOST + TODO_MOST + 1];
 
 	d->state = state;
 	if (is && !was)
@@ -181,7 +185,8 @@ void cw_updevice_report(struct cw_updevice *d, enum cw_updevice_state state, int
 	d->news.state = state;
 	d->news.code = code;
 	cw_free(d->news.text);
-	d->news.text = cw_strndup(text, strnlen(text, TEXT_MOST));
+	(void)snprintf(both, sizeof(both), "%.*s%s%s", (int)TEXT_MOST, text, todo == NULL ? "" : "; ", todo == NULL ? "" : todo);
+	d->news.text = cw_strdup(both);
 	d->news_fresh = 1;
 	tell(d);
 	cw_lane_device_online(&d->u->lane, d, is);

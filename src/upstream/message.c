@@ -41,7 +41,9 @@ static int open_parcel(struct cw_upstream *u, struct cw_await_set *ids, struct c
 		p->number = id_of_caller(ids, rec);
 	if (p->number == 0)
 		p->number = cw_await_next_id(ids);
-	(void)snprintf(request, CW_REQUEST_MOST, "%.*s", (int)rec->request.len, (const char *)rec->request.ptr);
+	request[0] = '\0';
+	if (rec->request.len > 0)
+		(void)snprintf(request, CW_REQUEST_MOST, "%.*s", (int)rec->request.len, (const char *)rec->request.ptr);
 	*options = (struct cw_alink_options){ .version = u->conf.post_version,
 					      .arrival_ms = p->arrival_ms,
 					      .qos = (unsigned)u->conf.qos,

@@ -10,9 +10,11 @@
  */
 #include "upstream/upstream.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -224,10 +226,24 @@ static int check_conf(const struct cw_upstream_conf *c, struct cw_msg *msg)
 			       "a rate per device above 10000 a second makes no sense; 0 switches it off");
 	if (c->retry_min_ms == 0 || c->retry_max_ms < c->retry_min_ms)
 		return cw_fail(msg, CW_ECONF, "retry: the least delay must be above 0 and not above the longest");
-	if (c->tls_min > 0 && !c->kind->has_tls13)
+	if (c->tls_min > 0 && !(c->kind->can & CW_CAN_TLS13))
 		return cw_fail(msg, CW_ECONF, "tls.minVersion: an upstream of type %s cannot refuse TLS 1.2", c->kind->type);
 	if (c->login_batch < 1 || c->login_batch > 50)
 		return cw_fail(msg, CW_ECONF, "loginBatch: %u is not between 1 and 50", c->login_batch);
+	return 0;
+}
+
+/* Now, with its name: from the TLS library a missing file is one more way in which a connection fails. */
+static int check_files(const struct cw_upstream_conf *c, struct cw_msg *msg)
+{
+	const struct {
+		const char *key, *file;
+	} files[] = { { "ca", c->ca }, { "certificate", c->certificate }, { "key", c->key } };
+	size_t i;
+
+	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		if (files[i].file != NULL && access(files[i].file, R_OK) < 0)
+			return cw_fail(msg, CW_ECONF, "tls.%s: cannot read %s: %s", files[i].key, files[i].file, strerror(errno));
 	return 0;
 }
 
@@ -264,6 +280,8 @@ int cw_upstream_new(const struct cw_upstream_conf *conf, struct cw_worker *contr
 		rc = full.kind->configure(&full, text, sizeof(text), msg);
 	if (rc == 0)
 		rc = check_conf(&full, msg);
+	if (rc == 0)
+		rc = check_files(&full, msg);
 	if (rc < 0)
 		return rc;
 	u = cw_zalloc(sizeof(*u));
@@ -433,7 +451,7 @@ const char *cw_upstream_group(const struct cw_upstream *u)
 
 int cw_upstream_has_downlink(const struct cw_upstream *u)
 {
-	return u->ops->has_downlink;
+	return (u->ops->can & CW_CAN_DOWNLINK) != 0;
 }
 
 void cw_upstream_status(struct cw_upstream *u, struct cw_upstream_status *ret)

@@ -1,6 +1,6 @@
 """./dev bench: what gateway and emulator reach, the gateway beside what the bare libraries reach in the same run.
 
-usage: bench.py BUILD_DIR [--only NAME ...] [--json FILE]
+usage: bench.py BUILD_DIR [--only NAME ...] [--kind NAME ...] [--seconds N] [--json FILE]
 
 All programs are real and run on this machine, the load too, so absolute figures say as much about the machine as about the
 programs; ratios say more. "By CPU" is messages divided by the processor time their program took. Bars are those the project has
@@ -17,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+from ways import WAYS, Ways
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LOGINS = 10000
@@ -74,9 +76,13 @@ def print_table(rows):
             print("-" * (sum(widths) + 12))
 
 
-class Bench:
-    def __init__(self, build):
+class Bench(Ways):
+    Failed = Failed
+
+    def __init__(self, build, kinds=(), seconds=SECONDS):
         self.build = build
+        self.kinds, self.seconds = kinds, seconds
+        self.last_position = None
         self.tools = build / "bench"
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="causeway-bench-"))
         self.rows, self.notes = [], []
@@ -98,9 +104,10 @@ class Bench:
         return json.loads(done.stdout)
 
     @contextlib.contextmanager
-    def idle(self, port, count, first=0):
+    def idle(self, port, count, first=0, at_once=20):
         """`count` terminals logged in and silent."""
-        argv = [self.tools / "bench_load", "idle", "--to", str(port), "--count", str(count), "--first", str(FIRST + first), "--at-once", "20"]
+        argv = [self.tools / "bench_load", "idle", "--to", str(port), "--count", str(count), "--first", str(FIRST + first), "--at-once",
+                str(at_once)]
         p = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             line = p.stdout.readline()
@@ -114,7 +121,14 @@ class Bench:
 
     @contextlib.contextmanager
     def bare(self, mode):
-        p = subprocess.Popen([self.tools / "bench_bare", mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        with self.running([self.tools / "bench_bare", mode]) as got:
+            yield got
+
+    @staticmethod
+    @contextlib.contextmanager
+    def running(argv):
+        """A bare server: its port and process id."""
+        p = subprocess.Popen([str(a) for a in argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             yield json.loads(p.stdout.readline())["port"], p.pid
         finally:
@@ -123,8 +137,8 @@ class Bench:
             p.stdout.close()
 
     @contextlib.contextmanager
-    def world(self, devices, workers=1, listener="", upstream="", online=False):
-        """The emulator and the gateway, with so many devices in their files."""
+    def world(self, devices, workers=1, listener="", upstream="", conf=None):
+        """The emulator and the gateway, with so many devices in their files. `upstream` may be made when the emulator runs."""
         import conftest
         import gw
         self.runs += 1
@@ -137,12 +151,12 @@ class Bench:
             return started[-1]
 
         try:
-            conf = place / "cloud.conf"
-            conf.write_text(gw.cloud_conf(devices))
-            conf.chmod(0o600)
-            cloud = conftest.Cloud(spawn("causeway-cloud", "--free-ports", "--config", conf))
-            limits = upstream
-            gateway = gw.Gateway(spawn, place, cloud, devices=devices, listener=listener, upstream=limits, extra=f"workers = {workers}")
+            file = place / "cloud.conf"
+            file.write_text(conf or gw.cloud_conf(devices))
+            file.chmod(0o600)
+            cloud = conftest.Cloud(spawn("causeway-cloud", "--free-ports", "--config", file, "--tls-dir", self.dir / "tls"))
+            ways = {"upstream": upstream} if isinstance(upstream, str) else {"upstream": upstream(cloud), "rates": ""}
+            gateway = gw.Gateway(spawn, place, cloud, devices=devices, listener=listener, extra=f"workers = {workers}", **ways)
             gateway.wait_up()
             gateway.port = int(gateway.address.rsplit(":", 1)[1])
             gateway.pid = gateway.process.popen.pid
@@ -376,16 +390,8 @@ class Bench:
         payload.write_bytes([p for _, p, _ in watcher.messages if b"Speed" in p][-1])
         return payload
 
-    @contextlib.contextmanager
     def bare_broker(self, broker, payload):
-        p = subprocess.Popen([self.tools / "bench_broker", "--broker", str(broker.port), "--payload", payload], stdin=subprocess.PIPE,
-                             stdout=subprocess.PIPE, text=True)
-        try:
-            yield json.loads(p.stdout.readline())["port"], p.pid
-        finally:
-            p.stdin.close()
-            p.wait()
-            p.stdout.close()
+        return self.running([self.tools / "bench_broker", "--broker", broker.port, "--payload", payload])
 
     # ---- the emulator's bridge channel ----
 
@@ -504,6 +510,7 @@ class Bench:
 
 
 def micro(result):
+    """Microseconds of CPU for each message."""
     return result["cpu_s"] * 1e6 / max(result["messages"], 1)
 
 
@@ -523,18 +530,26 @@ def wait_online(gateway, count):
     wait_until(lambda: sum(u["devicesOnline"] for u in gateway.status()["upstreams"]) >= count, f"{count} devices online", timeout=90)
 
 
-PARTS = ("frames", "decode", "memory", "logins", "upstream", "broker", "emulator", "stock", "bridge")
+def wait_until(*args, **more):
+    import conftest
+    return conftest.wait_until(*args, **more)
+
+
+Bench.micro, Bench.cpu_s, Bench.wait_online, Bench.wait_until = (staticmethod(f) for f in (micro, cpu_s, wait_online, wait_until))
+PARTS = ("frames", "decode", "memory", "logins", "upstream", "broker", "ways", "devices", "storms", "emulator", "stock", "bridge")
 
 
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.split("\n")[0])
     parser.add_argument("build", type=pathlib.Path, help=argparse.SUPPRESS)
     parser.add_argument("--only", action="append", choices=PARTS, help="measure this part only; may be given several times")
+    parser.add_argument("--kind", action="append", choices=[w.name for w in WAYS], help="ways, devices and storms: this kind only")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long ways measures each run (2)")
     parser.add_argument("--json", type=pathlib.Path, help="also write the table to this file")
     options = parser.parse_args()
     os.environ["CW_BUILD_DIR"] = str(options.build.resolve())
     sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "tests" / "lib")]
-    bench = Bench(options.build.resolve())
+    bench = Bench(options.build.resolve(), options.kind or (), options.seconds)
     began = time.monotonic()
     failed = False
     for part in options.only or PARTS:

@@ -2,9 +2,9 @@
  * bench_broker.c - the ceiling for the gateway's way to a broker: a bare libuv server with libmosquitto on the same
  * loop. It decodes nothing and makes no JSON.
  *
- *   bench_broker --broker PORT --payload FILE
+ *   bench_broker --broker PORT --payload FILE [--login CLIENT_ID USER PASSWORD TOPIC]
  *
- * A registration or authentication gets a constant answer at once. For each position the bytes of FILE are published
+ * With a login everything is published on that one topic. A registration or authentication gets a constant answer at once. For each position the bytes of FILE are published
  * at QoS 1 on the topic of one of 200 devices in turn, and a constant answer goes to the terminal when the broker has
  * acknowledged. What a pass of the loop publishes is written at its end, in as few segments as it fits. Prints
  * {"port": N} when it listens; ends with its standard input.
@@ -197,11 +197,11 @@ static void on_misc(uv_timer_t *t)
 	(void)mosquitto_loop_misc(lib);
 }
 
-static void open_broker(uv_loop_t *loop, int port)
+static void open_broker(uv_loop_t *loop, int port, char **login)
 {
 	(void)mosquitto_lib_init();
-	lib = mosquitto_new("bench-broker", true, NULL);
-	if (lib == NULL)
+	lib = mosquitto_new(login != NULL ? login[0] : "bench-broker", true, NULL);
+	if (lib == NULL || (login != NULL && mosquitto_username_pw_set(lib, login[1], login[2]) != MOSQ_ERR_SUCCESS))
 		die("mosquitto_new");
 	(void)mosquitto_int_option(lib, MOSQ_OPT_TCP_NODELAY, 1);
 	(void)mosquitto_threaded_set(lib, true); /* no writing from within publish */
@@ -226,7 +226,7 @@ static void on_input(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		_exit(0);
 }
 
-static void make_constants(const char *file)
+static void make_constants(const char *file, const char *topic)
 {
 	static const uint8_t phone[6] = { 0x01, 0x38, 0, 0, 0, 0 };
 	static const uint8_t ok[5] = { 0, 0, 0, 2, 0 };
@@ -241,21 +241,24 @@ static void make_constants(const char *file)
 	general_len = build_frame(general, MSG_GENERAL, phone, 0, ok, sizeof(ok));
 	registered_len = build_frame(registered, MSG_REGISTERED, phone, 0, code, sizeof(code));
 	for (i = 0; i < DEVICES; i++)
-		(void)snprintf(topics[i], sizeof(topics[i]), "site/a1EmuSub001/sub-%04u/property", i + 1);
+		if (topic != NULL)
+			(void)snprintf(topics[i], sizeof(topics[i]), "%s", topic);
+		else
+			(void)snprintf(topics[i], sizeof(topics[i]), "site/a1EmuSub001/sub-%04u/property", i + 1);
 }
 
 int main(int argc, char **argv)
 {
 	uv_loop_t *loop = uv_default_loop();
 	struct sockaddr_in addr;
-	int len = sizeof(addr);
+	int len = sizeof(addr), has_login = argc == 10 && strcmp(argv[5], "--login") == 0;
 
-	if (argc != 5 || strcmp(argv[1], "--broker") != 0 || strcmp(argv[3], "--payload") != 0) {
-		(void)fputs("usage: bench_broker --broker PORT --payload FILE\n", stderr);
+	if ((argc != 5 && !has_login) || strcmp(argv[1], "--broker") != 0 || strcmp(argv[3], "--payload") != 0) {
+		(void)fputs("usage: bench_broker --broker PORT --payload FILE [--login CLIENT_ID USER PASSWORD TOPIC]\n", stderr);
 		return 2;
 	}
-	make_constants(argv[4]);
-	open_broker(loop, atoi(argv[2]));
+	make_constants(argv[4], has_login ? argv[9] : NULL);
+	open_broker(loop, atoi(argv[2]), has_login ? argv + 6 : NULL);
 	(void)uv_tcp_init(loop, &listener);
 	(void)uv_ip4_addr("127.0.0.1", 0, &addr);
 	if (uv_tcp_bind(&listener, (struct sockaddr *)&addr, 0) < 0 ||

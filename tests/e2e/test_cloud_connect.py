@@ -275,7 +275,7 @@ def test_bytes_may_come_one_by_one(cloud):
 BEGINNINGS = {
     "publish before connect": publish_packet("/a/b"),
     "pingreq before connect": b"\xc0\0",
-    "nonsense": b"POST / HTTP/1.1\r\n\r\n",
+    "nonsense": b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: " + 80 * b"x" + b"\r\n\r\n",  # as long as its second byte says
     "five bytes of length": b"\x10\xff\xff\xff\xff\x01",
     "connack": b"\x20\x02\0\0",
 }

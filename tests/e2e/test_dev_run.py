@@ -1,4 +1,6 @@
-"""What `./dev run --upstream KIND` shows, for each kind: positions arrive, commands come back answered where there is a way down."""
+"""What `./dev run --upstream KIND` shows, for each kind: positions arrive, commands come back answered where there is a way down;
+and that `./dev` installs what the build and the pages' commands need: on the machine of somebody who works here all of it is there anyway."""
+import re
 import subprocess
 import sys
 
@@ -14,3 +16,25 @@ def test_the_same_thread_over_each_upstream(kind):
     done = subprocess.run([sys.executable, ROOT / "tests" / "lib" / "showcase.py", BUILD, "--upstream", kind, "--for", "1s"],
                           capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 and "it works" in done.stdout, done.stdout + done.stderr
+
+
+def packages(name):
+    """One of the lists at the top of `dev`."""
+    return set(re.search(rf"^{name}=\((.*?)\)", (ROOT / "dev").read_text(), re.S | re.M)[1].split())
+
+
+def test_dev_installs_the_package_of_every_library_that_the_build_found():
+    cache = (BUILD / "CMakeCache.txt").read_text()
+    libraries = re.findall(r":FILEPATH=(/usr/lib/\S+\.(?:so|a))$", cache, re.M)
+    assert len(libraries) > 10
+    said = subprocess.run(["dpkg", "-S", *libraries], capture_output=True, text=True, check=True).stdout
+    owners = {line.split(":")[0] for line in said.splitlines()}
+    assert owners - packages("BUILD_PACKAGES") <= {"libcmocka-dev"}  # that one is asked for by tests only
+    assert "libcmocka-dev" in packages("TEST_PACKAGES")
+
+
+def test_dev_installs_what_the_page_of_the_emulator_uses():
+    page = (ROOT / "src/cloud/USING.md").read_text()
+    used = set(re.findall(r"`([^`]+)`", re.search(r"They use (.*?) of Debian", page, re.S)[1]))
+    assert len(used) > 5
+    assert used - packages("TEST_PACKAGES") == {"bash"}  # it is always there

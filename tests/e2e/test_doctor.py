@@ -58,6 +58,14 @@ def test_the_name(box):
     assert status == 1 and steps["name"][0] == "FAIL" and "resolver" in steps["name"][1] and steps["login"][0] == "-"
 
 
+def test_a_name_that_depends_on_the_product(box):
+    """What region makes of the kind coap is right as it is, and no name to look up."""
+    status, steps, text = doctor(box.write("", upstreams="upstreams { cloud { type = coap, region = cn-shanghai } }"))
+    assert status == 0 and [steps[s][0] for s in ("name", "login")] == ["-"] * 2, text
+    status, steps, text = doctor(box.write("", upstreams=upstream("coaps://127.0.0.1:9", ", type = coap")))
+    assert status == 0 and steps["tcp"][0] == "-" and "every device logs in by itself" in steps["login"][1], text
+
+
 def test_tcp(cloud, box):
     """covers: A13"""
     with socket.socket() as closed:
@@ -152,3 +160,31 @@ def test_a_wrong_configuration_and_a_wrong_command_line(box, tmp_path):
     assert doctor(box)[0] == 1
     done = subprocess.run([BUILD / "bin" / "causeway", "doctor", "a", "b"], capture_output=True, text=True)
     assert done.returncode == 2 and "usage" in done.stderr
+
+
+@pytest.mark.parametrize("settings,says", [
+    ('endpoint = "https://127.0.0.1:1"', "does not begin with tcp://"),
+    ('type = coap, endpoint = "tcp://127.0.0.1:1"', "does not begin with coaps://"),
+    ('endpoint = "ssl://127.0.0.1:1", tls { ca = nothere.pem }', "nothere.pem: No such file"),
+])
+def test_a_setting_that_is_wrong_comes_before_all_steps(cloud, box, settings, says):
+    status, steps, text = doctor(box.write(GIVEN, upstreams=f"upstreams {{ cloud {{ {settings} }} }}"))
+    assert status == 1 and list(steps) == ["config"] and steps["config"][0] == "FAIL" and says in text
+
+
+def test_where_devices_log_in_by_themselves_no_login_of_the_bridge_is_claimed(cloud, box):
+    box.write("", upstreams=f'upstreams {{ cloud {{ type = https, endpoint = "{box.https()}" }} }}')
+    status, steps, text = doctor(box)
+    assert status == 0 and "by itself" in steps["login"][1] and "accepted" not in text
+    box.start()
+    wait_until(lambda: box.status()["upstreams"][0]["up"], "the upstream up")
+    status, steps, text = doctor(box)
+    assert status == 0 and "by itself" in steps["login"][1] and "logged in" not in text
+
+
+def test_advice_fits_the_failure(cloud, box):
+    http2 = f'type = http2, endpoint = "https://{cloud.process.ready["http2"]}", authEndpoint = "{box.https()}/auth/bridge"'
+    status, steps, _ = doctor(box.write(GIVEN.replace(SECRET, "6" * 32), upstreams=f"upstreams {{ cloud {{ {http2} }} }}"))
+    assert status == 1 and "401" in steps["login"][1] and "deviceSecret" in steps["login"][1]
+    status, steps, _ = doctor(box.write(GIVEN, upstreams=f"upstreams {{ cloud {{ {http2.replace(cloud.process.ready['http2'], cloud.process.ready['https'])} }} }}"))
+    assert status == 1 and steps["login"][0] == "FAIL" and "deviceSecret" not in steps["login"][1]  # no HTTP/2 there

@@ -80,6 +80,24 @@ def test_what_is_wrong_is_said_in_a_sentence(check, change, says):
     assert status == 1 and says in err, err
 
 
+@pytest.mark.parametrize("upstream", ['type = coap, endpoint = "coap://127.0.0.1:1"', 'type = https, endpoint = "https://127.0.0.1:1"',
+                                      'type = broker, endpoint = "tcp://127.0.0.1:1"'])
+def test_an_upstream_without_a_certificate_of_the_bridge_says_so(check, upstream):
+    status, out, err = check(upstream=upstream, bridge="")
+    assert (status, err) == (0, "")
+    assert "needs no certificate of the bridge" in out and "null" not in out
+
+
+def test_files_of_tls_stand_beside_the_file_that_names_them(check, tmp_path):
+    upstream = 'endpoint = "ssl://127.0.0.1:1", tls { ca = certs/ca.pem }'
+    status, _, err = check(upstream=upstream)
+    assert status == 1 and f"tls.ca: cannot read {tmp_path}/certs/ca.pem: No such file" in err
+    (tmp_path / "certs").mkdir()
+    (tmp_path / "certs" / "ca.pem").write_text("read when it connects")
+    assert check(upstream=upstream)[0] == 0
+    assert check(upstream='endpoint = "ssl://127.0.0.1:1"', extra="ca = certs/ca.pem")[0] == 0
+
+
 def test_settings_of_products_and_devices_are_checked_too(check, tmp_path):
     assert check(extra="products.a1EmuSub001.settings { timezone = UTC }")[0] == 0
     status, _, err = check(extra="products.a1EmuSub001.settings { timezon = UTC }")

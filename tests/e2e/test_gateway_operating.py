@@ -464,12 +464,15 @@ NO_LISTENERS = "".join(f"{line}\n" for line in GOOD.splitlines() if not line.sta
 @pytest.mark.parametrize("server, told", [
     ("address = \"127.0.0.1\", ports = [9123]", ["application.conf", "protocol", "there are:", "jt808"]),
     ("protocol = jt808, listenType = sctp", ["listenType", "sctp", "tcp"]),
-    ("protocol = jt808, keyStoreFile = a.jks", ["keyStoreFile", "openssl pkcs12", "tls"]),
+    ("protocol = jt808, keyStoreFile = none.p12", ["application.conf:3:3", "key store", "none.p12", "cannot be read"]),
+    ("protocol = jt808, keyStoreFile = old.jks", ["application.conf:3:3", "JKS", "keytool -importkeystore", "PKCS12"]),
     ("protocol = jt808, adress = localhost", ["adress", "address"]),
     ("protocol = jt808, ports = [99999]", ["99999"]),
 ])
 def test_a_wrong_socket_server_of_the_java_library_is_refused_with_what_to_do(tmp_path, server, told):
     """covers: M11 M12"""
+    (tmp_path / "old.jks").write_bytes(bytes.fromhex("feedfeed00000002") + bytes(32))  # how a JKS file begins
+    server = server.replace("old.jks", f'"{tmp_path}/old.jks"')
     status, said = check(tmp_path, NO_LISTENERS + f"socketServer {{ {server} }}")
     assert status == 1
     for word in told:

@@ -42,11 +42,16 @@ def test_it_registers_once_and_logs_in_with_what_it_got(cloud, box, registration
 def test_without_preregistration_it_logs_in_by_its_token_ever_after(cloud, box):
     """covers: E03 H37"""
     cloud.post(f"/products/{GPK}", {"registration": True})
-    box.write(REGISTER.replace(GDN, "free-0001"), registration="type = regnwl, endpoint = ${mqtt}").start()
+    box.write(REGISTER.replace(GDN, "free-0001"), registration="type = regnwl, endpoint = ${mqtt}").start().wait_up()
     wait_until(box.kept, "what was obtained")
     wait_until(lambda: json.loads(box.kept()[0].read_text())["state"] == "obtained", "what was obtained")
     got = json.loads(box.kept()[0].read_text())
     assert got["clientId"] and got["deviceToken"] and "deviceSecret" not in got
+    cloud.wait_status(GPK, "free-0001", "ONLINE")
+    assert got["deviceToken"] not in box.process.stderr()
+    box.process.stop()
+    box.start().wait_up()
+    assert json.loads(box.kept()[0].read_text()) == got and "provision.obtained" not in box.process.stderr()
 
 
 def test_regnwl_is_for_mqtt_only(box):

@@ -185,7 +185,9 @@ def test_the_platform_away_is_no_refusal(cloud, box, gateway):
 @pytest.mark.parametrize("rules,word", [
     (f'{{ identity = "*", productKey = {DPK}, by = https, productSecret = {DPS}, endpoint = "http://127.0.0.1:1" }}', "TLS only"),
     (f'{{ identity = "*", productKey = {DPK}, by = mqtt, productSecret = {DPS}, endpoint = "tcp://127.0.0.1:1" }}', "TLS only"),
-    (f'{{ identity = "*", productKey = {DPK}, by = https }}', "ProductSecret is empty"),
+    (f'{{ identity = "*", productKey = {DPK}, by = https }}', "need the productSecret"),
+    (f'{{ identity = "*", productKey = {DPK}, deviceName = "car-${{imai}}" }}', "'${imai}' is not known here; there are ${identity}"),
+    (f'{{ identity = "*", productKey = {DPK}, deviceName = "${{mac}}-${{imei" }}', "'${' is not known here"),
     (f'{{ identity = "*", productKey = {DPK}, by = openapi }}', "popClientProfile"),
     (f'{{ identity = "*", productKey = short }}', "5 characters"),
     (f'{{ identity = "*", productKey = {DPK}, deviceName = same }}', "for every device"),

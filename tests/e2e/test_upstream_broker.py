@@ -410,7 +410,7 @@ def test_the_configuration_of_the_documentation_runs_as_printed(spawn, tmp_path)
     broker = Mosquitto(tmp_path)
     watcher = Watcher(broker)
     try:
-        conf = printed("type = broker")
+        conf = printed("type = broker\n")  # alone on its line: the whole configuration, not one of the short ones
         for here, there in (("0.0.0.0:7611", "127.0.0.1:0"), ("127.0.0.1:1883", f"127.0.0.1:{broker.port}"),
                             ("/tmp/causeway.sock", f"{tmp_path}/control.sock")):
             assert here in conf

@@ -3,13 +3,14 @@
 covers: L05 L06 L07 M14 M15 M20 M21 M22 M24 M35 M40
 """
 import json
+import signal
 import socket
 import struct
 import threading
 
 import pytest
 from bridge_client import Bridge, auth
-from conftest import wait_until
+from conftest import PATIENCE, wait_until
 from gw import GW, PK, ask, device_name, phone, secret, wait_reported
 from h2_world import settings, start_gateway, stock, world  # noqa: F401  (fixtures)
 from test_gateway_delivery import (  # noqa: F401  (cases that no kind of upstream has a say in, with `world` from here)
@@ -245,8 +246,9 @@ def test_two_thousand_devices_behind_a_large_bridge(world, spawn):
     """covers: M13 (in the small; more by hand)"""
     cloud, gateway = world(devices=2000, upstream="large = true, ratePerDeviceQos1 = 0")
     simulated = spawn("causeway", "simulate", "jt808", "--connect", gateway.address, "--identities", gateway.devices,
-                      "--devices", "2000", "--rate", "500", "--quiet", "--for", "6s", ready=False, name="simulate")
-    gateway.wait_gauge("bridge.devices_online", 2000)
+                      "--devices", "2000", "--rate", "500", "--quiet", ready=False, name="simulate")
+    wait_until(lambda: gateway.stats()["bridge.devices_online"] == 2000, "all online", 4 * PATIENCE)
+    simulated.signal(signal.SIGINT)
     assert simulated.wait(60) == 0, simulated.stdout()
     gateway.wait_gauge("bridge.devices_online", 0)
     wait_until(lambda: all(d["status"] == "OFFLINE" for d in cloud.get("/devices", limit=5000)["devices"]

@@ -1,7 +1,7 @@
 """The kinds of upstreams as the conformance suite sees them: how each is configured, and what it cannot have, with the reason.
 
 A new kind needs an entry in KINDS and one in CANNOT for each case that does not apply to it; test_upstreams.py checks
-that all of kinds.h are here, and that the README's list of what a kind cannot is this one.
+that all of kinds.h are here, and that the list in conf/UPSTREAMS.md of what a kind cannot is this one.
 """
 import dataclasses
 import re
@@ -80,12 +80,12 @@ def kinds_of_the_gateway():
     return re.findall(r"^\s+X\((\w+)\)", text[text.index("#define CW_UPSTREAM_KINDS(X)"):], re.M)
 
 
-def readme_table():
-    """What a kind cannot, as the README prints it."""
+def documented_table():
+    """What a kind cannot, as conf/UPSTREAMS.md prints it."""
     lines = ["| upstream | what it cannot | why |", "| --- | --- | --- |"]
     lines += [f"| `{kind}` | {case.replace('_', ' ')} | {why} |" for (kind, case), why in CANNOT.items()]
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    print(readme_table())
+    print(documented_table())

@@ -15,7 +15,7 @@
 #include <uv.h>
 
 #define PEER_LINES 4000
-#define PEER_PATIENCE_MS 15000
+#define PEER_PATIENCE_MS 45000 /* only ever reached when something is broken, or the machine very busy */
 
 struct peer {
 	pid_t pid;
@@ -141,6 +141,54 @@ static inline void peer_do(struct peer *p, const char *json)
 		peer_turn(p);
 	}
 	abort();
+}
+
+/* For tests with a struct peer at `t.peer`. */
+#define WAIT(cond)                                                                                                     \
+	do {                                                                                                           \
+		uint64_t end_ = peer_clock_ms() + PEER_PATIENCE_MS;                                                    \
+		while (!(cond) && peer_clock_ms() < end_)                                                              \
+			peer_turn(&t.peer);                                                                            \
+		if (!(cond))                                                                                           \
+			fail_msg("did not happen: %s", #cond);                                                         \
+	} while (0)
+
+/* Two certificates that sign themselves, made for one run: of the peer, for localhost, and another. */
+struct peer_pems {
+	char dir[200], certificate[220], key[220], other[220], other_key[220];
+};
+
+static inline int peer_pem(const char *name, const char *certificate, const char *key)
+{
+	char line[900];
+
+	(void)snprintf(line, sizeof(line),
+		       "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=%s -addext subjectAltName=DNS:%s "
+		       "-out %s -keyout %s >/dev/null 2>&1",
+		       name, name, certificate, key);
+	return system(line);
+}
+
+/* 0, or that something failed. Ends with peer_pems_remove(). */
+static inline int peer_pems_make(struct peer_pems *p, const char *other_name)
+{
+	(void)snprintf(p->dir, sizeof(p->dir), "%s/causeway-test-XXXXXX", getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
+	if (mkdtemp(p->dir) == NULL)
+		return -1;
+	(void)snprintf(p->certificate, sizeof(p->certificate), "%s/peer.pem", p->dir);
+	(void)snprintf(p->key, sizeof(p->key), "%s/peer.key", p->dir);
+	(void)snprintf(p->other, sizeof(p->other), "%s/other.pem", p->dir);
+	(void)snprintf(p->other_key, sizeof(p->other_key), "%s/other.key", p->dir);
+	return peer_pem("localhost", p->certificate, p->key) != 0 ? -1 : peer_pem(other_name, p->other, p->other_key);
+}
+
+static inline int peer_pems_remove(const struct peer_pems *p)
+{
+	(void)unlink(p->certificate);
+	(void)unlink(p->key);
+	(void)unlink(p->other);
+	(void)unlink(p->other_key);
+	return rmdir(p->dir);
 }
 
 #endif

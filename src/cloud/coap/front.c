@@ -15,10 +15,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/digits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cloud/coap/session.h"
-#include "cloud/core/digits.h"
 #include "cloud/core/login/psk.h"
 #include "cloud/core/save.h"
 #include "cloud/wire/stream.h"
@@ -127,7 +127,7 @@ static void read_query(const coap_pdu_t *pdu, struct coap_request *r, char seq[C
 		} else if (r->seq.s == NULL && len >= 4 && memcmp(text, "seq=", 4) == 0) {
 			r->seq = (struct cloud_text){ seq, 0 };
 			for (i = 0; len == 4 + 2 * COAP_BLOCK && i < COAP_BLOCK; i++) {
-				int high = cw_cloud_hex_value(text[4 + 2 * i]), low = cw_cloud_hex_value(text[5 + 2 * i]);
+				int high = cw_hex_value(text[4 + 2 * i]), low = cw_hex_value(text[5 + 2 * i]);
 
 				if (high < 0 || low < 0)
 					break;

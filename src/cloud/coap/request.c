@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "cloud/core/digits.h"
+#include "cloud/core/base64.h"
 #include "cloud/core/fault/fault.h"
 #include "cloud/core/login/sign.h"
 #include "cloud/core/save.h"

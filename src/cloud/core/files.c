@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "base/mem.h"
-#include "cloud/core/digits.h"
 
 #define NAME_MAX_BYTES 48u
 
@@ -63,7 +63,7 @@ static void digest_of(const struct cloud_blob *b, const EVP_MD *md, char *out)
 
 	if (EVP_Digest(b->data, b->len, digest, &n, md, NULL) != 1)
 		n = 0;
-	cw_cloud_hex(digest, n, out);
+	cw_hex(out, cw_bytes_of(digest, n));
 }
 
 void cw_cloud_blob_md5(const struct cloud_blob *b, char out[33])
@@ -91,7 +91,7 @@ int cw_cloud_files_new(struct cloud_files **ret_files)
 		return CW_EINTERNAL;
 	}
 	memcpy(f->key_id, "LTAIemu.", 8);
-	cw_cloud_hex(id, sizeof(id), f->key_id + 8);
+	cw_hex(f->key_id + 8, cw_bytes_of(id, sizeof(id)));
 	*ret_files = f;
 	return 0;
 }
@@ -155,7 +155,7 @@ static int enlist(struct cw_cloud *c, struct cloud_blob *b)
 	if (b->path[0] == '\0') {
 		if (RAND_bytes(random, sizeof(random)) != 1)
 			return CW_EINTERNAL;
-		cw_cloud_hex(random, sizeof(random), digits);
+		cw_hex(digits, cw_bytes_of(random, sizeof(random)));
 		(void)snprintf(b->path, sizeof(b->path), CLOUD_FILES_PATH "%s/%s", digits, b->name);
 	}
 	if (b->until_ms != 0)

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "base/log.h"
-#include "cloud/core/digits.h"
 #include "cloud/core/fault/fault.h"
 #include "cloud/core/save.h"
 #include "cloud/core/traffic/violations.h"
@@ -163,7 +163,7 @@ static void reply(struct cw_http_req *req, int code, const struct cloud_device *
 	if (b != NULL && RAND_bytes(random, sizeof(random)) != 1)
 		code = 500;
 	if (b != NULL)
-		cw_cloud_hex(random, sizeof(random), token);
+		cw_hex(token, cw_bytes_of(random, sizeof(random)));
 	if (code == 200 && b != NULL)
 		n = snprintf(body, sizeof(body),
 			     "{\"code\":200,\"message\":\"success\",\"data\":{\"iotId\":\"%s\",\"iotToken\":\"%s\","

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "base/log.h"
-#include "cloud/core/digits.h"
 #include "cloud/core/stock/stock.h"
 #include "cloud/http2/conn.h"
 
@@ -23,7 +23,7 @@ static void net_id_of(const struct cloud_device *d, char out[H2_NET_ID + 1])
 	int n = snprintf(text, sizeof(text), "%s&%s", d->product->key, d->dn);
 
 	(void)SHA256((const unsigned char *)text, (size_t)n, digest);
-	cw_cloud_hex(digest, H2_NET_ID / 2, out);
+	cw_hex(out, cw_bytes_of(digest, H2_NET_ID / 2));
 }
 
 int cw_cloud_h2_is_large(const struct h2_bridge *b)

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cloud/core/digits.h"
+#include "cloud/core/base64.h"
 
 static const char *text_of(const json_t *object, const char *key)
 {

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "base/log.h"
-#include "cloud/core/digits.h"
 #include "cloud/core/fault/fault.h"
 #include "cloud/core/traffic/violations.h"
 #include "cloud/http2/conn.h"
@@ -19,7 +19,7 @@ int cw_cloud_h2_path(const char *in, size_t len, char *out, size_t size)
 		char c = in[i];
 
 		if (c == '%') {
-			int high = i + 2 < len ? cw_cloud_hex_value(in[i + 1]) : -1, low = i + 2 < len ? cw_cloud_hex_value(in[i + 2]) : -1;
+			int high = i + 2 < len ? cw_hex_value(in[i + 1]) : -1, low = i + 2 < len ? cw_hex_value(in[i + 2]) : -1;
 
 			if (high < 0 || low < 0)
 				return -1;

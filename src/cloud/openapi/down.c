@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cloud/core/digits.h"
+#include "cloud/core/base64.h"
 #include "cloud/openapi/pop.h"
 
 #define DEVICES_MAX 100u /* of SetDevicesProperty and InvokeThingsService */

@@ -7,7 +7,7 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "cloud/core/digits.h"
+#include "cloud/core/base64.h"
 #include "cloud/core/parse.h"
 #include "cloud/core/stock/naming.h"
 #include "cloud/core/traffic/down.h"

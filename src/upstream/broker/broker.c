@@ -320,7 +320,7 @@ void broker_link_lost(struct broker *b, const char *why)
 	if (!b->stopping) {
 		cw_log(upstream_down, why, CW_LS("upstream", b->u->conf.name), CW_LU("retry_ms", b->retry_ms));
 		if (cw_retry_is_twin(&b->retry))
-			cw_log(upstream_twin, "closed right after each login, waiting longer each time",
+			cw_log(upstream_twin, "closed right after each login: does another client have the same clientId? Waiting longer each time",
 			       CW_LS("upstream", b->u->conf.name), CW_LU("times", b->retry.short_lived));
 		cw_upstream_report(b->u, 0, why);
 	}
@@ -520,8 +520,9 @@ static void destroy(void *connector)
 
 const struct cw_connector_ops cw_connector_broker = {
 	.type = "broker",
+	.endpoint = &broker_endpoint_form,
 	.device_size = sizeof(struct broker_device),
-	.has_downlink = 1,
+	.can = CW_CAN_DOWNLINK,
 	.without_bridge = 1,
 	.configure = broker_configure,
 	.create = create,

@@ -76,6 +76,8 @@ struct broker_settings {
 enum broker_kind { BROKER_PROPERTY, BROKER_EVENT, BROKER_TAG, BROKER_RAW, BROKER_OTA, BROKER_HISTORY, BROKER_KINDS };
 extern const char *const broker_kind_names[];
 
+extern const struct cw_endpoint_form broker_endpoint_form;
+
 struct broker;
 /* Check them, with all templates, and take them over into `b`. */
 int broker_settings_take(struct broker *b, struct cw_msg *msg);

@@ -85,30 +85,24 @@ int broker_configure(struct cw_upstream_conf *conf, char *text, size_t size, str
 	return 0;
 }
 
+static const struct cw_endpoint_scheme schemes[] = { { .name = "tcp" }, { .name = "ssl", .tls = 1 }, { .name = NULL } };
+const struct cw_endpoint_form broker_endpoint_form = { schemes, "tcp:// or ssl://",
+						       "tcp://host:1883 or tcp://[2001:db8::1]:1883" };
+
 static int take_endpoint(struct broker *b, const char *text, struct cw_msg *msg)
 {
-	const char *host = text + 6, *end, *colon;
-	char *stop;
-	long port;
+	struct cw_endpoint at;
+	int rc;
 
 	if (strncmp(text, "ws", 2) == 0 && b->ops == &cw_mqtt_mosquitto)
 		return cw_fail(msg, CW_ECONF, "endpoint: '%s': client mosquitto has no WebSocket; use tcp:// or ssl://",
 			       text);
-	b->tls = strncmp(text, "ssl://", 6) == 0;
-	if (!b->tls && strncmp(text, "tcp://", 6) != 0)
-		return cw_fail(msg, CW_ECONF, "endpoint: '%s' does not begin with tcp:// or ssl://", text);
-	end = host[0] == '[' ? strchr(host, ']') : strrchr(host, ':');
-	colon = end != NULL && *end == ']' ? end + 1 : end;
-	host += host[0] == '[';
-	if (end == NULL || *colon != ':' || end == host || (size_t)(end - host) >= sizeof(b->host))
-		return cw_fail(msg, CW_ECONF, "endpoint: '%s' is not like tcp://host:1883 or tcp://[2001:db8::1]:1883",
-			       text);
-	port = strtol(colon + 1, &stop, 10);
-	if (stop == colon + 1 || *stop != '\0' || port < 1 || port > 65535)
-		return cw_fail(msg, CW_ECONF, "endpoint: the port of '%s' is not between 1 and 65535", text);
-	memcpy(b->host, host, (size_t)(end - host));
-	b->host[end - host] = '\0';
-	b->port = (int)port;
+	rc = cw_endpoint_parse(text, &broker_endpoint_form, &at, msg);
+	if (rc < 0)
+		return rc;
+	(void)snprintf(b->host, sizeof(b->host), "%s", at.host);
+	b->port = (int)at.number;
+	b->tls = at.scheme->tls;
 	return 0;
 }
 

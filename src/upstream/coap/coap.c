@@ -91,15 +91,15 @@ static int check(struct coap *c, const struct coap_settings *own, struct cw_msg 
 		return cw_fail(msg, CW_EINVAL, "the settings of a CoAP upstream are missing");
 	if (conf->endpoint == NULL)
 		return cw_fail(msg, CW_ECONF, "endpoint is missing; it looks like coaps://host:5684");
-	rc = cw_coap_endpoint(conf->endpoint, &c->endpoint, msg);
+	rc = cw_endpoint_parse(conf->endpoint, &cw_coap_endpoint_form, &c->endpoint, msg);
 	if (rc < 0)
 		return rc;
-	c->dtls = c->endpoint.secure ? (enum coap_dtls)own->dtls : COAP_DTLS_OFF;
-	if (c->endpoint.secure && own->dtls == COAP_DTLS_OFF)
+	c->dtls = c->endpoint.scheme->tls ? (enum coap_dtls)own->dtls : COAP_DTLS_OFF;
+	if (c->endpoint.scheme->tls && own->dtls == COAP_DTLS_OFF)
 		return cw_fail(msg, CW_ECONF,
 			       "endpoint: '%s' is DTLS, but dtls = off; the symmetric mode has coap:// and port 5682",
 			       conf->endpoint);
-	if (!c->endpoint.secure && own->dtls == COAP_DTLS_CERTIFICATE)
+	if (!c->endpoint.scheme->tls && own->dtls == COAP_DTLS_CERTIFICATE)
 		return cw_fail(msg, CW_ECONF, "endpoint: dtls = certificate needs coaps://, not '%s'", conf->endpoint);
 	return 0;
 }
@@ -220,8 +220,9 @@ static void stop(void *connector)
 const struct cw_connector_ops cw_connector_coap = {
 	.without_bridge = 1,
 	.type = "coap",
+	.endpoint = &cw_coap_endpoint_form,
 	.device_size = sizeof(struct coap_device),
-	.has_downlink = 1,
+	.can = CW_CAN_DOWNLINK,
 	.configure = configure,
 	.create = create,
 	.destroy = destroy,

@@ -99,7 +99,7 @@ struct coap_device {
 
 struct coap {
 	struct cw_upstream *u;
-	struct coap_endpoint endpoint;
+	struct cw_endpoint endpoint;
 	struct coap_places *places;
 	struct coap_wire *wire;
 	struct cw_await_set ids; /* numbers messages; nothing waits in it */

@@ -3,7 +3,6 @@
 
 #include <netdb.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/map.h"
@@ -24,7 +23,7 @@ struct place {
 };
 
 struct coap_places {
-	struct coap_endpoint endpoint;
+	struct cw_endpoint endpoint;
 	struct cw_map hosts;
 	struct cw_worker *w;
 	int stopped;
@@ -32,49 +31,15 @@ struct coap_places {
 
 /* ---- the endpoint ---- */
 
-int cw_coap_endpoint(const char *text, struct coap_endpoint *ret, struct cw_msg *msg)
-{
-	const char *host, *end, *port = NULL;
-	char *stop;
-	long number;
+static const struct cw_endpoint_scheme schemes[] = {
+	{ .name = "coaps", .port = 5684, .tls = 1, .udp = 1 },
+	{ .name = "coap", .port = 5682, .udp = 1 },
+	{ .name = NULL },
+};
+const struct cw_endpoint_form cw_coap_endpoint_form = { schemes, "coaps:// (DTLS) or coap:// (symmetric mode)",
+							"coaps://host:5684 or coap://[2001:db8::1]:5682" };
 
-	memset(ret, 0, sizeof(*ret));
-	if (strncmp(text, "coaps://", 8) == 0)
-		ret->secure = 1;
-	else if (strncmp(text, "coap://", 7) != 0)
-		return cw_fail(msg, CW_ECONF,
-			       "endpoint: '%s' does not begin with coaps:// (DTLS) or coap:// (symmetric mode)", text);
-	host = text + (ret->secure ? 8 : 7);
-	if (host[0] == '[') {
-		host++;
-		end = strchr(host, ']');
-		if (end != NULL && end[1] == ':')
-			port = end + 2;
-		else if (end != NULL && end[1] != '\0')
-			end = NULL;
-	} else {
-		end = strchr(host, ':');
-		if (end != NULL)
-			port = end + 1;
-		else
-			end = host + strlen(host);
-	}
-	if (end == NULL || end == host || (size_t)(end - host) >= sizeof(ret->host) ||
-	    memchr(host, '/', (size_t)(end - host)) != NULL)
-		return cw_fail(msg, CW_ECONF,
-			       "endpoint: '%s' is not like coaps://host:5684 or coap://[2001:db8::1]:5682", text);
-	memcpy(ret->host, host, (size_t)(end - host));
-	(void)snprintf(ret->port, sizeof(ret->port), "%s", ret->secure ? "5684" : "5682");
-	if (port == NULL)
-		return 0;
-	number = strtol(port, &stop, 10);
-	if (stop == port || *stop != '\0' || number < 1 || number > 65535)
-		return cw_fail(msg, CW_ECONF, "endpoint: the port of '%s' is not between 1 and 65535", text);
-	(void)snprintf(ret->port, sizeof(ret->port), "%ld", number);
-	return 0;
-}
-
-int cw_coap_host_of(const struct coap_endpoint *e, const char *product_key, char out[PLACE_HOST_BYTES])
+int cw_coap_host_of(const struct cw_endpoint *e, const char *product_key, char out[PLACE_HOST_BYTES])
 {
 	const char *at = strstr(e->host, PRODUCT);
 	int n;
@@ -89,7 +54,7 @@ int cw_coap_host_of(const struct coap_endpoint *e, const char *product_key, char
 
 /* ---- addresses ---- */
 
-int cw_coap_places_new(const struct coap_endpoint *e, struct coap_places **ret_places)
+int cw_coap_places_new(const struct cw_endpoint *e, struct coap_places **ret_places)
 {
 	struct coap_places *p = cw_zalloc(sizeof(*p));
 

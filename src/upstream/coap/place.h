@@ -10,20 +10,16 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "loop/worker.h"
+#include "upstream/endpoint.h"
 
 #define PLACE_HOST_BYTES 256u
 #define PLACE_ADDRESSES 8u
 #define PLACE_KEEP_MS 60000u /* a look-up that worked; a failed one is not kept */
 
-struct coap_endpoint {
-	int secure;                  /* coaps:// */
-	char host[PLACE_HOST_BYTES]; /* may hold ${productKey}; an IPv6 address without brackets */
-	char port[8];
-};
-/* coap://host[:port] or coaps://host[:port]; without port 5682 or 5684. 0, or CW_ECONF with a sentence. */
-int cw_coap_endpoint(const char *text, struct coap_endpoint *ret, struct cw_msg *msg);
+/* coap://host[:port] or coaps://host[:port]; without port 5682 or 5684. The host may hold ${productKey}. */
+extern const struct cw_endpoint_form cw_coap_endpoint_form;
 /* The host of a product's devices. 0, or CW_ELIMIT: too long. */
-int cw_coap_host_of(const struct coap_endpoint *e, const char *product_key, char out[PLACE_HOST_BYTES]);
+int cw_coap_host_of(const struct cw_endpoint *e, const char *product_key, char out[PLACE_HOST_BYTES]);
 
 struct coap_places;
 
@@ -36,7 +32,7 @@ struct coap_seeker {
 	const char *host; /* filled; lives as long as the places do */
 };
 
-int cw_coap_places_new(const struct coap_endpoint *e, struct coap_places **ret_places);
+int cw_coap_places_new(const struct cw_endpoint *e, struct coap_places **ret_places);
 /* When its loop has ended. Accepts NULL. */
 void cw_coap_places_free(struct coap_places *p);
 /* On the loop. 0 or CW_ENOMEM, CW_ELIMIT: `found` never runs. */

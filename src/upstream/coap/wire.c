@@ -45,7 +45,7 @@ struct coap_link {
 	void *owner;
 	const char *host;
 	int is_ready, tell_ready, tell_broken, refused;
-	char text[320];
+	char text[384];
 };
 
 struct coap_wire {
@@ -68,12 +68,16 @@ static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
 static void on_library_log(coap_log_t level, const char *message)
 {
 	const char *dtls = strstr(message, "DTLS: "); /* behind the addresses */
+	char *routine;
 
 	if (dtls != NULL)
 		message = dtls;
 	if (strstr(last_words, "certificate") != NULL)
 		return; /* what follows says less */
 	(void)snprintf(last_words, sizeof(last_words), "%.*s", (int)strcspn(message, "\n"), message);
+	routine = strstr(last_words, " at SSL routines"); /* of OpenSSL's: of no use to anybody here */
+	if (routine != NULL)
+		*routine = '\0';
 }
 
 /* ---- what happened ---- */
@@ -115,7 +119,7 @@ static int on_event(coap_session_t *session, const coap_event_t event)
 			    unreachable ? UNREACHABLE
 			    : l->is_ready
 				    ? "the DTLS session was closed by the platform"
-				    : "the DTLS handshake was refused; check the device secret, or the certificates");
+				    : "the DTLS handshake was refused; check the device secret (dtls = psk) or the certificates (dtls = certificate)");
 	}
 	return 0;
 }

@@ -142,7 +142,7 @@ void http2_lost(struct http2 *h, const char *why)
 	}
 	cw_log(upstream_down, why, CW_LS("upstream", h->u->conf.name), CW_LU("retry_ms", wait));
 	if (cw_retry_is_twin(&h->retry))
-		cw_log(upstream_twin, "closed right after each login, waiting longer each time",
+		cw_log(upstream_twin, "closed right after each login: does another gateway, or a program, log in with the same productKey and deviceName? Waiting longer each time",
 		       CW_LS("upstream", h->u->conf.name), CW_LU("times", h->retry.short_lived));
 	cw_upstream_report(h->u, 0, why);
 	cw_timer_set(http2_timers(h), &h->retry_timer, wait, on_retry);
@@ -279,7 +279,7 @@ void http2_renew_net_id(struct http2 *h)
 /* 1 when a step was answered as it should be; else the connection is given up. */
 static int step_ok(struct http2 *h, int rc, const char *what)
 {
-	char why[240];
+	char why[400];
 
 	if (rc == CW_ECLOSED || h->link == NULL)
 		return 0; /* `down` says why */
@@ -288,8 +288,9 @@ static int step_ok(struct http2 *h, int rc, const char *what)
 	if (rc < 0)
 		(void)snprintf(why, sizeof(why), "%.160s: the platform reset the request of %s", h->at.authority, what);
 	else
-		(void)snprintf(why, sizeof(why), "%.80s: the platform refused %s: status %d %.95s", h->at.authority,
-			       what, h->step.status, h->step.text);
+		(void)snprintf(why, sizeof(why), "%.80s: the platform refused %.60s: status %d %.95s%s", h->at.authority,
+			       what, h->step.status, h->step.text,
+			       h->step.status == 401 ? "; compare productKey, deviceName and deviceSecret with the console" : "");
 	http2_lost(h, why);
 	return 0;
 }
@@ -459,9 +460,9 @@ static void stop(void *connector)
 
 const struct cw_connector_ops cw_connector_http2 = {
 	.type = "http2",
-	.has_large = 1,
+	.endpoint = &http2_endpoint_form,
 	.device_size = sizeof(struct http2_device),
-	.has_downlink = 1,
+	.can = CW_CAN_DOWNLINK | CW_CAN_LARGE,
 	.configure = http2_configure,
 	.create = create,
 	.destroy = destroy,

@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const struct cw_conf_setting settings[] = {
@@ -69,51 +68,30 @@ static int is_literal(const char *host)
 	return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
 }
 
-/* The text behind `https://`; NULL when it does not begin so. */
-static const char *after_scheme(const char *text)
-{
-	if (strncmp(text, "https://", 8) == 0)
-		return text + 8;
-	return strncmp(text, "http://", 7) == 0 ? text + 7 : NULL;
-}
+/* As in the Java library, `http` is encrypted, too. */
+static const struct cw_endpoint_scheme schemes[] = {
+	{ .name = "https", .port = 443, .tls = 1, .rest = 1, .alpn = "h2" },
+	{ .name = "http", .port = 443, .tls = 1, .rest = 1, .alpn = "h2" },
+	{ .name = NULL },
+};
+const struct cw_endpoint_form http2_endpoint_form = { schemes, "https://", "https://host:443 or https://[2001:db8::1]:443" };
 
 int http2_parse_endpoint(const char *text, struct http2_address *ret, struct cw_msg *msg)
 {
-	const char *host = after_scheme(text), *end, *colon;
-	size_t all;
-	char *stop;
-	long port = 443;
-	int v6;
+	struct cw_endpoint at;
+	int rc = cw_endpoint_parse(text, &http2_endpoint_form, &at, msg), v6 = at.bracketed;
 
-	if (host == NULL)
-		return cw_fail(msg, CW_ECONF, "endpoint: '%s' does not begin with https://", text);
-	all = strcspn(host, "/?#");
-	v6 = host[0] == '[';
-	end = v6 ? memchr(host, ']', all) : memchr(host, ':', all);
-	colon = v6 && end != NULL ? end + 1 : end;
-	if (v6)
-		host++;
-	else if (end == NULL)
-		end = host + all, colon = end;
-	if (end == NULL || end == host || (size_t)(end - host) >= sizeof(ret->host))
-		return cw_fail(msg, CW_ECONF,
-			       "endpoint: '%s' is not like https://host:443 or https://[2001:db8::1]:443", text);
-	if (*colon == ':') {
-		port = strtol(colon + 1, &stop, 10);
-		if (stop == colon + 1 || port < 1 || port > 65535 || (*stop != '\0' && strchr("/?#", *stop) == NULL))
-			return cw_fail(msg, CW_ECONF, "endpoint: the port of '%s' is not between 1 and 65535", text);
-	} else if (*colon != '\0' && strchr("/?#", *colon) == NULL) {
-		return cw_fail(msg, CW_ECONF, "endpoint: '%s' has something between host and port", text);
-	}
-	(void)snprintf(ret->host, sizeof(ret->host), "%.*s", (int)(end - host), host);
-	(void)snprintf(ret->port, sizeof(ret->port), "%ld", port);
+	if (rc < 0)
+		return rc;
+	(void)snprintf(ret->host, sizeof(ret->host), "%s", at.host);
+	(void)snprintf(ret->port, sizeof(ret->port), "%s", at.port);
 	ret->literal = is_literal(ret->host);
 	if (v6 && !ret->literal)
 		return cw_fail(msg, CW_ECONF, "endpoint: '%s' has no IPv6 address between its brackets", text);
-	if (port == 443)
+	if (at.number == 443)
 		(void)snprintf(ret->authority, sizeof(ret->authority), v6 ? "[%s]" : "%s", ret->host);
 	else
-		(void)snprintf(ret->authority, sizeof(ret->authority), v6 ? "[%s]:%ld" : "%s:%ld", ret->host, port);
+		(void)snprintf(ret->authority, sizeof(ret->authority), v6 ? "[%s]:%s" : "%s:%s", ret->host, ret->port);
 	return 0;
 }
 
@@ -137,7 +115,7 @@ int http2_check(const struct cw_upstream_conf *c, const char *auth_endpoint, str
 		return cw_fail(
 			msg, CW_ECONF,
 			"authEndpoint is missing; it looks like https://iot-auth.REGION.aliyuncs.com/auth/bridge");
-	if (after_scheme(auth_endpoint) == NULL)
+	if (strncmp(auth_endpoint, "https://", 8) != 0 && strncmp(auth_endpoint, "http://", 7) != 0)
 		return cw_fail(msg, CW_ECONF, "authEndpoint: '%s' does not begin with https://", auth_endpoint);
 	return http2_parse_endpoint(c->endpoint, &at, msg);
 }

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "conf/schema.h"
+#include "upstream/endpoint.h"
 #include "upstream/upstream.h"
 
 #define HTTP2_DEVICES_SMALL 15000u
@@ -20,6 +21,7 @@ struct http2_settings {
 };
 
 extern const struct cw_conf_table cw_upstream_http2_table;
+extern const struct cw_endpoint_form http2_endpoint_form;
 
 /* See struct cw_connector_ops. */
 int http2_configure(struct cw_upstream_conf *conf, char *text, size_t size, struct cw_msg *msg);

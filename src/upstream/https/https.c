@@ -79,21 +79,23 @@ static int configure(struct cw_upstream_conf *conf, char *text, size_t size, str
 	return 0;
 }
 
+static const struct cw_endpoint_scheme schemes[] = { { .name = "https", .port = 443, .tls = 1, .rest = 1 }, { .name = NULL } };
+static const struct cw_endpoint_form endpoint_form = { schemes, "https://", "https://host:443 or https://[2001:db8::1]:443" };
+
 static int check(struct https *h, struct cw_msg *msg)
 {
 	const char *e = h->u->conf.endpoint;
-	size_t n;
+	struct cw_endpoint at;
+	int rc;
 
 	if (e == NULL)
 		return cw_fail(msg, CW_ECONF, "endpoint is missing; it looks like https://host:443");
-	n = strlen(e);
-	if (n > 0 && e[n - 1] == '/')
-		n--;
-	if (strncmp(e, "https://", 8) != 0)
-		return cw_fail(msg, CW_ECONF, "endpoint: '%s' does not begin with https://", e);
-	if (n < 9 || n >= sizeof(h->base) || strcspn(e + 8, "/?#@ ") + 8 < n)
-		return cw_fail(msg, CW_ECONF, "endpoint: '%s' is not like https://host:443 or https://[2001:db8::1]:443", e);
-	(void)snprintf(h->base, sizeof(h->base), "%.*s", (int)n, e);
+	rc = cw_endpoint_parse(e, &endpoint_form, &at, msg);
+	if (rc < 0)
+		return rc;
+	if ((at.rest[0] != '\0' && strcmp(at.rest, "/") != 0) || (size_t)(at.rest - e) >= sizeof(h->base))
+		return cw_fail(msg, CW_ECONF, "endpoint: '%s' is not like %s", e, endpoint_form.like);
+	(void)snprintf(h->base, sizeof(h->base), "%.*s", (int)(at.rest - e), e);
 	return 0;
 }
 
@@ -560,8 +562,8 @@ static void device_changed(void *connector, struct cw_updevice *d)
 const struct cw_connector_ops cw_connector_https = {
 	.without_bridge = 1,
 	.type = "https",
+	.endpoint = &endpoint_form,
 	.device_size = sizeof(struct https_device),
-	.has_downlink = 0,
 	.configure = configure,
 	.create = create,
 	.destroy = destroy,

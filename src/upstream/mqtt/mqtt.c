@@ -44,65 +44,31 @@ static struct cw_timers *timers(struct mqtt *m)
 
 /* ---- settings ------------------------------------------------------------------ */
 
-/* The scheme; the rest of the text, or NULL. */
-static const char *take_scheme(struct mqtt *m, const char *text)
+static const struct cw_endpoint_scheme schemes[] = {
+	{ .name = "tcp" },
+	{ .name = "ssl", .tls = 1 },
+	{ .name = "ws", .rest = 1 },
+	{ .name = "wss", .tls = 1, .rest = 1 },
+	{ .name = NULL },
+};
+static const struct cw_endpoint_form endpoint_form = { schemes, "tcp:// or ssl://, ws:// or wss://",
+						       "ssl://host:1883 or ssl://[2001:db8::1]:1883" };
+
+static int take_endpoint(struct mqtt *m, const char *text, struct cw_msg *msg)
 {
-	static const struct {
-		const char *name;
-		int tls, ws;
-	} schemes[] = { { "tcp://", 0, 0 }, { "ssl://", 1, 0 }, { "ws://", 0, 1 }, { "wss://", 1, 1 } };
-	size_t i;
+	struct cw_endpoint at;
+	int rc = cw_endpoint_parse(text, &endpoint_form, &at, msg);
 
-	for (i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
-		size_t n = strlen(schemes[i].name);
-
-		if (strncmp(text, schemes[i].name, n) != 0)
-			continue;
-		m->tls = schemes[i].tls;
-		m->ws = schemes[i].ws;
-		return text + n;
-	}
-	return NULL;
-}
-
-/* What is behind the port: nothing, or the path of a WebSocket. */
-static int take_path(struct mqtt *m, const char *rest, const char *text, struct cw_msg *msg)
-{
-	if (*rest == '\0' || (m->ws && *rest == '/' && strlen(rest) < sizeof(m->path))) {
-		(void)snprintf(m->path, sizeof(m->path), "%s", *rest == '\0' ? "/" : rest);
-		return 0;
-	}
-	return cw_fail(msg, CW_ECONF, "endpoint: '%s' has something behind the port that is not understood", text);
-}
-
-static int parse_endpoint(struct mqtt *m, const char *text, struct cw_msg *msg)
-{
-	const char *host = take_scheme(m, text), *colon, *end;
-	char *stop;
-	long port;
-
-	if (host == NULL)
-		return cw_fail(msg, CW_ECONF, "endpoint: '%s' does not begin with tcp:// or ssl://, ws:// or wss://", text);
-	end = host + strcspn(host, "/");
-	colon = memchr(host, ':', (size_t)(end - host));
-	if (host[0] == '[') {
-		end = strchr(host, ']');
-		if (end == NULL || end[1] != ':')
-			return cw_fail(msg, CW_ECONF, "endpoint: '%s' is not like ssl://[2001:db8::1]:1883", text);
-		host++;
-		colon = end + 1;
-	} else if (colon != NULL) {
-		end = colon;
-	}
-	if (colon == NULL || end == host || (size_t)(end - host) >= sizeof(m->host))
-		return cw_fail(msg, CW_ECONF, "endpoint: '%s' is not like ssl://host:1883", text);
-	port = strtol(colon + 1, &stop, 10);
-	if (stop == colon + 1 || (*stop != '\0' && *stop != '/') || port < 1 || port > 65535)
-		return cw_fail(msg, CW_ECONF, "endpoint: the port of '%s' is not between 1 and 65535", text);
-	memcpy(m->host, host, (size_t)(end - host));
-	m->host[end - host] = '\0';
-	m->port = (int)port;
-	return take_path(m, stop, text, msg);
+	if (rc < 0)
+		return rc;
+	if ((at.rest[0] != '\0' && at.rest[0] != '/') || strlen(at.rest) >= sizeof(m->path))
+		return cw_fail(msg, CW_ECONF, "endpoint: '%s' has something behind the port that is not understood", text);
+	(void)snprintf(m->path, sizeof(m->path), "%s", at.rest[0] == '\0' ? "/" : at.rest);
+	(void)snprintf(m->host, sizeof(m->host), "%s", at.host);
+	m->port = (int)at.number;
+	m->tls = at.scheme->tls;
+	m->ws = at.scheme->rest;
+	return 0;
 }
 
 /* The base client id: what was issued or is configured, else one made of the names. CW_ELIMIT. */
@@ -148,7 +114,7 @@ static int check(struct mqtt *m, struct cw_msg *msg)
 		return cw_fail(msg, CW_ECONF, "endpoint is missing; it looks like ssl://host:1883");
 	rc = check_identity(m, msg);
 	if (rc == 0)
-		rc = parse_endpoint(m, c->endpoint, msg);
+		rc = take_endpoint(m, c->endpoint, msg);
 	if (rc < 0)
 		return rc;
 	if (c->keep_alive_s < 30 || c->keep_alive_s > 1200)
@@ -158,13 +124,13 @@ static int check(struct mqtt *m, struct cw_msg *msg)
 	if (!m->tls && c->device_secret == NULL)
 		return cw_fail(msg, CW_ECONF, "endpoint: '%s' is without TLS: a token or a certificate is of use over ssl:// and wss:// only",
 			       c->endpoint);
-	if (m->ws && !m->ops->has_ws)
+	if (m->ws && !(m->ops->can & CW_MQTT_CAN_WS))
 		return cw_fail(msg, CW_ECONF, "endpoint: the client library %s knows no ws:// and wss://; say client = paho",
 			       m->ops->name);
-	if (m->tls && c->verify && strchr(m->host, ':') != NULL && !m->ops->has_tls6)
+	if (m->tls && c->verify && strchr(m->host, ':') != NULL && !(m->ops->can & CW_MQTT_CAN_TLS6))
 		return cw_fail(msg, CW_ECONF, "endpoint: the client library %s cannot check the certificate of an IPv6 address; "
 			       "give a name instead, or say client = mosquitto", m->ops->name);
-	if (c->tls_min > 0 && !m->ops->has_tls13)
+	if (c->tls_min > 0 && !(m->ops->can & CW_MQTT_CAN_TLS13))
 		return cw_fail(msg, CW_ECONF, "tls.minVersion: the client library %s cannot refuse TLS 1.2; say client = mosquitto",
 			       m->ops->name);
 	return 0;
@@ -314,7 +280,7 @@ static void link_lost(struct mqtt *m, const char *why)
 		return;
 	cw_log(upstream_down, why, CW_LS("upstream", m->u->conf.name), CW_LU("retry_ms", m->retry_ms));
 	if (cw_retry_is_twin(&m->retry))
-		cw_log(upstream_twin, "closed right after each login, waiting longer each time",
+		cw_log(upstream_twin, "closed right after each login: does another gateway, or a program, log in with the same productKey and deviceName? Waiting longer each time",
 		       CW_LS("upstream", m->u->conf.name), CW_LU("times", m->retry.short_lived));
 	cw_upstream_report(m->u, 0, why);
 }
@@ -819,9 +785,9 @@ int mqtt_post_replied(struct mqtt *m, const struct cw_alink_reply *r)
 
 const struct cw_connector_ops cw_connector_mqtt = {
 	.type = "mqtt",
+	.endpoint = &endpoint_form,
 	.device_size = sizeof(struct mqtt_device),
-	.has_tls13 = 1,
-	.has_downlink = 1,
+	.can = CW_CAN_DOWNLINK | CW_CAN_TLS13 | CW_CAN_TOKEN | CW_CAN_CERTIFICATE,
 	.configure = configure,
 	.create = create,
 	.destroy = destroy,

@@ -229,7 +229,7 @@ static void a_device_without_a_downlink_is_sent_no_command(void **state)
 	struct cw_connector_ops one_way = *t.bridge->upstreams[0]->ops;
 	struct owner a;
 
-	one_way.has_downlink = 0;
+	one_way.can &= ~(unsigned)CW_CAN_DOWNLINK;
 	t.bridge->upstreams[0]->ops = &one_way;
 	forget_counts();
 	attach(&a, "1");

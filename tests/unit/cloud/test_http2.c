@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "cloud/core/digits.h"
+#include "cloud/core/base64.h"
 #include "cloud/http2/conn.h"
 
 static int decode(const char *text, char *out)

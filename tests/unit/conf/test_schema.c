@@ -240,6 +240,19 @@ static void nested_tables_complain_too(void **state)
 	cw_conf_report_fini(&report);
 }
 
+/* Compared as a text it would be the setting before its NUL, and what lies behind that was read. */
+static void a_key_with_a_nul_in_it_is_unknown(void **state)
+{
+	struct cw_conf_report report = { 0 };
+	struct app *app = NULL;
+
+	(void)state;
+	assert_int_equal(bind(&app_table, "productKey = a, upstreams { }, \"ratio\\u0000ratioratioratio\" = 0.5", &report, &app), CW_ECONF);
+	assert_non_null(strstr(report.items[0].text, "unknown setting \"ratio\""));
+	cw_conf_report_fini(&report);
+	assert_int_equal(cw_mem_live(), 0);
+}
+
 static void a_table_may_tolerate_unknown_keys(void **state)
 {
 	struct cw_conf_table tolerant = app_table;
@@ -540,6 +553,7 @@ int main(void)
 		cmocka_unit_test(every_complaint_is_collected_with_place_found_and_accepted),
 		cmocka_unit_test(nested_tables_complain_too),
 		cmocka_unit_test(a_choice_brings_the_settings_of_its_own),
+		cmocka_unit_test(a_key_with_a_nul_in_it_is_unknown),
 		cmocka_unit_test(a_table_may_tolerate_unknown_keys),
 		cmocka_unit_test(a_secret_may_stand_in_a_file_and_is_never_shown),
 		cmocka_unit_test(binding_survives_every_failing_allocation),

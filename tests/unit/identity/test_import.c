@@ -134,11 +134,12 @@ static void a_set_survives_json(void **state)
 
 static void json_that_is_something_else_is_refused(void **state)
 {
+	static const char twice[] = "[{\"identity\":\"a\",\"productKey\":\"p\",\"deviceName\":\"n\",\"deviceSecret\":\"s\"},"
+	                            "{\"identity\":\"a\",\"productKey\":\"p\",\"deviceName\":\"n\",\"deviceSecret\":\"s\"}]";
 	static const char *const cases[] = { "", "{", "{}", "[1]", "[{}]", "[{\"identity\":1}]",
 		                             "[{\"identity\":\"a\",\"productKey\":\"p\",\"deviceName\":\"n\",\"deviceSecret\":\"\"}]",
 		                             "[{\"identity\":\"a\\u0000b\",\"productKey\":\"p\",\"deviceName\":\"n\",\"deviceSecret\":\"s\"}]",
-		                             "[{\"identity\":\"a\",\"productKey\":\"p\",\"deviceName\":\"n\",\"deviceSecret\":\"s\"},"
-		                             "{\"identity\":\"a\",\"productKey\":\"p\",\"deviceName\":\"n\",\"deviceSecret\":\"s\"}]" };
+		                             twice };
 	struct cw_identities *set;
 	struct cw_msg msg;
 	size_t i;

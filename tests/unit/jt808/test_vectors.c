@@ -8,34 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/mem.h"
 #include "fake_host.h"
-#include "json/json.h"
-
-static uint8_t *vectors;
-static size_t vectors_len;
+#include "vectors.h"
 
 static int load(void **state)
 {
-	FILE *in = fopen("tests/vectors/jt808.json", "rb");
-	char *text = malloc(1 << 20);
-	size_t n;
-
-	(void)state;
-	if (in == NULL || text == NULL)
-		return -1;
-	n = fread(text, 1, 1 << 20, in);
-	fclose(in);
-	n = (size_t)cw_json_to_item(cw_bytes_of(text, n), &vectors, &vectors_len);
-	free(text);
-	return (int)n;
-}
-
-static int unload(void **state)
-{
-	(void)state;
-	cw_free(vectors);
-	return cw_mem_live() == 0 ? 0 : -1;
+	return vectors_read("tests/vectors/jt808.json");
 }
 
 static const char *text_of(struct cw_bytes map, const char *key, char *buf, size_t size)
@@ -359,5 +337,5 @@ int main(void)
 		cmocka_unit_test(bodies_cut_anywhere_do_no_harm),
 	};
 
-	return cmocka_run_group_tests(tests, load, unload);
+	return cmocka_run_group_tests(tests, load, vectors_free);
 }

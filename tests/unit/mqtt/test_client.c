@@ -76,15 +76,6 @@ static void on_gone(void *ctx)
 
 static const struct cw_mqtt_events events = { on_connected, on_down, on_message, on_subscribed, on_gone };
 
-#define WAIT(cond)                                                                                                     \
-	do {                                                                                                           \
-		uint64_t end_ = peer_clock_ms() + PEER_PATIENCE_MS;                                                    \
-		while (!(cond) && peer_clock_ms() < end_)                                                              \
-			peer_turn(&t.peer);                                                                            \
-		if (!(cond))                                                                                           \
-			fail_msg("did not happen: %s", #cond);                                                         \
-	} while (0)
-
 static int port_of(const char *line)
 {
 	assert_non_null(line);
@@ -467,49 +458,26 @@ static void refused_topics_are_named(void **state)
 
 /* ---- TLS -------------------------------------------------------------------------------- */
 
-static char pems[200], certificate[220], key[220], other[220], other_key[220];
-
-static void make_certificate(const char *name, const char *crt, const char *secret)
-{
-	char line[900];
-
-	snprintf(line, sizeof(line),
-		 "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=%s -addext subjectAltName=%s "
-		 "-out %s -keyout %s >/dev/null 2>&1",
-		 "test", name, crt, secret);
-	assert_int_equal(system(line), 0);
-}
+static struct peer_pems pems;
 
 static int make_certificates(void **state)
 {
-	snprintf(pems, sizeof(pems), "%s/causeway-test-XXXXXX", getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
-	assert_non_null(mkdtemp(pems));
-	snprintf(certificate, sizeof(certificate), "%s/peer.pem", pems);
-	snprintf(key, sizeof(key), "%s/peer.key", pems);
-	snprintf(other, sizeof(other), "%s/other.pem", pems);
-	snprintf(other_key, sizeof(other_key), "%s/other.key", pems);
-	make_certificate("DNS:localhost", certificate, key);
-	make_certificate("DNS:localhost", other, other_key);
-	return 0;
+	return peer_pems_make(&pems, "localhost");
 }
 
 static int remove_certificates(void **state)
 {
-	unlink(certificate);
-	unlink(key);
-	unlink(other);
-	unlink(other_key);
-	return rmdir(pems);
+	return peer_pems_remove(&pems);
 }
 
 static int setup_tls(void **state)
 {
 	setup(state);
 	peer_stop(&t.peer);
-	open_peer(certificate, key);
+	open_peer(pems.certificate, pems.key);
 	t.conf.tls = t.conf.verify = 1;
 	t.conf.host = "localhost";
-	t.conf.ca = certificate;
+	t.conf.ca = pems.certificate;
 	return 0;
 }
 
@@ -532,7 +500,7 @@ static void refused_by_tls(void)
 
 static void tls_with_a_certificate_of_somebody_else(void **state)
 {
-	t.conf.ca = other;
+	t.conf.ca = pems.other;
 	refused_by_tls();
 	assert_non_null(strstr(t.text, "certificate verify failed"));
 }

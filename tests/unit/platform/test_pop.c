@@ -12,32 +12,14 @@
 #include "base/mem.h"
 #include "causeway/error.h"
 #include "causeway/record.h"
-#include "json/json.h"
 #include "platform/names.h"
 #include "platform/pop.h"
 #include "platform/sign.h"
-
-static uint8_t *vectors;
-static size_t vectors_len;
+#include "vectors.h"
 
 static int load(void **state)
 {
-	FILE *f = fopen("tests/vectors/platform-openapi.json", "rb");
-	char *text = malloc(1 << 20);
-	size_t n;
-
-	assert_non_null(f);
-	n = fread(text, 1, 1 << 20, f);
-	fclose(f);
-	assert_int_equal(cw_json_to_item(cw_bytes_of(text, n), &vectors, &vectors_len), 0);
-	free(text);
-	return 0;
-}
-
-static int unload(void **state)
-{
-	cw_free(vectors);
-	return cw_mem_live() == 0 ? 0 : -1;
+	return vectors_read("tests/vectors/platform-openapi.json");
 }
 
 static char *text_of(struct cw_bytes t)
@@ -160,5 +142,5 @@ int main(void)
 		cmocka_unit_test(test_vectors), cmocka_unit_test(test_bounds), cmocka_unit_test(test_names), cmocka_unit_test(test_register),
 	};
 
-	return cmocka_run_group_tests(tests, load, unload);
+	return cmocka_run_group_tests(tests, load, vectors_free);
 }

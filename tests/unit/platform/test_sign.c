@@ -14,29 +14,11 @@
 #include "causeway/error.h"
 #include "platform/alink.h"
 #include "platform/sign.h"
-#include "json/json.h"
-
-static uint8_t *vectors;
-static size_t vectors_len;
+#include "vectors.h"
 
 static int load(void **state)
 {
-	FILE *f = fopen("tests/vectors/platform-mqtt.json", "rb");
-	char *text = malloc(1 << 20);
-	size_t n;
-
-	assert_non_null(f);
-	n = fread(text, 1, 1 << 20, f);
-	fclose(f);
-	assert_int_equal(cw_json_to_item(cw_bytes_of(text, n), &vectors, &vectors_len), 0);
-	free(text);
-	return 0;
-}
-
-static int unload(void **state)
-{
-	cw_free(vectors);
-	return cw_mem_live() == 0 ? 0 : -1;
+	return vectors_read("tests/vectors/platform-mqtt.json");
 }
 
 /* A member as a C string; NULL when it is null or absent. */
@@ -243,5 +225,5 @@ int main(void)
 		cmocka_unit_test(a_certificate_needs_no_password),
 	};
 
-	return cmocka_run_group_tests(tests, load, unload);
+	return cmocka_run_group_tests(tests, load, vectors_free);
 }

@@ -151,6 +151,24 @@ static void test_answers(void **state)
 	assert_int_equal(parse("{\"productKey\":\"a1B2c3D4e5F\",\"deviceName\":\"dev1\",\"clientId\":\"c\"}", 1, &got), CW_EPROTO);
 }
 
+static void test_answers_without_memory(void **state)
+{
+	static const char text[] = "{\"code\":200,\"data\":{},\"productKey\":\"a1B2c3D4e5F\",\"deviceName\":\"dev1\",\"deviceSecret\":\"s3\"}";
+	struct cw_certificate got;
+	long before = cw_mem_live();
+	int n, failed = 1, rc;
+
+	for (n = 0; failed; n++) {
+		cw_mem_fail_at(n);
+		rc = parse(text, 0, &got);
+		failed = cw_mem_failed();
+		cw_mem_fail_at(-1);
+		assert_true(failed ? rc < 0 : rc == 0);
+		assert_int_equal(cw_mem_live(), before);
+	}
+	assert_true(n > 1);
+}
+
 static int check(enum cw_register_via via, int no_whitelist, const char *endpoint)
 {
 	struct cw_registration r = { .via = via, .no_whitelist = no_whitelist, .endpoint = endpoint };
@@ -219,7 +237,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_keep_without_memory, make_dir, drop_dir),
 		cmocka_unit_test(test_path),
 		cmocka_unit_test_setup_teardown(test_file, make_dir, drop_dir),
-		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_answers), cmocka_unit_test(test_answers_without_memory),
 		cmocka_unit_test(test_tls_only),
 		cmocka_unit_test(test_mac),
 		cmocka_unit_test(test_rule_name),

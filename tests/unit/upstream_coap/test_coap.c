@@ -17,33 +17,15 @@
 #include "upstream/coap/crypt.h"
 #include "upstream/coap/login.h"
 #include "upstream/coap/place.h"
-#include "json/json.h"
+#include "vectors.h"
 
 #define PK "a1EmuPk0001"
 #define DN "dev-0001"
 #define SECRET "0123456789abcdef0123456789abcdef"
 
-static uint8_t *vectors;
-static size_t vectors_len;
-
 static int load(void **state)
 {
-	FILE *f = fopen("tests/vectors/cloud-coap.json", "rb");
-	char *text = malloc(1 << 20);
-	size_t n;
-
-	assert_non_null(f);
-	n = fread(text, 1, 1 << 20, f);
-	fclose(f);
-	assert_int_equal(cw_json_to_item(cw_bytes_of(text, n), &vectors, &vectors_len), 0);
-	free(text);
-	return 0;
-}
-
-static int unload(void **state)
-{
-	cw_free(vectors);
-	return cw_mem_live() == 0 ? 0 : -1;
+	return vectors_read("tests/vectors/cloud-coap.json");
 }
 
 static struct cw_bytes section(const char *name)
@@ -337,6 +319,30 @@ static void pages_of_messages(void **state)
 	assert_int_equal(page("nonsense", &odd), CW_EPROTO);
 }
 
+static void no_memory_is_said(void **state)
+{
+	struct coap_login l = { .product_key = PK, .device_name = DN, .secret = SECRET, .method = CW_SIGN_SHA1, .format = COAP_FORMAT_JSON };
+	long before = cw_mem_live();
+	uint8_t body[COAP_BODY_BYTES];
+	unsigned odd;
+	size_t len;
+	int n, failed;
+
+	for (n = 0, failed = 1; failed; n++) {
+		int made, read;
+
+		cw_mem_fail_at(n);
+		made = cw_coap_login_body(&l, body, &len);
+		read = page("[{\"topic\":\"/a\",\"payload\":\"aGk=\"}]", &odd);
+		failed = cw_mem_failed();
+		cw_mem_fail_at(-1);
+		assert_true(!failed ? made == 0 && read == 1 : made < 0 || read == CW_ENOMEM || odd == 1);
+		assert_true(read == 1 || pulled[0] == '\0');
+		assert_int_equal(cw_mem_live(), before);
+	}
+	assert_true(n > 1);
+}
+
 /* covers: I06 I07 */
 static void endpoints(void **state)
 {
@@ -353,20 +359,20 @@ static void endpoints(void **state)
 	static const char *const bad[] = { "mqtt://h:1",    "coaps://",     "coaps://h:0", "coaps://h:65536",
 					   "coaps://h:x",   "coaps://h:1x", "coap://[::1", "coap://[::1]x",
 					   "coap://h/path", "coap://:1" };
-	struct coap_endpoint e;
+	struct cw_endpoint e;
 	char host[PLACE_HOST_BYTES];
 	struct cw_msg msg;
 	size_t i;
 
 	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-		assert_int_equal(cw_coap_endpoint(good[i].text, &e, &msg), 0);
+		assert_int_equal(cw_endpoint_parse(good[i].text, &cw_coap_endpoint_form, &e, &msg), 0);
 		assert_string_equal(e.host, good[i].host);
 		assert_string_equal(e.port, good[i].port);
-		assert_int_equal(e.secure, good[i].secure);
+		assert_int_equal(e.scheme->tls, good[i].secure);
 	}
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		assert_int_equal(cw_coap_endpoint(bad[i], &e, &msg), CW_ECONF);
-	assert_int_equal(cw_coap_endpoint("coaps://${productKey}.coap.cn-shanghai.link.aliyuncs.com:5684", &e, &msg),
+		assert_int_equal(cw_endpoint_parse(bad[i], &cw_coap_endpoint_form, &e, &msg), CW_ECONF);
+	assert_int_equal(cw_endpoint_parse("coaps://${productKey}.coap.cn-shanghai.link.aliyuncs.com:5684", &cw_coap_endpoint_form, &e, &msg),
 			 0);
 	assert_int_equal(cw_coap_host_of(&e, PK, host), 0);
 	assert_string_equal(host, PK ".coap.cn-shanghai.link.aliyuncs.com");
@@ -410,9 +416,10 @@ int main(void)
 		cmocka_unit_test(answers_to_logins),
 		cmocka_unit_test(answers_that_are_none),
 		cmocka_unit_test(pages_of_messages),
+		cmocka_unit_test(no_memory_is_said),
 		cmocka_unit_test(endpoints),
 		cmocka_unit_test(codes),
 	};
 
-	return cmocka_run_group_tests(tests, load, unload);
+	return cmocka_run_group_tests(tests, load, vectors_free);
 }

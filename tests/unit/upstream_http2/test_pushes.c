@@ -437,6 +437,38 @@ static void test_a_block_that_another_frame_breaks_into_ends_the_connection(void
 	assert_int_equal(goaway, 1);
 }
 
+static void test_no_memory_is_said(void **state)
+{
+	int n, failed = 1, rc;
+
+	for (n = 0; failed; n++) {
+		struct http2_pushes p;
+		struct world *w;
+		void *fresh;
+		uint8_t buf[512];
+		size_t len;
+
+		(void)setup(&fresh);
+		w = fresh;
+		frame(w, NGHTTP2_SETTINGS, 0, 0, NULL, 0);
+		len = push_block(w, buf, sizeof(buf), "1");
+		frame(w, NGHTTP2_HEADERS, 4, 2, buf, len);
+		frame(w, NGHTTP2_DATA, 0, 2, "he", 2);
+		frame(w, NGHTTP2_DATA, 1, 2, "llo", 3);
+		cw_mem_fail_at(n);
+		rc = http2_pushes_init(&p, &ops, w);
+		if (rc == 0)
+			rc = http2_pushes_feed(&p, cw_bytes_of(w->wire, w->len));
+		failed = cw_mem_failed();
+		cw_mem_fail_at(-1);
+		/* Where a message finds no room the platform is told, and the connection lives. */
+		assert_true(failed ? rc == CW_ENOMEM || (rc == 0 && w->refused == 1 && w->pushes == 0) : rc == 0 && w->pushes == 1);
+		http2_pushes_fini(&p);
+		(void)teardown(&fresh);
+	}
+	assert_true(n > 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -450,6 +482,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_what_is_not_http2_goes_to_nghttp2_which_says_so, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_block_that_another_frame_breaks_into_ends_the_connection, setup,
 						teardown),
+		cmocka_unit_test(test_no_memory_is_said),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -237,6 +237,56 @@ static void test_what_is_missing_is_named(void **state)
 	assert_non_null(strstr(msg.text, "endpoint is missing"));
 }
 
+/* One of the calls that need memory; *ret is what they own. */
+static int call(int which, uint8_t **ret)
+{
+	struct http2_form_reply reply;
+	struct http2_down d;
+	char id[HTTP2_ID_SIZE];
+	int32_t code;
+	size_t len;
+	int rc;
+
+	switch (which) {
+	case 0:
+		return http2_form_reply(text("{\"code\":200,\"data\":{\"netId\":\"n\"}}"), &reply);
+	case 1:
+		return http2_envelope("05a4a962-f21d-48b1-82de-86fb8c2cc796", "pk", "dn", "/pk/dn/user/update", text("hello"), ret, &len);
+	case 2:
+		return http2_offline("05a4a962-f21d-48b1-82de-86fb8c2cc796", "pk", "dn", "n", ret, &len);
+	case 3:
+		rc = http2_down(text("{\"params\":{\"topic\":\"/pk/dn/user/get\",\"payload\":\"aGk=\"}}"), &d);
+		if (rc == 0)
+			http2_down_drop(&d);
+		return rc;
+	default:
+		return http2_offline_reply(text("{\"id\":\"x\",\"code\":200}"), id, &code);
+	}
+}
+
+static void test_no_memory_is_said(void **state)
+{
+	long before = cw_mem_live();
+	int which, n, failed;
+
+	for (which = 0; which < 5; which++) {
+		for (n = 0, failed = 1; failed; n++) {
+			uint8_t *owned = NULL;
+			int rc;
+
+			cw_mem_fail_at(n);
+			rc = call(which, &owned);
+			failed = cw_mem_failed();
+			cw_mem_fail_at(-1);
+			assert_int_equal(rc, failed ? CW_ENOMEM : 0);
+			if (rc == 0)
+				cw_free(owned);
+			assert_int_equal(cw_mem_live(), before);
+		}
+		assert_true(n > 1);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -249,6 +299,7 @@ int main(void)
 		cmocka_unit_test(test_base64_both_ways),
 		cmocka_unit_test(test_endpoints),
 		cmocka_unit_test(test_what_is_missing_is_named),
+		cmocka_unit_test(test_no_memory_is_said),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -78,15 +78,6 @@ static void on_removed(void *ctx, void *cookie)
 
 static const struct cw_upstream_events events = { on_state, on_device, on_command, on_reply, on_removed };
 
-#define WAIT(cond)                                                                                                     \
-	do {                                                                                                           \
-		uint64_t end_ = peer_clock_ms() + PEER_PATIENCE_MS;                                                    \
-		while (!(cond) && peer_clock_ms() < end_)                                                              \
-			peer_turn(&t.peer);                                                                            \
-		if (!(cond))                                                                                           \
-			fail_msg("did not happen: %s", #cond);                                                         \
-	} while (0)
-
 static struct cw_upstream_conf conf_of(const char *endpoint)
 {
 	return (struct cw_upstream_conf){

@@ -9,29 +9,11 @@
 
 #include "mqtt_fixture.h"
 
-static char pems[200], certificate[220], key[220], other[220], other_key[220];
-
-static void make_certificate(const char *name, const char *crt, const char *secret)
-{
-	char line[900];
-
-	snprintf(line, sizeof(line),
-		 "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=%s -addext subjectAltName=DNS:%s "
-		 "-out %s -keyout %s >/dev/null 2>&1",
-		 name, name, crt, secret);
-	assert_int_equal(system(line), 0);
-}
+static struct peer_pems pems;
 
 static int setup_tls(void **state)
 {
-	snprintf(pems, sizeof(pems), "%s/causeway-test-XXXXXX", getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
-	assert_non_null(mkdtemp(pems));
-	snprintf(certificate, sizeof(certificate), "%s/platform.pem", pems);
-	snprintf(key, sizeof(key), "%s/platform.key", pems);
-	snprintf(other, sizeof(other), "%s/other.pem", pems);
-	snprintf(other_key, sizeof(other_key), "%s/other.key", pems);
-	make_certificate("localhost", certificate, key);
-	make_certificate("bridge", other, other_key);
+	assert_int_equal(peer_pems_make(&pems, "bridge"), 0);
 	return setup(state);
 }
 
@@ -39,18 +21,13 @@ static int teardown_tls(void **state)
 {
 	int rc = teardown(state);
 
-	unlink(certificate);
-	unlink(key);
-	unlink(other);
-	unlink(other_key);
-	rmdir(pems);
-	return rc;
+	return peer_pems_remove(&pems) != 0 ? -1 : rc;
 }
 
 static void reopen(const char *where, const char *client_ca)
 {
 	peer_stop(&t.peer);
-	open_peer(where, certificate, key, client_ca);
+	open_peer(where, pems.certificate, pems.key, client_ca);
 }
 
 static void over_tls_the_certificate_and_the_name_are_checked(void **state)
@@ -58,7 +35,7 @@ static void over_tls_the_certificate_and_the_name_are_checked(void **state)
 	const char *line;
 
 	reopen("ssl://localhost", NULL);
-	conf.ca = certificate;
+	conf.ca = pems.certificate;
 	conf.verify = 1;
 	start();
 	line = peer_expect(&t.peer, "\"ev\":\"tls\"", "");
@@ -73,7 +50,7 @@ static void over_tls_the_certificate_and_the_name_are_checked(void **state)
 static void a_certificate_of_somebody_else_is_refused(void **state)
 {
 	reopen("ssl://localhost", NULL);
-	conf.ca = other;
+	conf.ca = pems.other;
 	conf.verify = 1;
 	start();
 	WAIT(t.reason[0] != '\0');
@@ -85,7 +62,7 @@ static void a_certificate_of_somebody_else_is_refused(void **state)
 static void a_name_that_is_not_in_the_certificate_is_refused(void **state)
 {
 	reopen("ssl://127.0.0.1", NULL);
-	conf.ca = certificate;
+	conf.ca = pems.certificate;
 	conf.verify = 1;
 	start();
 	WAIT(t.reason[0] != '\0');
@@ -103,11 +80,11 @@ static void without_verify_any_certificate_will_do(void **state)
 
 static void our_own_certificate_is_shown_when_asked_for(void **state)
 {
-	reopen("ssl://localhost", other);
-	conf.ca = certificate;
+	reopen("ssl://localhost", pems.other);
+	conf.ca = pems.certificate;
 	conf.verify = 1;
-	conf.certificate = other;
-	conf.key = other_key;
+	conf.certificate = pems.other;
+	conf.key = pems.other_key;
 	start();
 	assert_non_null(strstr(peer_expect(&t.peer, "\"ev\":\"tls\"", ""), "\"client\":true"));
 	WAIT(t.up);
@@ -115,11 +92,11 @@ static void our_own_certificate_is_shown_when_asked_for(void **state)
 
 static void with_only_a_certificate_the_platform_tells_the_names(void **state)
 {
-	reopen("ssl://localhost", other);
-	conf.ca = certificate;
+	reopen("ssl://localhost", pems.other);
+	conf.ca = pems.certificate;
 	conf.verify = 1;
-	conf.certificate = other;
-	conf.key = other_key;
+	conf.certificate = pems.other;
+	conf.key = pems.other_key;
 	conf.product_key = conf.device_name = conf.device_secret = NULL;
 	start();
 	assert_non_null(peer_expect(&t.peer, "\"ev\":\"connect\"", "causeway|securemode=2|"));
@@ -134,11 +111,11 @@ static char state_dir[220], names[260];
 
 static void only_a_certificate(void)
 {
-	reopen("ssl://localhost", other);
-	conf.ca = certificate;
+	reopen("ssl://localhost", pems.other);
+	conf.ca = pems.certificate;
 	conf.verify = 1;
-	conf.certificate = other;
-	conf.key = other_key;
+	conf.certificate = pems.other;
+	conf.key = pems.other_key;
 	conf.product_key = conf.device_name = conf.device_secret = NULL;
 	conf.state_dir = state_dir;
 }
@@ -167,7 +144,7 @@ static void restart(void)
 /* covers: F06 F08 F09 */
 static void names_that_were_told_are_kept_and_used(void **state)
 {
-	snprintf(state_dir, sizeof(state_dir), "%s/state", pems);
+	snprintf(state_dir, sizeof(state_dir), "%s/state", pems.dir);
 	snprintf(names, sizeof(names), "%s/names-cloud", state_dir);
 	assert_int_equal(mkdir(state_dir, 0700), 0);
 	only_a_certificate();
@@ -190,7 +167,7 @@ static void names_that_were_told_are_kept_and_used(void **state)
 static void a_token_logs_in_as_it_was_issued(void **state)
 {
 	reopen("ssl://localhost", NULL);
-	conf.ca = certificate;
+	conf.ca = pems.certificate;
 	conf.verify = 1;
 	conf.device_secret = NULL;
 	conf.client_id = "issued-id";

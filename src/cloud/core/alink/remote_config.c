@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "base/mem.h"
-#include "cloud/core/digits.h"
 #include "cloud/core/parse.h"
 
 static struct cloud_remote_config *config_of(struct cloud_product *p)
@@ -32,7 +32,7 @@ static int put(struct cw_cloud *c, struct cloud_product *p, const char *text, si
 	/* Links to the older file stay good for their time. */
 	cw_cloud_blob_unref(r->blob);
 	r->blob = b;
-	cw_cloud_hex(random, sizeof(random), r->id);
+	cw_hex(r->id, cw_bytes_of(random, sizeof(random)));
 	cw_cloud_blob_sha256(b, r->sha256);
 	r->changed_ms = cw_cloud_wall_ms(c);
 	return 0;

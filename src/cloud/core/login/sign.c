@@ -7,8 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/digits.h"
 #include "causeway/error.h"
-#include "cloud/core/digits.h"
 
 
 int cw_cloud_hmac_parse(const char *name, size_t len, enum cloud_hmac *ret_method)
@@ -34,7 +34,7 @@ size_t cw_cloud_hmac_hex(enum cloud_hmac method, const char *key, const char *te
 	md = method == CLOUD_HMAC_MD5 ? EVP_md5() : method == CLOUD_HMAC_SHA1 ? EVP_sha1() : EVP_sha256();
 	if (HMAC(md, key, (int)strlen(key), (const unsigned char *)text, len, digest, &n) == NULL)
 		n = 0;
-	cw_cloud_hex(digest, n, out);
+	cw_hex(out, cw_bytes_of(digest, n));
 	return 2 * (size_t)n;
 }
 

@@ -5,7 +5,7 @@
 #include <strings.h>
 
 #include "base/mem.h"
-#include "cloud/core/digits.h"
+#include "cloud/core/base64.h"
 #include "cloud/core/ota/ota.h"
 #include "cloud/core/traffic/violations.h"
 

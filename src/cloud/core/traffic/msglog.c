@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/digits.h"
 #include "base/mem.h"
 #include "causeway/error.h"
-#include "cloud/core/digits.h"
 #include "cloud/core/traffic/topic.h"
 
 struct cloud_log {
@@ -148,7 +148,7 @@ json_t *cw_cloud_log_hex(const char *data, size_t len)
 
 	if (text == NULL)
 		return NULL;
-	cw_cloud_hex(data, len, text);
+	cw_hex(text, cw_bytes_of(data, len));
 	j = json_stringn(text, 2 * len);
 	cw_free(text);
 	return j;

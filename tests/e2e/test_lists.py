@@ -1,0 +1,31 @@
+"""The lists that the program prints as its reference hold nothing that it never says."""
+import re
+
+from conftest import ROOT
+
+
+def sources():
+    """All that is compiled but the lists themselves, as one text."""
+    return "\n".join(path.read_text() for folder in ("src", "plugins", "include") for path in sorted((ROOT / folder).rglob("*.[ch]"))
+                     if path.name not in ("log_list.h", "stat_list.h"))
+
+
+def rows(name, pattern):
+    found = re.findall(pattern, (ROOT / "src" / "base" / name).read_text(), re.M)
+    assert len(found) == len(set(found)) > 50
+    return found
+
+
+def test_every_log_id_is_logged_somewhere():
+    logged = set(re.findall(r"\b(?:cw_log\(|CW_LOG_ID_)(\w+)", sources()))
+    assert [name for name in rows("log_list.h", r"^\s*X\((\w+),") if name not in logged] == []
+
+
+def test_every_counter_is_counted_somewhere():
+    """Most by cw_count(module, name); what is counted under more than one name at once by a list of its own, X(name)."""
+    text = sources()
+    counted = set(re.findall(r"\bcw_\w+\((\w+),\s*(\w+)", text)) | set(re.findall(r"\bCW_STAT_([a-z0-9]+)_(\w+)", text))
+    listed = set(re.findall(r"\bX\((\w+)\)", text))
+    missing = [f"{module}.{name}" for module, name in rows("stat_list.h", r"X\((?:COUNTER|GAUGE), (\w+), (\w+),")
+               if (module, name) not in counted and name not in listed]
+    assert missing == []
