@@ -465,12 +465,20 @@ void cw_upstream_status(struct cw_upstream *u, struct cw_upstream_status *ret)
 	ret->clock_known = ret->clock_offset_ms != LLONG_MIN;
 	pthread_mutex_lock(&u->lock);
 	memcpy(ret->last_error, u->last_error, sizeof(ret->last_error));
+	ret->config = u->config;
 	pthread_mutex_unlock(&u->lock);
 }
 
 void cw_upstream_note_clock(struct cw_upstream *u, int64_t offset_ms)
 {
 	atomic_store_explicit(&u->clock_offset_ms, offset_ms, memory_order_relaxed);
+}
+
+void cw_upstream_note_config(struct cw_upstream *u, const struct cw_upstream_offer *offer)
+{
+	pthread_mutex_lock(&u->lock);
+	u->config = *offer;
+	pthread_mutex_unlock(&u->lock);
 }
 
 void cw_upstream_note_error(struct cw_upstream *u, const char *text)

@@ -184,3 +184,17 @@ def test_settings_of_products_and_devices_are_checked_too(check, tmp_path):
 def test_an_unknown_key_at_the_top_is_a_warning_with_the_nearest_one(check):
     status, _, err = check(extra="stopTimout = 5s")
     assert status == 0 and 'did you mean "stopTimeout"' in err
+
+
+@pytest.mark.parametrize("upstream", ['endpoint = "tcp://127.0.0.1:1"', 'type = https, endpoint = "https://127.0.0.1:1"',
+                                      'type = coap, endpoint = "coaps://127.0.0.1:1"', 'type = broker, endpoint = "tcp://127.0.0.1:1"'])
+def test_a_large_bridge_where_there_is_none_is_refused(check, upstream):
+    status, _, err = check(upstream=upstream + ", large = true")
+    assert status == 1 and "HTTP/2 only" in err and "application.conf:3:" in err
+    status, _, err = check(upstream=upstream)
+    assert (status, "HTTP/2 only" in err) == (0, False)
+
+
+def test_a_large_bridge_over_http2_is_no_warning(check):
+    _, _, err = check(upstream='type = http2, endpoint = "https://127.0.0.1:1", authEndpoint = "https://127.0.0.1:1/auth/bridge", large = true')
+    assert err == ""
