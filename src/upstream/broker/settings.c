@@ -188,7 +188,7 @@ int broker_settings_take(struct broker *b, struct cw_msg *msg)
 	const struct broker_settings *s = b->own;
 	int rc = take_endpoint(b, b->u->conf.endpoint, msg);
 
-	if (rc == 0 && b->tls && b->u->conf.verify && strchr(b->host, ':') != NULL && !b->ops->has_tls6)
+	if (rc == 0 && b->tls && b->u->conf.verify && strchr(b->host, ':') != NULL && !(b->ops->can & CW_MQTT_CAN_TLS6))
 		rc = cw_fail(msg, CW_ECONF, "endpoint: the client library %s cannot check the certificate of an IPv6 address; "
 			     "give a name instead, or say client = mosquitto", b->ops->name);
 	if (rc == 0 && s->version == 1 && !s->clean_session)
