@@ -95,6 +95,62 @@ def test_files_of_tls_stand_beside_the_file_that_names_them(check, tmp_path):
         assert status == 1 and f"{tmp_path}/certs/ca.pem cannot be read" in err
 
 
+HTTP2 = 'type = http2, endpoint = "https://127.0.0.1:1", authEndpoint = "https://127.0.0.1:1/auth"'
+HTTPS = 'type = https, endpoint = "https://127.0.0.1:1"'
+BROKER = 'type = broker, endpoint = "tcp://127.0.0.1:1"'
+REGISTERED = f"productKey = {GW[0]}, deviceName = {GW[1]}, productSecret = 0123456789abcdef"
+
+
+@pytest.mark.parametrize("change, says", [
+    # files that a library would miss only when it connects
+    *[({"upstream": kind + ", tls { " + tls + " }"}, "cannot be read")
+      for kind in (HTTP2, HTTPS, BROKER, 'endpoint = "ssl://127.0.0.1:1"', 'type = coap, endpoint = "coaps://127.0.0.1:1", dtls = certificate')
+      for tls in ('ca = "/nonexistent"', 'ca = "/dev/null"', 'ca = "/tmp"', 'certificate = "/nonexistent", key = "/nonexistent"')],
+    ({"extra": 'ca = "/nonexistent"'}, "cannot be read"),
+    ({"extra": 'identity.http { url = "https://h/x", tls.ca = "/nonexistent" }'}, "cannot be read"),
+    # addresses
+    ({"extra": 'identity.http.url = "https://h:99999/x"'}, "identity.http.url"),
+    ({"extra": 'identity.http.url = "https://a b/x"'}, "identity.http.url"),
+    ({"extra": 'identity.http { url = "https://h/x", token = "a\\nb" }'}, "line break"),
+    ({"upstream": HTTPS.replace(":1", ":99999")}, "endpoint"),
+    ({"upstream": HTTP2.replace("1/auth", "99999/auth")}, "authEndpoint"),
+    ({"upstream": 'region = ""'}, "cn-shanghai"),
+    ({"upstream": 'region = "cn shanghai"'}, "cn-shanghai"),
+    ({"bridge": REGISTERED, "extra": 'registration.endpoint = "https://h:99999"'}, "registration"),
+    ({"bridge": REGISTERED, "extra": 'registration.region = "x y"'}, "registration"),
+    ({"upstream": 'type = broker, client = paho, endpoint = "ssl://[::1]:1"'}, "client = mosquitto"),
+    ({"extra": 'listeners += { name = a, protocol = jt808, address = "192.0.2.1:0" }'}, "no address of this machine"),
+    ({"extra": 'listeners += { name = a, protocol = jt808, address = "0.0.0.0:7611" }, listeners += { name = b, protocol = jt808, address = "127.0.0.1:7611" }'},
+     'taken by listener "a"'),
+    ({"extra": 'listeners += { name = a, protocol = jt808, address = "[::]:7611" }, listeners += { name = b, protocol = jt808, address = "127.0.0.1:7611" }'},
+     'taken by listener "a"'),
+    # names
+    ({"extra": 'listeners += { name = "a\\"b", protocol = jt808, address = "127.0.0.1:0" }'}, "letters, digits"),
+    ({"extra": 'upstreams { "" { endpoint = "tcp://127.0.0.1:2" } }'}, "letters, digits"),
+    # what works against itself
+    ({"extra": 'upstreams { b { endpoint = "tcp://127.0.0.1:1" } }'}, "each would end the other's connection"),
+    ({"upstream": 'endpoint = "tcp://127.0.0.1:1", bridges = [ ' + ", ".join([f"{{ productKey = {GW[0]}, deviceName = g-01, deviceSecret = x }}"] * 2) + " ]"},
+     "each would end the other's connection"),
+    ({"upstream": BROKER + ", bridges = [ { productKey = a1EmuGw0001, deviceName = g-01, deviceSecret = x } ]"}, "there is no bridge"),
+    ({"upstream": 'endpoint = "tcp://127.0.0.1:1", large = true'}, "HTTP/2 only"),
+    ({"upstream": HTTPS + ", large = true"}, "HTTP/2 only"),
+    ({"upstream": BROKER + ', reply = "site/${productKey}/${deviceName}/command/${name}"'}, "come back as a command"),
+    ({"upstream": BROKER + ', command = "site/${productKey}/${deviceName}/${name}"'}, "come back as a command"),
+    ({"upstream": BROKER + ', topic = "a/${deviceName}/${name}", command = "a/b/${productKey}/${deviceName}/${name}"'}, "come back as a command"),
+    ({"upstream": HTTPS, "extra": 'identity.rules = [ { identity = "*", productKey = a1EmuSub001 } ]'}, "type = mqtt"),
+    ({"extra": 'identity.rules = [ { identity = "*", productKey = a1EmuSub001, deviceName = "' + "x" * 40 + '${identity}" } ]'}, "makes no name"),
+    # places
+    ({"extra": 'stateDir = "/dev/null/state"'}, "no directory"),
+    ({"extra": 'control = "unix:/tmp"'}, "no socket"),
+    ({"extra": 'control = "unix:/dev/null"'}, "no socket"),
+    ({"extra": 'identity.keyFile = "/nonexistent/key"'}, "no directory /nonexistent"),
+    ({"extra": 'attachments.directory = "/dev/null/a"'}, "no directory"),
+])
+def test_what_a_start_would_trip_over_is_found_before(check, change, says):
+    status, _, err = check(**change)
+    assert status == 1 and says in err, err
+
+
 def test_plain_topics_and_own_ones_may_stand_beside_commands(check):
     for more in ("", ", payload = plain", ', topic = "${deviceName}/${kind}/${name}", command = "${deviceName}/do/${productKey}/${name}"'):
         assert check(upstream=BROKER + more)[0] == 0
