@@ -10,11 +10,9 @@
  */
 #include "upstream/upstream.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -233,20 +231,6 @@ static int check_conf(const struct cw_upstream_conf *c, struct cw_msg *msg)
 	return 0;
 }
 
-/* Now, with its name: from the TLS library a missing file is one more way in which a connection fails. */
-static int check_files(const struct cw_upstream_conf *c, struct cw_msg *msg)
-{
-	const struct {
-		const char *key, *file;
-	} files[] = { { "ca", c->ca }, { "certificate", c->certificate }, { "key", c->key } };
-	size_t i;
-
-	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-		if (files[i].file != NULL && access(files[i].file, R_OK) < 0)
-			return cw_fail(msg, CW_ECONF, "tls.%s: cannot read %s: %s", files[i].key, files[i].file, strerror(errno));
-	return 0;
-}
-
 static int make(struct cw_upstream *u, struct cw_msg *msg)
 {
 	char name[16];
@@ -280,8 +264,6 @@ int cw_upstream_new(const struct cw_upstream_conf *conf, struct cw_worker *contr
 		rc = full.kind->configure(&full, text, sizeof(text), msg);
 	if (rc == 0)
 		rc = check_conf(&full, msg);
-	if (rc == 0)
-		rc = check_files(&full, msg);
 	if (rc < 0)
 		return rc;
 	u = cw_zalloc(sizeof(*u));
