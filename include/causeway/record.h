@@ -42,6 +42,7 @@
 #define CW_KIND_RAW 4          /* name: topic below the device (`user/up`, `thing/model/up_raw`); body: bytes */
 #define CW_KIND_OTA_VERSION 5  /* name: module or empty; body: {version} */
 #define CW_KIND_OTA_PROGRESS 6 /* name: module or empty; body: {step int, desc text} */
+#define CW_KIND_SHADOW_REPORT 7 /* body: what the device reports to its shadow; empty: asks for it, CW_KIND_SHADOW follows */
 
 /* Kinds of commands, platform to device. */
 #define CW_KIND_PROPERTY_SET 33 /* body: identifier to value */
@@ -50,7 +51,7 @@
 #define CW_KIND_RAW_DOWN 36     /* name: topic below the device; body: bytes; nothing is answered */
 #define CW_KIND_RRPC 37         /* name: topic or empty; body: bytes; answered with bytes */
 #define CW_KIND_OTA_NOTICE 38   /* name: module or empty; body: {version, size, digest, method, extra} */
-#define CW_KIND_CONFIG 39       /* body: {configId, size} or the document */
+#define CW_KIND_CONFIG 39       /* body: {configId, configSize, sign, signMethod, url}: pushed, or asked for by `thing/config/get` */
 #define CW_KIND_SHADOW 40       /* body: desired state */
 #define CW_KIND_TIME 41         /* body: {now: UTC ms} */
 #define CW_KIND_ENABLE 42

@@ -143,6 +143,15 @@ static void show_progress(struct cw_decoder *d, const struct cw_event *ev, struc
 	d->host->emit(d->hx, ev->conn, c->device, 0, cw_written(&w));
 }
 
+/* The file is read more slowly than its parts go out: one block is asked for at a time, so look again after the pause. */
+static int waits_for_block(struct cw_decoder *d, const struct cw_event *ev, const struct jt_cmd *k)
+{
+	if (k->asked_from == k->asked_to)
+		return 0;
+	d->host->timer(d->hx, ev->conn, JT_TIMER_COMMAND, jt_conf_of(d, ev)->part_pause_ms);
+	return 1;
+}
+
 /* The next burst, then wait: shortly for the pause between bursts, or for the reply when all is out. */
 static void send_more(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c)
 {
@@ -151,6 +160,8 @@ static void send_more(struct cw_decoder *d, const struct cw_event *ev, struct jt
 	uint32_t burst = ev->flags & CW_EVF_DATAGRAM ? 1 : conf->part_burst;
 	uint32_t from = k->sent, to = k->parts - from < burst ? k->parts : from + burst;
 
+	if (waits_for_block(d, ev, k))
+		return;
 	/* A long message needs longer than a call's usual deadline; as long as it moves, it may go on. */
 	if (k->parts > 1)
 		d->host->command_extend(d->hx, ev->conn, k->id, (uint64_t)conf->wait_max_ms * 2);
@@ -423,6 +434,8 @@ void jt_command_timer(struct cw_decoder *d, const struct cw_event *ev, struct jt
 			finish_result(d, ev, c, 0);
 		return;
 	}
+	if (waits_for_block(d, ev, k))
+		return;
 	if (k->tries >= conf->retries) {
 		finish(d, ev, c, CW_CODE_TIMED_OUT, cw_bytes_of(none, k->raw ? 0 : 1));
 		return;

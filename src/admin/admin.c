@@ -55,6 +55,20 @@ static void put_bool(struct cw_json *j, const char *key, int v)
 
 /* ---- status and stats ----------------------------------------------------------------- */
 
+/* What the platform holds for the bridge as its remote configuration. */
+static void put_config(struct cw_json *j, const struct cw_upstream_offer *c)
+{
+	if (c->id[0] == '\0')
+		return;
+	cw_json_text(j, "remoteConfig");
+	cw_json_map(j);
+	cw_json_field(j, "configId", c->id);
+	put_int(j, "size", c->size);
+	cw_json_field(j, "sha256", c->sha256);
+	put_int(j, "toldMs", c->told_ms);
+	cw_json_end_map(j);
+}
+
 static void put_upstreams(struct cw_json *j, const struct cw_admin_conf *d)
 {
 	size_t i;
@@ -76,6 +90,7 @@ static void put_upstreams(struct cw_json *j, const struct cw_admin_conf *d)
 		put_int(j, "inFlight", (int64_t)s.in_flight);
 		if (s.clock_known)
 			put_int(j, "clockOffsetMs", s.clock_offset_ms);
+		put_config(j, &s.config);
 		cw_json_field(j, "lastError", s.last_error);
 		cw_json_end_map(j);
 	}

@@ -83,6 +83,7 @@
 	X(upstream_absent, INFO, "upstream.absent", 0, "Devices of a large bridge that were online before a restart did not come back within returnTime; the platform is told.") \
 	X(upstream_plain, WARN, "upstream.plain", 0, "The endpoint is without TLS: what devices report and the platform commands can be read and changed on the way.") \
 	X(upstream_named, NOTE, "upstream.named", 0, "The platform has told the bridge its names, or those kept from before are of no use any more.") \
+	X(upstream_config, NOTE, "upstream.config", 0, "The platform holds a remote configuration for this gateway; it is noted, not applied.") \
 	X(upstream_log_switch, NOTE, "upstream.log_switch", 0, "The platform switched posting of this gateway's log on or off.") \
 	X(upstream_pack_split, WARN, "upstream.pack_split", 20, "The platform refused a pack post; it goes again in halves until the bad reading is alone.") \
 	X(upstream_device_failed, WARN, "upstream.device_failed", 20, "A device could not log in at the platform, which did not refuse it; it is tried again.") \

@@ -45,7 +45,10 @@ struct cw_owner_ops {
 	void (*moved)(void *owner, struct cw_device *d);
 	/* May be NULL. The platform has logged out, or lost, a device that nobody owns. */
 	void (*logged_out)(struct cw_bridge *b, struct cw_device *d);
-	/* May be NULL: refused as offline. A command record that is for all devices of a product; 0 or an error. `bytes` is lent. */
+	/*
+	 * May be NULL: command() is called with number 0 for each device that is here, and nobody waits. A command record
+	 * that is for all devices of a product; 0 or an error. `bytes` is lent.
+	 */
 	int (*broadcast)(struct cw_bridge *b, const char *product_key, struct cw_bytes bytes);
 	/* May be NULL. An upstream is logged in, or lost, with a sentence. */
 	void (*upstream)(struct cw_bridge *b, const struct cw_upstream *u, int up, const char *reason);

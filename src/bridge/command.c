@@ -112,10 +112,38 @@ static void refuse(struct cw_downlink *down, int code)
 	answer(down, code, cw_bytes_of(NULL, 0));
 }
 
+/* Behind which upstream is it logged in? One that moves: still behind the one before. */
+static const struct cw_upstream *upstream_of(const struct cw_device *d)
+{
+	const struct way *way = d->parting != NULL ? d->parting : d->way;
+
+	return way->uplink->u;
+}
+
+/* To whoever is here of the product and behind this upstream: another one's connection has a copy of its own. */
+static int broadcast_to_each(struct cw_bridge *b, const struct cw_downlink *down)
+{
+	struct cw_bytes bytes = cw_bytes_of(down->bytes, down->len);
+	struct cw_map_node *n, *next;
+	int told = 0;
+
+	cw_map_each_safe (n, next, &b->devices) {
+		struct cw_device *d = cw_container_of(n, struct cw_device, node);
+
+		if (d->owner != NULL && !d->leaving && upstream_of(d) == down->from &&
+		    strcmp(d->product_key, down->product_key) == 0 &&
+		    b->conf.owner_ops->command(d->owner, d, 0, bytes, b->conf.command_timeout_ms) == 0)
+			told++; /* number 0 is no command's: nobody waits for its end */
+	}
+	return told > 0 ? 0 : CW_EOFFLINE;
+}
+
 /* For all devices of a product: taken over or refused at once, never answered. */
 static void broadcast(struct cw_bridge *b, struct cw_downlink *down)
 {
-	int rc = b->conf.owner_ops->broadcast(b, down->product_key, cw_bytes_of(down->bytes, down->len));
+	int rc = b->conf.owner_ops->broadcast == NULL
+			 ? broadcast_to_each(b, down)
+			 : b->conf.owner_ops->broadcast(b, down->product_key, cw_bytes_of(down->bytes, down->len));
 
 	refuse(down, rc < 0 ? cw_bridge_refusal_code(rc) : CW_CODE_OK);
 }
@@ -125,7 +153,7 @@ void cw_command_on_downlink(void *ctx, struct cw_downlink *down)
 	struct cw_bridge *b = ctx;
 	struct cw_device *d;
 
-	if (down->kind == CW_KIND_BROADCAST && down->device_name[0] == '\0' && b->conf.owner_ops->broadcast != NULL) {
+	if (down->kind == CW_KIND_BROADCAST && down->device_name[0] == '\0') {
 		broadcast(b, down);
 		return;
 	}

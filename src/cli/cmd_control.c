@@ -67,7 +67,7 @@ static long long int_of(const json_t *o, const char *key)
 
 static void print_status(const json_t *s)
 {
-	const json_t *devices = json_object_get(s, "devices"), *e;
+	const json_t *devices = json_object_get(s, "devices"), *e, *config;
 	long long up = int_of(s, "uptimeMs") / 1000;
 	size_t i;
 
@@ -87,6 +87,10 @@ static void print_status(const json_t *s)
 		if (json_is_false(json_object_get(e, "downlink")))
 			printf("; no downlink");
 		putchar('\n');
+		config = json_object_get(e, "remoteConfig");
+		if (config != NULL)
+			printf("            the platform holds configuration %s for this gateway (%lld bytes, sha256 %s); it is not applied\n",
+			       text_of(config, "configId"), int_of(config, "size"), text_of(config, "sha256"));
 	}
 	json_array_foreach (json_object_get(s, "listeners"), i, e) {
 		printf("listener    %-12s %s on %s, %lld open, %lld accepted, %lld refused\n", text_of(e, "name"),

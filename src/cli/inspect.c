@@ -103,6 +103,7 @@ static const char *kind_name(unsigned kind)
 	case CW_KIND_RAW: return "raw";
 	case CW_KIND_OTA_VERSION: return "otaVersion";
 	case CW_KIND_OTA_PROGRESS: return "otaProgress";
+	case CW_KIND_SHADOW_REPORT: return "shadowReport";
 	default: return "unknown";
 	}
 }

@@ -239,7 +239,7 @@ int cw_bridge_report(struct cw_bridge *b, const char *identity, struct cw_bytes 
 	struct lib *l;
 	int rc;
 
-	if (!cw_record_read(record, &rec) || rec.request.len >= CW_REQUEST_MOST || rec.kind > CW_KIND_OTA_PROGRESS)
+	if (!cw_record_read(record, &rec) || rec.request.len >= CW_REQUEST_MOST || rec.kind > CW_KIND_SHADOW_REPORT)
 		return CW_EINVAL;
 	rc = begin(b, identity, record.len, wait, &l, &c);
 	if (rc < 0)

@@ -237,6 +237,45 @@ static int build_ota(const struct cw_record *rec, const char *pk, const char *dn
 	return cw_json_finish(&j, &ret->payload, &ret->len);
 }
 
+/*
+ * The platform takes a report whose version is above the stored one. Which that is nobody here knows after a restart, so
+ * time counts it: an application that goes on from a version it has read stays below the next report.
+ */
+static int64_t shadow_version(uint32_t id, const struct cw_alink_options *options)
+{
+	return options->arrival_ms * 1024 + (id & 1023);
+}
+
+/* No Alink envelope: a language of its own, answered on a topic of its own and without an id. */
+static int build_shadow(const struct cw_record *rec, const char *pk, const char *dn, uint32_t id,
+			const struct cw_alink_options *options, struct cw_alink_post *ret)
+{
+	struct cw_bytes body = rec->body;
+	struct cw_reader r = cw_reader_of(body);
+	struct cw_item map = cw_read_item(&r);
+	struct cw_json j;
+	int n = snprintf(ret->topic, sizeof(ret->topic), "/shadow/update/%s/%s", pk, dn);
+	int reports = body.len > 0 && cw_item_more(&r, &map);
+
+	if (n < 0 || (size_t)n >= sizeof(ret->topic))
+		return CW_ELIMIT;
+	cw_json_begin(&j, CW_ALINK_MOST);
+	cw_json_map(&j);
+	cw_json_field(&j, "method", reports ? "update" : "get");
+	if (reports) {
+		cw_json_text(&j, "state");
+		cw_json_map(&j);
+		cw_json_text(&j, "reported");
+		cw_json_encoded(&j, body);
+		cw_json_end_map(&j);
+		cw_json_text(&j, "version");
+		cw_json_int(&j, shadow_version(id, options));
+	}
+	cw_json_end_map(&j);
+	ret->replies = 0;
+	return cw_json_finish(&j, &ret->payload, &ret->len);
+}
+
 /* `thing/...` below the device, and the method that follows from it. */
 static int name_message(const struct cw_record *rec, char *out, size_t size)
 {
@@ -298,6 +337,7 @@ int cw_alink_record(const struct cw_record *rec, const char *pk, const char *dn,
 	case CW_KIND_RAW: return build_raw(rec, pk, dn, ret);
 	case CW_KIND_OTA_VERSION:
 	case CW_KIND_OTA_PROGRESS: return build_ota(rec, pk, dn, id, ret);
+	case CW_KIND_SHADOW_REPORT: return build_shadow(rec, pk, dn, id, options, ret);
 	default: return CW_EUNSUPPORTED;
 	}
 }
@@ -525,6 +565,19 @@ int cw_alink_log_post(uint32_t id, const struct cw_alink_log_line *lines, size_t
 		cw_json_end_map(&j);
 	}
 	cw_json_end_array(&j);
+	end(&j, 1);
+	return cw_json_finish(&j, ret_text, ret_len);
+}
+
+int cw_alink_config_get(uint32_t id, char **ret_text, size_t *ret_len)
+{
+	struct cw_json j;
+
+	begin(&j, id, "thing.config.get", 1);
+	cw_json_map(&j);
+	cw_json_field(&j, "configScope", "product");
+	cw_json_field(&j, "getType", "file");
+	cw_json_end_map(&j);
 	end(&j, 1);
 	return cw_json_finish(&j, ret_text, ret_len);
 }

@@ -23,6 +23,7 @@ struct cw_alink_options {
 	int want_reply; /* 0: `sys.ack` 0 asks the platform not to reply */
 	int version;    /* send `version` and `method` */
 	unsigned qos;   /* of all but raw records, which say it themselves */
+	int64_t arrival_ms; /* UTC, when the record arrived here: rises over a device's records */
 };
 
 struct cw_alink_post {
@@ -77,6 +78,8 @@ struct cw_alink_log_line {
 };
 /* At most 40 lines. */
 int cw_alink_log_post(uint32_t id, const struct cw_alink_log_line *lines, size_t count, char **ret_text, size_t *ret_len);
+/* Ask for the remote configuration of the product. */
+int cw_alink_config_get(uint32_t id, char **ret_text, size_t *ret_len);
 /* Ask whether the log shall be posted. */
 int cw_alink_log_config_get(uint32_t id, char **ret_text, size_t *ret_len);
 
@@ -120,6 +123,9 @@ int cw_alink_registered(const struct cw_alink_reply *r, const char *pk, const ch
  */
 int cw_alink_command(const struct cw_topic *t, struct cw_bytes topic, struct cw_bytes payload,
 		     struct cw_alink_command *ret);
+
+/* Does the platform refuse a report to a shadow here? 1, with its code and words. */
+int cw_alink_shadow_refused(struct cw_bytes payload, int32_t *ret_code, char *text, size_t size);
 
 /* The answer to a request: `reply` is an encoded map or empty. */
 int cw_alink_answer(const char *request, int32_t code, struct cw_bytes reply, char **ret_text, size_t *ret_len);

@@ -261,12 +261,43 @@ static int take_ota(struct cw_alink_command *c, const struct cw_alink_reply *msg
 	return end_record(c, &w);
 }
 
+/* What is desired: pushed, or the answer to a device that asked for its shadow. */
 static int take_shadow(struct cw_alink_command *c, struct cw_bytes map)
 {
-	if (!cw_topic_is(cw_map_text(map, "method"), "control"))
-		return CW_ENOENT; /* answers to what the device asked */
-	return record_of_map(c, CW_KIND_SHADOW, cw_bytes_of(NULL, 0),
-			     cw_map_get(cw_map_get(cw_map_get(map, "payload"), "state"), "desired"));
+	struct cw_bytes state = cw_map_get(cw_map_get(map, "payload"), "state");
+
+	if (!cw_topic_is(cw_map_text(map, "method"), "control") && state.len == 0)
+		return CW_ENOENT; /* a report was taken, or not: cw_alink_shadow_refused() tells */
+	return record_of_map(c, CW_KIND_SHADOW, cw_bytes_of(NULL, 0), cw_map_get(state, "desired"));
+}
+
+int cw_alink_shadow_refused(struct cw_bytes payload, int32_t *ret_code, char *text, size_t size)
+{
+	struct cw_bytes content, why;
+	struct cw_alink_reply r;
+	int64_t code = CW_ALINK_CODE_NONE;
+	int refused;
+
+	if (cw_alink_reply(payload, &r) < 0)
+		return 0;
+	content = cw_map_get(cw_bytes_of(r.item, r.item_len), "payload");
+	refused = cw_topic_is(cw_map_text(content, "status"), "error");
+	content = cw_map_get(content, "content");
+	(void)take_number(cw_map_item(content, "errorcode"), INT32_MIN, INT32_MAX, &code);
+	why = cw_map_text(content, "errormessage");
+	(void)snprintf(text, size, "%.*s", (int)why.len, (const char *)why.ptr);
+	*ret_code = (int32_t)code;
+	cw_alink_reply_drop(&r);
+	return refused;
+}
+
+/* The answer to a device that asked for its configuration, as if it had been pushed; nothing goes back. */
+static int take_config(struct cw_alink_command *c, const struct cw_alink_reply *msg)
+{
+	if (msg->code != 200)
+		return CW_ENOENT;
+	c->wants_answer = 0;
+	return record_of_map(c, CW_KIND_CONFIG, cw_bytes_of(NULL, 0), msg->data);
 }
 
 static int reply_topic(struct cw_alink_command *c, struct cw_bytes topic, const char *tail)
@@ -300,6 +331,8 @@ static int take_sys(struct cw_alink_command *c, const struct cw_topic *t, struct
 		return rc;
 	if (cw_topic_after(t->rest, "thing/service/", &name))
 		return take_service(c, name, msg->params);
+	if (cw_topic_is(t->rest, CW_TOPIC_CONFIG_REPLY))
+		return take_config(c, msg);
 	for (i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
 		if (!cw_topic_is(t->rest, plain[i].rest))
 			continue;

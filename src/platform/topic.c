@@ -119,6 +119,17 @@ static int fits(int n)
 	return n >= 0 && n < CW_TOPIC_MAX ? 0 : CW_ELIMIT;
 }
 
+int cw_topic_is_reply(const struct cw_topic *t)
+{
+	return t->kind == CW_TOPIC_SYS && t->rest.len > 6 && memcmp(t->rest.ptr + t->rest.len - 6, "_reply", 6) == 0 &&
+	       !cw_topic_is(t->rest, CW_TOPIC_CONFIG_REPLY);
+}
+
+int cw_topic_broadcast(const char *pk, char *out)
+{
+	return fits(snprintf(out, CW_TOPIC_MAX, "/broadcast/%s/+", pk));
+}
+
 int cw_topic_sys(char *out, const char *pk, const char *dn, const char *rest)
 {
 	return fits(snprintf(out, CW_TOPIC_MAX, "/sys/%s/%s/%s", pk, dn, rest));
@@ -193,6 +204,7 @@ static const char *const device_topics[] = {
 	"/ext/rrpc/+/%s/%s/user/#",
 	"/ota/device/upgrade/%s/%s",
 	"/sys/%s/%s/thing/config/push",
+	"/sys/%s/%s/" CW_TOPIC_CONFIG_REPLY,
 	"/shadow/get/%s/%s",
 	"/sys/%s/%s/thing/disable",
 	"/sys/%s/%s/thing/enable",

@@ -13,6 +13,9 @@
 	256 /* longest topic built here, NUL included; the platform's own limit of 128 does not hold for its system    \
 	       topics */
 
+/* A reply that is a command for the device that asked, not an outcome of a record. */
+#define CW_TOPIC_CONFIG_REPLY "thing/config/get_reply"
+
 enum cw_topic_kind {
 	CW_TOPIC_UNKNOWN,
 	CW_TOPIC_SYS,         /* /sys/pk/dn/REST */
@@ -51,6 +54,9 @@ int cw_topic_session(char *out, const char *pk, const char *dn, const char *what
  */
 int cw_topic_raw(char *out, const char *pk, const char *dn, struct cw_bytes name);
 
+/* A reply to what was sent up, for who awaits it (cw_await). */
+int cw_topic_is_reply(const struct cw_topic *t);
+
 /*
  * What to subscribe for a device after its login (`gateway` 0), or for the bridge itself once after CONNECT
  * (1: its management topics as well). Returns how many there are, at most CW_TOPIC_SUBSCRIPTIONS; each is
@@ -60,5 +66,7 @@ int cw_topic_raw(char *out, const char *pk, const char *dn, struct cw_bytes name
 #define CW_TOPIC_PER_SUBSCRIBE 8 /* the platform closes the connection above */
 int cw_topic_subscription_count(int gateway);
 int cw_topic_subscription(int gateway, int number, const char *pk, const char *dn, char *out);
+/* The subscription for what is said to all devices of a product at once. */
+int cw_topic_broadcast(const char *pk, char *out);
 
 #endif

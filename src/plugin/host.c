@@ -45,7 +45,7 @@ static int host_send(void *hx, uint64_t conn, struct cw_bytes out)
 
 static int kind_ok(unsigned kind)
 {
-	return kind >= CW_KIND_PROPERTIES && kind <= CW_KIND_OTA_PROGRESS;
+	return kind >= CW_KIND_PROPERTIES && kind <= CW_KIND_SHADOW_REPORT;
 }
 
 static int host_emit(void *hx, uint64_t conn, uint64_t device, uint64_t ticket, struct cw_bytes record)

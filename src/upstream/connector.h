@@ -61,6 +61,8 @@ void cw_upstream_report(struct cw_upstream *u, int up, const char *reason);
 void cw_upstream_note_error(struct cw_upstream *u, const char *text);
 /* How far the platform's clock is ahead of ours, for status. */
 void cw_upstream_note_clock(struct cw_upstream *u, int64_t offset_ms);
+/* The platform holds this remote configuration for the bridge. */
+void cw_upstream_note_config(struct cw_upstream *u, const struct cw_upstream_offer *offer);
 /* A device's login state changed: opens or closes its lane and tells the bridge. */
 void cw_updevice_report(struct cw_updevice *d, enum cw_updevice_state state, int code, const char *text);
 /* Nothing of the connector points to the device any more. */

@@ -100,8 +100,9 @@ struct cw_upstream {
 	atomic_int is_up;
 	atomic_ullong devices_online, queued_records, in_flight;
 	atomic_llong clock_offset_ms; /* LLONG_MIN: not known */
-	pthread_mutex_t lock; /* last_error */
+	pthread_mutex_t lock; /* last_error, config */
 	char last_error[256];
+	struct cw_upstream_offer config;
 };
 
 #endif

@@ -45,6 +45,7 @@ static int open_parcel(struct cw_upstream *u, struct cw_await_set *ids, struct c
 	if (rec->request.len > 0)
 		(void)snprintf(request, CW_REQUEST_MOST, "%.*s", (int)rec->request.len, (const char *)rec->request.ptr);
 	*options = (struct cw_alink_options){ .version = u->conf.post_version,
+					      .arrival_ms = p->arrival_ms,
 					      .qos = (unsigned)u->conf.qos,
 					      .want_reply = u->conf.confirm_reply || request[0] != '\0' };
 	return 0;
@@ -121,6 +122,30 @@ static struct cw_downlink *downlink_of(struct cw_upstream *u, const struct cw_to
 	return down;
 }
 
+/* Nobody waits for the answers to a shadow's report, which name none, and to a device's question for its configuration. */
+static void take_outcome(const struct cw_topic *t, struct cw_bytes payload)
+{
+	int32_t code = CW_CODE_OK;
+	char text[160] = "";
+	struct cw_alink_reply r;
+
+	if (t->kind == CW_TOPIC_SHADOW_GET) {
+		if (!cw_alink_shadow_refused(payload, &code, text, sizeof(text)))
+			code = CW_CODE_OK;
+	} else if (cw_alink_reply(payload, &r) == 0) {
+		code = r.code;
+		(void)snprintf(text, sizeof(text), "%s", r.message[0] != '\0' ? r.message : cw_code_text(code));
+		cw_alink_reply_drop(&r);
+	}
+	if (code == CW_CODE_OK) {
+		cw_count(upstream, replies_ok);
+		return;
+	}
+	cw_count(upstream, replies_failed);
+	cw_log(upstream_reply_failed, text, CW_LB("product", t->pk.ptr, t->pk.len), CW_LB("device", t->dn.ptr, t->dn.len),
+	       CW_LI("code", code));
+}
+
 int cw_message_take(struct cw_upstream *u, const struct cw_topic *t, struct cw_bytes topic, struct cw_bytes payload,
 		    uint64_t ack)
 {
@@ -140,6 +165,8 @@ int cw_message_take(struct cw_upstream *u, const struct cw_topic *t, struct cw_b
 			cw_upstream_command(u, down);
 		rc = down == NULL ? CW_ENOMEM : 0;
 	}
+	if (rc == CW_ENOENT)
+		take_outcome(t, payload);
 	if (rc < 0 && rc != CW_ENOENT) /* that one is an answer to something of ours */
 		cw_message_odd(u, rc == CW_EPROTO ? "malformed" : rc == CW_ENOMEM ? "out of memory" : "not understood", topic);
 	return rc;

@@ -10,11 +10,9 @@
  */
 #include "upstream/upstream.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -234,20 +232,6 @@ static int check_conf(const struct cw_upstream_conf *c, struct cw_msg *msg)
 	return 0;
 }
 
-/* Now, with its name: from the TLS library a missing file is one more way in which a connection fails. */
-static int check_files(const struct cw_upstream_conf *c, struct cw_msg *msg)
-{
-	const struct {
-		const char *key, *file;
-	} files[] = { { "ca", c->ca }, { "certificate", c->certificate }, { "key", c->key } };
-	size_t i;
-
-	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-		if (files[i].file != NULL && access(files[i].file, R_OK) < 0)
-			return cw_fail(msg, CW_ECONF, "tls.%s: cannot read %s: %s", files[i].key, files[i].file, strerror(errno));
-	return 0;
-}
-
 static int make(struct cw_upstream *u, struct cw_msg *msg)
 {
 	char name[16];
@@ -281,8 +265,6 @@ int cw_upstream_new(const struct cw_upstream_conf *conf, struct cw_worker *contr
 		rc = full.kind->configure(&full, text, sizeof(text), msg);
 	if (rc == 0)
 		rc = check_conf(&full, msg);
-	if (rc == 0)
-		rc = check_files(&full, msg);
 	if (rc < 0)
 		return rc;
 	u = cw_zalloc(sizeof(*u));
@@ -480,12 +462,20 @@ void cw_upstream_status(struct cw_upstream *u, struct cw_upstream_status *ret)
 	ret->clock_known = ret->clock_offset_ms != LLONG_MIN;
 	pthread_mutex_lock(&u->lock);
 	memcpy(ret->last_error, u->last_error, sizeof(ret->last_error));
+	ret->config = u->config;
 	pthread_mutex_unlock(&u->lock);
 }
 
 void cw_upstream_note_clock(struct cw_upstream *u, int64_t offset_ms)
 {
 	atomic_store_explicit(&u->clock_offset_ms, offset_ms, memory_order_relaxed);
+}
+
+void cw_upstream_note_config(struct cw_upstream *u, const struct cw_upstream_offer *offer)
+{
+	pthread_mutex_lock(&u->lock);
+	u->config = *offer;
+	pthread_mutex_unlock(&u->lock);
 }
 
 void cw_upstream_note_error(struct cw_upstream *u, const char *text)

@@ -135,12 +135,20 @@ const char *cw_upstream_group(const struct cw_upstream *u);
 /* As they took effect; lent. Has secrets. Any thread. */
 const struct cw_upstream_conf *cw_upstream_settings(const struct cw_upstream *u);
 int cw_upstream_has_downlink(const struct cw_upstream *u);
+/* The remote configuration that the platform holds for the bridge itself: what is known of it; it is not applied. */
+struct cw_upstream_offer {
+	char id[64]; /* empty: none */
+	char sha256[72];
+	int64_t size, told_ms; /* UTC */
+};
+
 /* A snapshot for status: any thread. */
 struct cw_upstream_status {
 	int up;
 	uint64_t devices_online, queued_records, queued_bytes, in_flight;
 	int clock_known;
 	int64_t clock_offset_ms; /* the platform's clock less ours, when known */
+	struct cw_upstream_offer config;
 	char last_error[256];
 };
 void cw_upstream_status(struct cw_upstream *u, struct cw_upstream_status *ret_status);

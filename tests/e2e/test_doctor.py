@@ -77,8 +77,8 @@ def test_tcp(cloud, box):
 
 
 def test_tls(cloud, box):
-    status, steps, _ = doctor(box.write(GIVEN, upstreams=upstream(f"ssl://{box.mqtt()}", ', tls { ca = "/etc/hostname" }')))
-    assert status == 1 and steps["tls"][0] == "FAIL" and "PEM" in steps["tls"][1]
+    status, steps, text = doctor(box.write(GIVEN, upstreams=upstream(f"ssl://{box.mqtt()}", ', tls { ca = "/etc/hostname" }')))
+    assert status == 1 and steps == {} and "tls.ca: /etc/hostname" in text and "PEM" in text
 
 
 def test_a_foreign_authority(cloud, box, tmp_path):
@@ -165,7 +165,6 @@ def test_a_wrong_configuration_and_a_wrong_command_line(box, tmp_path):
 @pytest.mark.parametrize("settings,says", [
     ('endpoint = "https://127.0.0.1:1"', "does not begin with tcp://"),
     ('type = coap, endpoint = "tcp://127.0.0.1:1"', "does not begin with coaps://"),
-    ('endpoint = "ssl://127.0.0.1:1", tls { ca = nothere.pem }', "nothere.pem: No such file"),
 ])
 def test_a_setting_that_is_wrong_comes_before_all_steps(cloud, box, settings, says):
     status, steps, text = doctor(box.write(GIVEN, upstreams=f"upstreams {{ cloud {{ {settings} }} }}"))

@@ -89,13 +89,10 @@ def test_an_upstream_without_a_certificate_of_the_bridge_says_so(check, upstream
 
 
 def test_files_of_tls_stand_beside_the_file_that_names_them(check, tmp_path):
-    upstream = 'endpoint = "ssl://127.0.0.1:1", tls { ca = certs/ca.pem }'
-    status, _, err = check(upstream=upstream)
-    assert status == 1 and f"tls.ca: cannot read {tmp_path}/certs/ca.pem: No such file" in err
-    (tmp_path / "certs").mkdir()
-    (tmp_path / "certs" / "ca.pem").write_text("read when it connects")
-    assert check(upstream=upstream)[0] == 0
-    assert check(upstream='endpoint = "ssl://127.0.0.1:1"', extra="ca = certs/ca.pem")[0] == 0
+    for settings in ({"upstream": 'endpoint = "ssl://127.0.0.1:1", tls { ca = certs/ca.pem }'},
+                     {"upstream": 'endpoint = "ssl://127.0.0.1:1", tls { certificate = certs/ca.pem, key = k.pem }'}):
+        status, _, err = check(**settings)
+        assert status == 1 and f"{tmp_path}/certs/ca.pem cannot be read" in err
 
 
 HTTP2 = 'type = http2, endpoint = "https://127.0.0.1:1", authEndpoint = "https://127.0.0.1:1/auth"'
@@ -184,3 +181,17 @@ def test_settings_of_products_and_devices_are_checked_too(check, tmp_path):
 def test_an_unknown_key_at_the_top_is_a_warning_with_the_nearest_one(check):
     status, _, err = check(extra="stopTimout = 5s")
     assert status == 0 and 'did you mean "stopTimeout"' in err
+
+
+@pytest.mark.parametrize("upstream", ['endpoint = "tcp://127.0.0.1:1"', 'type = https, endpoint = "https://127.0.0.1:1"',
+                                      'type = coap, endpoint = "coaps://127.0.0.1:1"', 'type = broker, endpoint = "tcp://127.0.0.1:1"'])
+def test_a_large_bridge_where_there_is_none_is_refused(check, upstream):
+    status, _, err = check(upstream=upstream + ", large = true")
+    assert status == 1 and "HTTP/2 only" in err and "application.conf:3:" in err
+    status, _, err = check(upstream=upstream)
+    assert (status, "HTTP/2 only" in err) == (0, False)
+
+
+def test_a_large_bridge_over_http2_is_no_warning(check):
+    _, _, err = check(upstream='type = http2, endpoint = "https://127.0.0.1:1", authEndpoint = "https://127.0.0.1:1/auth/bridge", large = true')
+    assert err == ""

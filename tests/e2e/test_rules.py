@@ -149,7 +149,7 @@ def test_a_refusal_is_kept_and_backed_off_and_says_what_to_do(cloud, box, gatewa
 
 def test_a_name_that_the_platform_does_not_take_is_refused_and_counted(cloud, box, gateway):
     """covers: E16 D10"""
-    gateway(f"{{ identity = \"*\", productKey = {SPK}, deviceName = \"x/${{identity}}\" }}").start().wait_up()
+    gateway(f"{{ identity = \"*\", productKey = {SPK}, deviceName = \"${{identity}}-of-a-name-that-is-too-long\" }}").start().wait_up()
     with box.terminal(PHONES[0]) as terminal:
         terminal.send(0x0100, b"\0" * 37)
         box.wait_stat("provision.names_refused")

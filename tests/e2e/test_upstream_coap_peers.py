@@ -134,7 +134,7 @@ def test_a_server_without_such_a_path(start_gateway):
 
 @pytest.mark.parametrize("upstream, says", [
     ("endpoint = \"coaps://h\", dtls = off", "dtls = off"), ("endpoint = \"coap://h\", dtls = certificate", "needs coaps"),
-    ("endpoint = \"coaps://h\", dtls = certificate", "tls.ca"), ("endpoint = \"ssl://h\"", "coaps://"), ("endpoint = \"coaps://h\", large = true", "large"),
+    ("endpoint = \"coaps://h\", dtls = certificate", "tls.ca"), ("endpoint = \"ssl://h\"", "coaps://"),
     ("endpoint = \"coaps://h\", maxPayload = 1", "maxPayload")])
 def test_settings_that_contradict_each_other(start_gateway, upstream, says):
     with pytest.raises(AssertionError) as caught:

@@ -207,6 +207,8 @@ class Client:
             sent = json.loads(payload)["deviceSendTime"]
             self.publish("/ext/ntp" + gateway + "response", json.dumps(
                 {"deviceSendTime": sent, "serverRecvTime": str(int(sent) + 5000), "serverSendTime": str(int(sent) + 5000)}))
+        elif topic == "/sys" + gateway + "thing/config/get":
+            self.reply(topic, json.loads(payload)["id"], 6710, {})
         elif topic == "/sys" + gateway + "thing/config/log/get":
             self.reply(topic, json.loads(payload)["id"], 200, {"getType": "content", "content": {"mode": self.p.log_mode}})
         elif topic == "/sys" + gateway + "thing/log/post":

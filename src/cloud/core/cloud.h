@@ -247,6 +247,7 @@ struct cloud_link {
 	unsigned delay_ms; /* of an uplink_only link: a fault wants the answer that much later */
 	uint64_t keep_alive_ms; /* of the client, 0: none; set by the front after link_init */
 	int goodbye;            /* it takes its leave (DISCONNECT), or we end it: not cut */
+	uint64_t cast; /* the last broadcast that went out on it: one subscription of a gateway is for all its devices */
 	unsigned members_max; /* online through it, counted by who calls cw_cloud_member_up() */
 	char peer[64];
 };

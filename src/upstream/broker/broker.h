@@ -140,6 +140,12 @@ int broker_send(void *connector, struct cw_updevice *d, struct cw_parcel *p);
 void broker_recall(void *connector, struct cw_parcel *p);
 
 /* down.c */
+/*
+ * The command that a message on a topic with these parts is. 0; CW_EPROTO, CW_ELIMIT, CW_EINVAL, CW_ENOMEM, and then
+ * *ret_down, where there is one, says where to answer that. The caller frees or hands it on.
+ */
+int broker_command(struct broker *b, const struct broker_vars *vars, struct cw_bytes payload,
+		   struct cw_downlink **ret_down);
 void broker_subscribe(struct broker *b);
 void broker_message(struct broker *b, struct cw_bytes topic, struct cw_bytes payload, int retained);
 void broker_answer(void *connector, struct cw_downlink *d);

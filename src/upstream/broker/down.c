@@ -155,14 +155,29 @@ static int make(struct broker *b, struct asked *a, struct cw_downlink **ret)
 	return !w.overflow && cw_record_read(cw_written(&w), &check) ? 0 : CW_EPROTO;
 }
 
+int broker_command(struct broker *b, const struct broker_vars *vars, struct cw_bytes payload, struct cw_downlink **ret)
+{
+	struct asked a = { .vars = *vars };
+	int rc = 0, understood;
+
+	*ret = NULL;
+	understood = read_payload(b, &a, payload);
+	if (understood == CW_EPROTO)
+		a.body = cw_bytes_of(NULL, 0);
+	if (understood == 0 || understood == CW_EPROTO)
+		rc = make(b, &a, ret);
+	cw_free(a.item);
+	return understood < 0 ? understood : rc;
+}
+
 void broker_message(struct broker *b, struct cw_bytes topic, struct cw_bytes payload, int retained)
 {
-	struct asked a = { 0 };
-	struct cw_downlink *down = NULL;
-	int rc, understood;
+	struct cw_downlink *down;
+	struct broker_vars vars;
+	int rc;
 
 	cw_count(upstream, downlinks);
-	if (b->own->command[0] == '\0' || !broker_template_match(b->own->command, topic, &a.vars)) {
+	if (b->own->command[0] == '\0' || !broker_template_match(b->own->command, topic, &vars)) {
 		cw_message_odd(b->u, "not a command's topic", topic);
 		return;
 	}
@@ -173,28 +188,21 @@ void broker_message(struct broker *b, struct cw_bytes topic, struct cw_bytes pay
 			topic);
 		return;
 	}
-	if (cw_upstream_find(b->u, a.vars.of[BROKER_PRODUCT_KEY], a.vars.of[BROKER_DEVICE_NAME]) == NULL) {
+	if (cw_upstream_find(b->u, vars.of[BROKER_PRODUCT_KEY], vars.of[BROKER_DEVICE_NAME]) == NULL) {
 		cw_message_odd(b->u, "for a device that is not here", topic);
 		return;
 	}
-	understood = rc = read_payload(b, &a, payload);
-	if (understood == CW_EPROTO)
-		a.body = cw_bytes_of(NULL, 0);
-	if (understood == 0 || understood == CW_EPROTO)
-		rc = make(b, &a, &down);
-	if (rc == CW_EPROTO)
-		understood = rc;
-	if (rc == 0 && understood == 0) {
+	rc = broker_command(b, &vars, payload, &down);
+	if (rc == 0) {
 		cw_upstream_command(b->u, down);
-	} else {
-		cw_message_odd(b->u, rc == CW_ENOMEM ? "out of memory" : "malformed", topic);
-		if (down != NULL && down->wants_answer && down->answer_topic[0] != '\0') {
-			down->code = CW_CODE_BAD_INPUT;
-			broker_answer(b, down);
-		}
-		cw_downlink_free(down);
+		return;
 	}
-	cw_free(a.item);
+	cw_message_odd(b->u, rc == CW_ENOMEM ? "out of memory" : "malformed", topic);
+	if (down != NULL && down->wants_answer && down->answer_topic[0] != '\0') {
+		down->code = CW_CODE_BAD_INPUT;
+		broker_answer(b, down);
+	}
+	cw_downlink_free(down);
 }
 
 void broker_answer(void *connector, struct cw_downlink *d)

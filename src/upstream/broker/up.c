@@ -252,6 +252,8 @@ int broker_send(void *connector, struct cw_updevice *d, struct cw_parcel *p)
 
 	if (!cw_record_read(cw_bytes_of(p->bytes, p->len), &rec))
 		return CW_EPROTO;
+	if (rec.kind == CW_KIND_SHADOW_REPORT)
+		return CW_EUNSUPPORTED; /* a broker keeps no shadows */
 	if (is_split(b, &rec))
 		n = count_members(rec.body);
 	if (n == 0)

@@ -91,9 +91,6 @@ static int check(struct coap *c, const struct coap_settings *own, struct cw_msg 
 		return cw_fail(msg, CW_EINVAL, "the settings of a CoAP upstream are missing");
 	if (conf->endpoint == NULL)
 		return cw_fail(msg, CW_ECONF, "endpoint is missing; it looks like coaps://host:5684");
-	if (conf->large)
-		return cw_fail(msg, CW_ECONF,
-			       "large: over CoAP every device has a login of its own; there is no large bridge");
 	rc = cw_endpoint_parse(conf->endpoint, &cw_coap_endpoint_form, &c->endpoint, msg);
 	if (rc < 0)
 		return rc;

@@ -14,13 +14,6 @@
 #include "platform/codes.h"
 #include "upstream/http2/http2.h"
 
-static int ends_with(struct cw_bytes text, const char *tail)
-{
-	size_t n = strlen(tail);
-
-	return text.len >= n && memcmp(text.ptr + text.len - n, tail, n) == 0;
-}
-
 static void take_offline_reply(struct http2 *h, const struct http2_push *p)
 {
 	struct cw_bytes topic = cw_bytes_text(p->topic);
@@ -70,7 +63,7 @@ static int take_own(struct http2 *h, const struct http2_down *d, const struct cw
 	switch (t->kind) {
 	case CW_TOPIC_ERROR: take_error(h, d); return 1;
 	case CW_TOPIC_SYS:
-		if (!ends_with(t->rest, "_reply"))
+		if (!cw_topic_is_reply(t))
 			return 0;
 		if (!cw_topic_is(t->rest,
 				 "thing/model/up_raw_reply")) /* bytes of the product's script: for nobody here */

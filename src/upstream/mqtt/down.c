@@ -18,13 +18,6 @@ static int is_ours(struct mqtt *m, const struct cw_topic *t)
 	return cw_topic_is(t->pk, m->pk) && cw_topic_is(t->dn, m->dn);
 }
 
-static int ends_with(struct cw_bytes text, const char *tail)
-{
-	size_t n = strlen(tail);
-
-	return text.len >= n && memcmp(text.ptr + text.len - n, tail, n) == 0;
-}
-
 /* The device that {productKey, deviceName} names. */
 static struct cw_updevice *named_device(struct mqtt *m, struct cw_bytes map)
 {
@@ -103,8 +96,11 @@ static int take_gateway(struct mqtt *m, const struct cw_topic *t, const struct c
 			cw_message_odd(m->u, "a registration that nobody waits for", topic);
 		return 1;
 	}
-	if (mqtt_self_take(m, t, r))
+	if (mqtt_self_take(m, t, r)) {
+		if (cw_topic_is(t->rest, "thing/config/push"))
+			agree(m, r, topic);
 		return 1;
+	}
 	if (cw_topic_is(t->rest, "thing/topo/add_reply")) {
 		if (!mqtt_request_replied(m, ASK_TOPO, r))
 			cw_message_odd(m->u, "a topology reply that nobody waits for", topic);
@@ -142,6 +138,11 @@ static void take_reply(struct mqtt *m, const struct cw_topic *t, struct cw_bytes
 	cw_alink_reply_drop(&r);
 }
 
+static int is_config(const struct cw_topic *t)
+{
+	return cw_topic_is(t->rest, "thing/config/push") || cw_topic_is(t->rest, CW_TOPIC_CONFIG_REPLY);
+}
+
 /* Is this a topic of the gateway's own work, not of a device that has the bridge's identity? */
 static int for_gateway(struct mqtt *m, const struct cw_topic *t)
 {
@@ -149,6 +150,8 @@ static int for_gateway(struct mqtt *m, const struct cw_topic *t)
 	struct cw_bytes rest;
 	size_t i;
 
+	if (t->kind == CW_TOPIC_SYS && is_config(t)) /* a device that has the bridge's identity gets its own */
+		return is_ours(m, t) && cw_upstream_find(m->u, t->pk, t->dn) == NULL;
 	for (i = 0; t->kind == CW_TOPIC_SYS && i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
 		if (cw_topic_after(t->rest, prefixes[i], &rest))
 			return is_ours(m, t);
@@ -206,7 +209,7 @@ void mqtt_message(struct mqtt *m, struct cw_bytes topic, struct cw_bytes payload
 		return;
 	switch (t.kind) {
 	case CW_TOPIC_SYS:
-		if (ends_with(t.rest, "_reply")) {
+		if (cw_topic_is_reply(&t)) {
 			if (!cw_topic_is(
 				    t.rest,
 				    "thing/model/up_raw_reply")) /* bytes of the product's script: for nobody here */

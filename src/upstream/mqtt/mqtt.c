@@ -217,6 +217,7 @@ static int create(struct cw_upstream *u, void **ret_connector, struct cw_msg *ms
 	cw_retry_init(&m->retry, u->conf.retry_min_ms, u->conf.retry_max_ms, (uint32_t)cw_hash_stable(seed, strlen(seed)));
 	cw_pace_window_init(&m->connects, m->connect_times, u->conf.login_rate > 0 ? MQTT_LOGINS_A_MINUTE : 0, 60000);
 	cw_await_init(&m->replies, u->w, MQTT_REPLY_MS, on_reply_late);
+	cw_map_init(&m->products);
 	if (u->conf.own != NULL && ((const struct mqtt_settings *)u->conf.own)->packs.enabled) {
 		const struct mqtt_settings *own = u->conf.own;
 
@@ -246,6 +247,8 @@ static void destroy(void *connector)
 	mqtt_session_fini(m);
 	mqtt_pack_fini(m);
 	mqtt_self_fini(m);
+	mqtt_products_down(m);
+	cw_map_fini(&m->products);
 	cw_free(m);
 }
 
@@ -311,6 +314,7 @@ static void on_gone(void *ctx)
 
 	m->client = NULL;
 	m->orphans = m->posts_out = 0;
+	mqtt_products_down(m);
 	drop_replies(m);
 	mqtt_pack_down(m);
 	if (m->stopping)
@@ -333,6 +337,7 @@ static void link_ready(struct mqtt *m)
 	cw_log(upstream_up, "logged in", CW_LS("upstream", m->u->conf.name), CW_LS("product", m->pk),
 	       CW_LS("device", m->dn));
 	cw_upstream_report(m->u, 1, "logged in");
+	mqtt_product_up(m, m->pk);
 	mqtt_subscribe(m, 1, m->pk, m->dn);
 	mqtt_self_up(m);
 	mqtt_session_up(m);

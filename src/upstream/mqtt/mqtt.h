@@ -2,7 +2,7 @@
  * mqtt.h - inside of the module: the connector for the platform over MQTT, spread over
  * mqtt.c (connection, publishing), session.c (topology, logins), pack.c (several readings in
  * one message), enroll.c (certificates of sub-devices), self.c (what the bridge does as a device of its
- * own), names.c (those of a bridge that has only a certificate) and down.c (messages from the platform). All on the upstream's loop.
+ * own), names.c (those of a bridge that has only a certificate), products.c (broadcasts) and down.c (messages from the platform). All on the upstream's loop.
  *
  * A device's phases, and what moves them on:
  *
@@ -135,6 +135,7 @@ struct mqtt {
 	/* the bridge itself */
 	struct cw_timer time_timer, log_timer;
 	struct cw_log_tap *tap; /* the platform's log switch is on */
+	struct cw_map products; /* whose broadcasts are subscribed on this connection */
 	/* enroll */
 	struct cw_await_set enrolls;
 	struct cw_list to_enroll;
@@ -207,6 +208,11 @@ int mqtt_ask_enroll(struct mqtt *m);
 /* The reply to a registration; 0 when the id is not one of ours. */
 int mqtt_enroll_replied(struct mqtt *m, const struct cw_alink_reply *r);
 void mqtt_enroll_down(struct mqtt *m, const char *why);
+
+/* products.c */
+/* A device of the product is logged in on this connection. */
+void mqtt_product_up(struct mqtt *m, const char *pk);
+void mqtt_products_down(struct mqtt *m);
 
 /* names.c: the names of a bridge that has only a certificate, kept in the state directory. */
 void mqtt_names_read(struct mqtt *m);

@@ -1,7 +1,10 @@
 /*
- * self.c - what the bridge does as a device of its own: it asks the platform for the time, and
- * posts its own log while the platform's log switch for it is on. Both are the gateway's own messages, QoS 0,
- * within its rate.
+ * self.c - what the bridge does as a device of its own: it asks the platform for the time, notes which remote
+ * configuration there is for it, and posts its own log while the platform's log switch for it is on. All are the
+ * gateway's own messages, QoS 0, within its rate.
+ *
+ * A remote configuration is not applied: what a gateway does is in its file, and a file that comes over the network would
+ * say who may command it. The operator sees in the log and in the status that there is one.
  */
 #include <stdio.h>
 #include <string.h>
@@ -163,8 +166,59 @@ static void take_mode(struct mqtt *m, struct cw_bytes map)
 		switch_log(m, (int)mode);
 }
 
+/* ---- remote configuration ------------------------------------------------------------ */
+
+static void ask_config(struct mqtt *m)
+{
+	char *text;
+	size_t len;
+
+	if (cw_alink_config_get(cw_await_next_id(&m->replies), &text, &len) == 0)
+		say(m, "thing/config/get", text, len);
+}
+
+static void copy_text(char *to, size_t size, struct cw_bytes from)
+{
+	(void)snprintf(to, size, "%.*s", (int)from.len, (const char *)from.ptr);
+}
+
+/* The link to the file is left out: whoever has it may read the file. */
+static void note_config(struct mqtt *m, struct cw_bytes map)
+{
+	struct cw_upstream_offer offer = { .told_ms = cw_clock_wall_ms(), .size = cw_map_int(map, "configSize", 0) };
+	struct cw_upstream_status now;
+
+	copy_text(offer.id, sizeof(offer.id), cw_map_text(map, "configId"));
+	copy_text(offer.sha256, sizeof(offer.sha256), cw_map_text(map, "sign"));
+	if (offer.id[0] == '\0')
+		return;
+	cw_upstream_status(m->u, &now);
+	if (strcmp(now.config.id, offer.id) != 0)
+		cw_log(upstream_config, "a remote configuration for this gateway; it is noted, not applied: change the "
+		       "configuration file and reload", CW_LS("upstream", m->u->conf.name), CW_LS("configId", offer.id),
+		       CW_LI("bytes", offer.size), CW_LS("sha256", offer.sha256));
+	cw_upstream_note_config(m->u, &offer);
+}
+
+static int take_config(struct mqtt *m, const struct cw_topic *t, const struct cw_alink_reply *r)
+{
+	if (cw_topic_is(t->rest, "thing/config/push")) {
+		note_config(m, r->params);
+		return 1;
+	}
+	if (!cw_topic_is(t->rest, CW_TOPIC_CONFIG_REPLY))
+		return 0;
+	if (r->code == CW_CODE_OK) {
+		cw_count(upstream, replies_ok);
+		note_config(m, r->data);
+	}
+	return 1; /* that there is none, or that the service is off, is no news */
+}
+
 int mqtt_self_take(struct mqtt *m, const struct cw_topic *t, const struct cw_alink_reply *r)
 {
+	if (take_config(m, t, r))
+		return 1;
 	if (cw_topic_is(t->rest, "thing/config/log/push")) {
 		take_mode(m, r->params);
 		return 1;
@@ -191,6 +245,7 @@ void mqtt_self_up(struct mqtt *m)
 {
 	ask_time(m);
 	ask_log_switch(m);
+	ask_config(m);
 	if (m->tap != NULL) /* what was logged while the link was down */
 		cw_timer_set(timers(m), &m->log_timer, LOG_EVERY_MS, on_log_due);
 }

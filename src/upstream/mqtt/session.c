@@ -159,6 +159,7 @@ static void online(struct mqtt *m, struct cw_updevice *d)
 	cw_retry_up(&md->retry, now_of(m));
 	if (!md->is_bridge) {
 		cw_count(upstream, logins);
+		mqtt_product_up(m, d->product_key);
 		mqtt_subscribe(m, 0, d->product_key, d->device_name);
 	}
 	cw_updevice_report(d, CW_UPDEVICE_ONLINE, CW_CODE_OK, "logged in");

@@ -679,6 +679,26 @@ static void firmware_comes_in_blocks_of_the_hosts_file(void **state)
 	expect_done(6, 500, NULL);
 }
 
+static void a_file_that_is_read_slowly_is_asked_for_one_block_at_a_time(void **state)
+{
+	uint8_t file[5000] = { 0 };
+
+	(void)state;
+	online(2013, "\"fragmentBurst\": 3, \"fragmentPause\": 10");
+	fake_command(&f, CW_KIND_OTA_NOTICE, "main", "{\"version\":\"2.0\",\"size\":5000}", 5, 60000);
+	fake_advance(&f, 3000); /* many pauses, and the block does not come */
+	assert_int_equal(f.block_offset, 0);
+	expect_silence();
+	fake_block(&f, cw_bytes_of(file, f.block_len), 0);
+	assert_int_equal(f.sent.n, 3);
+	fake_advance(&f, 20);
+	assert_int_equal(f.block_offset, 3000 - 14);
+	fake_block(&f, cw_bytes_of(file + f.block_offset, f.block_len), 0);
+	assert_int_equal(f.sent.n, 6);
+	reply(0x8108, sent().serial + 5u, 0);
+	expect_done(5, 200, NULL);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_teardown(name, check_and_end)
@@ -693,6 +713,7 @@ int main(void)
 		T(a_broadcast_reaches_the_terminal_without_answer), T(the_count_word_of_vehicle_control_can_be_left_out),
 		T(a_long_message_goes_in_parts_with_consecutive_serials), T(parts_go_in_bursts_and_lost_ones_are_sent_again),
 		T(on_udp_a_part_waits_for_the_answer_to_the_one_before), T(firmware_comes_in_blocks_of_the_hosts_file),
+		T(a_file_that_is_read_slowly_is_asked_for_one_block_at_a_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -201,6 +201,50 @@ static void firmware_messages_have_their_own_topics(void **state)
 	assert_string_equal(payload, "{\"id\":\"5\",\"params\":{\"step\":\"-2\",\"desc\":\"no space\"}}");
 }
 
+static void a_shadow_is_reported_with_a_version_that_rises(void **state)
+{
+	struct cw_alink_options options = { .qos = 1, .arrival_ms = 1700000000000 };
+	struct cw_alink_post post;
+	struct cw_record rec;
+	struct cw_writer *r = begin(CW_KIND_SHADOW_REPORT);
+
+	cw_record_body(r);
+	cw_field_text(r, "color", "red");
+	cw_put_end(r);
+	cw_record_end(r);
+	assert_true(cw_record_read(cw_written(r), &rec));
+	assert_int_equal(cw_alink_record(&rec, PK, DN, 1024 + 7, &options, &post), 0);
+	assert_string_equal(post.topic, "/shadow/update/" PK "/" DN);
+	assert_int_equal(post.len, strlen("{\"method\":\"update\",\"state\":{\"reported\":{\"color\":\"red\"}},\"version\":1740800000000007}"));
+	assert_memory_equal(post.payload, "{\"method\":\"update\",\"state\":{\"reported\":{\"color\":\"red\"}},\"version\":1740800000000007}",
+			    post.len);
+	assert_false(post.replies);
+	cw_free(post.payload);
+	r = begin(CW_KIND_SHADOW_REPORT);
+	cw_record_body(r);
+	cw_put_end(r);
+	assert_int_equal(build_with(1, 1), 0);
+	assert_string_equal(payload, "{\"method\":\"get\"}");
+	assert_int_equal(qos, 1);
+}
+
+static void a_refused_report_to_a_shadow_is_known(void **state)
+{
+	char text[32];
+	int32_t code;
+
+	assert_true(cw_alink_shadow_refused(cw_bytes_text("{\"method\":\"reply\",\"payload\":{\"status\":\"error\",\"content\":{"
+							  "\"errorcode\":\"409\",\"errormessage\":\"conflict\"}}}"),
+					    &code, text, sizeof(text)));
+	assert_int_equal(code, 409);
+	assert_string_equal(text, "conflict");
+	assert_true(cw_alink_shadow_refused(cw_bytes_text("{\"payload\":{\"status\":\"error\"}}"), &code, text, sizeof(text)));
+	assert_int_equal(code, CW_ALINK_CODE_NONE);
+	assert_false(cw_alink_shadow_refused(cw_bytes_text("{\"payload\":{\"status\":\"success\"}}"), &code, text, sizeof(text)));
+	assert_false(cw_alink_shadow_refused(cw_bytes_text("{\"payload\":7}"), &code, text, sizeof(text)));
+	assert_false(cw_alink_shadow_refused(cw_bytes_text("x"), &code, text, sizeof(text)));
+}
+
 static void what_is_too_large_or_unknown_is_refused(void **state)
 {
 	struct cw_alink_options options = { .want_reply = 1 };
@@ -351,6 +395,19 @@ static void notices_become_commands(void **state)
 	assert_int_equal(
 		receive("/shadow/get/" PK "/" DN, "{\"method\":\"reply\",\"payload\":{\"status\":\"success\"}}"),
 		CW_ENOENT);
+	assert_int_equal(receive("/shadow/get/" PK "/" DN, "{\"method\":\"reply\",\"payload\":{\"status\":\"success\","
+							   "\"state\":{\"reported\":{},\"desired\":{\"n\":1}}},\"version\":2}"),
+			 0);
+	assert_int_equal(record.kind, CW_KIND_SHADOW);
+	assert_false(command.wants_answer);
+	expect_body("{\"n\":1}");
+	cw_free(command.record);
+	assert_int_equal(receive(SYS "thing/config/get_reply", "{\"id\":\"1\",\"code\":200,\"data\":{\"configId\":\"c\"}}"), 0);
+	assert_int_equal(record.kind, CW_KIND_CONFIG);
+	assert_false(command.wants_answer);
+	expect_body("{\"configId\":\"c\"}");
+	cw_free(command.record);
+	assert_int_equal(receive(SYS "thing/config/get_reply", "{\"id\":\"1\",\"code\":6710,\"data\":{}}"), CW_ENOENT);
 	assert_int_equal(receive(SYS "thing/disable", "{\"id\":\"1\",\"params\":{}}"), 0);
 	assert_int_equal(record.kind, CW_KIND_DISABLE);
 	cw_free(command.record);
@@ -535,6 +592,8 @@ int main(void)
 		TEST(raw_data_goes_to_its_topic_as_it_is),
 		TEST(names_that_would_leave_the_device_are_refused),
 		TEST(firmware_messages_have_their_own_topics),
+		TEST(a_shadow_is_reported_with_a_version_that_rises),
+		TEST(a_refused_report_to_a_shadow_is_known),
 		TEST(what_is_too_large_or_unknown_is_refused),
 		TEST(more_members_than_the_platform_takes_are_refused_here),
 		TEST(services_and_property_calls_become_commands),

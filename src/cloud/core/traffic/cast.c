@@ -59,6 +59,19 @@ static int subscribed(struct cw_cloud *c, const struct cloud_device *d, const ch
 	return d->link != NULL && (d->link->bridge || cw_cloud_device_subscribed(c, d, topic, len));
 }
 
+/* A gateway subscribes for the devices behind it, and hears it once. */
+static int subscribed_by_gateway(struct cw_cloud *c, const struct cloud_device *d, const char *topic, size_t len)
+{
+	struct cloud_link *l = d->link;
+	int fresh;
+
+	if (l == NULL || l->bridge || l->owner == NULL || l->owner == d || !cw_cloud_device_subscribed(c, l->owner, topic, len))
+		return 0;
+	fresh = l->cast != c->next_id; /* the number of this broadcast */
+	l->cast = c->next_id;
+	return fresh;
+}
+
 static unsigned cast_to_subscribers(struct cw_cloud *c, const struct cloud_product *p, const char *topic, const void *bytes,
                                     size_t len)
 {
@@ -69,8 +82,12 @@ static unsigned cast_to_subscribers(struct cw_cloud *c, const struct cloud_produ
 	cw_list_each(e, &c->device_list) {
 		struct cloud_device *d = cw_container_of(e, struct cloud_device, all);
 
-		if (d->product == p && count < CLOUD_BROADCAST_SUBSCRIBERS && subscribed(c, d, topic, topic_len))
+		if (d->product != p || count >= CLOUD_BROADCAST_SUBSCRIBERS)
+			continue;
+		if (subscribed(c, d, topic, topic_len))
 			count += cw_cloud_send(c, d, topic, bytes, len, 0, 0) == CLOUD_DELIVERED;
+		else if (subscribed_by_gateway(c, d, topic, topic_len))
+			count += cw_cloud_send(c, d, topic, bytes, len, 0, CLOUD_ALWAYS) == CLOUD_DELIVERED;
 	}
 	return count;
 }

@@ -337,6 +337,19 @@ const char *cw_cloud_connect_limit(struct cw_cloud *c, struct cloud_device *sess
 
 /* ---- subscriptions ---- */
 
+/* A product of the owner, or of a device that is logged in behind it. */
+static int is_product_on(const struct cloud_link *l, const struct cloud_text *pk)
+{
+	struct cw_list *e;
+
+	if (cw_cloud_text_is(pk, l->owner->product->key))
+		return 1;
+	cw_list_each (e, &l->members)
+		if (cw_cloud_text_is(pk, cw_container_of(e, struct cloud_device, member)->product->key))
+			return 1;
+	return 0;
+}
+
 /* Whose filter is it? NULL when it belongs to nobody on this link, or may not be; then *ret_why is set. */
 static struct cloud_device *filter_owner(struct cw_cloud *c, struct cloud_link *l, const char *filter, size_t len,
                                          const char **ret_why)
@@ -348,11 +361,8 @@ static struct cloud_device *filter_owner(struct cw_cloud *c, struct cloud_link *
 	cw_cloud_topic_parse(filter, len, &t);
 	if (t.kind == CLOUD_TOPIC_BAD || l->owner == NULL)
 		return NULL;
-	if (t.kind == CLOUD_TOPIC_BROADCAST) {
-		const char *key = l->owner->product->key;
-
-		return t.pk.len == strlen(key) && memcmp(t.pk.s, key, t.pk.len) == 0 ? l->owner : NULL;
-	}
+	if (t.kind == CLOUD_TOPIC_BROADCAST)
+		return is_product_on(l, &t.pk) ? l->owner : NULL;
 	if (t.kind == CLOUD_TOPIC_CUSTOM &&
 	    (!cw_cloud_custom_valid(t.rest.s, t.rest.len, 1) ||
 	     !cw_cloud_topic_fits(filter, len, c->conf.limits.topic_bytes, c->conf.limits.topic_slashes))) {
