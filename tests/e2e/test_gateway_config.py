@@ -152,7 +152,7 @@ def test_what_a_start_would_trip_over_is_found_before(check, change, says):
 
 
 def test_plain_topics_and_own_ones_may_stand_beside_commands(check):
-    for more in ("", ", payload = plain", ', topic = "${deviceName}/${kind}/${name}", command = "${deviceName}/do/${productKey}/${name}"'):
+    for more in ("", ", payload = plain", ', topic = "up/${deviceName}/${kind}/${name}", command = "down/${deviceName}/${productKey}/${name}"'):
         assert check(upstream=BROKER + more)[0] == 0
 
 

@@ -226,7 +226,7 @@ def test_every_kind_is_in_the_suite():
 
 
 def test_the_documentation_prints_what_kinds_cannot():
-    assert documented_table() in (ROOT / "conf/UPSTREAMS.md").read_text()
+    assert documented_table() in (ROOT / "README.md").read_text()
 
 
 # ---- devices ------------------------------------------------------------------------------------

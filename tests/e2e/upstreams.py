@@ -1,7 +1,7 @@
 """The kinds of upstreams as the conformance suite sees them: how each is configured, and what it cannot have, with the reason.
 
 A new kind needs an entry in KINDS and one in CANNOT for each case that does not apply to it; test_upstreams.py checks
-that all of kinds.h are here, and that the list in conf/UPSTREAMS.md of what a kind cannot is this one.
+that all of kinds.h are here, and that the list in README.md of what a kind cannot is this one.
 """
 import dataclasses
 import re
@@ -81,7 +81,7 @@ def kinds_of_the_gateway():
 
 
 def documented_table():
-    """What a kind cannot, as conf/UPSTREAMS.md prints it."""
+    """What a kind cannot, as README.md prints it."""
     lines = ["| upstream | what it cannot | why |", "| --- | --- | --- |"]
     lines += [f"| `{kind}` | {case.replace('_', ' ')} | {why} |" for (kind, case), why in CANNOT.items()]
     return "\n".join(lines)
