@@ -204,7 +204,7 @@ static const char *const device_topics[] = {
 	"/ext/rrpc/+/%s/%s/user/#",
 	"/ota/device/upgrade/%s/%s",
 	"/sys/%s/%s/thing/config/push",
-	"/sys/%s/%s/" CW_TOPIC_CONFIG_REPLY,
+	("/sys/%s/%s/" CW_TOPIC_CONFIG_REPLY),
 	"/shadow/get/%s/%s",
 	"/sys/%s/%s/thing/disable",
 	"/sys/%s/%s/thing/enable",
