@@ -111,7 +111,7 @@ class Platform:
 
     def answer(self, topic, body, qos):
         names, code = {}, 200
-        if topic in (f"/ext/ntp/{GW[0]}/{GW[1]}/request", f"/sys/{GW[0]}/{GW[1]}/thing/config/log/get"):
+        if topic in (f"/ext/ntp/{GW[0]}/{GW[1]}/request", f"/sys/{GW[0]}/{GW[1]}/thing/config/log/get", f"/sys/{GW[0]}/{GW[1]}/thing/config/get"):
             return  # what the gateway asks for itself; no answer is a fine answer
         if topic == f"/sys/{GW[0]}/{GW[1]}/thing/topo/add":
             assert len(body["params"]) <= 30
