@@ -1,7 +1,7 @@
 """application.conf and devices.conf as users of the Java bridge libraries have them start the gateway as they are. The files are in
 tests/vectors/java; only the places in @...@ are filled in.
 
-covers: M11 M12 M13 M14 M15 M1D
+covers: A09 E01 M11 M12 M13 M14 M15 M1D
 """
 import shutil
 import ssl
