@@ -57,6 +57,7 @@ static int same_setting(const struct cw_conf_setting *s, const struct cw_conf_ta
 	case CW_CONF_TYPE_STRING:
 	case CW_CONF_TYPE_SECRET:
 	case CW_CONF_TYPE_NAME:
+	case CW_CONF_TYPE_FILE:
 		return same_text(*(const char *const *)a, *(const char *const *)b);
 	case CW_CONF_TYPE_STRINGS:
 		return same_strings(a, b);
