@@ -34,8 +34,7 @@ static int same_list(const struct cw_conf_table *table, const struct cw_conf_lis
 	return 1;
 }
 
-/* As they are written once resolved. Without memory: no. */
-static int same_value(const struct cw_value *a, const struct cw_value *b)
+int cw_value_same(const struct cw_value *a, const struct cw_value *b)
 {
 	char *ta = NULL, *tb = NULL;
 	size_t na, nb;
@@ -67,14 +66,22 @@ static int same_setting(const struct cw_conf_setting *s, const struct cw_conf_ta
 	case CW_CONF_TYPE_MAP:
 		return same_list(s->table, a, b);
 	case CW_CONF_TYPE_ANY:
-		return same_value(*(const struct cw_value *const *)a, *(const struct cw_value *const *)b);
+		return cw_value_same(*(const struct cw_value *const *)a, *(const struct cw_value *const *)b);
 	case CW_CONF_TYPE_VARIANT:
 		return chosen == NULL || cw_conf_same(chosen, *(const void *const *)a, *(const void *const *)b);
 	case CW_CONF_TYPE_ORIGIN: /* where it stands does not matter */
 		return 1;
-	default:
+	case CW_CONF_TYPE_BOOL:
+	case CW_CONF_TYPE_INT:
+	case CW_CONF_TYPE_DOUBLE:
+	case CW_CONF_TYPE_BYTES:
+	case CW_CONF_TYPE_DURATION:
+	case CW_CONF_TYPE_ENUM:
 		return memcmp(a, b, s->member_size) == 0;
+	case CW_CONF_TYPE_END:
+		break;
 	}
+	return 1; /* no default above: a new type must say what is the same */
 }
 
 int cw_conf_same(const struct cw_conf_table *table, const void *a, const void *b)

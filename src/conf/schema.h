@@ -143,6 +143,9 @@ void cw_conf_warn_at(struct cw_conf_report *report, const struct cw_value *where
 void cw_conf_report_msg(const struct cw_conf_report *report, struct cw_msg *msg);
 void cw_conf_report_fini(struct cw_conf_report *report);
 
+/* Are two values written the same once resolved? NULL is the same as NULL only. Without memory: no. */
+int cw_value_same(const struct cw_value *a, const struct cw_value *b);
+
 /*
  * Fill a new struct of `table` from `object` (NULL: all defaults). 0 with
  * *ret_conf owned (cw_conf_free), CW_ECONF when report has errors, CW_ENOMEM.

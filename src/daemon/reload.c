@@ -56,22 +56,6 @@ static int same_text(const char *a, const char *b)
 	return (a == NULL && b == NULL) || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-/* Are two values written the same once resolved? Without memory: no. */
-static int same_value(const struct cw_value *a, const struct cw_value *b)
-{
-	char *ta = NULL, *tb = NULL;
-	size_t na, nb;
-	int same = 0;
-
-	if (a == NULL || b == NULL)
-		return a == b;
-	if (cw_dump_value(a, CW_DUMP_JSON, 0, &ta, &na) == 0 && cw_dump_value(b, CW_DUMP_JSON, 0, &tb, &nb) == 0)
-		same = na == nb && memcmp(ta, tb, na) == 0;
-	cw_free(ta);
-	cw_free(tb);
-	return same;
-}
-
 static const struct cw_value *identity_value(const struct cw_conf_tree *tree, const char *key)
 {
 	const struct cw_value *identity = cw_value_get(cw_conf_root(tree), "identity");
@@ -92,10 +76,10 @@ static void name_restarts(struct cw_daemon *d, const struct reload *r, char *out
 	if (!same_text(old->bridge.product_secret, now->bridge.product_secret))
 		at += (size_t)snprintf(out, size, " productSecret");
 	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-		if (!same_value(cw_value_get(cw_conf_root(d->started_tree), keys[i]), cw_value_get(cw_conf_root(r->tree), keys[i])))
+		if (!cw_value_same(cw_value_get(cw_conf_root(d->started_tree), keys[i]), cw_value_get(cw_conf_root(r->tree), keys[i])))
 			at += (size_t)snprintf(out + at, size - at, "%s %s", at > 0 ? "," : "", keys[i]);
 	for (i = 0; i < sizeof(identity_keys) / sizeof(identity_keys[0]); i++)
-		if (!same_value(identity_value(d->started_tree, identity_keys[i]), identity_value(r->tree, identity_keys[i])))
+		if (!cw_value_same(identity_value(d->started_tree, identity_keys[i]), identity_value(r->tree, identity_keys[i])))
 			at += (size_t)snprintf(out + at, size - at, "%s identity.%s", at > 0 ? "," : "", identity_keys[i]);
 }
 

@@ -466,7 +466,7 @@ static void a_dump_sorts_keys_and_hides_secrets_when_told(void **state)
 
 struct pigeon {
 	int64_t rest_ms;
-	const char *loft;
+	const char *loft, *map;
 };
 
 struct post {
@@ -479,6 +479,7 @@ static const char *const ways[] = { "foot", "pigeon", NULL };
 static const struct cw_conf_setting pigeon_settings[] = {
 	CW_CONF(struct pigeon, rest_ms, DURATION, "rest", "8s", "1s", "1h", "Between two flights."),
 	CW_CONF(struct pigeon, loft, STRING, "loft.name", NULL, NULL, NULL, "Where it lives."),
+	CW_CONF(struct pigeon, map, FILE, "map", NULL, NULL, NULL, "The way."),
 	CW_CONF_END,
 };
 static void check_pigeon(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
@@ -545,9 +546,34 @@ static void a_choice_brings_the_settings_of_its_own(void **state)
 	cw_free(text);
 }
 
+static void structs_are_the_same_when_they_say_the_same(void **state)
+{
+	static const char one[] = "address = x, way = pigeon, loft.name = roof, map = hills.pem, rest = 8s";
+	static const char *const others[] = { "address = y, way = pigeon, loft.name = roof, map = hills.pem", "way = foot, address = x",
+		                              "address = x, way = pigeon, loft.name = shed, map = hills.pem",
+		                              "address = x, way = pigeon, loft.name = roof, map = sea.pem",
+		                              "address = x, way = pigeon, loft.name = roof",
+		                              "address = x, way = pigeon, loft.name = roof, map = hills.pem, rest = 9s" };
+	struct post *a, *b;
+	char said[300];
+	size_t i;
+
+	assert_int_equal(bind_post(one, &a, said, sizeof(said)), 0);
+	assert_int_equal(bind_post("way = pigeon, map = hills.pem\nloft { name = roof }\naddress = x", &b, said, sizeof(said)), 0);
+	assert_true(cw_conf_same(&post_table, a, b));
+	cw_conf_free(b);
+	for (i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		assert_int_equal(bind_post(others[i], &b, said, sizeof(said)), 0);
+		assert_false(cw_conf_same(&post_table, a, b));
+		cw_conf_free(b);
+	}
+	cw_conf_free(a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(structs_are_the_same_when_they_say_the_same),
 		cmocka_unit_test(absent_settings_have_their_defaults),
 		cmocka_unit_test(lists_maps_and_tables_become_structs),
 		cmocka_unit_test(every_complaint_is_collected_with_place_found_and_accepted),
