@@ -95,19 +95,11 @@ static void ask_running(struct doctor *d, const struct cw_upstream_conf *c)
 
 static int connack(int code, struct cw_msg *text)
 {
-	static const char *const todo[] = {
-		[1] = "is this the platform's endpoint?",
-		[2] = "check productKey and deviceName, and that the endpoint's scheme fits the port (ssl:// for TLS)",
-		[3] = "wait a minute: the platform takes five logins a minute of a device",
-		[4] = "compare productKey, deviceName and deviceSecret with the console, and look whether the device is deleted or disabled there",
-		[5] = "enable the device in the console",
-	};
-
 	if (code == 0) {
 		cw_msg_set(text, "CONNACK 0, accepted (and logged out again)");
 		return 0;
 	}
-	return cw_fail(text, CW_EREFUSED, "CONNACK %d: %s; %s", code, cw_connack_text(code), code > 0 && code < 6 ? todo[code] : "look at the device in the console");
+	return cw_fail(text, CW_EREFUSED, "CONNACK %d: %s; %s", code, cw_connack_text(code), cw_connack_todo(code));
 }
 
 /* As the kind mqtt logs in, but with one CONNECT and no subscription. */

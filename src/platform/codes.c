@@ -116,3 +116,15 @@ const char *cw_connack_text(int code)
 	default: return "refused with an unknown code";
 	}
 }
+
+const char *cw_connack_todo(int code)
+{
+	switch (code) {
+	case 1: return "is this the platform's endpoint?";
+	case 2: return "check productKey and deviceName, and that the endpoint's scheme fits the port (ssl:// for TLS)";
+	case 3: return "wait a minute: the platform takes five logins a minute of a device";
+	case 4: return "compare productKey, deviceName and deviceSecret with the console, and look whether the device is deleted or disabled there";
+	case 5: return "enable the device in the console";
+	default: return "look at the device in the console";
+	}
+}

@@ -20,7 +20,8 @@ const char *cw_code_text(int32_t code);
 enum cw_code_action cw_code_action(int32_t code);
 /* What to do when a device's login was refused with this code; NULL when its text says all there is. */
 const char *cw_code_todo(int32_t code);
-/* The same for the code of a CONNACK. */
+/* The same two for the code of a CONNACK; neither is NULL. */
 const char *cw_connack_text(int code);
+const char *cw_connack_todo(int code);
 
 #endif
