@@ -198,3 +198,18 @@ void cw_message_settle(struct cw_upstream *u, struct cw_parcel *p, const struct 
 	default: cw_lane_again(&u->lane, p); return;
 	}
 }
+
+void cw_message_note_reply(struct cw_updevice *d, const char *request, const struct cw_alink_reply *r)
+{
+	if (r->code == CW_CODE_OK)
+		cw_count(upstream, replies_ok);
+	else
+		cw_count(upstream, replies_failed);
+	if (d == NULL)
+		return;
+	if (r->code != CW_CODE_OK)
+		cw_log(upstream_reply_failed, r->message[0] != '\0' ? r->message : cw_code_text(r->code),
+		       CW_LS("product", d->product_key), CW_LS("device", d->device_name), CW_LI("code", r->code));
+	if (request[0] != '\0')
+		cw_upstream_reply(d, request, r->code, r->data);
+}

@@ -55,4 +55,10 @@ int cw_message_answer(const struct cw_downlink *d, char **ret_text, size_t *ret_
 /* What the platform's code for a message means for its parcel; settles it or queues it again. */
 void cw_message_settle(struct cw_upstream *u, struct cw_parcel *p, const struct cw_alink_reply *r);
 
+/*
+ * A reply came: counted. `d` is the device of the post it belongs to, NULL when nobody waited for it; a failure is logged
+ * under its name, and a caller's request (empty: none) gets the reply.
+ */
+void cw_message_note_reply(struct cw_updevice *d, const char *request, const struct cw_alink_reply *r);
+
 #endif

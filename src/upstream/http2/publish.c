@@ -253,20 +253,14 @@ int http2_post_replied(struct http2 *h, const struct cw_alink_reply *r)
 	struct http2_send *s;
 	enum cw_code_action action = cw_code_action(r->code);
 
-	if (r->code == CW_CODE_OK)
-		cw_count(upstream, replies_ok);
-	else
-		cw_count(upstream, replies_failed);
-	if (a == NULL)
+	if (a == NULL) {
+		cw_message_note_reply(NULL, "", r);
 		return 0;
+	}
 	s = cw_container_of(a, struct http2_send, await);
 	d = s->d;
-	if (r->code != CW_CODE_OK)
-		cw_log(upstream_reply_failed, r->message[0] != '\0' ? r->message : cw_code_text(r->code),
-		       CW_LS("product", d->product_key), CW_LS("device", d->device_name), CW_LI("code", r->code));
 	cw_await_end(&h->replies, &s->await);
-	if (s->request[0] != '\0')
-		cw_upstream_reply(d, s->request, r->code, r->data);
+	cw_message_note_reply(d, s->request, r);
 	if (h->u->conf.confirm_reply)
 		p = detach(s);
 	if (p != NULL)
