@@ -230,7 +230,7 @@ static int check_key_file(const char *path)
 	}
 	(void)snprintf(dir, sizeof(dir), "%s", path);
 	*strrchr(dir, '/') = '\0';
-	if (dir[0] == '\0' || stat(dir, &st) == 0)
+	if (dir[0] == '\0' || (stat(dir, &st) == 0 && S_ISDIR(st.st_mode)))
 		return 0;
 	cw_msg_set(&msg, "identity.keyFile: there is no directory %s", dir);
 	return say(&msg);
