@@ -12,6 +12,12 @@
  * REFUSED after the decoder asked host->identify(); ONLINE and OFFLINE as the
  * platform accepts or loses the device; COMMAND calls; TIMER; SETTLED for each
  * ticket; DETACHED for each device; CLOSED. After CLOSED the handle is dead.
+ *
+ * Several devices on one connection (CW_CAP_MULTI_DEVICE): identify() may be called
+ * for each, several times in one entry; every one has its outcome, and no further
+ * frame is decoded before the last of them. A frame that cannot be used before its
+ * device is known is not copied by the decoder: decode() returns CW_EBUSY and gets
+ * the same frame again after the outcomes.
  */
 #ifndef CAUSEWAY_DECODER_H
 #define CAUSEWAY_DECODER_H
@@ -39,8 +45,9 @@ struct cw_host;
 #define CW_EV_DETACHED 12         /* the session is no longer the way to `device`; the handle dies with this call */
 #define CW_EV_CLOSED 13           /* the connection is gone; both context pointers must be freed now */
 #define CW_EV_BROADCAST 14        /* `data` is a command record; `device` is 0 */
-
-#define CW_EV_REPLY 15           /* the platform's reply to a record that carried a request id: `request`, `code`, `data` (an encoded item) */
+#define CW_EV_REPLY 15            /* the platform's reply to a record that carried a request id: `request`, `code`, `data` (an encoded item) */
+#define CW_EV_SCANNED 16          /* host->rescan() is done: what could be cut was decoded; `offset` is how many bytes are still held */
+#define CW_EV_MEMBERS 17          /* CW_IDENTIFY_MEMBERS of `identity` is through; `code`: how many were identified, 0: none is known */
 
 /* Why an identity was refused. */
 #define CW_REFUSED_UNKNOWN 1  /* no source knows it */
@@ -48,6 +55,13 @@ struct cw_host;
 #define CW_REFUSED_OLDER 3    /* the older session of this identity keeps it (CW_CAP_KEEP_OLDER) */
 #define CW_REFUSED_LATER 4    /* a source could not be asked, or limits are reached: try again later */
 #define CW_REFUSED_PLATFORM 5 /* the platform refused the device (disabled, deleted); only with requireOnline */
+/*
+ * No source knows it yet, and the listener keeps frames of such devices (`unknown = keep`): the frame at hand was set aside
+ * with its time of arrival and is not shown again. Answer nothing, do not close; identify() again for the next frame, which
+ * is set aside too. Once the identity is added its frames are decoded on a connection of their own (CW_EVF_KEPT), and
+ * IDENTIFIED follows here when this connection is still open.
+ */
+#define CW_REFUSED_KEPT 6
 
 /* How a ticket ended; the worst of its records counts. */
 #define CW_SETTLED_DONE 0    /* received, journaled or delivered, as the listener's `ack` asks */
@@ -61,6 +75,10 @@ struct cw_host;
 #define CW_EVF_DIALLED 4u  /* OPEN: the gateway opened the connection, else it was accepted */
 #define CW_EVF_DATAGRAM 8u /* UDP: frames do not span datagrams */
 #define CW_EVF_ATTACHED 16u /* IDENTIFIED: the session is now the way to the device (not set after CW_IDENTIFY_LOOKUP) */
+#define CW_EVF_FINAL 32u    /* frame(): no further byte came within cw_cut.wait_ms, or rescan() said so: cut what is there or skip */
+#define CW_EVF_SERIAL 64u   /* a serial line; set in every event of the connection */
+#define CW_EVF_KEPT 128u    /* not a live connection: frames set aside earlier are decoded, now_ms is when each arrived. What is sent
+                               goes nowhere; accept them without the log-in of the protocol, poll nothing, take no commands */
 
 struct cw_event {
 	uint32_t size; /* sizeof(struct cw_event) of the host */
@@ -83,7 +101,7 @@ struct cw_event {
 	uint64_t ticket;  /* SETTLED */
 	uint64_t id;      /* COMMAND, COMMAND_CANCELLED, BLOCK */
 	uint64_t deadline_ms; /* COMMAND: milliseconds left until the host gives up */
-	uint64_t offset;  /* BLOCK */
+	uint64_t offset;  /* BLOCK, SCANNED */
 	struct cw_bytes data; /* COMMAND, BLOCK, BROADCAST, REPLY */
 	struct cw_bytes request; /* REPLY: the id given with the record, text */
 };
@@ -92,11 +110,14 @@ struct cw_event {
  * What frame() found at the start of the bytes it was shown. The host drops `skip`
  * bytes as noise and counts them, then takes `length` bytes as one frame. With
  * length 0 it waits for more; `need` (0: unknown) is how many bytes in all would help.
+ * With `wait_ms` not 0 it waits so long after the last byte and then calls frame()
+ * again with CW_EVF_FINAL. All members are 0 when frame() is called.
  */
 struct cw_cut {
 	size_t skip;
 	size_t length;
 	size_t need;
+	uint64_t wait_ms;
 };
 
 /* One per protocol. New members go at the end and never move. */
@@ -109,13 +130,17 @@ struct cw_decoder_ops {
 	void (*destroy)(struct cw_decoder *d);
 	/*
 	 * Turn checked settings (an encoded map) into the plugin's own form, once per listener and once per
-	 * device that has its own. CW_ECONF with a sentence in text[len] refuses them. settings_free takes it back.
+	 * device that has its own. CW_ECONF with a sentence in text[len] refuses them; 0 with a sentence accepts them and
+	 * has the operator warned. settings_free takes it back.
 	 */
 	int (*settings)(struct cw_decoder *d, struct cw_bytes settings, char *text, size_t len, void **ret_conf);
 	void (*settings_free)(struct cw_decoder *d, void *conf);
 	/* Find the first frame in `in`. Never changes state. 0, or CW_EPROTO to close the connection. */
 	int (*frame)(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes in, struct cw_cut *ret_cut);
-	/* One whole frame. 0; CW_EPROTO: the frame is counted as malformed, the session stays; CW_ECLOSED: close. */
+	/*
+	 * One whole frame. 0; CW_EPROTO: the frame is counted as malformed, the session stays; CW_ECLOSED: close; CW_EBUSY
+	 * after identify() in this call: show me the same frame again after the outcomes (not after CW_REFUSED_KEPT).
+	 */
 	int (*decode)(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes frame);
 	/* All other kinds of events. 0 or CW_ECLOSED to close the connection. */
 	int (*event)(struct cw_decoder *d, const struct cw_event *ev);

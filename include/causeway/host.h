@@ -17,9 +17,19 @@
 #define CW_TIMER_STOP UINT64_MAX
 #define CW_SAVE_MAX 4096     /* bytes of device_save */
 #define CW_IDENTITY_MAX 128  /* bytes of an originalIdentity */
+#define CW_ASKED_MOST 128    /* identify() without outcome on one connection */
 
 /* Bits of cw_identify.flags. */
 #define CW_IDENTIFY_LOOKUP 1u /* only find it: nothing is attached, nobody superseded; IDENTIFIED comes without CW_EVF_ATTACHED */
+
+/*
+ * All devices whose identity begins with `identity`, which ends where the names begin to differ (`868333031234567/`): each
+ * known one is attached and has its IDENTIFIED, then CW_EV_MEMBERS says how many. Those added while the connection lasts
+ * follow by themselves. Sources that cannot be listed (an HTTP look-up, rules) have no members. Needs CW_CAP_MULTI_DEVICE.
+ */
+#define CW_IDENTIFY_MEMBERS 2u
+#define CW_IDENTIFY_OPTIONAL 4u /* that no source knows it is normal: REFUSED comes, but nobody is warned, nothing kept or closed */
+#define CW_IDENTIFY_KNOWN 7u
 
 /* Who a connection says it is. */
 struct cw_identify {
@@ -51,7 +61,10 @@ struct cw_host {
 	 * returns to the decoder's caller, never inside emit(); ticket 0 is not reported. CW_EOFFLINE before IDENTIFIED.
 	 */
 	int (*emit)(void *hx, uint64_t conn, uint64_t device, uint64_t ticket, struct cw_bytes record);
-	/* Ask who this is; IDENTIFIED or REFUSED follows. Until then no further frame of the connection is decoded. */
+	/*
+	 * Ask who this is; IDENTIFIED or REFUSED follows. Until then no further frame of the connection is decoded. At most
+	 * CW_ASKED_MOST may be unanswered at once, more than one only with CW_CAP_MULTI_DEVICE (CW_EBUSY).
+	 */
 	int (*identify)(void *hx, uint64_t conn, const struct cw_identify *who);
 	/* The device has left (logged out by its protocol); the connection stays. DETACHED follows. */
 	int (*detach)(void *hx, uint64_t conn, uint64_t device);
@@ -65,8 +78,11 @@ struct cw_host {
 	int (*device_save)(void *hx, uint64_t conn, uint64_t device, struct cw_bytes state);
 	/* Close the connection after `delay_ms`, when what was sent before is written; `reason` is for the log. */
 	int (*close)(void *hx, uint64_t conn, uint64_t delay_ms, const char *reason);
-	/* Run frame() again over the bytes held, though none were added. */
-	int (*rescan)(void *hx, uint64_t conn);
+	/*
+	 * When this entry has returned, run frame() again over the bytes held, though none were added; with `final` not 0 as
+	 * CW_EVF_FINAL. Then SCANNED follows, also when nothing was held: the place to send the next request.
+	 */
+	int (*rescan)(void *hx, uint64_t conn, int final);
 	/* One line for the operator, rate-limited; device and peer are added. No secrets. */
 	void (*log)(void *hx, uint64_t conn, int level, const char *text);
 	/* Add to counter number `index` of the descriptor. */

@@ -26,7 +26,7 @@
 #include "record.h"
 
 #define CW_ABI_MAJOR 0 /* from 1 on a change here refuses every older plugin */
-#define CW_ABI_MINOR 1 /* grows with every addition; must be equal while the major is 0; see CHANGES */
+#define CW_ABI_MINOR 2 /* grows with every addition; must be equal while the major is 0; see CHANGES */
 #define CW_ABI ((CW_ABI_MAJOR << 16) | CW_ABI_MINOR)
 
 /* Capabilities. A bit the host does not know is a refusal. */
@@ -34,7 +34,8 @@
 #define CW_CAP_MULTI_DEVICE 2u /* several identities on one connection */
 #define CW_CAP_KEEP_OLDER 4u   /* a second connection of an identity is refused instead of superseding the first */
 #define CW_CAP_DATAGRAM 8u     /* may be used on UDP */
-#define CW_CAP_KNOWN 15u
+#define CW_CAP_SHARED 16u      /* several connections may speak for one identity: all are listened to, commands go to the newest */
+#define CW_CAP_KNOWN 31u
 
 #if defined(__GNUC__)
 #define CW_PLUGIN_EXPORT __attribute__((visibility("default")))

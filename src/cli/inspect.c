@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "daemon/config.h"
 #include "json/json.h"
+#include "plugin/asked.h"
 #include "plugin/load.h"
 #include "plugin/runner.h"
 
@@ -25,8 +26,7 @@ struct cw_inspect {
 	uint64_t tickets[64];
 	size_t ticket_count;
 	char line[512];       /* what the decoder said last */
-	char identity[CW_IDENTITY_MAX + 1];
-	int asked, attached;  /* identify() waits for its answer */
+	struct cw_asked asked;
 	int have_frame, rc, closing, out_of_memory;
 	struct cw_worker *worker;
 	void *conf;
@@ -249,10 +249,7 @@ static int on_identify(void *owner, const struct cw_identify *who)
 {
 	struct cw_inspect *d = owner;
 
-	memcpy(d->identity, who->identity.ptr, who->identity.len);
-	d->identity[who->identity.len] = '\0';
-	d->asked = 1;
-	d->attached = (who->flags & CW_IDENTIFY_LOOKUP) == 0;
+	cw_asked_add(&d->asked, who);
 	return 0;
 }
 
@@ -345,7 +342,9 @@ static void on_close(void *owner, uint64_t delay_ms, const char *reason)
 static void on_called(void *owner)
 {
 	struct cw_inspect *d = owner;
+	char identity[CW_IDENTITY_MAX + 1];
 	struct cw_rdevice *dev;
+	int64_t flags;
 
 	while (d->ticket_count > 0 && d->conn != NULL) {
 		uint64_t ticket = d->tickets[0];
@@ -353,10 +352,12 @@ static void on_called(void *owner)
 		memmove(d->tickets, d->tickets + 1, --d->ticket_count * sizeof(d->tickets[0]));
 		cw_conn_settled(d->conn, ticket, CW_SETTLED_DONE);
 	}
-	if (d->asked && d->conn != NULL) {
-		d->asked = 0;
-		(void)cw_conn_identified(d->conn, cw_bytes_text(d->identity), "a1Inspect00", "inspect", cw_bytes_of(NULL, 0), d->attached,
-		                         NULL, NULL, &dev);
+	while (d->conn != NULL && (flags = cw_asked_take(&d->asked, identity)) >= 0) {
+		if ((flags & CW_IDENTIFY_MEMBERS) != 0)
+			cw_conn_members(d->conn, cw_bytes_text(identity), 0);
+		else
+			(void)cw_conn_identified(d->conn, cw_bytes_text(identity), "a1Inspect00", "inspect", cw_bytes_of(NULL, 0),
+			                         (flags & CW_IDENTIFY_LOOKUP) != 0 ? 0 : CW_CONN_ATTACHED, NULL, NULL, &dev);
 	}
 	flush_frame(d);
 }

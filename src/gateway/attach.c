@@ -162,7 +162,7 @@ static void tell_identified(struct link *l, struct ask *k)
 		gw_trace_attach(l, k->identity);
 	}
 	/* The handle is there before the decoder hears of it: what it says meanwhile may ask for it. */
-	if (cw_conn_identified(l->conn, identity, pk, dn, saved, !k->lookup, a == NULL ? NULL : a->conf, a,
+	if (cw_conn_identified(l->conn, identity, pk, dn, saved, k->lookup ? 0 : CW_CONN_ATTACHED, a == NULL ? NULL : a->conf, a,
 	                       a == NULL ? &dev : &a->rdev) == 0)
 		return;
 	if (a != NULL) {
@@ -187,14 +187,11 @@ static void on_answer(struct cw_mail *mail)
 	struct link *l = gw_link_find(k->gw, k->session);
 
 	if (l == NULL || l->closing) {
-		if (l != NULL)
-			l->asking = 0;
 		if (k->refused == 0 && !k->lookup)
 			gw_post_left(k->gw, k->tie);
 		free_ask(k);
 		return;
 	}
-	l->asking = 0;
 	if (k->refused == 0)
 		tell_identified(l, k);
 	else
@@ -383,7 +380,6 @@ int gw_ask(struct link *l, const struct cw_identify *who)
 	k->lookup = (who->flags & CW_IDENTIFY_LOOKUP) != 0;
 	k->identity_len = who->identity.len;
 	memcpy(k->identity, who->identity.ptr, who->identity.len);
-	l->asking = 1;
 	cw_post(l->gw->gateway->conf.control, &k->mail, on_ask);
 	return 0;
 }

@@ -70,6 +70,7 @@ struct attachee {
 	void *conf;      /* the device's own settings in the plugin's form, or NULL */
 	uint64_t tie;
 	uint8_t leaving; /* the decoder asked to detach it */
+	uint8_t again;   /* identify() of what is attached already, so often */
 };
 
 struct link {
@@ -85,9 +86,8 @@ struct link {
 	struct cw_list stall;     /* gw->stalled */
 	struct cw_list parcels;   /* found no room */
 	struct cw_timer *closer;  /* a delayed close, heap */
-	struct attachee *again;   /* identify() of a device that is attached already */
 	struct tap *tap; /* somebody follows this session */
-	uint8_t asking;           /* an ask is at the control loop */
+	uint8_t again;            /* some attachee has it */
 	uint8_t closing;
 	uint8_t leaving; /* some attachee is */
 };

@@ -41,8 +41,11 @@ void gw_attachee_drop(struct link *l, struct attachee *a, int tell_decoder)
 			break;
 		}
 	}
-	if (l->again == a)
-		l->again = NULL;
+	while (a->again > 0) { /* the question has an outcome, though another than it looked like */
+		a->again--;
+		if (l->conn != NULL)
+			cw_conn_refused(l->conn, cw_bytes_text(cw_rdevice_identity(a->rdev)), CW_REFUSED_LATER);
+	}
 	if (tell_decoder)
 		cw_conn_detached(l->conn, a->rdev);
 	cw_runner_settings_free(l->gw->runners[l->binding->protocol_index], a->conf);
@@ -120,11 +123,10 @@ static int on_identify(void *owner, const struct cw_identify *who)
 	struct link *l = owner;
 	struct attachee *a;
 
-	if (l->asking || l->again != NULL)
-		return CW_EBUSY;
 	for (a = l->attached; a != NULL && (who->flags & CW_IDENTIFY_LOOKUP) == 0; a = a->next) {
 		if (cw_bytes_equal(who->identity, cw_bytes_text(cw_rdevice_identity(a->rdev)))) {
-			l->again = a; /* told after this call, as the decoder expects */
+			a->again++; /* told after this call, as the decoder expects */
+			l->again = 1;
 			return 0;
 		}
 	}
@@ -254,6 +256,23 @@ static void drop_leaving(struct link *l)
 	}
 }
 
+/* One of the devices that were identified though they are here already. */
+static void tell_again(struct link *l)
+{
+	struct attachee *a;
+	struct cw_rdevice *dev;
+
+	for (a = l->attached; a != NULL && a->again == 0; a = a->next)
+		;
+	if (a == NULL) {
+		l->again = 0;
+		return;
+	}
+	a->again--;
+	(void)cw_conn_identified(l->conn, cw_bytes_text(cw_rdevice_identity(a->rdev)), cw_rdevice_product_key(a->rdev),
+	                         cw_rdevice_device_name(a->rdev), cw_bytes_of(NULL, 0), CW_CONN_ATTACHED, a->conf, a, &dev);
+}
+
 static void on_called(void *owner)
 {
 	struct link *l = owner;
@@ -263,14 +282,8 @@ static void on_called(void *owner)
 	gw_ingest_called(l);
 	if (l->leaving)
 		drop_leaving(l);
-	if (l->again != NULL) {
-		struct attachee *a = l->again;
-		struct cw_rdevice *dev;
-
-		l->again = NULL;
-		(void)cw_conn_identified(l->conn, cw_bytes_text(cw_rdevice_identity(a->rdev)), cw_rdevice_product_key(a->rdev),
-		                         cw_rdevice_device_name(a->rdev), cw_bytes_of(NULL, 0), 1, a->conf, a, &dev);
-	}
+	while (l->again)
+		tell_again(l);
 }
 
 static const struct cw_conn_ops conn_ops = {

@@ -90,21 +90,23 @@ static int host_identify(void *hx, uint64_t conn, const struct cw_identify *who)
 	struct cw_conn *c = conn_of(hx, conn);
 	uint8_t flat[CW_IDENTITY_MAX + 4];
 	struct cw_writer w = cw_writer_of(flat, sizeof(flat));
-	int rc;
+	int multi = c != NULL && (c->runner->desc->caps & CW_CAP_MULTI_DEVICE) != 0, rc;
 
 	if (c == NULL || who == NULL || who->size < sizeof(*who) || !identity_ok(who->identity))
 		return refuse(CW_EINVAL);
 	cw_put_textn(&w, (const char *)who->identity.ptr, who->identity.len);
 	if (w.overflow || !cw_flat_valid(cw_written(&w)))
 		return refuse(CW_EINVAL);
-	if (c->identifying)
+	if ((who->flags & ~CW_IDENTIFY_KNOWN) != 0 || ((who->flags & CW_IDENTIFY_MEMBERS) != 0 && !multi))
+		return refuse(CW_EINVAL);
+	if (c->asked >= (multi ? CW_ASKED_MOST : 1))
 		return refuse(CW_EBUSY);
-	if ((c->runner->desc->caps & CW_CAP_MULTI_DEVICE) == 0 && c->devices != NULL && c->devices->attached &&
+	if (!multi && c->devices != NULL && c->devices->attached &&
 	    !cw_bytes_equal(who->identity, cw_bytes_of(c->devices->text, c->devices->identity_len)))
 		return refuse(CW_EEXIST);
 	rc = c->ops->identify(c->owner, who);
 	if (rc == 0)
-		c->identifying = 1;
+		c->asked++;
 	return rc;
 }
 
@@ -164,13 +166,14 @@ static int host_close(void *hx, uint64_t conn, uint64_t delay_ms, const char *re
 	return 0;
 }
 
-static int host_rescan(void *hx, uint64_t conn)
+static int host_rescan(void *hx, uint64_t conn, int final)
 {
 	struct cw_conn *c = conn_of(hx, conn);
 
 	if (c == NULL)
 		return refuse(CW_EINVAL);
-	c->rescan = 1;
+	c->scan = 1;
+	c->final |= final != 0;
 	return 0;
 }
 

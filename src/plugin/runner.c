@@ -23,6 +23,8 @@
 #define CALL_BUDGET_NS 20000000u
 /* Bytes kept while decoding is held; the owner stops reading long before. */
 #define KEPT_MOST (256u * 1024u)
+/* So often decode() may ask for one frame again; each time after identify(). */
+#define AGAIN_MOST 16
 
 /* ---- handles ---------------------------------------------------------------- */
 
@@ -132,12 +134,15 @@ int cw_runner_settings(struct cw_runner *r, struct cw_bytes settings, void **ret
 	int rc;
 
 	*ret_conf = NULL;
+	msg->text[0] = '\0';
 	if (r->desc->decoder->settings == NULL)
 		return 0;
 	rc = r->desc->decoder->settings(r->decoder, settings, text, sizeof(text), ret_conf);
 	text[sizeof(text) - 1] = '\0';
 	if (rc < 0)
 		return cw_fail(msg, rc, "%s", text[0] != '\0' ? text : cw_error_text(rc));
+	if (text[0] != '\0')
+		(void)cw_fail(msg, 0, "%s", text);
 	return 0;
 }
 
@@ -266,7 +271,7 @@ static void deliver(struct cw_conn *c, struct cw_event *ev)
 {
 	(void)call_event(c, ev);
 	c->ops->called(c->owner);
-	if (c->rescan)
+	if (c->scan)
 		(void)after_call(c);
 }
 
@@ -315,15 +320,20 @@ static int count_noise(struct cw_conn *c, struct cw_bytes dropped)
 }
 
 /* `ev` is as frame() had it; *clock_ns is when that began, and afterwards when decode() ended. */
-static int decode_one(struct cw_conn *c, const struct cw_event *ev, struct cw_bytes frame, uint64_t *clock_ns)
+static int decode_one(struct cw_conn *c, const struct cw_event *ev, struct cw_bytes frame, int again, uint64_t *clock_ns)
 {
 	const struct cw_decoder_ops *ops = c->runner->desc->decoder;
 	int rc;
 
-	cw_count(plugin, frames_in);
+	if (!again)
+		cw_count(plugin, frames_in);
 	enter(c, frame);
 	rc = ops->decode(c->runner->decoder, ev, frame);
 	*clock_ns = leave(c, *clock_ns);
+	if (rc == CW_EBUSY && c->asked > 0)
+		return rc; /* judged when it has been shown again */
+	if (rc == CW_EBUSY)
+		rc = CW_EPROTO; /* nothing was asked that it could wait for */
 	if (rc == 0)
 		c->noise = 0;
 	else if (rc != CW_ECLOSED)
@@ -354,53 +364,122 @@ static int judge_rest(struct cw_conn *c, struct cw_bytes *rest)
 	return CW_ECLOSED;
 }
 
+/* Frames that were set aside have the time of their arrival. */
+static int64_t frame_time(const struct cw_conn *c)
+{
+	return c->arrived_ms != 0 ? c->arrived_ms : cw_clock_wall_ms();
+}
+
+/* Wait for the rest of a frame; 0 ends the waiting. */
+static void wait_for_more(struct cw_conn *c, uint64_t wait_ms);
+
+/* The frame at the front of *rest, which decode() judges; CW_EBUSY: it wants the frame again. */
+static int take_frame(struct cw_conn *c, struct cw_bytes *rest, size_t length, const struct cw_event *ev, uint64_t *clock_ns)
+{
+	struct cw_bytes frame = cw_bytes_of(rest->ptr, length);
+	int rc = decode_one(c, ev, frame, c->again_len != 0, clock_ns);
+
+	if (rc == CW_EBUSY) {
+		if (++c->again_times > AGAIN_MOST)
+			return misbehaved(c, "decode() asked for the same frame again and again");
+		c->again_len = length;
+	} else {
+		c->again_len = 0;
+		c->again_times = 0;
+		rest->ptr += length;
+		rest->len -= length;
+	}
+	c->ops->called(c->owner);
+	return rc == CW_EBUSY ? CW_EBUSY : 0;
+}
+
+/* One question to frame() about *rest. 1: go on; 0: it waits for more; or CW_ECLOSED. */
+static int cut_one(struct cw_conn *c, struct cw_bytes *rest, struct cw_event *ev, struct cw_cut *cut)
+{
+	int rc;
+
+	ev->flags |= c->final ? CW_EVF_FINAL : 0;
+	enter(c, *rest);
+	rc = c->runner->desc->decoder->frame(c->runner->decoder, ev, *rest, cut);
+	atomic_store_explicit(&c->runner->entered_ms, 0, memory_order_release);
+	ev->flags = c->flags;
+	if (rc < 0) {
+		ask_close(c, "the decoder cannot find a frame in these bytes");
+		return CW_ECLOSED;
+	}
+	if (cut->skip > rest->len || cut->length > rest->len - cut->skip)
+		return misbehaved(c, "frame() cut more than there is");
+	if (cut->length > c->runner->desc->max_frame)
+		return misbehaved(c, "frame() cut a frame longer than max_frame");
+	if (cut->skip > 0 && count_noise(c, cw_bytes_of(rest->ptr, cut->skip)) < 0)
+		return CW_ECLOSED;
+	rest->ptr += cut->skip;
+	rest->len -= cut->skip;
+	if (cut->length > 0 || cut->skip > 0)
+		return 1;
+	wait_for_more(c, c->final ? 0 : cut->wait_ms);
+	return judge_rest(c, rest);
+}
+
 /*
  * Cut and decode while it goes; *rest is what is left. 0, CW_EBUSY (held, identifying) or CW_ECLOSED. What was read
  * together has arrived together: the clocks are read once for all of it, and once more behind each frame for its budget.
  */
-static int cut_frames(struct cw_conn *c, struct cw_bytes *rest)
+static int cut_pass(struct cw_conn *c, struct cw_bytes *rest)
 {
-	const struct cw_decoder_ops *ops = c->runner->desc->decoder;
 	uint64_t clock_ns = cw_clock_ns();
-	int64_t now_ms = cw_clock_wall_ms();
+	int64_t now_ms = frame_time(c);
 	struct cw_event ev;
 
-	while (rest->len > 0 || c->rescan) {
-		struct cw_cut cut = { 0, 0, 0 };
+	while (rest->len > 0) {
+		struct cw_cut cut = { 0, 0, 0, 0 };
 		int rc;
 
 		if (c->closing)
 			return CW_ECLOSED;
-		if (c->identifying || c->held)
+		if (c->asked > 0 || c->held)
 			return CW_EBUSY;
-		c->rescan = 0;
+		if (c->again_drop) {
+			rest->ptr += c->again_len;
+			rest->len -= c->again_len;
+			c->again_len = c->again_times = c->again_drop = 0;
+			continue;
+		}
 		fill_event_at(c, only_device(c), CW_EV_DATA, now_ms, clock_ns / 1000000u, &ev);
-		enter(c, *rest);
-		rc = ops->frame(c->runner->decoder, &ev, *rest, &cut);
-		atomic_store_explicit(&c->runner->entered_ms, 0, memory_order_release);
-		if (rc < 0) {
-			ask_close(c, "the decoder cannot find a frame in these bytes");
-			return CW_ECLOSED;
-		}
-		if (cut.skip > rest->len || cut.length > rest->len - cut.skip)
-			return misbehaved(c, "frame() cut more than there is");
-		if (cut.length > c->runner->desc->max_frame)
-			return misbehaved(c, "frame() cut a frame longer than max_frame");
-		if (cut.skip > 0 && count_noise(c, cw_bytes_of(rest->ptr, cut.skip)) < 0)
-			return CW_ECLOSED;
-		rest->ptr += cut.skip;
-		rest->len -= cut.skip;
-		if (cut.length == 0) {
-			if (cut.skip > 0)
+		cut.length = c->again_len;
+		if (c->again_len == 0) {
+			rc = cut_one(c, rest, &ev, &cut);
+			if (rc <= 0)
+				return rc;
+			if (cut.length == 0)
 				continue;
-			return judge_rest(c, rest);
 		}
-		(void)decode_one(c, &ev, cw_bytes_of(rest->ptr, cut.length), &clock_ns);
-		rest->ptr += cut.length;
-		rest->len -= cut.length;
+		rc = take_frame(c, rest, cut.length, &ev, &clock_ns);
+		if (rc == CW_ECLOSED)
+			return rc;
+	}
+	wait_for_more(c, 0);
+	return c->closing ? CW_ECLOSED : 0;
+}
+
+static int cut_frames(struct cw_conn *c, struct cw_bytes *rest)
+{
+	struct cw_event ev;
+	int rc;
+
+	for (;;) {
+		rc = cut_pass(c, rest);
+		if (rc != 0)
+			return rc;
+		c->final = 0;
+		if (!c->scan)
+			return 0;
+		c->scan = 0;
+		fill_event(c, only_device(c), CW_EV_SCANNED, &ev);
+		ev.offset = rest->len;
+		(void)call_event(c, &ev);
 		c->ops->called(c->owner);
 	}
-	return c->closing ? CW_ECLOSED : 0;
 }
 
 static int feed_all(struct cw_conn *c, struct cw_bytes all)
@@ -467,9 +546,9 @@ static int after_call(struct cw_conn *c)
 		return 0;
 	if (c->closing)
 		return CW_ECLOSED;
-	if (c->identifying || c->held)
+	if (c->asked > 0 || c->held)
 		return CW_EBUSY;
-	if (c->kept_len == 0 && !c->rescan)
+	if (c->kept_len == 0 && !c->scan)
 		return 0;
 	return feed_all(c, cw_bytes_of(c->kept, c->kept_len));
 }
@@ -483,6 +562,11 @@ int cw_conn_resume(struct cw_conn *c)
 {
 	c->held = 0;
 	return after_call(c);
+}
+
+void cw_conn_set_arrival(struct cw_conn *c, int64_t utc_ms)
+{
+	c->arrived_ms = utc_ms;
 }
 
 size_t cw_conn_buffered(const struct cw_conn *c)
@@ -516,6 +600,39 @@ static void on_conn_timer(struct cw_timer *timer)
 	ev.timer = t->id;
 	drop_timer(c, t);
 	deliver(c, &ev);
+}
+
+static void stop_waiting(struct cw_conn *c)
+{
+	if (c->waiter == NULL)
+		return;
+	cw_timer_stop(cw_worker_timers(c->runner->worker), &c->waiter->timer);
+	cw_free(c->waiter);
+	c->waiter = NULL;
+}
+
+static void on_waited(struct cw_timer *timer)
+{
+	struct cw_conn *c = cw_container_of(timer, struct conn_timer, timer)->conn;
+
+	stop_waiting(c);
+	c->final = 1;
+	(void)after_call(c);
+}
+
+static void wait_for_more(struct cw_conn *c, uint64_t wait_ms)
+{
+	if (wait_ms == 0) {
+		stop_waiting(c);
+		return;
+	}
+	if (c->waiter == NULL) {
+		c->waiter = cw_zalloc(sizeof(*c->waiter));
+		if (c->waiter == NULL)
+			return; /* the bytes wait for others, as without wait_ms */
+		c->waiter->conn = c;
+	}
+	cw_timer_set(cw_worker_timers(c->runner->worker), &c->waiter->timer, wait_ms, on_waited);
 }
 
 int cw_conn_set_timer(struct cw_conn *c, uint64_t id, uint64_t delay_ms)
@@ -582,6 +699,13 @@ int cw_conn_open(struct cw_runner *r, const struct cw_conn_ops *ops, void *owner
 	return 0;
 }
 
+/* One identify() has its outcome. */
+static void answered(struct cw_conn *c)
+{
+	cw_invariant(c->asked > 0);
+	c->asked--;
+}
+
 static struct cw_rdevice *find_device(struct cw_conn *c, struct cw_bytes identity)
 {
 	struct cw_rdevice *d;
@@ -619,9 +743,10 @@ static struct cw_rdevice *new_device(struct cw_conn *c, struct cw_bytes identity
 }
 
 int cw_conn_identified(struct cw_conn *c, struct cw_bytes identity, const char *product_key, const char *device_name,
-                       struct cw_bytes saved, int attached, const void *conf, void *user, struct cw_rdevice **ret_dev)
+                       struct cw_bytes saved, unsigned how, const void *conf, void *user, struct cw_rdevice **ret_dev)
 {
 	struct cw_rdevice *d = find_device(c, identity);
+	int attached = (how & CW_CONN_ATTACHED) != 0;
 	struct cw_event ev;
 
 	if (d == NULL)
@@ -634,7 +759,8 @@ int cw_conn_identified(struct cw_conn *c, struct cw_bytes identity, const char *
 	}
 	d->attached = (uint8_t)(attached || d->attached);
 	*ret_dev = d;
-	c->identifying = 0;
+	if ((how & CW_CONN_UNASKED) == 0)
+		answered(c);
 	fill_event(c, d, CW_EV_IDENTIFIED, &ev);
 	ev.saved = saved;
 	if (d->attached)
@@ -647,11 +773,29 @@ void cw_conn_refused(struct cw_conn *c, struct cw_bytes identity, int code)
 {
 	struct cw_event ev;
 
-	c->identifying = 0;
+	answered(c);
+	if (code == CW_REFUSED_KEPT && c->again_len > 0)
+		c->again_drop = 1;
 	fill_event(c, NULL, CW_EV_REFUSED, &ev);
 	ev.identity = identity;
 	ev.code = code;
 	deliver(c, &ev);
+}
+
+void cw_conn_members(struct cw_conn *c, struct cw_bytes prefix, int count)
+{
+	struct cw_event ev;
+
+	answered(c);
+	fill_event(c, NULL, CW_EV_MEMBERS, &ev);
+	ev.identity = prefix;
+	ev.code = count;
+	deliver(c, &ev);
+}
+
+struct cw_bytes cw_conn_waiting_frame(const struct cw_conn *c)
+{
+	return cw_bytes_of(c->kept, c->feeding ? 0 : c->again_len);
 }
 
 void cw_conn_state(struct cw_conn *c, struct cw_rdevice *dev, int online, int code)
@@ -688,6 +832,8 @@ int cw_conn_command(struct cw_conn *c, struct cw_rdevice *dev, uint64_t id, stru
 	ev.deadline_ms = deadline_ms;
 	rc = call_event(c, &ev);
 	c->ops->called(c->owner);
+	if (c->scan)
+		(void)after_call(c);
 	return rc;
 }
 
@@ -754,6 +900,8 @@ void cw_conn_detached(struct cw_conn *c, struct cw_rdevice *dev)
 	(void)call_event(c, &ev);
 	forget_device(c, dev);
 	c->ops->called(c->owner);
+	if (c->scan)
+		(void)after_call(c);
 }
 
 void cw_conn_close(struct cw_conn *c)
@@ -761,6 +909,7 @@ void cw_conn_close(struct cw_conn *c)
 	struct cw_event ev;
 
 	c->closing = 1;
+	stop_waiting(c);
 	while (c->timers != NULL)
 		drop_timer(c, c->timers);
 	while (c->devices != NULL) {

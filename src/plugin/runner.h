@@ -52,7 +52,8 @@ struct cw_conn_ops {
 int cw_runner_new(const struct cw_plugin_desc *desc, struct cw_worker *w, struct cw_runner **ret_runner, struct cw_msg *msg);
 /* All connections must be closed. Accepts NULL. */
 void cw_runner_free(struct cw_runner *r);
-/* Turn encoded settings into the plugin's form; free with cw_runner_settings_free. Errors carry the plugin's sentence. */
+/* Turn encoded settings into the plugin's form; free with cw_runner_settings_free. Errors carry the plugin's sentence; so does
+ * 0, as a warning, or msg is empty. */
 int cw_runner_settings(struct cw_runner *r, struct cw_bytes settings, void **ret_conf, struct cw_msg *msg);
 void cw_runner_settings_free(struct cw_runner *r, void *conf);
 /* Counters of the plugin on this worker; count is how many the descriptor has. */
@@ -86,12 +87,20 @@ int cw_conn_feed(struct cw_conn *c, struct cw_bytes in);
 void cw_conn_hold(struct cw_conn *c);
 int cw_conn_resume(struct cw_conn *c);
 size_t cw_conn_buffered(const struct cw_conn *c);
+/* What frame() and decode() are told as now_ms: when the bytes arrived, for frames that were set aside; 0: now. */
+void cw_conn_set_arrival(struct cw_conn *c, int64_t utc_ms);
 /*
- * Outcome of identify. With `attached` the device gets CW_EVF_ATTACHED. The handle of an identity that is already there is
- * used again. `user` is the owner's pointer for the device. `conf` NULL: the connection's.
+ * Outcome of one identify. The handle of an identity that is already there is used again. `user` is the owner's pointer for
+ * the device. `conf` NULL: the connection's.
  */
+#define CW_CONN_ATTACHED 1u /* the connection is the way to the device: CW_EVF_ATTACHED */
+#define CW_CONN_UNASKED 2u  /* not an outcome: a member, or an identity that was added later */
 int cw_conn_identified(struct cw_conn *c, struct cw_bytes identity, const char *product_key, const char *device_name,
-                       struct cw_bytes saved, int attached, const void *conf, void *user, struct cw_rdevice **ret_dev);
+                       struct cw_bytes saved, unsigned how, const void *conf, void *user, struct cw_rdevice **ret_dev);
+/* The outcome of CW_IDENTIFY_MEMBERS, after an unasked cw_conn_identified() for each. */
+void cw_conn_members(struct cw_conn *c, struct cw_bytes prefix, int count);
+/* The frame that decode() has asked to see again after the outcomes, lent; empty: none. With CW_REFUSED_KEPT it is not shown. */
+struct cw_bytes cw_conn_waiting_frame(const struct cw_conn *c);
 void cw_conn_refused(struct cw_conn *c, struct cw_bytes identity, int code);
 void cw_conn_state(struct cw_conn *c, struct cw_rdevice *dev, int online, int code);
 void cw_conn_settled(struct cw_conn *c, uint64_t ticket, int code);

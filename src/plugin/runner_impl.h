@@ -55,13 +55,19 @@ struct cw_conn {
 	size_t kept_len, kept_size;
 	uint64_t handle;
 	int64_t charged;
+	int64_t arrived_ms; /* of frames that were set aside; 0: now */
 	size_t cap, max_noise, noise;
 	uint32_t flags;
-	uint8_t identifying; /* identify was asked, no outcome yet */
+	struct conn_timer *waiter; /* cw_cut.wait_ms: then frame() looks for the last time; NULL: not armed */
+	size_t again_len;    /* decode() wants the first bytes of `kept` again, so many; 0: no */
+	uint8_t again_times; /* so often it did */
+	uint8_t again_drop;  /* not again: the owner set the frame aside */
+	uint8_t asked;       /* identify() without outcome */
 	uint8_t held;        /* the owner cannot take more */
 	uint8_t closing;     /* close was asked for: no further frame */
 	uint8_t feeding;     /* inside cut_frames(): do not enter again */
-	uint8_t rescan;      /* frame() was asked to look again */
+	uint8_t scan;        /* rescan() was asked: SCANNED is due when nothing more can be cut */
+	uint8_t final;       /* this pass of frame() is the last for these bytes */
 	uint8_t peer_len;
 	char peer[];
 };

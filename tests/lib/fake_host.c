@@ -117,21 +117,42 @@ static int host_send(void *hx, uint64_t conn, struct cw_bytes out)
 	return 0;
 }
 
+static int multi(const struct fake *f)
+{
+	return (f->desc->caps & CW_CAP_MULTI_DEVICE) != 0;
+}
+
+/* 0 is the only device, as for the real host. */
+static struct fake_device *device_of(struct fake *f, uint64_t handle)
+{
+	size_t i, n = 0, last = 0;
+
+	for (i = 0; i < f->device_count; i++) {
+		n += f->devices[i].attached != 0;
+		last = f->devices[i].attached ? i : last;
+	}
+	if (handle == 0)
+		return n == 1 ? &f->devices[last] : NULL;
+	return handle >= DEVICE && handle < DEVICE + f->device_count ? &f->devices[handle - DEVICE] : NULL;
+}
+
 static int host_emit(void *hx, uint64_t conn, uint64_t device, uint64_t ticket, struct cw_bytes record)
 {
 	struct fake *f = hx;
+	struct fake_device *d;
 	struct cw_record rec;
 
 	assert_int_equal(conn, CONN);
-	if (!f->attached)
+	d = device_of(f, device);
+	assert_true(d != NULL || device == 0);
+	if (d == NULL || !d->attached)
 		return CW_EOFFLINE;
 	if (f->emit_error != 0)
 		return f->emit_error;
-	assert_true(device == DEVICE || device == 0);
 	assert_true(cw_record_read(record, &rec));
 	if (rec.kind != CW_KIND_RAW)
 		check_whole(rec.body);
-	keep(&f->records, ticket, 0, NULL, record);
+	keep(&f->records, ticket, 0, d->identity, record);
 	return 0;
 }
 
@@ -140,15 +161,14 @@ static int host_identify(void *hx, uint64_t conn, const struct cw_identify *who)
 	struct fake *f = hx;
 
 	assert_int_equal(conn, CONN);
-	assert_false(f->identifying);
+	assert_true(f->asked.count < (multi(f) ? CW_ASKED_MOST : 1u));
 	assert_true(who->identity.len > 0 && who->identity.len <= CW_IDENTITY_MAX);
 	check_text(who->identity);
 	if (who->facts.len > 0)
 		check_whole(who->facts);
 	memcpy(f->identity, who->identity.ptr, who->identity.len);
 	f->identity[who->identity.len] = 0;
-	f->identify_flags = who->flags;
-	f->identifying = 1;
+	cw_asked_add(&f->asked, who);
 	cw_free(f->facts);
 	f->facts = cw_memdup(who->facts.ptr, who->facts.len);
 	f->facts_len = who->facts.len;
@@ -158,10 +178,12 @@ static int host_identify(void *hx, uint64_t conn, const struct cw_identify *who)
 static int host_detach(void *hx, uint64_t conn, uint64_t device)
 {
 	struct fake *f = hx;
+	struct fake_device *d = device_of(f, device);
 
 	assert_int_equal(conn, CONN);
-	(void)device;
-	f->attached = 2; /* DETACHED follows */
+	assert_non_null(d);
+	if (d->attached)
+		d->attached = 2;
 	return 0;
 }
 
@@ -221,10 +243,13 @@ static int host_close(void *hx, uint64_t conn, uint64_t delay_ms, const char *re
 	return 0;
 }
 
-static int host_rescan(void *hx, uint64_t conn)
+static int host_rescan(void *hx, uint64_t conn, int final)
 {
-	(void)hx;
-	(void)conn;
+	struct fake *f = hx;
+
+	assert_int_equal(conn, CONN);
+	f->scan = 1;
+	f->final |= final;
 	return 0;
 }
 
@@ -404,6 +429,7 @@ uint8_t *fake_settings(const struct cw_conf_field *fields, const char *json, siz
 
 static struct cw_event event_of(struct fake *f, uint32_t kind)
 {
+	struct fake_device *only = device_of(f, 0);
 	struct cw_event ev;
 
 	memset(&ev, 0, sizeof(ev));
@@ -411,32 +437,42 @@ static struct cw_event event_of(struct fake *f, uint32_t kind)
 	ev.kind = kind;
 	ev.flags = f->flags;
 	ev.conn = CONN;
-	ev.device = f->attached ? DEVICE : 0;
+	ev.device = only == NULL ? 0 : DEVICE + (uint64_t)(only - f->devices);
 	ev.now_ms = f->now_ms;
 	ev.mono_ms = f->mono_ms;
 	ev.conn_ctx = &f->conn_ctx;
-	ev.device_ctx = f->attached ? &f->device_ctx : NULL;
+	ev.device_ctx = only == NULL ? NULL : &only->ctx;
+	ev.identity = only == NULL ? cw_bytes_of(NULL, 0) : cw_bytes_text(only->identity);
 	ev.conf = f->conf;
 	ev.peer = cw_bytes_text("192.0.2.7:4711");
 	ev.listener = cw_bytes_text("test");
 	return ev;
 }
 
+static struct cw_event event_about(struct fake *f, uint32_t kind, struct fake_device *d)
+{
+	struct cw_event ev = event_of(f, kind);
+
+	ev.device = DEVICE + (uint64_t)(d - f->devices);
+	ev.device_ctx = &d->ctx;
+	ev.identity = cw_bytes_text(d->identity);
+	ev.product_key = cw_bytes_text("a1Product");
+	ev.device_name = cw_bytes_text("d1");
+	return ev;
+}
+
 static void deliver(struct fake *f, struct cw_event *ev);
 
 /* What the host does after each call of the decoder. */
+static void run_frames(struct fake *f);
+
 static void after(struct fake *f)
 {
 	size_t i;
 
-	if (f->attached == 2) {
-		struct cw_event ev;
-
-		f->attached = 1;
-		ev = event_of(f, CW_EV_DETACHED);
-		f->attached = 0;
-		deliver(f, &ev);
-	}
+	for (i = 0; i < f->device_count; i++)
+		if (f->devices[i].attached == 2)
+			fake_detach(f, i);
 	if (f->auto_settle) {
 		for (i = 0; i < f->records.n; i++) {
 			uint64_t t = f->records.v[i].tag;
@@ -450,7 +486,7 @@ static void after(struct fake *f)
 			fake_settle(f, t, CW_SETTLED_DONE);
 		}
 	}
-	if (f->auto_identify && f->identifying)
+	if (f->auto_identify && f->asked.count > 0)
 		fake_identified(f);
 }
 
@@ -461,6 +497,8 @@ static void deliver(struct fake *f, struct cw_event *ev)
 	if (rc == CW_ECLOSED)
 		f->closing = 1;
 	after(f);
+	if (f->scan)
+		run_frames(f);
 }
 
 void fake_init(struct fake *f, const struct cw_plugin_desc *desc, const char *settings)
@@ -497,31 +535,70 @@ void fake_open(struct fake *f)
 	deliver(f, &ev);
 }
 
+/* The first `length` bytes held, as a copy of just the frame: reading beyond it shows under the sanitizer. */
+static void decode_frame(struct fake *f, const struct cw_event *ev, size_t length)
+{
+	uint8_t *frame = cw_memdup(f->in, length);
+	int rc;
+
+	assert_non_null(frame);
+	rc = f->desc->decoder->decode(f->d, ev, cw_bytes_of(frame, length));
+	cw_free(frame);
+	f->again_len = rc == CW_EBUSY ? length : 0;
+	if (rc == CW_EBUSY) {
+		assert_true(f->asked.count > 0);
+	} else {
+		f->good += rc == 0;
+		f->bad += rc != 0;
+		f->in_len -= length;
+		memmove(f->in, f->in + length, f->in_len);
+	}
+	after(f);
+}
+
 static void run_frames(struct fake *f)
 {
-	while (f->in_len > 0 && !f->identifying && !f->closing) {
+	if (f->running)
+		return;
+	f->running = 1;
+	f->wait_due = 0;
+	while (f->in_len > 0 && f->asked.count == 0 && !f->closing) {
 		struct cw_event ev = event_of(f, CW_EV_DATA);
-		struct cw_cut cut = { 0, 0, 0 };
+		struct cw_cut cut = { 0, f->again_len, 0, 0 };
 
-		assert_int_equal(f->desc->decoder->frame(f->d, &ev, cw_bytes_of(f->in, f->in_len), &cut), 0);
-		assert_true(cut.skip <= f->in_len && cut.length <= f->in_len - cut.skip);
-		f->noise += cut.skip;
-		if (cut.length > 0) {
-			/* A copy of just the frame: reading beyond it shows under the sanitizer. */
-			uint8_t *frame = cw_memdup(f->in + cut.skip, cut.length);
-
-			assert_non_null(frame);
-			if (f->desc->decoder->decode(f->d, &ev, cw_bytes_of(frame, cut.length)) == 0)
-				f->good++;
-			else
-				f->bad++;
-			cw_free(frame);
+		if (f->again_drop) {
+			f->in_len -= f->again_len;
+			memmove(f->in, f->in + f->again_len, f->in_len);
+			f->again_len = 0;
+			f->again_drop = 0;
+			continue;
 		}
-		f->in_len -= cut.skip + cut.length;
-		memmove(f->in, f->in + cut.skip + cut.length, f->in_len);
-		after(f);
-		if (cut.length == 0 && cut.skip == 0)
+		if (f->again_len == 0) {
+			ev.flags |= f->final ? CW_EVF_FINAL : 0;
+			assert_int_equal(f->desc->decoder->frame(f->d, &ev, cw_bytes_of(f->in, f->in_len), &cut), 0);
+			ev.flags = f->flags;
+			assert_true(cut.skip <= f->in_len && cut.length <= f->in_len - cut.skip);
+			f->noise += cut.skip;
+			f->in_len -= cut.skip;
+			memmove(f->in, f->in + cut.skip, f->in_len);
+		}
+		if (cut.length > 0)
+			decode_frame(f, &ev, cut.length);
+		else if (cut.skip == 0) {
+			f->wait_due = cut.wait_ms == 0 || f->final ? 0 : f->mono_ms + cut.wait_ms;
 			break;
+		}
+	}
+	f->running = 0;
+	if (f->asked.count > 0 || f->closing)
+		return;
+	f->final = 0;
+	if (f->scan) {
+		struct cw_event ev = event_of(f, CW_EV_SCANNED);
+
+		f->scan = 0;
+		ev.offset = f->in_len;
+		deliver(f, &ev);
 	}
 }
 
@@ -549,35 +626,95 @@ void fake_feed_hex(struct fake *f, const char *hex)
 	cw_free(b);
 }
 
-void fake_identified(struct fake *f)
+static struct fake_device *add_device(struct fake *f, const char *identity)
 {
+	size_t i;
+
+	for (i = 0; i < f->device_count && strcmp(f->devices[i].identity, identity) != 0; i++)
+		;
+	if (i == f->device_count) {
+		/* The only device of a connection keeps its place, whatever it is called. */
+		i = multi(f) || i == 0 ? i : 0;
+		assert_true(i < FAKE_DEVICES);
+		f->device_count = i + 1 > f->device_count ? i + 1 : f->device_count;
+		snprintf(f->devices[i].identity, sizeof(f->devices[i].identity), "%s", identity);
+	}
+	return &f->devices[i];
+}
+
+static void tell_identified(struct fake *f, const char *identity, int attach)
+{
+	struct fake_device *d = add_device(f, identity);
 	struct cw_event ev;
 
-	assert_true(f->identifying);
-	f->identifying = 0;
-	if (!(f->identify_flags & CW_IDENTIFY_LOOKUP))
-		f->attached = 1;
-	ev = event_of(f, CW_EV_IDENTIFIED);
-	ev.device = DEVICE;
-	ev.device_ctx = &f->device_ctx;
-	ev.identity = cw_bytes_text(f->identity);
-	ev.product_key = cw_bytes_text("a1Product");
-	ev.device_name = cw_bytes_text("d1");
+	if (attach)
+		d->attached = f->attached = 1;
+	ev = event_about(f, CW_EV_IDENTIFIED, d);
 	ev.saved = cw_bytes_of(f->saved, f->saved_len);
-	if (f->attached)
+	if (d->attached)
 		ev.flags |= CW_EVF_ATTACHED;
 	deliver(f, &ev);
+}
+
+void fake_identified(struct fake *f)
+{
+	char identity[CW_IDENTITY_MAX + 1];
+	int64_t flags = cw_asked_take(&f->asked, identity);
+
+	assert_true(flags >= 0);
+	if ((flags & CW_IDENTIFY_MEMBERS) != 0) {
+		struct cw_event ev = event_of(f, CW_EV_MEMBERS);
+
+		ev.identity = cw_bytes_text(identity);
+		deliver(f, &ev);
+	} else {
+		tell_identified(f, identity, (flags & CW_IDENTIFY_LOOKUP) == 0);
+	}
 	run_frames(f);
+}
+
+void fake_member(struct fake *f, const char *identity)
+{
+	f->members++;
+	tell_identified(f, identity, 1);
+}
+
+void fake_members_done(struct fake *f)
+{
+	char prefix[CW_IDENTITY_MAX + 1];
+	struct cw_event ev;
+
+	assert_true((cw_asked_take(&f->asked, prefix) & CW_IDENTIFY_MEMBERS) != 0);
+	ev = event_of(f, CW_EV_MEMBERS);
+	ev.identity = cw_bytes_text(prefix);
+	ev.code = (int)f->members;
+	f->members = 0;
+	deliver(f, &ev);
+	run_frames(f);
+}
+
+void fake_detach(struct fake *f, size_t device)
+{
+	struct fake_device *d = &f->devices[device];
+	struct cw_event ev = event_about(f, CW_EV_DETACHED, d);
+	size_t i;
+
+	d->attached = f->attached = 0;
+	for (i = 0; i < f->device_count; i++)
+		f->attached |= f->devices[i].attached != 0;
+	deliver(f, &ev);
 }
 
 void fake_refused(struct fake *f, int code)
 {
 	struct cw_event ev = event_of(f, CW_EV_REFUSED);
+	char identity[CW_IDENTITY_MAX + 1];
 
-	assert_true(f->identifying);
-	f->identifying = 0;
+	assert_true(cw_asked_take(&f->asked, identity) >= 0);
 	ev.code = code;
-	ev.identity = cw_bytes_text(f->identity);
+	ev.identity = cw_bytes_text(identity);
+	if (code == CW_REFUSED_KEPT && f->again_len > 0)
+		f->again_drop = 1;
 	deliver(f, &ev);
 	run_frames(f);
 }
@@ -591,6 +728,17 @@ void fake_settle(struct fake *f, uint64_t ticket, int code)
 	deliver(f, &ev);
 }
 
+static uint64_t next_timer(const struct fake *f)
+{
+	uint64_t first = UINT64_MAX;
+	int i;
+
+	for (i = 0; i < FAKE_TIMERS; i++)
+		if (f->due[i] != 0 && f->due[i] < first)
+			first = f->due[i];
+	return first;
+}
+
 void fake_advance(struct fake *f, uint64_t ms)
 {
 	uint64_t end = f->mono_ms + ms;
@@ -599,6 +747,13 @@ void fake_advance(struct fake *f, uint64_t ms)
 		struct cw_event ev;
 		int i, first = -1;
 
+		if (f->wait_due != 0 && f->wait_due <= end && next_timer(f) > f->wait_due) {
+			f->now_ms += (int64_t)(f->wait_due - f->mono_ms);
+			f->mono_ms = f->wait_due;
+			f->final = 1;
+			run_frames(f);
+			continue;
+		}
 		for (i = 0; i < FAKE_TIMERS; i++)
 			if (f->due[i] != 0 && f->due[i] <= end && (first < 0 || f->due[i] < f->due[first]))
 				first = i;
@@ -619,7 +774,7 @@ void fake_advance(struct fake *f, uint64_t ms)
 
 static int command(struct fake *f, struct cw_writer *w, uint64_t id, uint64_t deadline_ms)
 {
-	struct cw_event ev = event_of(f, CW_EV_COMMAND);
+	struct cw_event ev = f->device_count > 0 ? event_about(f, CW_EV_COMMAND, &f->devices[f->target]) : event_of(f, CW_EV_COMMAND);
 	int rc;
 
 	assert_false(w->overflow);
@@ -628,6 +783,8 @@ static int command(struct fake *f, struct cw_writer *w, uint64_t id, uint64_t de
 	ev.data = cw_written(w);
 	rc = f->desc->decoder->command(f->d, &ev);
 	after(f);
+	if (f->scan)
+		run_frames(f);
 	return rc;
 }
 
@@ -677,8 +834,9 @@ void fake_event(struct fake *f, uint32_t kind, uint64_t id)
 
 	ev.id = id;
 	if (kind == CW_EV_DETACHED)
-		f->attached = 0;
-	deliver(f, &ev);
+		fake_detach(f, 0);
+	else
+		deliver(f, &ev);
 }
 
 void fake_block(struct fake *f, struct cw_bytes data, int code)
@@ -695,12 +853,11 @@ void fake_block(struct fake *f, struct cw_bytes data, int code)
 void fake_close(struct fake *f)
 {
 	struct cw_event ev;
+	size_t i;
 
-	if (f->attached) {
-		ev = event_of(f, CW_EV_DETACHED);
-		deliver(f, &ev);
-		f->attached = 0;
-	}
+	for (i = 0; i < f->device_count; i++)
+		if (f->devices[i].attached)
+			fake_detach(f, i);
 	ev = event_of(f, CW_EV_CLOSED);
 	deliver(f, &ev);
 	assert_null(f->conn_ctx);
@@ -708,9 +865,12 @@ void fake_close(struct fake *f)
 	assert_int_equal(f->attachments_open, 0);
 	memset(f->due, 0, sizeof(f->due));
 	f->in_len = 0;
-	f->identifying = 0;
+	f->asked.count = 0;
+	f->again_len = 0;
+	f->wait_due = 0;
 	f->open = 0;
-	f->device_ctx = NULL;
+	memset(f->devices, 0, sizeof(f->devices));
+	f->device_count = 0;
 }
 
 void fake_fini(struct fake *f)

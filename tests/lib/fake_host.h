@@ -5,14 +5,27 @@
  * what the decoder sent, emitted, showed and saved. One connection, one thread.
  * Every record and field is checked for the rules of record.h. What a test did not
  * take with fake_next_*() is dropped by fake_forget().
+ *
+ * Several devices on the connection: identify() calls are answered first come, first served; the name of a record is the
+ * identity of its device; commands go to devices[target].
  */
 #ifndef FAKE_HOST_H
 #define FAKE_HOST_H
 
 #include <causeway/plugin.h>
 
+#include "plugin/asked.h"
+
 #define FAKE_MAX 512
 #define FAKE_TIMERS 16
+#define FAKE_DEVICES 64
+
+/* A device on the connection; its handle is its place + 9. */
+struct fake_device {
+	char identity[CW_IDENTITY_MAX + 1];
+	void *ctx;
+	int attached; /* 2: DETACHED follows */
+};
 
 struct fake_blob {
 	uint64_t tag; /* ticket of a record, id of a finished command, group of a field */
@@ -31,7 +44,9 @@ struct fake {
 	const struct cw_plugin_desc *desc;
 	struct cw_host host;
 	struct cw_decoder *d;
-	void *conf, *conn_ctx, *device_ctx;
+	void *conf, *conn_ctx;
+	struct fake_device devices[FAKE_DEVICES];
+	size_t device_count, target;
 	int64_t now_ms;
 	uint64_t mono_ms;
 	uint32_t flags; /* CW_EVF_* of every event */
@@ -42,12 +57,15 @@ struct fake {
 	size_t in_len, noise;
 	uint64_t good, bad; /* frames by what decode() returned */
 	struct fake_list sent, records, fields, done;
-	int identifying;
-	uint32_t identify_flags;
-	char identity[CW_IDENTITY_MAX + 1];
+	struct cw_asked asked;
+	char identity[CW_IDENTITY_MAX + 1]; /* of the latest identify() */
+	size_t again_len; /* decode() wants this frame again */
+	int again_drop, scan, final, running;
+	unsigned members;
+	uint64_t wait_due; /* cw_cut.wait_ms; 0: no */
 	uint8_t *facts;
 	size_t facts_len;
-	int attached;
+	int attached; /* some device is */
 	uint8_t saved[CW_SAVE_MAX];
 	size_t saved_len;
 	unsigned saves, foreign;
@@ -77,9 +95,15 @@ uint8_t *fake_settings(const struct cw_conf_field *fields, const char *json, siz
 void fake_open(struct fake *f);
 void fake_feed(struct fake *f, struct cw_bytes bytes);
 void fake_feed_hex(struct fake *f, const char *hex);
-/* Answer the outstanding identify(): as it asked (looked up or attached), or with CW_REFUSED_*. */
+/* Answer the oldest identify(): as it asked (looked up or attached; of members: none), or with CW_REFUSED_*. */
 void fake_identified(struct fake *f);
 void fake_refused(struct fake *f, int code);
+/* A member, or an identity that was added later: IDENTIFIED though nobody asked for just that. */
+void fake_member(struct fake *f, const char *identity);
+/* The outcome of CW_IDENTIFY_MEMBERS after fake_member() for each. */
+void fake_members_done(struct fake *f);
+/* The platform, or an operator, takes the device away: DETACHED. */
+void fake_detach(struct fake *f, size_t device);
 void fake_settle(struct fake *f, uint64_t ticket, int code);
 /* Let time pass; timers fire in order. */
 void fake_advance(struct fake *f, uint64_t ms);

@@ -8,6 +8,7 @@
 #ifndef CONFORM_H
 #define CONFORM_H
 
+#include "plugin/asked.h"
 #include "plugin/runner_impl.h"
 
 #define TICKETS_MOST 256
@@ -66,8 +67,8 @@ struct toy {
 	uint64_t commands[COMMANDS_MOST]; /* handed over, not ended; 0: free */
 	uint64_t last_command;
 	size_t commands_done;
-	int asked, attached, closing, attachments;
-	char identity[CW_IDENTITY_MAX + 1];
+	struct cw_asked asked;
+	int closing, attachments;
 	uint8_t saved[CW_SAVE_MAX];
 	size_t saved_len;
 	int64_t charged;

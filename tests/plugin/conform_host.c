@@ -69,7 +69,7 @@ static void judge_entry(const char *name, unsigned long heap_before, size_t byte
 static int watched_frame(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes in, struct cw_cut *cut)
 {
 	unsigned long before = heap_calls();
-	struct cw_cut again = { 0, 0, 0 };
+	struct cw_cut again = { 0, 0, 0, 0 };
 	int rc, rc2;
 
 	said = 0;
@@ -184,7 +184,7 @@ GATED(detach, (void *hx, uint64_t c, uint64_t d), (hx, c, d))
 GATED(timer, (void *hx, uint64_t c, uint64_t t, uint64_t ms), (hx, c, t, ms))
 GATED(command_extend, (void *hx, uint64_t c, uint64_t id, uint64_t ms), (hx, c, id, ms))
 GATED(device_save, (void *hx, uint64_t c, uint64_t d, struct cw_bytes s), (hx, c, d, s))
-GATED(rescan, (void *hx, uint64_t c), (hx, c))
+GATED(rescan, (void *hx, uint64_t c, int final), (hx, c, final))
 GATED(want_block, (void *hx, uint64_t c, uint64_t id, uint64_t o, size_t n), (hx, c, id, o, n))
 GATED(attach_open, (void *hx, uint64_t c, uint64_t d, const char *s, uint64_t *r), (hx, c, d, s, r))
 GATED(attach_write, (void *hx, uint64_t c, uint64_t a, struct cw_bytes b), (hx, c, a, b))
@@ -293,12 +293,9 @@ static int on_identify(void *owner, const struct cw_identify *who)
 {
 	struct toy *t = owner;
 
-	memcpy(t->identity, who->identity.ptr, who->identity.len);
-	t->identity[who->identity.len] = '\0';
+	cw_asked_add(&t->asked, who);
 	if (who->facts.len > 0 && !cw_flat_valid(who->facts))
 		fault("identify() with facts that are no record item");
-	t->asked = 1;
-	t->attached = (who->flags & CW_IDENTIFY_LOOKUP) == 0;
 	note(t, 'I', who->flags, who->identity.ptr, who->identity.len);
 	return 0;
 }
@@ -420,16 +417,21 @@ static void on_close(void *owner, uint64_t delay_ms, const char *reason)
 
 static void answer_identify(struct toy *t)
 {
-	struct cw_rdevice *dev;
+	char identity[CW_IDENTITY_MAX + 1];
+	int64_t flags = cw_asked_take(&t->asked, identity);
+	struct cw_rdevice *dev = NULL;
 
-	t->asked = 0;
-	if (t->refuse != 0) {
-		cw_conn_refused(t->conn, cw_bytes_text(t->identity), t->refuse);
+	if ((flags & CW_IDENTIFY_MEMBERS) != 0) {
+		cw_conn_members(t->conn, cw_bytes_text(identity), 0);
 		return;
 	}
-	(void)cw_conn_identified(t->conn, cw_bytes_text(t->identity), "a1Conform00", "device", cw_bytes_of(t->saved, t->saved_len),
-	                         t->attached, NULL, NULL, &dev);
-	if (t->attached && dev != NULL)
+	if (t->refuse != 0) {
+		cw_conn_refused(t->conn, cw_bytes_text(identity), t->refuse);
+		return;
+	}
+	(void)cw_conn_identified(t->conn, cw_bytes_text(identity), "a1Conform00", "device", cw_bytes_of(t->saved, t->saved_len),
+	                         (flags & CW_IDENTIFY_LOOKUP) != 0 ? 0 : CW_CONN_ATTACHED, NULL, NULL, &dev);
+	if ((flags & CW_IDENTIFY_LOOKUP) == 0 && dev != NULL)
 		cw_conn_state(t->conn, dev, 1, 0);
 }
 
@@ -446,7 +448,7 @@ static void on_called(void *owner)
 		t->settled++;
 		cw_conn_settled(t->conn, ticket, t->settle_with >= 0 ? t->settle_with : (int)(t->settled % 4));
 	}
-	if (t->asked)
+	while (t->asked.count > 0)
 		answer_identify(t);
 }
 
@@ -523,7 +525,8 @@ int toy_open(struct toy *t)
 		                    .max_noise = SIZE_MAX, .cap = t->cap };
 
 	current = t;
-	t->closing = t->asked = t->attachments = 0;
+	t->closing = t->attachments = 0;
+	t->asked.count = 0;
 	t->ticket_count = 0;
 	t->charged = 0;
 	memset(t->commands, 0, sizeof(t->commands));

@@ -630,8 +630,7 @@ static void after_a_plugin_host_died_the_terminal_notices_nothing(void **state)
 	f.saved_len = n;
 	f.flags = CW_EVF_RESUMED;
 	fake_open(&f);
-	f.identifying = 1;
-	fake_identified(&f);
+	fake_member(&f, "13800000001");
 	f.flags = 0;
 	fake_command(&f, CW_KIND_SERVICE, "CheckLink", "{}", 5, 7500);
 	assert_true(terminal_read(fake_next(&f.sent), &m));
