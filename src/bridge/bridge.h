@@ -23,6 +23,13 @@ struct cw_device; /* a device that has been attached since the start */
 /* Why an owner has to let a device go. */
 enum cw_leave { CW_LEAVE_SUPERSEDED, CW_LEAVE_REMOVED, CW_LEAVE_CHANGED, CW_LEAVE_KICKED };
 
+/* What a newer connection does to an older one that is the way to the same device. */
+enum cw_sharing {
+	CW_ATTACH_SUPERSEDE, /* it takes the device */
+	CW_ATTACH_YIELD,     /* it is refused (CW_REFUSED_OLDER) */
+	CW_ATTACH_SHARE      /* both are listened to; commands go to the newer */
+};
+
 struct cw_owner_ops {
 	/* Let go; cw_bridge_left() must follow, after the owner's last record was submitted. */
 	void (*leave)(void *owner, struct cw_device *d, enum cw_leave why);
@@ -64,6 +71,7 @@ struct cw_attach {
 	const char *device_secret, *imei, *mac; /* see struct cw_claim; lent until cw_bridge_attach() has returned; may be NULL */
 	void *owner;
 	unsigned max_outstanding; /* commands the owner takes at once */
+	enum cw_sharing sharing;  /* when the device has an owner already */
 	int require_online;       /* done only when the platform accepted the login (or refused it) */
 	void (*done)(struct cw_attach *a, struct cw_device *d, int refused); /* refused: 0 or CW_REFUSED_* */
 	/* the bridge's */
@@ -189,6 +197,7 @@ int cw_device_last_code(const struct cw_device *d);        /* the platform's las
 const char *cw_device_last_text(const struct cw_device *d);
 unsigned cw_device_commands(const struct cw_device *d);    /* waiting or running */
 unsigned cw_device_superseded(const struct cw_device *d);
+unsigned cw_device_connections(const struct cw_device *d); /* that speak for it */
 struct cw_bytes cw_device_settings(const struct cw_device *d);
 
 #endif

@@ -306,6 +306,13 @@ static void on_attached(struct cw_attach *a, struct cw_device *d, int refused)
 	send_back(k, 0);
 }
 
+static enum cw_sharing sharing_of(const struct cw_plugin_desc *protocol)
+{
+	if ((protocol->caps & CW_CAP_SHARED) != 0)
+		return CW_ATTACH_SHARE;
+	return (protocol->caps & CW_CAP_KEEP_OLDER) != 0 ? CW_ATTACH_YIELD : CW_ATTACH_SUPERSEDE;
+}
+
 static void on_ask(struct cw_mail *mail)
 {
 	struct ask *k = cw_container_of(mail, struct ask, mail);
@@ -340,6 +347,7 @@ static void on_ask(struct cw_mail *mail)
 		.mac = given(k->mac),
 		.owner = t,
 		.max_outstanding = k->binding->protocol->max_outstanding,
+		.sharing = sharing_of(k->binding->protocol),
 		.require_online = k->binding->require_online,
 		.done = on_attached,
 	};
