@@ -198,6 +198,8 @@ static void on_read(struct cw_mail *mail)
 	if (r->rc == 0)
 		r->rc = apply(r, &res, restarts, sizeof(restarts));
 	report(r, &res, restarts);
+	if (!d->stopping)
+		cw_notify_say(&d->notify, r->rc == 0 ? "READY=1\nSTATUS=devices may connect" : "READY=1\nSTATUS=the last reload was refused; see the log");
 	cw_identities_free(r->identities);
 	if (r->config != NULL)
 		cw_conf_free(r->config);
@@ -236,11 +238,13 @@ int cw_daemon_reload(struct cw_daemon *d, cw_reload_fn done, void *arg)
 	r->done = done;
 	r->arg = arg;
 	r->started_ms = cw_clock_ms();
+	cw_notify_say(&d->notify, "RELOADING=1");
 	d->reloading = 1;
 	d->reload_again = 0;
 	rc = cw_thread_start(&r->thread, "reload", read_files, r);
 	if (rc < 0) {
 		d->reloading = 0;
+		cw_notify_say(&d->notify, "READY=1");
 		cw_free(r->old);
 		cw_free(r);
 	}
