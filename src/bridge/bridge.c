@@ -69,6 +69,11 @@ int cw_bridge_new(const struct cw_bridge_conf *conf, struct cw_bridge **ret_brid
 	return 0;
 }
 
+void cw_bridge_set_ctx(struct cw_bridge *b, void *ctx)
+{
+	b->conf.ctx = ctx;
+}
+
 void *cw_bridge_ctx(const struct cw_bridge *b)
 {
 	return b->conf.ctx;
@@ -115,7 +120,9 @@ static int has_room(const struct routing *r, const char *name, struct cw_msg *ms
 		return cw_fail(msg, CW_ELIMIT, "more than %d upstreams", UPSTREAMS_MOST);
 	for (i = 0; i < r->uplink_count; i++)
 		if (strcmp(cw_upstream_name(r->uplinks[i]->u), name) == 0)
-			return cw_fail(msg, CW_ECONF, "two upstreams, or one and a member of another's bridges, are named \"%s\"", name);
+			return cw_fail(msg, CW_ECONF,
+				       "two upstreams, or one and a member of another's bridges, are named \"%s\"",
+				       name);
 	return 0;
 }
 
@@ -150,7 +157,9 @@ static int copy_part(char *to, size_t size, const char *from, const char *what, 
 {
 	int n = snprintf(to, size, "%s", from == NULL ? "" : from);
 
-	return n < 0 || (size_t)n >= size ? cw_fail(msg, CW_ECONF, "route: %s is longer than %zu characters", what, size - 1) : 0;
+	return n < 0 || (size_t)n >= size
+		       ? cw_fail(msg, CW_ECONF, "route: %s is longer than %zu characters", what, size - 1)
+		       : 0;
 }
 
 static int add_route(struct routing *to, const struct cw_route *route, struct cw_msg *msg)
@@ -269,7 +278,8 @@ int cw_bridge_plan_upstream(struct cw_bridge_plan *p, const struct cw_upstream_c
 		return rc;
 	p->routing.uplinks[p->routing.uplink_count - 1]->fresh = 1;
 	rc = cw_upstream_run(p->routing.uplinks[p->routing.uplink_count - 1]->u);
-	return rc < 0 ? cw_fail(msg, rc, "upstream \"%s\": cannot start its thread: %s", conf->name, cw_error_text(rc)) : 0;
+	return rc < 0 ? cw_fail(msg, rc, "upstream \"%s\": cannot start its thread: %s", conf->name, cw_error_text(rc))
+		      : 0;
 }
 
 int cw_bridge_plan_route(struct cw_bridge_plan *p, const struct cw_route *route, struct cw_msg *msg)

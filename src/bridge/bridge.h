@@ -10,10 +10,10 @@
 
 #include "base/err.h"
 #include "base/list.h"
+#include "causeway/bytes.h"
 #include "firmware/firmware.h"
 #include "identity/identity.h"
 #include "identity/resolver.h"
-#include "causeway/bytes.h"
 #include "loop/worker.h"
 #include "upstream/upstream.h"
 
@@ -27,29 +27,35 @@ struct cw_owner_ops {
 	/* Let go; cw_bridge_left() must follow, after the owner's last record was submitted. */
 	void (*leave)(void *owner, struct cw_device *d, enum cw_leave why);
 	void (*state)(void *owner, struct cw_device *d, enum cw_updevice_state state, int code);
-	/* A command; cw_bridge_command_done(id) or a deadline ends it. 0, or an error that ends it at once. `bytes` is lent. */
+	/* A command; cw_bridge_command_done(id) or a deadline ends it. 0, or an error that ends it at once. `bytes` is
+	 * lent. */
 	int (*command)(void *owner, struct cw_device *d, uint64_t id, struct cw_bytes bytes, uint64_t deadline_ms);
 	/* The command has ended without the owner. */
 	void (*cancel)(void *owner, struct cw_device *d, uint64_t id);
 	/*
-	 * What cw_bridge_command_block() asked for: bytes of the file (lent; fewer at its end), or rc. May be NULL without
-	 * firmware in the configuration.
+	 * What cw_bridge_command_block() asked for: bytes of the file (lent; fewer at its end), or rc. May be NULL
+	 * without firmware in the configuration.
 	 */
 	void (*block)(void *owner, struct cw_device *d, uint64_t id, uint64_t offset, int rc, struct cw_bytes bytes);
 	/* The platform's reply to a record with a request id. */
 	void (*reply)(void *owner, struct cw_device *d, const char *request, int code, struct cw_bytes data);
 	/*
-	 * cw_device_updevice() is another one from now on: what the owner still holds goes there; cw_bridge_moved() must
-	 * follow when nothing is on its way to the one before. May be NULL where cw_bridge_apply() is not used.
+	 * cw_device_updevice() is another one from now on: what the owner still holds goes there; cw_bridge_moved()
+	 * must follow when nothing is on its way to the one before. May be NULL where cw_bridge_apply() is not used.
 	 */
 	void (*moved)(void *owner, struct cw_device *d);
 	/* May be NULL. The platform has logged out, or lost, a device that nobody owns. */
 	void (*logged_out)(struct cw_bridge *b, struct cw_device *d);
 	/*
-	 * May be NULL: command() is called with number 0 for each device that is here, and nobody waits. A command record
-	 * that is for all devices of a product; 0 or an error. `bytes` is lent.
+	 * May be NULL: command() is called with number 0 for each device that is here, and nobody waits. A command
+	 * record that is for all devices of a product; 0 or an error. `bytes` is lent.
 	 */
 	int (*broadcast)(struct cw_bridge *b, const char *product_key, struct cw_bytes bytes);
+	/*
+	 * May be NULL. A source may have an entry of this identity now that it had not, or had as another: who waits
+	 * for the device may attach it. Also said of some whose entry has gone.
+	 */
+	void (*appeared)(struct cw_bridge *b, const char *identity);
 	/* May be NULL. An upstream is logged in, or lost, with a sentence. */
 	void (*upstream)(struct cw_bridge *b, const struct cw_upstream *u, int up, const char *reason);
 };
@@ -61,9 +67,11 @@ struct cw_owner_ops {
 struct cw_attach {
 	const char *identity;
 	size_t identity_len;
-	const char *device_secret, *imei, *mac; /* see struct cw_claim; lent until cw_bridge_attach() has returned; may be NULL */
+	const char *device_secret, *imei,
+		*mac; /* see struct cw_claim; lent until cw_bridge_attach() has returned; may be NULL */
 	void *owner;
 	unsigned max_outstanding; /* commands the owner takes at once */
+	int optional;             /* that no source knows it is normal: counted apart */
 	int require_online;       /* done only when the platform accepted the login (or refused it) */
 	void (*done)(struct cw_attach *a, struct cw_device *d, int refused); /* refused: 0 or CW_REFUSED_* */
 	/* the bridge's */
@@ -78,16 +86,19 @@ struct cw_attach {
 struct cw_bridge_conf {
 	struct cw_worker *control;
 	const struct cw_owner_ops *owner_ops;
-	struct cw_firmware *firmware; /* fetches the files of upgrades; NULL: notices go to the owner as they come. Lent */
-	unsigned command_queue;      /* commands that may wait per device, 16 */
+	struct cw_firmware
+		*firmware;      /* fetches the files of upgrades; NULL: notices go to the owner as they come. Lent */
+	unsigned command_queue; /* commands that may wait per device, 16 */
 	unsigned command_timeout_ms; /* 30000 */
 	unsigned sync_timeout_ms;    /* services the platform waits for: 8000 less a margin */
 	unsigned contest_window_ms;  /* supersedes within this time count as a contest */
-	int remove_topology;         /* a device whose entry has gone also loses its relation to the bridge at the platform */
-	void *ctx;                   /* the owner's; cw_bridge_ctx() */
+	int remove_topology; /* a device whose entry has gone also loses its relation to the bridge at the platform */
+	void *ctx;           /* the owner's; cw_bridge_ctx() */
 };
 
 int cw_bridge_new(const struct cw_bridge_conf *conf, struct cw_bridge **ret_bridge);
+/* For an owner that is made after its bridge. */
+void cw_bridge_set_ctx(struct cw_bridge *b, void *ctx);
 /* What the configuration had as `ctx`. Any thread. */
 void *cw_bridge_ctx(const struct cw_bridge *b);
 /* Nothing may be attached any more and all upstreams must be stopped. */
@@ -107,8 +118,8 @@ struct cw_route {
 int cw_bridge_add_route(struct cw_bridge *b, const struct cw_route *route, struct cw_msg *msg);
 int cw_bridge_connect(struct cw_bridge *b);
 /*
- * Other upstreams and routes while it runs. The plan names all upstreams there shall be: those that stay as they are, and
- * those that are made (anew, where there is one of that name already); then the routes. Nothing changes before
+ * Other upstreams and routes while it runs. The plan names all upstreams there shall be: those that stay as they are,
+ * and those that are made (anew, where there is one of that name already); then the routes. Nothing changes before
  * cw_bridge_apply(). CW_EBUSY while one is being applied.
  */
 struct cw_bridge_plan;
@@ -121,9 +132,9 @@ struct cw_upstream *cw_bridge_plan_fresh(struct cw_bridge_plan *p, size_t n);
 void cw_bridge_plan_free(struct cw_bridge_plan *p);
 /*
  * Devices whose way leads elsewhere now move: the upstream before delivers what it has, for up to `drain_ms`, and their
- * commands end; what is left then is carried over, in order; they are logged out there and logged in here. Then upstreams
- * that are not in the plan are stopped and freed. Consumes the plan; `done` runs when all that is through, perhaps before
- * this returns. How many devices move.
+ * commands end; what is left then is carried over, in order; they are logged out there and logged in here. Then
+ * upstreams that are not in the plan are stopped and freed. Consumes the plan; `done` runs when all that is through,
+ * perhaps before this returns. How many devices move.
  */
 size_t cw_bridge_apply(struct cw_bridge_plan *p, uint64_t drain_ms, void (*done)(void *arg), void *arg);
 /* The owner's word, see struct cw_owner_ops. */
@@ -152,8 +163,8 @@ struct cw_reload_result {
 };
 void cw_bridge_swap_identities(struct cw_bridge *b, struct cw_identities *fresh, struct cw_reload_result *ret_result);
 /*
- * What a source says of these identities may have changed: ask again, a few hundred at a time, and let the devices go that
- * are gone or changed. The set has them as they are or were in that source; it is taken over and freed.
+ * What a source says of these identities may have changed: ask again, a few hundred at a time, and let the devices go
+ * that are gone or changed. The set has them as they are or were in that source; it is taken over and freed.
  */
 void cw_bridge_recheck_set(struct cw_bridge *b, struct cw_identities *set);
 
@@ -183,11 +194,12 @@ const char *cw_device_name(const struct cw_device *d);
 struct cw_updevice *cw_device_updevice(const struct cw_device *d);
 const struct cw_upstream *cw_device_upstream(const struct cw_device *d);
 void *cw_device_owner(const struct cw_device *d);
+int cw_device_leaves(const struct cw_device *d); /* its owner has to let go, or its certificate goes */
 enum cw_updevice_state cw_device_state(const struct cw_device *d);
-int64_t cw_device_since_ms(const struct cw_device *d);     /* UTC of the last change of state */
-int cw_device_last_code(const struct cw_device *d);        /* the platform's last refusal, 0: none */
+int64_t cw_device_since_ms(const struct cw_device *d); /* UTC of the last change of state */
+int cw_device_last_code(const struct cw_device *d);    /* the platform's last refusal, 0: none */
 const char *cw_device_last_text(const struct cw_device *d);
-unsigned cw_device_commands(const struct cw_device *d);    /* waiting or running */
+unsigned cw_device_commands(const struct cw_device *d); /* waiting or running */
 unsigned cw_device_superseded(const struct cw_device *d);
 struct cw_bytes cw_device_settings(const struct cw_device *d);
 

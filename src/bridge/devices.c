@@ -85,8 +85,8 @@ static void free_device(struct cw_device *d)
 
 int cw_devices_open_way(struct cw_device *d, struct way *w, struct uplink *to, int held)
 {
-	int (*add)(struct cw_upstream *u, const char *pk, const char *dn, const char *secret, void *cookie, struct cw_updevice **up) =
-		held ? cw_upstream_device_add_held : cw_upstream_device_add;
+	int (*add)(struct cw_upstream * u, const char *pk, const char *dn, const char *secret, void *cookie,
+		   struct cw_updevice **up) = held ? cw_upstream_device_add_held : cw_upstream_device_add;
 	int rc;
 
 	w->device = d;
@@ -105,7 +105,8 @@ static void want(struct cw_device *d, int online)
 }
 
 /* Make the device of a certificate known to its upstream and to the directory. */
-static int add_device(struct cw_bridge *b, const struct cw_identity *id, const char *own_secret, struct cw_device **ret_device)
+static int add_device(struct cw_bridge *b, const struct cw_identity *id, const char *own_secret,
+		      struct cw_device **ret_device)
 {
 	struct cw_device *d = new_device(b, id, own_secret);
 	struct uplink *to;
@@ -121,7 +122,8 @@ static int add_device(struct cw_bridge *b, const struct cw_identity *id, const c
 	rc = cw_map_add(&b->devices, &d->node, d->identity, strlen(d->identity));
 	if (rc < 0)
 		goto err_device;
-	rc = cw_map_add(&b->by_name, &d->name_node, d->product_key, strlen(d->product_key) + 1 + strlen(d->device_name));
+	rc = cw_map_add(&b->by_name, &d->name_node, d->product_key,
+			strlen(d->product_key) + 1 + strlen(d->device_name));
 	if (rc < 0)
 		goto err_node;
 	rc = cw_devices_open_way(d, &d->ways[0], to, 0);
@@ -197,7 +199,7 @@ void cw_devices_fini(struct cw_bridge *b)
 {
 	struct cw_map_node *n, *next;
 
-	cw_map_each_safe(n, next, &b->devices) {
+	cw_map_each_safe (n, next, &b->devices) {
 		struct cw_device *d = cw_container_of(n, struct cw_device, node);
 
 		cw_map_remove(&b->devices, n);
@@ -221,7 +223,8 @@ static void give_to(struct cw_attach *a)
 	cw_timer_stop(cw_worker_timers(d->bridge->conf.control), &a->delay);
 	want(d, 1);
 	cw_count(bridge, identify_ok);
-	cw_log(device_attached, "", CW_LS("device", d->identity), CW_LS("productKey", d->product_key), CW_LS("deviceName", d->device_name));
+	cw_log(device_attached, "", CW_LS("device", d->identity), CW_LS("productKey", d->product_key),
+	       CW_LS("deviceName", d->device_name));
 	if (a->require_online && d->state != CW_UPDEVICE_ONLINE)
 		return; /* cw_devices_on_state() goes on */
 	finish_attach(a, 0);
@@ -307,7 +310,8 @@ static void take_place(struct cw_attach *a, const struct cw_identity *id)
 	struct cw_device *d = cw_bridge_find(b, a->identity, a->identity_len);
 
 	if (a->own_secret == NULL && id->device_secret[0] == '\0') {
-		cw_log(identity_later, "its source has no deviceSecret for it, and the device brings none", CW_LS("identity", id->identity));
+		cw_log(identity_later, "its source has no deviceSecret for it, and the device brings none",
+		       CW_LS("identity", id->identity));
 		refuse_attach(a, CW_REFUSED_LATER);
 		return;
 	}
@@ -337,7 +341,9 @@ static void on_resolved(struct cw_question *q, int rc, const struct cw_identity 
 		take_place(a, id);
 		return;
 	}
-	if (rc == CW_ENOENT)
+	if (rc == CW_ENOENT && a->optional)
+		cw_count(bridge, identify_none);
+	else if (rc == CW_ENOENT)
 		cw_count(bridge, identify_unknown);
 	else
 		cw_log(identity_later, cw_error_text(rc), CW_LB("identity", a->identity, a->identity_len));
@@ -347,8 +353,11 @@ static void on_resolved(struct cw_question *q, int rc, const struct cw_identity 
 /* `own_secret` is there already when the question is asked once more. */
 static void resolve(struct cw_attach *a)
 {
-	struct cw_claim claim = { .identity = a->identity, .identity_len = a->identity_len, .device_secret = a->own_secret,
-		                  .imei = a->imei, .mac = a->mac };
+	struct cw_claim claim = { .identity = a->identity,
+				  .identity_len = a->identity_len,
+				  .device_secret = a->own_secret,
+				  .imei = a->imei,
+				  .mac = a->mac };
 
 	a->device = NULL;
 	a->question = (struct cw_question){ .done = on_resolved };
@@ -462,7 +471,8 @@ void cw_devices_set_state(struct cw_device *d, enum cw_updevice_state state, int
 		cw_log(device_online, "", CW_LS("device", d->identity), CW_LS("deviceName", d->device_name));
 	} else if (state != CW_UPDEVICE_ONLINE && d->state == CW_UPDEVICE_ONLINE) {
 		cw_gauge_add(bridge, devices_online, -1);
-		cw_log(device_offline, text, CW_LS("device", d->identity), CW_LS("deviceName", d->device_name), CW_LI("code", code));
+		cw_log(device_offline, text, CW_LS("device", d->identity), CW_LS("deviceName", d->device_name),
+		       CW_LI("code", code));
 	}
 	if (state == CW_UPDEVICE_REFUSED)
 		note_refusal(d, code, text);
@@ -473,7 +483,7 @@ void cw_devices_set_state(struct cw_device *d, enum cw_updevice_state state, int
 			d->bridge->conf.owner_ops->logged_out(d->bridge, d);
 		return;
 	}
-	cw_list_each_safe(e, next, &d->waiting) { /* those with requireOnline */
+	cw_list_each_safe (e, next, &d->waiting) { /* those with requireOnline */
 		struct cw_attach *a = cw_container_of(e, struct cw_attach, link);
 
 		if (a->owner != d->owner || state == CW_UPDEVICE_OFFLINE)
@@ -550,16 +560,59 @@ struct cw_device *cw_devices_find_name(struct cw_bridge *b, const char *product_
 	return node == NULL ? NULL : cw_container_of(node, struct cw_device, name_node);
 }
 
-const char *cw_device_identity(const struct cw_device *d) { return d->identity; }
-const char *cw_device_product_key(const struct cw_device *d) { return d->product_key; }
-const char *cw_device_name(const struct cw_device *d) { return d->device_name; }
-struct cw_updevice *cw_device_updevice(const struct cw_device *d) { return d->way->up; }
-const struct cw_upstream *cw_device_upstream(const struct cw_device *d) { return d->way->uplink->u; }
-void *cw_device_owner(const struct cw_device *d) { return d->owner; }
-enum cw_updevice_state cw_device_state(const struct cw_device *d) { return (enum cw_updevice_state)d->state; }
-int64_t cw_device_since_ms(const struct cw_device *d) { return d->since_ms; }
-int cw_device_last_code(const struct cw_device *d) { return d->last_code; }
-const char *cw_device_last_text(const struct cw_device *d) { return d->last_text; }
-unsigned cw_device_commands(const struct cw_device *d) { return d->command_count; }
-unsigned cw_device_superseded(const struct cw_device *d) { return d->superseded; }
-struct cw_bytes cw_device_settings(const struct cw_device *d) { return cw_bytes_of(d->settings, d->settings_len); }
+const char *cw_device_identity(const struct cw_device *d)
+{
+	return d->identity;
+}
+const char *cw_device_product_key(const struct cw_device *d)
+{
+	return d->product_key;
+}
+const char *cw_device_name(const struct cw_device *d)
+{
+	return d->device_name;
+}
+struct cw_updevice *cw_device_updevice(const struct cw_device *d)
+{
+	return d->way->up;
+}
+const struct cw_upstream *cw_device_upstream(const struct cw_device *d)
+{
+	return d->way->uplink->u;
+}
+int cw_device_leaves(const struct cw_device *d)
+{
+	return d->leaving || d->stale || d->removing;
+}
+void *cw_device_owner(const struct cw_device *d)
+{
+	return d->owner;
+}
+enum cw_updevice_state cw_device_state(const struct cw_device *d)
+{
+	return (enum cw_updevice_state)d->state;
+}
+int64_t cw_device_since_ms(const struct cw_device *d)
+{
+	return d->since_ms;
+}
+int cw_device_last_code(const struct cw_device *d)
+{
+	return d->last_code;
+}
+const char *cw_device_last_text(const struct cw_device *d)
+{
+	return d->last_text;
+}
+unsigned cw_device_commands(const struct cw_device *d)
+{
+	return d->command_count;
+}
+unsigned cw_device_superseded(const struct cw_device *d)
+{
+	return d->superseded;
+}
+struct cw_bytes cw_device_settings(const struct cw_device *d)
+{
+	return cw_bytes_of(d->settings, d->settings_len);
+}

@@ -57,22 +57,35 @@ static void free_recheck(struct recheck *c)
 	cw_free(c);
 }
 
+static void appeared(struct cw_bridge *b, const char *identity)
+{
+	if (b->conf.owner_ops->appeared != NULL)
+		b->conf.owner_ops->appeared(b, identity);
+}
+
 static void judge(struct cw_bridge *b, struct recheck *c, int rc, const struct cw_identity *id)
 {
 	struct cw_device *d = cw_bridge_find(b, c->identity, strlen(c->identity));
 	enum cw_leave why = rc == CW_OK ? CW_LEAVE_CHANGED : CW_LEAVE_REMOVED;
 	int disconnected;
 
+	if (d == NULL && rc == CW_OK)
+		appeared(b, c->identity);
+
 	if (d == NULL && c->was != NULL && rc == CW_ENOENT)
 		cw_devices_forget(b, c->was);
-	if (d == NULL || (rc != CW_OK && rc != CW_ENOENT) || (rc == CW_OK && cw_device_is(d, id, d->own_secret ? d->secret : NULL)))
+	if (d == NULL || (rc != CW_OK && rc != CW_ENOENT) ||
+	    (rc == CW_OK && cw_device_is(d, id, d->own_secret ? d->secret : NULL)))
 		return;
 	disconnected = cw_devices_let_go(d, why);
 	if (c->result != NULL)
 		c->result->disconnected += (size_t)disconnected;
 	else if (disconnected)
-		cw_log(identity_changed, rc == CW_OK ? "its certificate or settings are others now" : "no source knows it any more",
+		cw_log(identity_changed,
+		       rc == CW_OK ? "its certificate or settings are others now" : "no source knows it any more",
 		       CW_LS("device", c->identity));
+	if (rc == CW_OK)
+		appeared(b, c->identity);
 }
 
 static void on_rechecked(struct cw_question *q, int rc, const struct cw_identity *id)
@@ -96,18 +109,22 @@ static void recheck(struct cw_bridge *b, const struct cw_identity *id, struct cw
 	struct recheck *c;
 	struct cw_claim claim;
 
-	if (!seen && (!b->conf.remove_topology || id->product_key[0] == '\0'))
+	if (!seen && (!b->conf.remove_topology || id->product_key[0] == '\0')) {
+		appeared(b, identity);
 		return;
+	}
 	c = cw_zalloc(sizeof(*c) + len + 1);
 	if (c == NULL) {
-		cw_log(identity_later, "no memory to ask again; its old certificate stays until it attaches anew", CW_LS("identity", identity));
+		cw_log(identity_later, "no memory to ask again; its old certificate stays until it attaches anew",
+		       CW_LS("identity", identity));
 		return;
 	}
 	memcpy(c->identity, identity, len + 1);
 	c->bridge = b;
 	c->result = result;
 	if (!seen)
-		c->was = cw_identity_new(id->identity, id->product_key, id->device_name, id->device_secret, cw_bytes_of(NULL, 0));
+		c->was = cw_identity_new(id->identity, id->product_key, id->device_name, id->device_secret,
+					 cw_bytes_of(NULL, 0));
 	c->question.done = on_rechecked;
 	cw_list_push_back(&b->rechecks, &c->link);
 	b->recheck_count++;
@@ -155,11 +172,12 @@ void cw_bridge_recheck_set(struct cw_bridge *b, struct cw_identities *set)
 /* ---- the file ------------------------------------------------------------------------- */
 
 /* What is gone or another. */
-static void compare_old(struct cw_bridge *b, const struct cw_identities *old, const struct cw_identities *fresh, struct cw_reload_result *res)
+static void compare_old(struct cw_bridge *b, const struct cw_identities *old, const struct cw_identities *fresh,
+			struct cw_reload_result *res)
 {
 	struct cw_map_node *n;
 
-	cw_map_each(n, &old->by_identity) {
+	cw_map_each (n, &old->by_identity) {
 		const struct cw_identity *before = cw_container_of(n, struct cw_identity, by_identity);
 		const struct cw_identity *now = cw_identities_find(fresh, n->key, n->key_len);
 
@@ -176,14 +194,15 @@ static void compare_old(struct cw_bridge *b, const struct cw_identities *old, co
 }
 
 /* What is new here; another source may have had it, with another certificate. */
-static void compare_fresh(struct cw_bridge *b, const struct cw_identities *old, const struct cw_identities *fresh, struct cw_reload_result *res)
+static void compare_fresh(struct cw_bridge *b, const struct cw_identities *old, const struct cw_identities *fresh,
+			  struct cw_reload_result *res)
 {
 	struct cw_map_node *n;
 
 	res->added = fresh->count - res->unchanged - res->changed;
 	if (res->added == 0)
 		return;
-	cw_map_each(n, &fresh->by_identity)
+	cw_map_each (n, &fresh->by_identity)
 		if (cw_identities_find(old, n->key, n->key_len) == NULL)
 			recheck(b, cw_container_of(n, struct cw_identity, by_identity), res);
 }
@@ -199,7 +218,7 @@ void cw_bridge_swap_identities(struct cw_bridge *b, struct cw_identities *fresh,
 	ret_result->skipped = fresh->skipped;
 	compare_old(b, old, fresh, ret_result);
 	compare_fresh(b, old, fresh, ret_result);
-	cw_list_each(e, &b->rechecks) /* those that a slower source has yet to answer */
+	cw_list_each (e, &b->rechecks) /* those that a slower source has yet to answer */
 		cw_container_of(e, struct recheck, link)->result = NULL;
 	cw_gauge_add(bridge, devices_known, (int64_t)fresh->count - (int64_t)old->count);
 	cw_identities_free(old);
@@ -247,7 +266,7 @@ void cw_lookup_upstream_gone(struct cw_bridge *b, const struct cw_upstream *u)
 {
 	struct cw_list *e, *next;
 
-	cw_list_each_safe(e, next, &b->reverses) {
+	cw_list_each_safe (e, next, &b->reverses) {
 		struct reverse *v = cw_container_of(e, struct reverse, link);
 		struct cw_downlink *down = v->down;
 

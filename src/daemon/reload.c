@@ -31,6 +31,7 @@ struct reload {
 	struct cw_msg msg;
 	int rc;
 	uint64_t started_ms;
+	int in_order; /* the entries are to be sorted here, for somebody asks by prefix */
 	cw_reload_fn done;
 	void *arg;
 };
@@ -44,6 +45,8 @@ static void read_files(void *arg)
 	r->rc = cw_daemon_read_config(r->daemon->config_file, &r->config, &r->tree, &r->msg);
 	if (r->rc == 0)
 		r->rc = cw_daemon_read_identities(r->daemon->config_file, r->config, &r->identities, &r->msg);
+	if (r->rc == 0 && r->in_order)
+		cw_identities_order(r->identities);
 	if (r->rc == 0) {
 		r->config->obtained = r->daemon->bridges;
 		r->rc = cw_daemon_look_at_upstreams(r->daemon, r->config, &r->made, &r->msg);
@@ -66,9 +69,12 @@ static const struct cw_value *identity_value(const struct cw_conf_tree *tree, co
 /* Settings that a running process cannot change: those it was started with stay, and this says so each time. */
 static void name_restarts(struct cw_daemon *d, const struct reload *r, char *out, size_t size)
 {
-	static const char *const keys[] = { "workers", "stateDir", "pluginDir", "control", "ca", "commands",
-		                            "attachments", "firmware", "popClientProfile", "registration" };
-	static const char *const identity_keys[] = { "order", "keyFile", "removeTopology", "http", "rules", "ruleRetryMin", "ruleRetryMax", "contestWindow" };
+	static const char *const keys[] = {
+		"workers",  "stateDir",    "pluginDir", "control",          "ca",
+		"commands", "attachments", "firmware",  "popClientProfile", "registration"
+	};
+	static const char *const identity_keys[] = { "order", "keyFile",      "removeTopology", "http",
+						     "rules", "ruleRetryMin", "ruleRetryMax",   "contestWindow" };
 	const struct cw_config *old = d->started, *now = r->config;
 	size_t i, at = 0;
 
@@ -76,11 +82,14 @@ static void name_restarts(struct cw_daemon *d, const struct reload *r, char *out
 	if (!same_text(old->bridge.product_secret, now->bridge.product_secret))
 		at += (size_t)snprintf(out, size, " productSecret");
 	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-		if (!cw_value_same(cw_value_get(cw_conf_root(d->started_tree), keys[i]), cw_value_get(cw_conf_root(r->tree), keys[i])))
+		if (!cw_value_same(cw_value_get(cw_conf_root(d->started_tree), keys[i]),
+				   cw_value_get(cw_conf_root(r->tree), keys[i])))
 			at += (size_t)snprintf(out + at, size - at, "%s %s", at > 0 ? "," : "", keys[i]);
 	for (i = 0; i < sizeof(identity_keys) / sizeof(identity_keys[0]); i++)
-		if (!cw_value_same(identity_value(d->started_tree, identity_keys[i]), identity_value(r->tree, identity_keys[i])))
-			at += (size_t)snprintf(out + at, size - at, "%s identity.%s", at > 0 ? "," : "", identity_keys[i]);
+		if (!cw_value_same(identity_value(d->started_tree, identity_keys[i]),
+				   identity_value(r->tree, identity_keys[i])))
+			at += (size_t)snprintf(out + at, size - at, "%s identity.%s", at > 0 ? "," : "",
+					       identity_keys[i]);
 }
 
 static void close_removed(struct cw_daemon *d, const struct cw_config *now)
@@ -108,7 +117,8 @@ static void take_back(struct cw_daemon *d, struct cw_config *old, struct cw_conf
 	d->tree = old_tree;
 	close_removed(d, old);
 	if (cw_daemon_apply_listeners(d, &msg) < 0)
-		cw_log(daemon_reload_failed, msg.text, CW_LS("then", "this listener stays closed until the next reload"));
+		cw_log(daemon_reload_failed, msg.text,
+		       CW_LS("then", "this listener stays closed until the next reload"));
 }
 
 /* Freed once no upstream was made of it. */
@@ -170,15 +180,21 @@ static void report(struct reload *r, const struct cw_reload_result *res, const c
 		(void)snprintf(sentence, sizeof(sentence), "nothing changed: %s", r->msg.text);
 	} else {
 		cw_count(bridge, reloads);
-		cw_log(daemon_reload, restarts[0] != '\0' ? "some changes need a restart" : "", CW_LU("added", res->added),
-		       CW_LU("removed", res->removed), CW_LU("changed", res->changed), CW_LU("unchanged", res->unchanged),
-		       CW_LU("skipped", res->skipped), CW_LU("disconnected", res->disconnected), CW_LS("restart", restarts[0] == '\0' ? NULL : restarts + 1),
+		cw_log(daemon_reload, restarts[0] != '\0' ? "some changes need a restart" : "",
+		       CW_LU("added", res->added), CW_LU("removed", res->removed), CW_LU("changed", res->changed),
+		       CW_LU("unchanged", res->unchanged), CW_LU("skipped", res->skipped),
+		       CW_LU("disconnected", res->disconnected),
+		       CW_LS("restart", restarts[0] == '\0' ? NULL : restarts + 1),
 		       CW_LU("ms", cw_clock_ms() - r->started_ms));
 		if (s->added + s->removed + s->changed + s->moved > 0)
-			(void)snprintf(ways, sizeof(ways), "; upstreams: %zu added, %zu removed, %zu changed; %zu devices move", s->added, s->removed, s->changed, s->moved);
-		(void)snprintf(sentence, sizeof(sentence), "devices: %zu added, %zu removed, %zu changed, %zu unchanged, %zu skipped; of these %zu disconnected%s%s%s",
-		               res->added, res->removed, res->changed, res->unchanged, res->skipped, res->disconnected, ways,
-		               restarts[0] != '\0' ? "; needs a restart:" : "", restarts);
+			(void)snprintf(ways, sizeof(ways),
+				       "; upstreams: %zu added, %zu removed, %zu changed; %zu devices move", s->added,
+				       s->removed, s->changed, s->moved);
+		(void)snprintf(sentence, sizeof(sentence),
+			       "devices: %zu added, %zu removed, %zu changed, %zu unchanged, %zu skipped; of these %zu "
+			       "disconnected%s%s%s",
+			       res->added, res->removed, res->changed, res->unchanged, res->skipped, res->disconnected,
+			       ways, restarts[0] != '\0' ? "; needs a restart:" : "", restarts);
 	}
 	if (r->done != NULL)
 		r->done(r->arg, r->rc, sentence);
@@ -206,7 +222,8 @@ static void on_read(struct cw_mail *mail)
 	cw_free(r->old);
 	cw_free(r);
 	cw_daemon_sweep_configs(d);
-	/* The tree of a large file and the entries of before leave whole pages free that libc would keep. A millisecond or two. */
+	/* The tree of a large file and the entries of before leave whole pages free that libc would keep. A millisecond
+	 * or two. */
 	(void)malloc_trim(0);
 	if (d->finish_waits)
 		cw_daemon_finish(d);
@@ -220,7 +237,8 @@ int cw_daemon_reload(struct cw_daemon *d, cw_reload_fn done, void *arg)
 	int rc;
 
 	if (d->bridge == NULL) {
-		cw_log(daemon_reload_failed, "the gateway still waits for its own certificate; restart it to read the files again");
+		cw_log(daemon_reload_failed,
+		       "the gateway still waits for its own certificate; restart it to read the files again");
 		return CW_EBUSY;
 	}
 	if (d->reloading || d->moving || d->stopping)
@@ -236,6 +254,7 @@ int cw_daemon_reload(struct cw_daemon *d, cw_reload_fn done, void *arg)
 	r->done = done;
 	r->arg = arg;
 	r->started_ms = cw_clock_ms();
+	r->in_order = cw_bridge_identities(d->bridge)->ordered != NULL;
 	d->reloading = 1;
 	d->reload_again = 0;
 	rc = cw_thread_start(&r->thread, "reload", read_files, r);

@@ -101,7 +101,7 @@ static void on_note(struct cw_mail *mail)
 		break;
 	case NOTE_REPLY:
 		cw_conn_reply(l->conn, a->rdev, cw_bytes_of(n->bytes, n->request_len), n->code,
-		              cw_bytes_of(n->bytes + n->request_len, n->len - n->request_len));
+			      cw_bytes_of(n->bytes + n->request_len, n->len - n->request_len));
 		break;
 	}
 	cw_free(n);
@@ -201,7 +201,8 @@ static void owner_reply(void *owner, struct cw_device *d, const char *request, i
 	size_t request_len = strlen(request);
 	struct note *n = new_note(t, NOTE_REPLY, request_len + data.len);
 
-	cw_log(record_reply, "", CW_LS("device", cw_device_identity(d)), CW_LS("request", request), CW_LI("code", code));
+	cw_log(record_reply, "", CW_LS("device", cw_device_identity(d)), CW_LS("request", request),
+	       CW_LI("code", code));
 	if (n == NULL)
 		return;
 	n->request_len = request_len;
@@ -212,6 +213,14 @@ static void owner_reply(void *owner, struct cw_device *d, const char *request, i
 	cw_post(t->gw->worker, &n->mail, on_note);
 }
 
+static void owner_appeared(struct cw_bridge *b, const char *identity)
+{
+	struct cw_gateway *g = cw_bridge_ctx(b);
+
+	if (g != NULL) /* else nothing listens yet */
+		gw_members_appeared(g, identity);
+}
+
 const struct cw_owner_ops cw_gateway_owner_ops = {
 	.leave = owner_leave,
 	.state = owner_state,
@@ -220,6 +229,7 @@ const struct cw_owner_ops cw_gateway_owner_ops = {
 	.cancel = owner_cancel,
 	.block = owner_block,
 	.reply = owner_reply,
+	.appeared = owner_appeared,
 };
 
 int cw_gateway_session_of(const struct cw_device *d, unsigned *ret_worker, uint64_t *ret_session)
@@ -241,7 +251,7 @@ struct word {
 	uint64_t id, delay_ms, offset;
 	int32_t code;
 	size_t name_len, len; /* name_len: of a block, how many bytes are wanted */
-	uint8_t bytes[]; /* name, then value */
+	uint8_t bytes[];      /* name, then value */
 };
 
 static void on_done(struct cw_mail *mail)

@@ -39,6 +39,9 @@ int cw_gateway_new(const struct cw_gateway_conf *conf, struct cw_gateway **ret_g
 		cw_list_init(&gw->attachments);
 		cw_list_init(&gw->taps);
 	}
+	cw_map_init(&g->rosters);
+	cw_map_init(&g->rolls);
+	cw_bridge_set_ctx(conf->bridge, g);
 	*ret_gateway = g;
 	return 0;
 }
@@ -116,9 +119,11 @@ static int find_protocol(struct cw_gateway *g, const char *name, size_t *ret_ind
 			return 0;
 		}
 		if (at < sizeof(known) - 40)
-			at += (size_t)snprintf(known + at, sizeof(known) - at, "%s%s", i == 0 ? "" : ", ", g->conf.protocols[i]->name);
+			at += (size_t)snprintf(known + at, sizeof(known) - at, "%s%s", i == 0 ? "" : ", ",
+					       g->conf.protocols[i]->name);
 	}
-	return cw_fail(msg, CW_ECONF, "protocol \"%s\" is not loaded; there are: %s", name, known[0] == '\0' ? "none" : known);
+	return cw_fail(msg, CW_ECONF, "protocol \"%s\" is not loaded; there are: %s", name,
+		       known[0] == '\0' ? "none" : known);
 }
 
 static void free_binding(struct binding *b)
@@ -154,7 +159,8 @@ static int make_confs(struct binding *b, struct cw_msg *msg)
 	return 0;
 }
 
-static int new_binding(struct cw_gateway *g, const struct cw_gateway_listener *l, struct binding **ret_binding, struct cw_msg *msg)
+static int new_binding(struct cw_gateway *g, const struct cw_gateway_listener *l, struct binding **ret_binding,
+		       struct cw_msg *msg)
 {
 	struct binding *b = cw_zalloc(sizeof(*b));
 	int rc;
@@ -207,7 +213,8 @@ static struct bound *find_bound(struct cw_gateway *g, const char *name, size_t *
 	return NULL;
 }
 
-static int bind_listener(struct cw_gateway *g, const struct cw_gateway_listener *l, struct bound *bd, struct cw_msg *msg)
+static int bind_listener(struct cw_gateway *g, const struct cw_gateway_listener *l, struct bound *bd,
+			 struct cw_msg *msg)
 {
 	struct cw_listener_env env = {
 		.home = g->conf.control,
@@ -269,7 +276,8 @@ int cw_gateway_update_listener(struct cw_gateway *g, const struct cw_gateway_lis
 	rc = cw_listener_update(bd->listener, &l->net, msg);
 	if (rc < 0 || same_binding(b, l))
 		return rc;
-	/* The new settings' plugin form is made here; the workers' runners are shared with running code only by pointer. */
+	/* The new settings' plugin form is made here; the workers' runners are shared with running code only by
+	 * pointer. */
 	rc = new_binding(g, l, &b, msg);
 	if (rc < 0)
 		return rc;
@@ -362,7 +370,7 @@ static void on_hold(struct cw_mail *mail)
 	struct cw_map_node *n;
 
 	gw->holding = 1;
-	cw_map_each(n, &gw->links) {
+	cw_map_each (n, &gw->links) {
 		struct link *l = cw_container_of(n, struct link, node);
 
 		cw_conn_hold(l->conn);

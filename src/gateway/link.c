@@ -111,7 +111,8 @@ static int on_send(void *owner, struct cw_bytes out)
 	return cw_session_send(l->net, out);
 }
 
-static int on_emit(void *owner, struct cw_rdevice *dev, uint64_t ticket, struct cw_bytes record, const struct cw_record *rec)
+static int on_emit(void *owner, struct cw_rdevice *dev, uint64_t ticket, struct cw_bytes record,
+		   const struct cw_record *rec)
 {
 	struct link *l = owner;
 
@@ -123,7 +124,8 @@ static int on_identify(void *owner, const struct cw_identify *who)
 	struct link *l = owner;
 	struct attachee *a;
 
-	for (a = l->attached; a != NULL && (who->flags & CW_IDENTIFY_LOOKUP) == 0; a = a->next) {
+	for (a = l->attached; a != NULL && (who->flags & (CW_IDENTIFY_LOOKUP | CW_IDENTIFY_MEMBERS)) == 0;
+	     a = a->next) {
 		if (cw_bytes_equal(who->identity, cw_bytes_text(cw_rdevice_identity(a->rdev)))) {
 			a->again++; /* told after this call, as the decoder expects */
 			l->again = 1;
@@ -197,7 +199,8 @@ static void on_foreign(void *owner, struct cw_bytes identity)
 	struct link *l = owner;
 	char peer[CW_ADDR_TEXT];
 
-	cw_log(device_foreign, "dropped", CW_LS("device", l->attached == NULL ? NULL : cw_rdevice_identity(l->attached->rdev)),
+	cw_log(device_foreign, "dropped",
+	       CW_LS("device", l->attached == NULL ? NULL : cw_rdevice_identity(l->attached->rdev)),
 	       CW_LB("other", identity.ptr, identity.len), CW_LS("peer", cw_session_peer(l->net, peer)));
 }
 
@@ -270,7 +273,8 @@ static void tell_again(struct link *l)
 	}
 	a->again--;
 	(void)cw_conn_identified(l->conn, cw_bytes_text(cw_rdevice_identity(a->rdev)), cw_rdevice_product_key(a->rdev),
-	                         cw_rdevice_device_name(a->rdev), cw_bytes_of(NULL, 0), CW_CONN_ATTACHED, a->conf, a, &dev);
+				 cw_rdevice_device_name(a->rdev), cw_bytes_of(NULL, 0), CW_CONN_ATTACHED, a->conf, a,
+				 &dev);
 }
 
 static void on_called(void *owner)
@@ -399,6 +403,8 @@ static void on_closed(void *ctx, int why, const char *reason)
 	gw_ingest_gone(l);
 	gw_attachments_gone(l);
 	gw_trace_detach(l);
+	if (l->has_rolls)
+		gw_post_members_ended(l);
 	while (l->attached != NULL)
 		gw_attachee_drop(l, l->attached, 0);
 	cw_free(l);

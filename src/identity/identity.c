@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,10 +32,11 @@ void cw_identities_free(struct cw_identities *set)
 
 	if (set == NULL)
 		return;
-	cw_map_each_safe(n, next, &set->by_identity)
+	cw_map_each_safe (n, next, &set->by_identity)
 		cw_identity_free(cw_container_of(n, struct cw_identity, by_identity));
 	cw_map_fini(&set->by_identity);
 	cw_map_fini(&set->by_name);
+	cw_free(set->ordered);
 	cw_free(set);
 }
 
@@ -48,7 +50,8 @@ static const char *put(char **at, const char *text, size_t len)
 	return start;
 }
 
-struct cw_identity *cw_identity_new(const char *identity, const char *pk, const char *dn, const char *ds, struct cw_bytes settings)
+struct cw_identity *cw_identity_new(const char *identity, const char *pk, const char *dn, const char *ds,
+				    struct cw_bytes settings)
 {
 	size_t ni = strlen(identity), np = strlen(pk), nn = strlen(dn), ns = strlen(ds);
 	struct cw_identity *e = cw_alloc(sizeof(*e) + ni + np + nn + ns + 4 + settings.len);
@@ -79,7 +82,7 @@ void cw_identity_free(struct cw_identity *id)
 }
 
 int cw_identities_add(struct cw_identities *set, const char *identity, const char *pk, const char *dn, const char *ds,
-                      struct cw_bytes settings)
+		      struct cw_bytes settings)
 {
 	struct cw_identity *e;
 	struct cw_map_node *twin;
@@ -123,6 +126,62 @@ const struct cw_identity *cw_identities_find_name(const struct cw_identities *se
 		return NULL;
 	node = cw_map_find(&set->by_name, key, (size_t)n);
 	return node == NULL ? NULL : cw_container_of(node, struct cw_identity, by_name);
+}
+
+/* ---- by prefix ---------------------------------------------------------------------- */
+
+static int by_identity_text(const void *a, const void *b)
+{
+	return strcmp((*(const struct cw_identity *const *)a)->identity,
+		      (*(const struct cw_identity *const *)b)->identity);
+}
+
+void cw_identities_order(struct cw_identities *set)
+{
+	struct cw_map_node *n;
+	size_t i = 0;
+
+	if (set->ordered != NULL && set->ordered_count == set->count)
+		return;
+	cw_free(set->ordered);
+	set->ordered = cw_calloc(set->count + 1, sizeof(struct cw_identity *));
+	if (set->ordered == NULL)
+		return;
+	cw_map_each (n, &set->by_identity)
+		set->ordered[i++] = cw_container_of(n, struct cw_identity, by_identity);
+	qsort(set->ordered, i, sizeof(set->ordered[0]), by_identity_text);
+	set->ordered_count = i;
+}
+
+/* The first that is not before the prefix; with `behind` the first that is behind all that begin with it. */
+static size_t bound_of(const struct cw_identities *set, const char *prefix, size_t len, int behind)
+{
+	size_t low = 0, high = set->ordered_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = strncmp(set->ordered[middle]->identity, prefix, len);
+
+		if (order < 0 || (behind && order == 0))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+int cw_identities_with(struct cw_identities *set, const char *prefix, size_t len,
+		       const struct cw_identity *const **ret_first, size_t *ret_count)
+{
+	size_t from;
+
+	cw_identities_order(set);
+	if (set->ordered == NULL)
+		return CW_ENOMEM;
+	from = bound_of(set, prefix, len, 0);
+	*ret_first = set->ordered + from;
+	*ret_count = bound_of(set, prefix, len, 1) - from;
+	return 0;
 }
 
 static int name_ok(const char *name)
@@ -187,7 +246,8 @@ static void skip(struct loading *ld, const struct cw_value *where, const char *i
 	ld->set->skipped++;
 	if (ld->skip == NULL)
 		return;
-	(void)snprintf(sentence, sizeof(sentence), "%.400s:%u:%u: device \"%.128s\": %.799s", o.file, o.line, o.column, identity, why);
+	(void)snprintf(sentence, sizeof(sentence), "%.400s:%u:%u: device \"%.128s\": %.799s", o.file, o.line, o.column,
+		       identity, why);
 	ld->skip(ld->arg, sentence);
 }
 
@@ -199,8 +259,10 @@ static const char *text_of(const struct cw_value *entry, const char *key)
 	return text == NULL || text[0] == '\0' ? NULL : text;
 }
 
-/* The first line of file:PATH, which stands beside the file that names it unless it is absolute. NULL after it was skipped. */
-static const char *read_secret(struct loading *ld, const char *identity, const struct cw_value *entry, const char *path, char out[SECRET_MOST])
+/* The first line of file:PATH, which stands beside the file that names it unless it is absolute. NULL after it was
+ * skipped. */
+static const char *read_secret(struct loading *ld, const char *identity, const struct cw_value *entry, const char *path,
+			       char out[SECRET_MOST])
 {
 	const char *file = cw_value_origin(entry).file, *slash = strrchr(file, '/');
 	char full[600], why[800];
@@ -211,7 +273,8 @@ static const char *read_secret(struct loading *ld, const char *identity, const s
 	if (path[0] == '/' || slash == NULL)
 		(void)snprintf(full, sizeof(full), "%.590s", path);
 	else
-		(void)snprintf(full, sizeof(full), "%.*s/%.290s", (int)(slash - file < 300 ? slash - file : 300), file, path);
+		(void)snprintf(full, sizeof(full), "%.*s/%.290s", (int)(slash - file < 300 ? slash - file : 300), file,
+			       path);
 	fd = open(full, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	n = fd < 0 ? -1 : read(fd, out, SECRET_MOST - 1);
 	if (n < 0) {
@@ -231,7 +294,8 @@ static const char *read_secret(struct loading *ld, const char *identity, const s
 
 static int add_entry(struct loading *ld, const char *identity, const struct cw_value *entry)
 {
-	const char *pk = text_of(entry, "productKey"), *dn = text_of(entry, "deviceName"), *ds = text_of(entry, "deviceSecret");
+	const char *pk = text_of(entry, "productKey"), *dn = text_of(entry, "deviceName"),
+		   *ds = text_of(entry, "deviceSecret");
 	const struct cw_value *own = cw_value_get(entry, "settings");
 	const char *wrong;
 	char *settings = NULL, from_file[SECRET_MOST];
@@ -266,7 +330,8 @@ static int add_entry(struct loading *ld, const char *identity, const struct cw_v
 
 static int is_entry(const struct cw_value *v)
 {
-	return cw_value_get(v, "productKey") != NULL || cw_value_get(v, "deviceName") != NULL || cw_value_get(v, "deviceSecret") != NULL;
+	return cw_value_get(v, "productKey") != NULL || cw_value_get(v, "deviceName") != NULL ||
+	       cw_value_get(v, "deviceSecret") != NULL;
 }
 
 /*
@@ -302,7 +367,8 @@ static int add_members(struct loading *ld, const char *prefix, const struct cw_v
 	return rc;
 }
 
-int cw_identities_load(const char *path, cw_identity_skip_fn skip_fn, void *arg, struct cw_identities **ret_set, struct cw_msg *msg)
+int cw_identities_load(const char *path, cw_identity_skip_fn skip_fn, void *arg, struct cw_identities **ret_set,
+		       struct cw_msg *msg)
 {
 	struct loading ld = { .skip = skip_fn, .arg = arg };
 	struct cw_conf_tree *tree;

@@ -28,8 +28,8 @@
 
 struct kept {
 	struct cw_map_node node;
-	struct cw_list link;      /* oldest first */
-	struct cw_identity *id;   /* NULL: the source does not know it */
+	struct cw_list link;    /* oldest first */
+	struct cw_identity *id; /* NULL: the source does not know it */
 	uint64_t until_ms, stale_until_ms;
 	uint32_t len;
 	char key[];
@@ -50,11 +50,11 @@ struct asked {
 	struct cw_list questions;
 	struct cw_timer deadline;
 	uint64_t token;
-	size_t at;         /* the source that is asked */
-	int error;         /* the first of a source */
-	int in_ask;        /* its ask() is running */
-	int answer;        /* what it said meanwhile: CW_OK: all is over; 1: nothing yet */
-	int *over;         /* set when this object goes while advance() runs */
+	size_t at;  /* the source that is asked */
+	int error;  /* the first of a source */
+	int in_ask; /* its ask() is running */
+	int answer; /* what it said meanwhile: CW_OK: all is over; 1: nothing yet */
+	int *over;  /* set when this object goes while advance() runs */
 	char *device_secret, *imei, *mac;
 	uint32_t len;
 	char key[];
@@ -64,7 +64,7 @@ struct cw_resolver {
 	struct cw_worker *control;
 	struct source sources[SOURCES_MOST];
 	size_t count;
-	struct cw_map by_key, by_token;
+	struct cw_map by_key, by_token, listings;
 	uint64_t next_token;
 	unsigned busy;       /* callbacks running: what is kept is lent to them */
 	struct cw_list dead; /* kept that went meanwhile */
@@ -129,7 +129,8 @@ static void keep(struct cw_resolver *r, struct source *s, const struct asked *a,
 	k->len = a->len;
 	k->until_ms = now + ms;
 	if (id != NULL) {
-		k->id = cw_identity_new(id->identity, id->product_key, id->device_name, id->device_secret, id->settings);
+		k->id = cw_identity_new(id->identity, id->product_key, id->device_name, id->device_secret,
+					id->settings);
 		k->stale_until_ms = now + s->stale_ms;
 	}
 	if ((id != NULL && k->id == NULL) || cw_map_add(&s->kept, &k->node, k->key, k->len) < 0) {
@@ -168,7 +169,7 @@ static void expire_list(struct cw_list *list)
 {
 	struct cw_list *e;
 
-	cw_list_each(e, list)
+	cw_list_each (e, list)
 		cw_container_of(e, struct kept, link)->until_ms = 0;
 }
 
@@ -180,7 +181,7 @@ static void expire_names(struct source *s, const struct cw_identity *id)
 
 	if (id != NULL)
 		expire(s, key, name_key(key, id->product_key, id->device_name));
-	cw_list_each(e, &s->unknown) {
+	cw_list_each (e, &s->unknown) {
 		struct kept *k = cw_container_of(e, struct kept, link);
 
 		if (k->key[0] == '\0')
@@ -275,8 +276,11 @@ static int is_name(const struct asked *a)
 
 static void ask_source(struct asked *a, struct source *s)
 {
-	struct cw_claim claim = { .identity = a->key, .identity_len = a->len, .device_secret = a->device_secret, .imei = a->imei,
-		                  .mac = a->mac };
+	struct cw_claim claim = { .identity = a->key,
+				  .identity_len = a->len,
+				  .device_secret = a->device_secret,
+				  .imei = a->imei,
+				  .mac = a->mac };
 	const char *pk = a->key + 1, *dn;
 	const struct cw_identity *id;
 
@@ -448,7 +452,8 @@ void cw_resolver_ask(struct cw_resolver *r, const struct cw_claim *claim, struct
 	ask(r, claim->identity, claim->identity_len, claim, q);
 }
 
-void cw_resolver_ask_name(struct cw_resolver *r, const char *product_key, const char *device_name, struct cw_question *q)
+void cw_resolver_ask_name(struct cw_resolver *r, const char *product_key, const char *device_name,
+			  struct cw_question *q)
 {
 	char key[KEY_MOST];
 	size_t len = name_key(key, product_key, device_name);
@@ -471,9 +476,91 @@ void cw_resolver_cancel(struct cw_resolver *r, struct cw_question *q)
 	q->asked = NULL;
 }
 
+/* ---- lists --------------------------------------------------------------------------- */
+
+static void end_list(struct cw_listing *q)
+{
+	struct cw_names names = q->names;
+
+	memset(&q->names, 0, sizeof(q->names));
+	cw_names_sort(&names, q->most);
+	q->done(q, q->error, &names); /* q may be gone now */
+	cw_names_fini(&names);
+}
+
+static void list_on(struct cw_resolver *r, struct cw_listing *q)
+{
+	for (; q->at < r->count; q->at++) {
+		struct source *s = &r->sources[q->at];
+
+		if (s->ops->list == NULL)
+			continue;
+		q->token = ++r->next_token;
+		if (cw_map_add(&r->listings, &q->by_token, &q->token, sizeof(q->token)) < 0) {
+			q->token = 0;
+			q->error = CW_ENOMEM;
+			continue;
+		}
+		q->in_list = 1;
+		q->listed = 0;
+		s->ops->list(s->self, q->prefix, q->len, q->most, q->token);
+		q->in_list = 0;
+		if (!q->listed)
+			return; /* cw_resolver_listed() goes on */
+	}
+	end_list(q);
+}
+
+void cw_resolver_list(struct cw_resolver *r, const char *prefix, size_t len, struct cw_listing *q)
+{
+	q->token = 0;
+	q->at = 0;
+	q->error = len >= sizeof(q->prefix) ? CW_EINVAL : 0;
+	q->len = q->error != 0 ? 0 : len;
+	memcpy(q->prefix, prefix, q->len);
+	q->prefix[q->len] = '\0';
+	if (q->error != 0)
+		end_list(q);
+	else
+		list_on(r, q);
+}
+
+void cw_resolver_listed(struct cw_resolver *r, uint64_t token, int rc, const struct cw_names *names)
+{
+	struct cw_map_node *n = cw_map_find(&r->listings, &token, sizeof(token));
+	struct cw_listing *q = n == NULL ? NULL : cw_container_of(n, struct cw_listing, by_token);
+	size_t i;
+
+	if (q == NULL) /* nobody waits any more */
+		return;
+	cw_map_remove(&r->listings, &q->by_token);
+	q->token = 0;
+	for (i = 0; rc == 0 && i < names->count; i++)
+		rc = cw_names_add(&q->names, names->items[i], strlen(names->items[i]));
+	q->names.more |= rc == 0 && names->more;
+	if (rc < 0) {
+		cw_count(identity, source_failed);
+		q->error = q->error != 0 ? q->error : rc;
+	}
+	q->listed = 1;
+	if (q->in_list)
+		return; /* list_on() goes on */
+	q->at++;
+	list_on(r, q);
+}
+
+void cw_resolver_list_cancel(struct cw_resolver *r, struct cw_listing *q)
+{
+	if (q->token != 0)
+		cw_map_remove(&r->listings, &q->by_token);
+	q->token = 0;
+	cw_names_fini(&q->names);
+}
+
 /* ---- sources ---------------------------------------------------------------------------- */
 
-int cw_resolver_add(struct cw_resolver *r, const struct cw_source_ops *ops, void *source, uint64_t keep_ms, uint64_t keep_unknown_ms)
+int cw_resolver_add(struct cw_resolver *r, const struct cw_source_ops *ops, void *source, uint64_t keep_ms,
+		    uint64_t keep_unknown_ms)
 {
 	struct source *s = &r->sources[r->count];
 
@@ -524,6 +611,7 @@ int cw_resolver_new(struct cw_worker *control, struct cw_resolver **ret_resolver
 	r->control = control;
 	cw_map_init(&r->by_key);
 	cw_map_init(&r->by_token);
+	cw_map_init(&r->listings);
 	cw_list_init(&r->dead);
 	*ret_resolver = r;
 	return 0;
@@ -533,7 +621,7 @@ static void free_source(struct cw_resolver *r, struct source *s)
 {
 	struct cw_map_node *n, *next;
 
-	cw_map_each_safe(n, next, &s->kept)
+	cw_map_each_safe (n, next, &s->kept)
 		drop_kept(r, s, cw_container_of(n, struct kept, node));
 	cw_map_fini(&s->kept);
 	if (s->ops->free != NULL)
@@ -547,7 +635,7 @@ void cw_resolver_free(struct cw_resolver *r)
 
 	if (r == NULL)
 		return;
-	cw_map_each_safe(n, next, &r->by_key) {
+	cw_map_each_safe (n, next, &r->by_key) {
 		struct asked *a = cw_container_of(n, struct asked, by_key);
 
 		cw_timer_stop(cw_worker_timers(r->control), &a->deadline);
@@ -558,5 +646,6 @@ void cw_resolver_free(struct cw_resolver *r)
 		free_source(r, &r->sources[i]);
 	cw_map_fini(&r->by_key);
 	cw_map_fini(&r->by_token);
+	cw_map_fini(&r->listings);
 	cw_free(r);
 }

@@ -14,9 +14,9 @@
 struct cw_table_source {
 	struct cw_resolver *resolver;
 	struct cw_worker *control, *store;
-	size_t count;     /* as the control loop knows it */
-	int warned;       /* a failure has been logged since the last success */
-	size_t out;       /* mails that will come back; freed with the last */
+	size_t count; /* as the control loop knows it */
+	int warned;   /* a failure has been logged since the last success */
+	size_t out;   /* mails that will come back; freed with the last */
 	int dead;
 	struct cw_mail close_mail;
 	uv_sem_t closed;
@@ -42,7 +42,8 @@ static int take_row(void *arg, const struct cw_table_row *row)
 {
 	struct look *k = arg;
 
-	k->found = cw_identity_new(row->identity, row->product_key, row->device_name, row->device_secret, row->settings);
+	k->found =
+		cw_identity_new(row->identity, row->product_key, row->device_name, row->device_secret, row->settings);
 	return k->found == NULL ? CW_ENOMEM : 0;
 }
 
@@ -60,14 +61,48 @@ static void on_look(struct cw_mail *mail)
 	cw_post(k->source->control, &k->mail, on_looked);
 }
 
+/* There and back: which identities begin with this? */
+struct sheet {
+	struct cw_mail mail;
+	struct cw_table_source *source;
+	uint64_t token;
+	size_t most, len;
+	int rc;
+	struct cw_msg msg;
+	struct cw_names names;
+	char prefix[];
+};
+
+static int sheet_row(void *arg, const struct cw_table_row *row)
+{
+	struct sheet *k = arg;
+
+	if (k->names.count == k->most) {
+		k->names.more = 1;
+		return 0;
+	}
+	return cw_names_add(&k->names, row->identity, strlen(row->identity));
+}
+
+static void on_listed(struct cw_mail *mail);
+
+static void on_list(struct cw_mail *mail)
+{
+	struct sheet *k = cw_container_of(mail, struct sheet, mail);
+
+	k->rc = cw_table_with(k->source->table, k->prefix, k->len, k->most + 1, sheet_row, k, &k->msg);
+	cw_post(k->source->control, &k->mail, on_listed);
+}
+
 static int put_all(struct cw_table *t, const struct cw_identities *set, struct cw_edit_result *res, struct cw_msg *msg)
 {
 	struct cw_map_node *n;
 	int rc = 0;
 
-	cw_map_each(n, &set->by_identity) {
+	cw_map_each (n, &set->by_identity) {
 		const struct cw_identity *id = cw_container_of(n, struct cw_identity, by_identity);
-		const struct cw_table_row row = { id->identity, id->product_key, id->device_name, id->device_secret, id->settings };
+		const struct cw_table_row row = { id->identity, id->product_key, id->device_name, id->device_secret,
+						  id->settings };
 		enum cw_table_change change;
 
 		rc = cw_table_put(t, &row, &change, msg);
@@ -80,7 +115,8 @@ static int put_all(struct cw_table *t, const struct cw_identities *set, struct c
 	return 0;
 }
 
-int cw_table_import(struct cw_table *t, const struct cw_identities *set, struct cw_edit_result *ret_result, struct cw_msg *msg)
+int cw_table_import(struct cw_table *t, const struct cw_identities *set, struct cw_edit_result *ret_result,
+		    struct cw_msg *msg)
 {
 	int rc = cw_table_begin(t, msg);
 
@@ -106,7 +142,8 @@ static int list_row(void *arg, const struct cw_table_row *row)
 	return 0;
 }
 
-int cw_table_list(struct cw_table *t, const char *after, size_t most, char **ret_json, size_t *ret_len, struct cw_msg *msg)
+int cw_table_list(struct cw_table *t, const char *after, size_t most, char **ret_json, size_t *ret_len,
+		  struct cw_msg *msg)
 {
 	struct cw_json j;
 	int rc;
@@ -125,7 +162,8 @@ int cw_table_list(struct cw_table *t, const char *after, size_t most, char **ret
 
 static int touch_row(void *arg, const struct cw_table_row *row)
 {
-	return cw_identities_add(arg, row->identity, row->product_key, row->device_name, row->device_secret, row->settings);
+	return cw_identities_add(arg, row->identity, row->product_key, row->device_name, row->device_secret,
+				 row->settings);
 }
 
 static int remove_row(struct cw_table *t, struct cw_edit *e)
@@ -135,7 +173,8 @@ static int remove_row(struct cw_table *t, struct cw_edit *e)
 
 	if (rc < 0)
 		return cw_fail(&e->msg, rc, "out of memory");
-	/* One that does not open any more can be removed all the same; of its device only the identity is known then. */
+	/* One that does not open any more can be removed all the same; of its device only the identity is known then.
+	 */
 	rc = cw_table_find(t, e->text, e->len, touch_row, e->touched, &unused);
 	if (rc == CW_EAUTH)
 		(void)cw_identities_add(e->touched, e->text, "", "", "", cw_bytes_of(NULL, 0));
@@ -150,12 +189,9 @@ static int edit(struct cw_table *t, struct cw_edit *e)
 	int rc;
 
 	switch (e->kind) {
-	case CW_EDIT_REMOVE:
-		return remove_row(t, e);
-	case CW_EDIT_REKEY:
-		return cw_table_rekey(t, &e->result.rows, &e->msg);
-	case CW_EDIT_LIST:
-		return cw_table_list(t, e->text, e->most, &e->list, &e->list_len, &e->msg);
+	case CW_EDIT_REMOVE: return remove_row(t, e);
+	case CW_EDIT_REKEY: return cw_table_rekey(t, &e->result.rows, &e->msg);
+	case CW_EDIT_LIST: return cw_table_list(t, e->text, e->most, &e->list, &e->list_len, &e->msg);
 	default:
 		rc = cw_identities_of_json(cw_bytes_of(e->text, e->len), &set, &e->msg);
 		if (rc == 0)
@@ -266,6 +302,46 @@ static void ask_name(void *source, const char *product_key, const char *device_n
 	look(source, product_key, strlen(product_key), device_name, token);
 }
 
+static void on_listed(struct cw_mail *mail)
+{
+	struct sheet *k = cw_container_of(mail, struct sheet, mail);
+	struct cw_table_source *s = k->source;
+
+	if (came_back(s)) {
+		if (k->rc < 0)
+			note(s, k->rc, &k->msg);
+		else
+			s->warned = 0;
+		cw_resolver_listed(s->resolver, k->token, k->rc, &k->names);
+	}
+	cw_names_fini(&k->names);
+	cw_free(k);
+}
+
+static void list(void *source, const char *prefix, size_t len, size_t most, uint64_t token)
+{
+	struct cw_table_source *s = source;
+	struct cw_names none = { 0 };
+	struct sheet *k;
+
+	if (s->count == 0) {
+		cw_resolver_listed(s->resolver, token, 0, &none);
+		return;
+	}
+	k = cw_zalloc(sizeof(*k) + len);
+	if (k == NULL) {
+		cw_resolver_listed(s->resolver, token, CW_ENOMEM, &none);
+		return;
+	}
+	k->source = s;
+	k->token = token;
+	k->most = most;
+	k->len = len;
+	memcpy(k->prefix, prefix, len);
+	s->out++;
+	cw_post(s->store, &k->mail, on_list);
+}
+
 static size_t count(void *source)
 {
 	return ((struct cw_table_source *)source)->count;
@@ -291,7 +367,8 @@ static void on_edited(struct cw_mail *mail)
 		cw_count(identity, table_damaged);
 	if (e->rc == 0 && e->kind != CW_EDIT_LIST)
 		cw_log(identity_edited, "", CW_LU("added", e->result.added), CW_LU("changed", e->result.changed),
-		       CW_LU("removed", e->result.removed), CW_LU("newKey", e->kind == CW_EDIT_REKEY), CW_LU("entries", e->count));
+		       CW_LU("removed", e->result.removed), CW_LU("newKey", e->kind == CW_EDIT_REKEY),
+		       CW_LU("entries", e->count));
 	e->done(e);
 }
 
@@ -316,11 +393,11 @@ static void free_source(void *source)
 }
 
 const struct cw_source_ops cw_table_source_ops = {
-	.name = "sqlite", .ask = ask, .ask_name = ask_name, .count = count, .free = free_source
+	.name = "sqlite", .ask = ask, .ask_name = ask_name, .list = list, .count = count, .free = free_source
 };
 
-int cw_table_source_new(struct cw_resolver *r, struct cw_worker *control, struct cw_worker *store, const char *dir, const char *key_file,
-                        struct cw_table_source **ret_source, struct cw_msg *msg)
+int cw_table_source_new(struct cw_resolver *r, struct cw_worker *control, struct cw_worker *store, const char *dir,
+			const char *key_file, struct cw_table_source **ret_source, struct cw_msg *msg)
 {
 	struct cw_table_source *s = cw_zalloc(sizeof(*s));
 	int rc;

@@ -16,15 +16,32 @@
 #define SCHEMA_VERSION 1
 #define PLAIN_MOST (256u * 1024)
 #define WITH_MOST 600
+#define PREFIX_MOST 256
 
-enum { Q_FIND, Q_FIND_NAME, Q_EACH, Q_INSERT, Q_SEAL, Q_UPDATE, Q_REMOVE, Q_NEXT, Q_META_GET, Q_META_PUT, Q_COUNT };
+enum {
+	Q_FIND,
+	Q_FIND_NAME,
+	Q_EACH,
+	Q_WITH,
+	Q_INSERT,
+	Q_SEAL,
+	Q_UPDATE,
+	Q_REMOVE,
+	Q_NEXT,
+	Q_META_GET,
+	Q_META_PUT,
+	Q_COUNT
+};
 
 #define COLUMNS "id, identity, product_key, device_name, sealed"
 
 static const char *const statements[Q_COUNT] = {
 	[Q_FIND] = "SELECT " COLUMNS " FROM identities WHERE identity = ?1",
-	[Q_FIND_NAME] = "SELECT " COLUMNS " FROM identities WHERE product_key = ?1 AND device_name = ?2 ORDER BY id DESC LIMIT 1",
+	[Q_FIND_NAME] = "SELECT " COLUMNS
+			" FROM identities WHERE product_key = ?1 AND device_name = ?2 ORDER BY id DESC LIMIT 1",
 	[Q_EACH] = "SELECT " COLUMNS " FROM identities WHERE identity > ?1 ORDER BY identity LIMIT ?2",
+	[Q_WITH] =
+		"SELECT " COLUMNS " FROM identities WHERE identity >= ?1 AND identity < ?2 ORDER BY identity LIMIT ?3",
 	[Q_INSERT] = "INSERT INTO identities (identity, product_key, device_name, sealed) VALUES (?1, ?2, ?3, x'')",
 	[Q_SEAL] = "UPDATE identities SET sealed = ?2 WHERE id = ?1",
 	[Q_UPDATE] = "UPDATE identities SET product_key = ?2, device_name = ?3, sealed = ?4 WHERE id = ?1",
@@ -69,12 +86,14 @@ static int failed(struct cw_table *t, const char *what, struct cw_msg *msg)
 	switch (code & 0xff) {
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
-		return cw_fail(msg, CW_EIO, "%s: %s: %s; stop the gateway, put the file back from a backup, or move it away and import the identities again",
-		               t->path, what, text);
+		return cw_fail(msg, CW_EIO,
+			       "%s: %s: %s; stop the gateway, put the file back from a backup, or move it away and "
+			       "import the identities again",
+			       t->path, what, text);
 	case SQLITE_FULL:
-		return cw_fail(msg, CW_EIO, "%s: %s: %s; nothing was changed; make room on the disk", t->path, what, text);
-	default:
-		return cw_fail(msg, CW_EIO, "%s: %s: %s", t->path, what, text);
+		return cw_fail(msg, CW_EIO, "%s: %s: %s; nothing was changed; make room on the disk", t->path, what,
+			       text);
+	default: return cw_fail(msg, CW_EIO, "%s: %s: %s", t->path, what, text);
 	}
 }
 
@@ -145,7 +164,8 @@ static struct cw_bytes bound_to(char with[WITH_MOST], int64_t id, const char *id
 }
 
 /* *ret_sealed is owned. */
-static int seal(const struct cw_key *key, int64_t id, const struct cw_table_row *row, uint8_t **ret_sealed, size_t *ret_len)
+static int seal(const struct cw_key *key, int64_t id, const struct cw_table_row *row, uint8_t **ret_sealed,
+		size_t *ret_len)
 {
 	size_t ns = strlen(row->device_secret) + 1, len = ns + row->settings.len;
 	uint8_t *plain = cw_alloc(len), *sealed = cw_alloc(len + CW_SEAL_EXTRA);
@@ -156,7 +176,8 @@ static int seal(const struct cw_key *key, int64_t id, const struct cw_table_row 
 		memcpy(plain, row->device_secret, ns);
 		if (row->settings.len > 0)
 			memcpy(plain + ns, row->settings.ptr, row->settings.len);
-		rc = cw_key_seal(key, bound_to(with, id, row->identity, row->product_key, row->device_name), cw_bytes_of(plain, len), sealed);
+		rc = cw_key_seal(key, bound_to(with, id, row->identity, row->product_key, row->device_name),
+				 cw_bytes_of(plain, len), sealed);
 		explicit_bzero(plain, len);
 	}
 	cw_free(plain);
@@ -206,14 +227,19 @@ static struct cw_table_row row_of(const struct stored *s, const uint8_t *plain, 
 	const char *secret = (const char *)plain;
 	size_t ns = strlen(secret) + 1;
 
-	return (struct cw_table_row){ .identity = s->identity, .product_key = s->product_key, .device_name = s->device_name,
-		                      .device_secret = secret, .settings = cw_bytes_of(plain + ns, len - ns) };
+	return (struct cw_table_row){ .identity = s->identity,
+				      .product_key = s->product_key,
+				      .device_name = s->device_name,
+				      .device_secret = secret,
+				      .settings = cw_bytes_of(plain + ns, len - ns) };
 }
 
 static int damaged(const struct cw_table *t, const char *identity, struct cw_msg *msg)
 {
-	return cw_fail(msg, CW_EAUTH, "%s: the entry of \"%.128s\" cannot be decrypted: it was damaged or changed by another program; "
-	               "remove and add it again (causeway identity remove, add)", t->path, identity);
+	return cw_fail(msg, CW_EAUTH,
+		       "%s: the entry of \"%.128s\" cannot be decrypted: it was damaged or changed by another program; "
+		       "remove and add it again (causeway identity remove, add)",
+		       t->path, identity);
 }
 
 /* ---- reading -------------------------------------------------------------------------- */
@@ -248,30 +274,31 @@ static int find(struct cw_table *t, sqlite3_stmt *q, cw_table_row_fn fn, void *a
 	return rc;
 }
 
-int cw_table_find(struct cw_table *t, const char *identity, size_t len, cw_table_row_fn fn, void *arg, struct cw_msg *msg)
+int cw_table_find(struct cw_table *t, const char *identity, size_t len, cw_table_row_fn fn, void *arg,
+		  struct cw_msg *msg)
 {
 	sqlite3_bind_text(t->q[Q_FIND], 1, identity, (int)len, SQLITE_STATIC);
 	return find(t, t->q[Q_FIND], fn, arg, msg);
 }
 
-int cw_table_find_name(struct cw_table *t, const char *product_key, const char *device_name, cw_table_row_fn fn, void *arg,
-		       struct cw_msg *msg)
+int cw_table_find_name(struct cw_table *t, const char *product_key, const char *device_name, cw_table_row_fn fn,
+		       void *arg, struct cw_msg *msg)
 {
 	bind_text(t->q[Q_FIND_NAME], 1, product_key);
 	bind_text(t->q[Q_FIND_NAME], 2, device_name);
 	return find(t, t->q[Q_FIND_NAME], fn, arg, msg);
 }
 
-int cw_table_each(struct cw_table *t, const char *after, size_t most, cw_table_row_fn fn, void *arg, struct cw_msg *msg)
+/* Rows of a bound statement, without what is sealed. */
+static int walk(struct cw_table *t, sqlite3_stmt *q, cw_table_row_fn fn, void *arg, struct cw_msg *msg)
 {
-	sqlite3_stmt *q = t->q[Q_EACH];
 	int step = SQLITE_DONE, rc = 0;
 
-	bind_text(q, 1, after == NULL ? "" : after);
-	sqlite3_bind_int64(q, 2, (sqlite3_int64)most);
 	while (rc == 0 && (step = sqlite3_step(q)) == SQLITE_ROW) {
 		struct stored s = stored_of(q);
-		struct cw_table_row row = { .identity = s.identity, .product_key = s.product_key, .device_name = s.device_name };
+		struct cw_table_row row = { .identity = s.identity,
+					    .product_key = s.product_key,
+					    .device_name = s.device_name };
 
 		rc = fn(arg, &row);
 	}
@@ -279,6 +306,33 @@ int cw_table_each(struct cw_table *t, const char *after, size_t most, cw_table_r
 		rc = failed(t, "read", msg);
 	done_with(q);
 	return rc;
+}
+
+int cw_table_each(struct cw_table *t, const char *after, size_t most, cw_table_row_fn fn, void *arg, struct cw_msg *msg)
+{
+	sqlite3_stmt *q = t->q[Q_EACH];
+
+	bind_text(q, 1, after == NULL ? "" : after);
+	sqlite3_bind_int64(q, 2, (sqlite3_int64)most);
+	return walk(t, q, fn, arg, msg);
+}
+
+int cw_table_with(struct cw_table *t, const char *prefix, size_t len, size_t most, cw_table_row_fn fn, void *arg,
+		  struct cw_msg *msg)
+{
+	sqlite3_stmt *q = t->q[Q_WITH];
+	char behind[PREFIX_MOST];
+
+	if (len == 0 || len > sizeof(behind))
+		return cw_fail(msg, CW_EINVAL, "a prefix of %zu bytes", len);
+	/* Texts are compared by bytes, and no byte of UTF-8 is 255: the next one at the end bounds all that begin with
+	 * it. */
+	memcpy(behind, prefix, len);
+	behind[len - 1]++;
+	sqlite3_bind_text(q, 1, prefix, (int)len, SQLITE_STATIC);
+	sqlite3_bind_text(q, 2, behind, (int)len, SQLITE_STATIC);
+	sqlite3_bind_int64(q, 3, (sqlite3_int64)most);
+	return walk(t, q, fn, arg, msg);
 }
 
 size_t cw_table_count(const struct cw_table *t)
@@ -406,12 +460,14 @@ static int put(struct cw_table *t, const struct cw_table_row *row, enum cw_table
 	return insert(t, row, msg);
 }
 
-int cw_table_put(struct cw_table *t, const struct cw_table_row *row, enum cw_table_change *ret_change, struct cw_msg *msg)
+int cw_table_put(struct cw_table *t, const struct cw_table_row *row, enum cw_table_change *ret_change,
+		 struct cw_msg *msg)
 {
 	int own = sqlite3_get_autocommit(t->db), rc;
 
 	if (strlen(row->device_secret) + row->settings.len > PLAIN_MOST - 64)
-		return cw_fail(msg, CW_ELIMIT, "\"%.128s\": secret and settings are longer than %u bytes", row->identity, PLAIN_MOST - 64);
+		return cw_fail(msg, CW_ELIMIT, "\"%.128s\": secret and settings are longer than %u bytes",
+			       row->identity, PLAIN_MOST - 64);
 	rc = own ? cw_table_begin(t, msg) : 0;
 	if (rc < 0)
 		return rc;
@@ -440,7 +496,8 @@ int cw_table_remove(struct cw_table *t, const char *identity, struct cw_msg *msg
 
 /* ---- the key -------------------------------------------------------------------------------- */
 
-static int get_meta(struct cw_table *t, const char *name, uint8_t *out, size_t size, size_t *ret_len, struct cw_msg *msg)
+static int get_meta(struct cw_table *t, const char *name, uint8_t *out, size_t size, size_t *ret_len,
+		    struct cw_msg *msg)
 {
 	sqlite3_stmt *q = t->q[Q_META_GET];
 	int step, rc = 0;
@@ -484,7 +541,9 @@ static int check_key(struct cw_table *t, struct cw_msg *msg)
 	int rc = get_meta(t, "key_check", sealed, sizeof(sealed), &len, msg);
 
 	if (rc == 0 && cw_key_open(&t->key, cw_bytes_text("key"), cw_bytes_of(sealed, len), plain) < 0)
-		rc = cw_fail(msg, CW_ECONF, "%s does not open %s: the key file was damaged or edited; put the right one back", t->key_path, t->path);
+		rc = cw_fail(msg, CW_ECONF,
+			     "%s does not open %s: the key file was damaged or edited; put the right one back",
+			     t->key_path, t->path);
 	return rc;
 }
 
@@ -520,10 +579,16 @@ static int find_key(struct cw_table *t, const char *id, struct cw_msg *msg)
 		return rc < 0 ? rc : check_key(t, msg);
 	}
 	if (missing)
-		return cw_fail(msg, CW_ECONF, "%s is missing, and the %zu entries of %s are encrypted with it; put it back, or move %s away and "
-		               "import the identities again", t->key_path, t->count, t->path, t->path);
-	return cw_fail(msg, CW_ECONF, "%s is not the key of %s (it has %s, the table was encrypted with %s); put the right one back, or move %s "
-	               "away and import the identities again", t->key_path, t->path, t->key.id, id, t->path);
+		return cw_fail(msg, CW_ECONF,
+			       "%s is missing, and the %zu entries of %s are encrypted with it; put it back, or move "
+			       "%s away and "
+			       "import the identities again",
+			       t->key_path, t->count, t->path, t->path);
+	return cw_fail(msg, CW_ECONF,
+		       "%s is not the key of %s (it has %s, the table was encrypted with %s); put the right one back, "
+		       "or move %s "
+		       "away and import the identities again",
+		       t->key_path, t->path, t->key.id, id, t->path);
 }
 
 static int open_key(struct cw_table *t, struct cw_msg *msg)
@@ -545,7 +610,8 @@ static int rekey_row(struct cw_table *t, const struct cw_key *fresh, const struc
 	int rc = unseal(&t->key, s, &plain, &len);
 
 	if (rc < 0)
-		return rc == CW_EAUTH ? damaged(t, s->identity, msg) : cw_fail(msg, rc, "%s: %s", t->path, cw_error_text(rc));
+		return rc == CW_EAUTH ? damaged(t, s->identity, msg)
+				      : cw_fail(msg, rc, "%s: %s", t->path, cw_error_text(rc));
 	row = row_of(s, plain, len);
 	rc = seal(fresh, s->id, &row, &sealed, &sealed_len);
 	free_plain(plain, len);
@@ -599,7 +665,8 @@ int cw_table_rekey(struct cw_table *t, size_t *ret_rows, struct cw_msg *msg)
 		cw_table_rollback(t);
 		(void)unlink(t->new_path);
 	} else {
-		/* After a failed commit nobody knows yet what is on disk: both keys stay, and the next open finds the one that fits. */
+		/* After a failed commit nobody knows yet what is on disk: both keys stay, and the next open finds the
+		 * one that fits. */
 		rc = cw_table_commit(t, msg);
 	}
 	if (rc == 0) {
@@ -631,16 +698,19 @@ static int open_db(struct cw_table *t, struct cw_msg *msg)
 
 	if (rc < 0)
 		return rc;
-	if (sqlite3_open_v2(t->path, &t->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+	if (sqlite3_open_v2(t->path, &t->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
+	    SQLITE_OK)
 		return failed(t, "open", msg);
 	(void)sqlite3_extended_result_codes(t->db, 1);
 	rc = read_number(t, "PRAGMA user_version", &version, msg);
 	if (rc == 0 && version > SCHEMA_VERSION)
-		rc = cw_fail(msg, CW_EIO, "%s: made by a newer Causeway (schema %lld, this one knows %d)", t->path, (long long)version, SCHEMA_VERSION);
+		rc = cw_fail(msg, CW_EIO, "%s: made by a newer Causeway (schema %lld, this one knows %d)", t->path,
+			     (long long)version, SCHEMA_VERSION);
 	if (rc == 0)
 		rc = run(t, schema, msg);
 	for (i = 0; i < Q_COUNT && rc == 0; i++)
-		if (sqlite3_prepare_v3(t->db, statements[i], -1, SQLITE_PREPARE_PERSISTENT, &t->q[i], NULL) != SQLITE_OK)
+		if (sqlite3_prepare_v3(t->db, statements[i], -1, SQLITE_PREPARE_PERSISTENT, &t->q[i], NULL) !=
+		    SQLITE_OK)
 			rc = failed(t, "prepare", msg);
 	if (rc == 0)
 		rc = read_number(t, "SELECT count(*) FROM identities", &n, msg);

@@ -34,18 +34,25 @@ void cw_table_close(struct cw_table *t); /* accepts NULL */
 size_t cw_table_count(const struct cw_table *t);
 
 /* CW_OK after fn was called; CW_ENOENT; CW_EAUTH: the row is there and does not open; CW_EIO. */
-int cw_table_find(struct cw_table *t, const char *identity, size_t len, cw_table_row_fn fn, void *arg, struct cw_msg *msg);
-int cw_table_find_name(struct cw_table *t, const char *product_key, const char *device_name, cw_table_row_fn fn, void *arg,
-		       struct cw_msg *msg);
+int cw_table_find(struct cw_table *t, const char *identity, size_t len, cw_table_row_fn fn, void *arg,
+		  struct cw_msg *msg);
+int cw_table_find_name(struct cw_table *t, const char *product_key, const char *device_name, cw_table_row_fn fn,
+		       void *arg, struct cw_msg *msg);
 /* By identity, from behind `after` (NULL: the first), at most `most`. Nothing is decrypted. */
-int cw_table_each(struct cw_table *t, const char *after, size_t most, cw_table_row_fn fn, void *arg, struct cw_msg *msg);
+int cw_table_each(struct cw_table *t, const char *after, size_t most, cw_table_row_fn fn, void *arg,
+		  struct cw_msg *msg);
+
+/* The same for identities that begin with `prefix`. */
+int cw_table_with(struct cw_table *t, const char *prefix, size_t len, size_t most, cw_table_row_fn fn, void *arg,
+		  struct cw_msg *msg);
 
 /* Many changes as one: all of them are on disk when commit has returned, or none. */
 int cw_table_begin(struct cw_table *t, struct cw_msg *msg);
 int cw_table_commit(struct cw_table *t, struct cw_msg *msg);
 void cw_table_rollback(struct cw_table *t);
 /* Add or replace; on its own or between begin and commit. */
-int cw_table_put(struct cw_table *t, const struct cw_table_row *row, enum cw_table_change *ret_change, struct cw_msg *msg);
+int cw_table_put(struct cw_table *t, const struct cw_table_row *row, enum cw_table_change *ret_change,
+		 struct cw_msg *msg);
 /* CW_ENOENT when there is no such row. */
 int cw_table_remove(struct cw_table *t, const char *identity, struct cw_msg *msg);
 /*
