@@ -325,6 +325,7 @@ static void on_ask(struct cw_mail *mail)
 	t->gw = k->gw;
 	t->id = ++g->next_tie;
 	t->session = k->session;
+	t->via = k->binding->name;
 	t->ask = k;
 	if (cw_map_add(&g->ties, &t->node, &t->id, sizeof(t->id)) < 0) {
 		cw_free(t);
