@@ -217,6 +217,7 @@ static void put_device(struct cw_json *j, const struct cw_device *d)
 	put_bool(j, "downlink", cw_upstream_has_downlink(cw_device_upstream(d))); /* no: commands end as refused */
 	put_bool(j, "connected", cw_gateway_session_of(d, &worker, &session));
 	put_int(j, "commands", cw_device_commands(d));
+	put_int(j, "connections", cw_device_connections(d));
 	put_int(j, "superseded", cw_device_superseded(d));
 	if (cw_device_last_code(d) != 0) {
 		put_int(j, "lastCode", cw_device_last_code(d));
