@@ -249,6 +249,7 @@ static void put_device(struct cw_json *j, const struct cw_device *d)
 	if (cw_gateway_via(d) != NULL)
 		cw_json_field(j, "via", cw_gateway_via(d));
 	put_int(j, "commands", cw_device_commands(d));
+	put_int(j, "connections", cw_device_connections(d));
 	put_int(j, "superseded", cw_device_superseded(d));
 	if (cw_device_last_code(d) != 0) {
 		put_int(j, "lastCode", cw_device_last_code(d));

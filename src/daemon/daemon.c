@@ -108,6 +108,7 @@ void cw_daemon_finish(struct cw_daemon *d)
 	}
 	cw_state_close(d->state);
 	d->state = NULL;
+	cw_notify_close(&d->notify);
 	uv_close((uv_handle_t *)&d->on_hup, on_handle_closed);
 	uv_close((uv_handle_t *)&d->on_term, on_handle_closed);
 	uv_close((uv_handle_t *)&d->on_int, on_handle_closed);
@@ -165,6 +166,7 @@ void cw_daemon_stop(struct cw_daemon *d)
 	if (d->stopping)
 		return;
 	d->stopping = 1;
+	cw_notify_say(&d->notify, "STOPPING=1\nSTATUS=queues are drained");
 	cw_log(daemon_stopping, "queues are drained first", CW_LU("stopTimeoutMs", d->config->stop_timeout_ms));
 	cw_admin_close(d->admin);
 	d->admin = NULL;
@@ -495,6 +497,8 @@ static int start_bridge(struct cw_daemon *d, struct cw_msg *msg)
 	if (rc == 0)
 		rc = write_ready_file(d, msg);
 	if (rc == 0)
+		cw_notify_say(&d->notify, "READY=1\nSTATUS=devices may connect");
+	if (rc == 0)
 		cw_log(daemon_ready, "", CW_LU("listeners", cw_gateway_listener_count(d->gateway)),
 		       CW_LU("connections", cw_gateway_connection_count(d->gateway)),
 		       CW_LU("devices", cw_resolver_count(cw_bridge_resolver(d->bridge))));
@@ -535,6 +539,8 @@ static int start(struct cw_daemon *d, struct cw_msg *msg)
 	if (rc < 0 || cw_bridges_missing(d->bridges) == 0)
 		return rc < 0 ? rc : start_bridge(d, msg);
 	rc = open_admin(d, msg);
+	/* The platform may be away for long; whoever starts services need not wait, and can ask. */
+	cw_notify_say(&d->notify, "READY=1\nSTATUS=waits for the certificate of its bridge; causeway status says more");
 	return rc < 0 ? rc : cw_bridges_obtain(d->bridges, d->control, on_bridges_ready, d, msg);
 }
 
@@ -587,6 +593,8 @@ int cw_daemon_run(const char *config_file, const char *ready_file)
 		       CW_LS("stateDir", d.config->state_dir));
 		rc = cw_worker_new("control", 0, &d.control);
 	}
+	if (rc == 0)
+		cw_notify_open(&d.notify, d.control);
 	if (rc == 0)
 		rc = open_signal(&d, &d.on_term, on_term, SIGTERM);
 	if (rc == 0)

@@ -14,6 +14,7 @@
 #include "bridge/bridge.h"
 #include "daemon/bridges.h"
 #include "daemon/config.h"
+#include "daemon/notify.h"
 #include "fetch/fetch.h"
 #include "gateway/gateway.h"
 #include "provision/rules.h"
@@ -71,6 +72,7 @@ struct cw_daemon {
 	struct cw_gateway *gateway;
 	struct cw_admin *admin;
 	struct cw_watchdog *watchdog;
+	struct cw_notify notify;
 	uv_signal_t on_hup, on_term, on_int;
 	int64_t started_ms;
 	struct cw_made_list made;

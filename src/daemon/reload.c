@@ -31,6 +31,7 @@ struct reload {
 	struct cw_msg msg;
 	int rc;
 	uint64_t started_ms;
+	int in_order; /* the entries are to be sorted here, for somebody asks by prefix */
 	cw_reload_fn done;
 	void *arg;
 };
@@ -44,6 +45,8 @@ static void read_files(void *arg)
 	r->rc = cw_daemon_read_config(r->daemon->config_file, &r->config, &r->tree, &r->msg);
 	if (r->rc == 0)
 		r->rc = cw_daemon_read_identities(r->daemon->config_file, r->config, &r->identities, &r->msg);
+	if (r->rc == 0 && r->in_order)
+		cw_identities_order(r->identities);
 	if (r->rc == 0) {
 		r->config->obtained = r->daemon->bridges;
 		r->rc = cw_daemon_look_at_upstreams(r->daemon, r->config, &r->made, &r->msg);
@@ -202,6 +205,8 @@ static void on_read(struct cw_mail *mail)
 	if (r->rc == 0)
 		r->rc = apply(r, &res, restarts, sizeof(restarts));
 	report(r, &res, restarts);
+	if (!d->stopping)
+		cw_notify_say(&d->notify, r->rc == 0 ? "READY=1\nSTATUS=devices may connect" : "READY=1\nSTATUS=the last reload was refused; see the log");
 	cw_identities_free(r->identities);
 	if (r->config != NULL)
 		cw_conf_free(r->config);
@@ -240,11 +245,14 @@ int cw_daemon_reload(struct cw_daemon *d, cw_reload_fn done, void *arg)
 	r->done = done;
 	r->arg = arg;
 	r->started_ms = cw_clock_ms();
+	cw_notify_say(&d->notify, "RELOADING=1");
+	r->in_order = cw_bridge_identities(d->bridge)->ordered != NULL;
 	d->reloading = 1;
 	d->reload_again = 0;
 	rc = cw_thread_start(&r->thread, "reload", read_files, r);
 	if (rc < 0) {
 		d->reloading = 0;
+		cw_notify_say(&d->notify, "READY=1");
 		cw_free(r->old);
 		cw_free(r);
 	}

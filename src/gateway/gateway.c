@@ -41,6 +41,9 @@ int cw_gateway_new(const struct cw_gateway_conf *conf, struct cw_gateway **ret_g
 		cw_list_init(&gw->attachments);
 		cw_list_init(&gw->taps);
 	}
+	cw_map_init(&g->rosters);
+	cw_map_init(&g->rolls);
+	cw_bridge_set_ctx(conf->bridge, g);
 	*ret_gateway = g;
 	return 0;
 }

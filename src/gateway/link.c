@@ -123,7 +123,8 @@ static int on_identify(void *owner, const struct cw_identify *who)
 	struct link *l = owner;
 	struct attachee *a;
 
-	for (a = l->attached; a != NULL && (who->flags & CW_IDENTIFY_LOOKUP) == 0; a = a->next) {
+	for (a = l->attached; a != NULL && (who->flags & (CW_IDENTIFY_LOOKUP | CW_IDENTIFY_MEMBERS)) == 0;
+	     a = a->next) {
 		if (cw_bytes_equal(who->identity, cw_bytes_text(cw_rdevice_identity(a->rdev)))) {
 			a->again++; /* told after this call, as the decoder expects */
 			l->again = 1;
@@ -409,6 +410,8 @@ static void on_closed(void *ctx, int why, const char *reason)
 	gw_ingest_gone(l);
 	gw_attachments_gone(l);
 	gw_trace_detach(l);
+	if (l->has_rolls)
+		gw_post_members_ended(l);
 	while (l->attached != NULL)
 		gw_attachee_drop(l, l->attached, 0);
 	cw_free(l);

@@ -137,9 +137,12 @@ int cw_plugin_load(const char *path, const struct cw_plugin_desc **ret_desc, str
 
 void cw_plugin_dir(const char *configured, char *out, size_t size)
 {
+	/* In the build tree; below an installation's prefix. */
+	static const char *const places[] = { "../plugins", "../lib/causeway/plugins" };
 	char exe[512];
 	ssize_t n;
 	char *slash;
+	size_t i;
 
 	if (configured != NULL) {
 		(void)snprintf(out, size, "%s", configured);
@@ -150,9 +153,11 @@ void cw_plugin_dir(const char *configured, char *out, size_t size)
 	slash = strrchr(exe, '/');
 	if (slash != NULL) {
 		*slash = '\0';
-		(void)snprintf(out, size, "%s/../plugins", exe);
-		if (access(out, X_OK) == 0)
-			return;
+		for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+			(void)snprintf(out, size, "%s/%s", exe, places[i]);
+			if (access(out, X_OK) == 0)
+				return;
+		}
 	}
 	(void)snprintf(out, size, "/usr/lib/causeway/plugins");
 }
