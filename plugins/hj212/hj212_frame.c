@@ -110,24 +110,23 @@ static unsigned number4(const uint8_t *p)
 	return (unsigned)(p[0] - '0') * 1000u + (unsigned)(p[1] - '0') * 100u + (unsigned)(p[2] - '0') * 10u + (unsigned)(p[3] - '0');
 }
 
-/* A whole and proven frame that starts within [from, to): a start before it was none. in.len: there is none. */
-static size_t inner_frame(struct cw_bytes in, size_t from, size_t to)
+/* Where a whole and proven frame starts behind `from`: a start before it was none. 0: there is none. */
+static size_t inner_frame(struct cw_bytes in, size_t from)
 {
 	unsigned tries;
 
-	for (tries = 0; tries < CANDIDATES; tries++) {
+	for (tries = 0; tries < CANDIDATES; tries++, from++) {
 		unsigned said;
 
 		from = find_start(in, from);
-		if (from >= to || starts(in, from) != 1)
-			return in.len;
+		if (from >= in.len || starts(in, from) != 1)
+			return 0;
 		said = number4(in.ptr + from + 2);
 		if (said <= HJ_SEGMENT_MAX && in.len - from >= said + 12u && in.ptr[from + said + 10] == '\r' &&
 		    in.ptr[from + said + 11] == '\n' && proven(in.ptr + from + 6, in.ptr + from + 6 + said))
 			return from;
-		from++;
 	}
-	return in.len;
+	return 0;
 }
 
 /* Behind the first line end in [from, to) whose line is proven though the length names another place; 0: none. */
@@ -149,8 +148,15 @@ static size_t proven_line(struct cw_bytes in, size_t from, size_t to, size_t seg
 	return 0;
 }
 
+static uint64_t wait_of(const struct cw_event *ev)
+{
+	const struct hj_conf *conf = ev->conf;
+
+	return conf != NULL ? conf->wait_ms : 1000;
+}
+
 /* The checksum fits at its place; what follows is not CR LF. */
-static void cut_loose_end(const struct cw_event *ev, struct cw_bytes in, size_t end, const struct hj_conf *conf, struct cw_cut *cut)
+static void cut_loose_end(const struct cw_event *ev, struct cw_bytes in, size_t end, struct cw_cut *cut)
 {
 	int last = (ev->flags & (CW_EVF_FINAL | CW_EVF_DATAGRAM)) != 0;
 
@@ -166,69 +172,62 @@ static void cut_loose_end(const struct cw_event *ev, struct cw_bytes in, size_t 
 		cut->length = end;
 	if (cut->length == 0) {
 		cut->need = end + 2;
-		cut->wait_ms = conf != NULL ? conf->wait_ms : 1000;
+		cut->wait_ms = wait_of(ev);
 	}
 }
 
-/* Nothing is proven: up to the line end it is one broken frame, or this was no start. */
-static void cut_broken(const struct cw_event *ev, struct cw_bytes in, size_t at, const struct hj_conf *conf, struct cw_cut *cut)
+/*
+ * Nothing is proven at its place, which is `seen` bytes long: up to the line end it is one frame, proven or broken; or this
+ * was no start. What comes first decides, so that it does not matter in which pieces the bytes arrive.
+ */
+static void cut_line(const struct cw_event *ev, struct cw_bytes in, size_t at, size_t seen, struct cw_cut *cut)
 {
-	size_t room = in.len - at < HJ_FRAME_MAX ? in.len : at + HJ_FRAME_MAX, next = find_start(in, at + 1);
-	const uint8_t *nl = memchr(in.ptr + at, '\n', room - at);
-	size_t line = nl == NULL ? in.len : (size_t)(nl - in.ptr) + 1;
+	size_t most = in.len - at < HJ_FRAME_MAX ? in.len : at + HJ_FRAME_MAX, next = find_start(in, at + 1);
+	const uint8_t *nl = memchr(in.ptr + at, '\n', most - at);
+	size_t line = nl == NULL ? SIZE_MAX : (size_t)(nl - in.ptr) + 1;
+	int is_start = next < in.len && starts(in, next) == 1;
 
-	if (next < in.len && next < line && starts(in, next) == 1) {
+	if (is_start && next < line && (next + 6 > seen ? next + 6 : seen) <= (line > seen ? line : seen))
 		cut->skip = at + 1;
-	} else if (nl != NULL) {
+	else if (nl != NULL)
 		cut->length = line;
-	} else if (room < in.len || in.len - at >= HJ_FRAME_MAX || (ev->flags & (CW_EVF_FINAL | CW_EVF_DATAGRAM)) != 0) {
+	else if (in.len - at >= HJ_FRAME_MAX || (ev->flags & (CW_EVF_FINAL | CW_EVF_DATAGRAM)) != 0)
 		cut->skip = at + 1;
-	} else {
-		cut->wait_ms = conf != NULL ? conf->wait_ms : 1000;
-	}
+	else
+		cut->wait_ms = wait_of(ev);
 }
 
 /* A start at `at` with its digits there. */
 static void cut_at(const struct cw_event *ev, struct cw_bytes in, size_t at, struct cw_cut *cut)
 {
 	unsigned said = number4(in.ptr + at + 2);
-	size_t segment = at + 6, crc = segment + said, end = crc + 4, line, inner;
+	size_t segment = at + 6, crc = segment + said, end = crc + 4, found;
+	int last = (ev->flags & (CW_EVF_FINAL | CW_EVF_DATAGRAM)) != 0;
 
 	if (said > HJ_SEGMENT_MAX) {
 		cut->skip = at + 1;
 		return;
 	}
-	line = proven_line(in, segment, in.len < crc ? in.len : crc, segment);
-	if (line != 0) {
-		cut->length = line;
+	found = proven_line(in, segment, in.len < crc ? in.len : crc, segment);
+	if (found != 0) {
+		cut->length = found;
 		return;
 	}
-	inner = inner_frame(in, at + 1, in.len < crc ? in.len : crc);
-	if (inner < in.len) {
-		cut->skip = inner;
+	found = inner_frame(cw_bytes_of(in.ptr, in.len < end ? in.len : end), at + 1);
+	if (found != 0) {
+		cut->skip = found;
 		return;
 	}
-	if (in.len < end) {
-		if ((ev->flags & (CW_EVF_FINAL | CW_EVF_DATAGRAM)) != 0)
-			cut_broken(ev, in, at, ev->conf, cut);
-		else
-			cut->need = end + 2;
-		return;
+	if (in.len >= end && proven(in.ptr + segment, in.ptr + crc)) {
+		cut_loose_end(ev, in, end, cut);
+	} else if (in.len < end + 2 && !last) {
+		cut->need = end + 2;
+		cut->wait_ms = in.len >= end ? wait_of(ev) : 0;
+	} else if (in.len >= end + 2 && in.ptr[end] == '\r' && in.ptr[end + 1] == '\n') {
+		cut->length = end + 2; /* with a wrong checksum */
+	} else {
+		cut_line(ev, in, at, end + 2, cut);
 	}
-	if (in.len >= end + 2 && in.ptr[end] == '\r' && in.ptr[end + 1] == '\n') {
-		cut->length = end + 2;
-		return;
-	}
-	if (proven(in.ptr + segment, in.ptr + crc)) {
-		cut_loose_end(ev, in, end, ev->conf, cut);
-		return;
-	}
-	/* A length of characters, or a constant that is too small: the end is the next line's. */
-	line = proven_line(in, crc, in.len - at < HJ_FRAME_MAX ? in.len : at + HJ_FRAME_MAX, segment);
-	if (line != 0)
-		cut->length = line;
-	else
-		cut_broken(ev, in, at, ev->conf, cut);
 }
 
 int hj_frame(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes in, struct cw_cut *ret_cut)
