@@ -85,6 +85,21 @@ static size_t bad_length(const uint8_t *p, size_t total, size_t *ret_skip)
 	return most;
 }
 
+/*
+ * A frame that is not all here: 0, or where a whole good one begins inside its head. A head holds none, so this start was
+ * noise, and need not be waited for. Data may hold frames: what begins there proves nothing.
+ */
+static size_t good_inside_head(const uint8_t *p, size_t n)
+{
+	size_t at, inner, most = n < GB_HEAD ? n : GB_HEAD;
+	int error;
+
+	for (at = next_start(p, 1, n); at < most; at = next_start(p, at + 1, n))
+		if (judge(p + at, n - at, &error, &inner) == GOOD)
+			return at;
+	return 0;
+}
+
 int gb_frame(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes in, struct cw_cut *ret)
 {
 	const struct gb_conf *conf = ev->conf != NULL ? ev->conf : d->fallback;
@@ -107,6 +122,8 @@ int gb_frame(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes in
 	default:
 		if (ev->flags & CW_EVF_FINAL) {
 			ret->skip = next_start(in.ptr, 1, in.len);
+		} else if ((skip = good_inside_head(in.ptr, in.len)) > 0) {
+			ret->skip = skip;
 		} else {
 			ret->need = total > 0 ? total : GB_HEAD + GB_TAIL;
 			ret->wait_ms = conf->incomplete_ms;

@@ -43,9 +43,9 @@ def jt808_kind(v):
 
 
 def gb26875_kind(v):
-    """What is no upload, what ends in the middle and what leniency takes are bytes of which nothing is promised."""
+    """Streams and what ends in the middle are bytes; so is the longest frame: cut off, it takes more than two others as its own."""
     decoded = v["decoded"]
-    if "frames" in decoded or decoded.get("error") == "incomplete":
+    if "frames" in decoded or decoded.get("error") == "incomplete" or decoded.get("length", 0) > 500:
         return "b"
     if not decoded["valid"]:
         return "f" if decoded["error"] == "adu" else "r"

@@ -389,6 +389,8 @@ static void an_incomplete_frame_is_given_up_after_a_while(void **state)
 
 static void start_markers_in_front_of_a_frame_are_survived(void **state)
 {
+	char nested[200], whole[400], head[400];
+
 	(void)state;
 	attach("{" QUIET "}");
 	fake_feed_hex(&f, "40");
@@ -400,6 +402,19 @@ static void start_markers_in_front_of_a_frame_are_survived(void **state)
 	fake_feed_hex(&f, "404023234040");
 	tell("150101" T);
 	expect(CONFIRM, 8, "");
+	expect_silence();
+	/* A lone 40 makes a length of 1024 out of one of 4, for which nobody waits when the frame is there. */
+	fake_feed_hex(&f, "40");
+	tell("19010102");
+	expect(CONFIRM, 9, "");
+	/* But a frame inside data is data, though more is to come. */
+	snprintf(nested, sizeof(nested), "c801%s", utd_frame(SEND, 3, "19010102"));
+	snprintf(whole, sizeof(whole), "%s", utd_frame(SEND, 4, nested));
+	snprintf(head, sizeof(head), "%.*s", (int)strlen(whole) - 2, whole);
+	fake_feed_hex(&f, head);
+	expect_silence();
+	fake_feed_hex(&f, "23");
+	expect(CONFIRM, 4, "");
 	expect_silence();
 	/* A serial of 4040 looks like another start. */
 	tell_as(SEND, 0x4040, "");
