@@ -33,6 +33,10 @@
 	X(net_refused, WARN, "net.refused", 10, "A connection was refused at the door; reason says by which limit or list.")  \
 	X(net_proxy_bad, WARN, "net.proxy_bad", 10, "A PROXY protocol header was expected and something else came; the connection is closed.") \
 	X(net_tls_failed, WARN, "net.tls_failed", 10, "A TLS handshake failed; reason is the library's text.")                \
+	X(net_connection_up, INFO, "net.connection_up", 20, "An outgoing connection, or a serial line, is open.")             \
+	X(net_connection_down, WARN, "net.connection_down", 20, "It has ended; reason says why. It is opened again.")         \
+	X(net_connection_failed, WARN, "net.connection_failed", 20, "It could not be opened; it is tried again. The same reason is logged once in ten minutes.") \
+	X(net_serial, WARN, "net.serial", 10, "A serial line works, but its driver did not take a setting.")                  \
 	X(net_closed, DEBUG, "net.closed", 0, "A device connection has ended; reason says why.")
 
 #define CW_LOGS_PLUGIN(X) \

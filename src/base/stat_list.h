@@ -18,6 +18,10 @@
 #define CW_STATS_NET(X) \
 	X(GAUGE, net, connections, "Device connections open now")                                                             \
 	X(COUNTER, net, accepted, "Device connections accepted")                                                              \
+	X(GAUGE, net, dialled, "Outgoing connections and serial lines open now")                                              \
+	X(COUNTER, net, dials, "Attempts to open an outgoing connection or a serial line")                                    \
+	X(COUNTER, net, dials_failed, "Attempts of these that failed")                                                        \
+	X(COUNTER, net, dialled_lost, "Outgoing connections and serial lines that ended, to be opened again")                 \
 	X(COUNTER, net, closed, "Device connections ended")                                                                   \
 	X(COUNTER, net, refused_connections, "Connections refused: listener is full")                                         \
 	X(COUNTER, net, refused_source, "Connections refused: too many from one source address")                              \

@@ -2,7 +2,7 @@
  * reload.c - read the files again on a thread of its own, then apply the difference on the control loop.
  *
  * A file that is wrong changes nothing. Identities, listeners (rules, limits, lists,
- * certificates, added and removed ones), upstreams, routes and the log level take effect; what
+ * certificates, added and removed ones), connections, upstreams, routes and the log level take effect; what
  * needs a restart is named in the answer. The answer does not wait for devices that move
  * to another upstream (swap.c), the next reload does.
  */
@@ -102,7 +102,7 @@ static void close_removed(struct cw_daemon *d, const struct cw_config *now)
 	}
 }
 
-/* A listener could not be made or changed: those before it go back to what they were. */
+/* A listener or connection could not be made or changed: those before it go back to what they were. */
 static void take_back(struct cw_daemon *d, struct cw_config *old, struct cw_conf_tree *old_tree)
 {
 	struct cw_msg msg = { "" };
@@ -112,6 +112,8 @@ static void take_back(struct cw_daemon *d, struct cw_config *old, struct cw_conf
 	close_removed(d, old);
 	if (cw_daemon_apply_listeners(d, &msg) < 0)
 		cw_log(daemon_reload_failed, msg.text, CW_LS("then", "this listener stays closed until the next reload"));
+	if (cw_daemon_apply_connections(d, &msg) < 0)
+		cw_log(daemon_reload_failed, msg.text, CW_LS("then", "this connection stays closed until the next reload"));
 }
 
 /* Freed once no upstream was made of it. */
@@ -144,6 +146,8 @@ static int apply(struct reload *r, struct cw_reload_result *res, char *restarts,
 	d->config = r->config;
 	d->tree = r->tree;
 	rc = cw_daemon_apply_listeners(d, &r->msg);
+	if (rc == 0)
+		rc = cw_daemon_apply_connections(d, &r->msg);
 	if (rc < 0) {
 		take_back(d, old, old_tree);
 		cw_bridge_plan_free(plan);

@@ -355,6 +355,7 @@ void gw_attach(struct ask *k)
 	t->gw = k->gw;
 	t->id = ++g->next_tie;
 	t->session = k->session;
+	t->via = k->binding->name;
 	t->ask = k;
 	if (cw_map_add(&g->ties, &t->node, &t->id, sizeof(t->id)) < 0) {
 		cw_free(t);

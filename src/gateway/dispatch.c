@@ -242,6 +242,13 @@ int cw_gateway_session_of(const struct cw_device *d, unsigned *ret_worker, uint6
 	return 1;
 }
 
+const char *cw_gateway_via(const struct cw_device *d)
+{
+	const struct tie *t = cw_device_owner(d);
+
+	return t == NULL ? NULL : t->via;
+}
+
 /* ---- from the worker to the control loop ------------------------------------------------------ */
 
 struct word {

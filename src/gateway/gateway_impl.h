@@ -16,29 +16,38 @@
 #include "plugin/runner.h"
 
 #define LISTENERS_MOST 64
+#define CONNECTIONS_MOST 4096
 #define UNKNOWN_CLOSE_MS 5000u
 
-/* One listener's rules, as sessions see them. Never changed; a reload makes another. Kept until the gateway ends. */
+/* The rules of one listener or connection, as sessions see them. Never changed; a reload makes another. Kept until the gateway ends. */
 struct binding {
 	struct binding *next;
 	struct cw_gateway *gateway;
 	const struct cw_plugin_desc *protocol;
 	size_t protocol_index;
-	char name[64];
+	char name[65];
+	char *identity; /* of a connection: who is at the other end, or NULL */
 	enum cw_ack ack;
 	int require_online, close_unknown;
 	size_t max_noise, bytes_kept;
 	uint8_t *settings;
 	size_t settings_len;
-	void **confs; /* one per worker: the plugin's form of the settings */
+	void **confs; /* one per worker: the plugin's form of the settings; of a connection only on its own */
 };
 
 struct bound {
-	struct cw_listener *listener;
+	struct cw_listener *listener; /* or */
+	struct cw_dial *dial;
 	struct binding *binding; /* for new sessions */
 	_Atomic(struct binding *) current;
 	struct cw_gateway *gateway;
-	char name[64];
+	char name[65];
+};
+
+/* Listeners, or connections, in no order. */
+struct bound_list {
+	struct bound **v; /* owned */
+	size_t count, room, most;
 };
 
 /* Tells this worker when an upstream that was full has room. Kept until the gateway ends, as mails may name it. */
@@ -139,6 +148,7 @@ struct tie {
 	struct cw_gateway *gateway;
 	struct gw_worker *gw;
 	uint64_t id, session;
+	const char *via;          /* name of the listener or connection; its binding's */
 	struct cw_device *device; /* NULL while the attach is open */
 	uint8_t is_member;        /* of a roll: counted there */
 	struct ask *ask;          /* waits for the attach, and holds what the bridge keeps about it meanwhile */
@@ -148,8 +158,7 @@ struct cw_gateway {
 	struct cw_gateway_conf conf;
 	struct gw_worker *workers;
 	struct binding *bindings;
-	struct bound *bound[LISTENERS_MOST];
-	size_t bound_count;
+	struct bound_list listeners, connections;
 	struct cw_runner **checkers; /* one per protocol, on the control loop: checks settings */
 	struct room *rooms;      /* one for each upstream that there was, and worker */
 	struct cw_map ties;
@@ -157,7 +166,7 @@ struct cw_gateway {
 	struct cw_map rosters, rolls;               /* members.c */
 	unsigned roll_lengths[CW_IDENTITY_MAX + 1]; /* how many rolls have a prefix of that length */
 	uint64_t next_tie;
-	size_t closing_listeners;
+	size_t closing; /* of both, under way */
 	void (*stopped)(void *arg);
 	void *stopped_arg;
 	struct cw_list traces;

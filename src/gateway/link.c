@@ -314,6 +314,15 @@ static struct gw_worker *worker_here(struct cw_gateway *g, struct cw_session *s)
 	return &g->workers[cw_worker_index(cw_session_worker(s))];
 }
 
+/* What of the decoder's flags the session decides. */
+static uint32_t flags_of(const struct cw_session *s)
+{
+	enum cw_transport t = cw_session_transport(s);
+
+	return (t == CW_TRANSPORT_UDP ? CW_EVF_DATAGRAM : 0) | (t == CW_TRANSPORT_SERIAL ? CW_EVF_SERIAL : 0) |
+	       (cw_session_direction(s) == CW_DIRECTION_DIALLED ? CW_EVF_DIALLED : 0);
+}
+
 static int open_conn(struct link *l)
 {
 	struct binding *b = l->binding;
@@ -322,7 +331,8 @@ static int open_conn(struct link *l)
 		.listener = b->name,
 		.conf = b->confs[l->gw->index],
 		.peer = cw_bytes_text(cw_session_peer(l->net, peer)),
-		.flags = cw_session_transport(l->net) == CW_TRANSPORT_UDP ? CW_EVF_DATAGRAM : 0,
+		.identity = b->identity == NULL ? cw_bytes_of(NULL, 0) : cw_bytes_text(b->identity),
+		.flags = flags_of(l->net),
 		.max_noise = b->max_noise,
 		.cap = b->bytes_kept,
 	};
