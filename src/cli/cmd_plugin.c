@@ -12,6 +12,7 @@ static const struct {
 	const char *help;
 } verbs[] = {
 	{ "describe", cw_plugin_describe, "name, version, ABI, capabilities, settings and counters of a plugin" },
+	{ "test", cw_plugin_test, "hold a plugin to the rules of the ABI, and play wire scripts" },
 };
 
 static void print_help(FILE *to)
