@@ -32,6 +32,8 @@ struct sk_conf {
 struct sk_conn {
 	uint64_t device;  /* handle, 0 until identified */
 	uint64_t command; /* the command that waits for its answer, 0: none */
+	uint8_t who_len;
+	char who[40];     /* whom it logged in as, while no outcome forbids it */
 };
 
 extern const struct cw_conf_field sk_conf_fields[];

@@ -129,7 +129,7 @@ struct toy {
 	size_t len, size;
 	size_t noise, frames_ok, frames_bad, records, sends, fields;
 	uint64_t tickets[TICKETS_MOST];
-	size_t ticket_count, settled;
+	size_t ticket_count, settled, asks;
 	uint64_t commands[COMMANDS_MOST]; /* handed over, not ended; 0: free */
 	uint64_t last_command;
 	size_t commands_done;
