@@ -1,5 +1,5 @@
 /*
- * skeleton.h - the smallest complete decoder; copy this folder to start your own.
+ * skeleton.h - a small but complete decoder. `causeway plugin new NAME` makes a folder of your own from this one.
  *
  * The made-up protocol is lines of text:
  *

@@ -61,7 +61,7 @@ static int decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_byt
 		(void)d->host->timer(d->hx, ev->conn, 9, CW_TIMER_STOP);
 #endif
 #ifdef NAUGHTY_CRASH
-	int *volatile nowhere = NULL;
+	volatile int *volatile nowhere = NULL;
 
 	if (says(f, "temp,"))
 		*nowhere = 1;
@@ -121,10 +121,10 @@ static int event(struct cw_decoder *d, const struct cw_event *ev)
 #endif
 #ifdef NAUGHTY_MEMORY /* does not look whether there was memory */
 	if (ev->kind == CW_EV_ONLINE) {
-		char *volatile some = malloc(4);
+		volatile char *volatile some = malloc(4);
 
 		some[0] = 1;
-		free(some);
+		free((void *)(uintptr_t)some);
 	}
 #endif
 #ifdef NAUGHTY_RESUME
