@@ -440,23 +440,32 @@ void cw_inspect_end(struct cw_inspect *d, struct cw_bytes given)
 
 /* ---- open and close ------------------------------------------------------------------------------- */
 
-static int make_settings(struct cw_runner *r, const struct cw_plugin_desc *desc, const char *sets, void **ret_conf, struct cw_msg *msg)
+int cw_inspect_settings(const struct cw_plugin_desc *desc, const char *text, uint8_t **ret_bytes, size_t *ret_len, struct cw_msg *msg)
 {
 	struct cw_conf_report report = { 0 };
 	struct cw_conf_tree *tree = NULL;
-	uint8_t *bytes = NULL;
-	size_t len = 0;
-	int rc = cw_conf_parse_text("--set", sets, strlen(sets), NULL, &tree, msg);
+	int rc = cw_conf_parse_text("settings", text, strlen(text), NULL, &tree, msg);
 
+	*ret_bytes = NULL;
+	*ret_len = 0;
 	if (rc < 0)
 		return rc;
-	rc = cw_config_settings(desc, NULL, cw_conf_root(tree), NULL, cw_bytes_of(NULL, 0), &bytes, &len, &report);
+	rc = cw_config_settings(desc, NULL, cw_conf_root(tree), NULL, cw_bytes_of(NULL, 0), ret_bytes, ret_len, &report);
 	if (rc < 0)
 		cw_conf_report_msg(&report, msg);
-	else
-		rc = cw_runner_settings(r, cw_bytes_of(bytes, len), ret_conf, msg);
 	cw_conf_report_fini(&report);
 	cw_conf_tree_unref(tree);
+	return rc;
+}
+
+static int make_settings(struct cw_runner *r, const struct cw_plugin_desc *desc, const char *sets, void **ret_conf, struct cw_msg *msg)
+{
+	uint8_t *bytes;
+	size_t len;
+	int rc = cw_inspect_settings(desc, sets, &bytes, &len, msg);
+
+	if (rc == 0)
+		rc = cw_runner_settings(r, cw_bytes_of(bytes, len), ret_conf, msg);
 	cw_free(bytes);
 	return rc;
 }
