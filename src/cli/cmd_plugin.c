@@ -12,6 +12,7 @@ static const struct {
 	const char *help;
 } verbs[] = {
 	{ "describe", cw_plugin_describe, "name, version, ABI, capabilities, settings and counters of a plugin" },
+	{ "replay", cw_plugin_replay, "a capture through a decoder: records, answers, refusals; --diff compares two versions" },
 };
 
 static void print_help(FILE *to)

@@ -6,6 +6,7 @@
 #include "causeway/plugin.h"
 
 int cw_plugin_describe(int argc, char **argv); /* plugin_describe.c */
+int cw_plugin_replay(int argc, char **argv);   /* plugin_replay.c */
 
 /* A plugin by its path, or by the name of a protocol in `plugin_dir` (NULL: the usual place). As cw_plugin_load(). */
 int cw_plugin_find(const char *name, const char *plugin_dir, const struct cw_plugin_desc **ret_desc, struct cw_msg *msg);
