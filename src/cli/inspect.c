@@ -371,6 +371,13 @@ void cw_inspect_end(struct cw_inspect *d, struct cw_bytes given)
 
 /* ---- open and close ------------------------------------------------------------------------------- */
 
+int cw_inspect_settings(const struct cw_plugin_desc *desc, const char *text, uint8_t **ret_bytes, size_t *ret_len, struct cw_msg *msg)
+{
+	*ret_bytes = NULL;
+	*ret_len = 0;
+	return cw_show_encoded_settings(desc, text, cw_bytes_of(NULL, 0), ret_bytes, ret_len, msg);
+}
+
 static int open_runner(struct cw_inspect *d, const struct cw_plugin_desc *desc, const char *sets, struct cw_msg *msg)
 {
 	int rc = cw_worker_new("inspect", 0, &d->worker);
