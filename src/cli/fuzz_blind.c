@@ -4,7 +4,7 @@
  * What guides it is what the decoder says: a case that makes it say something of a
  * new kind (fuzz_see() in fuzz/drive_host.c) joins the others. What finds faults is the
  * rules that the driver watches, unmapped memory behind what is lent, memory that
- * is filled when it is freed, and the heap counted before and after a case.
+ * is filled when it is freed, and what the plugin has allocated and not freed.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cli/fuzz.h"
+#include "conform/heap.h"
 #include "fuzz/drive.h"
 
 #define KEPT_MOST 8192
@@ -31,41 +32,39 @@ struct shared {
 	uint8_t bytes[CW_FUZZ_CASE_MOST];
 };
 
-static size_t heap_most; /* of the child at hand */
+static size_t heap_most;
+
+static void on_too_much(size_t size, size_t held)
+{
+	fprintf(stderr, "a rule is broken: the decoder asks for %zu bytes and holds %zu\n", size, held);
+	abort();
+}
 
 static void on_stepped(void)
 {
-	struct mallinfo2 m = mallinfo2();
-
-	if (heap_most == 0 || m.uordblks + m.hblkhd < heap_most)
+	if (heap_bytes() < heap_most)
 		return;
-	fprintf(stderr, "a rule is broken: the decoder holds %zu MiB for one case\n", (m.uordblks + m.hblkhd) >> 20);
+	fprintf(stderr, "a rule is broken: the decoder holds %zu MiB for one case\n", heap_bytes() >> 20);
 	abort();
 }
 
-static size_t heap_now(void)
+static void look_for_leaks(void)
 {
-	struct mallinfo2 m = mallinfo2();
+	char place[200];
 
-	return m.uordblks + m.hblkhd;
+	if (heap_live() == 0)
+		return;
+	heap_describe(place, sizeof(place));
+	fprintf(stderr, "a rule is broken: %ld blocks of memory (%zu bytes) are left after destroy(), the first %s\n", heap_live(), heap_bytes(),
+	        place);
+	abort();
 }
 
-/* Memory that each run of this case leaves behind: what is kept once for all cases is no leak. */
-static void look_for_leaks(const struct cw_fuzz_run *run, const uint8_t *one, size_t len, size_t before)
+static void one_case(const struct cw_fuzz_run *run, const uint8_t *one, size_t len)
 {
-	size_t after = heap_now(), again;
-	int i;
-
-	if (after <= before)
-		return;
-	for (i = 0; i < 3; i++) {
-		again = heap_now();
-		cw_fuzz_one(run, one, len);
-		if (heap_now() <= again)
-			return;
-	}
-	fprintf(stderr, "a rule is broken: %zu bytes of memory are left after destroy()\n", after - before);
-	abort();
+	random_again();
+	cw_fuzz_one(run, one, len);
+	look_for_leaks();
 }
 
 static void enter_child(const struct fuzzer *f)
@@ -73,8 +72,11 @@ static void enter_child(const struct fuzzer *f)
 	struct rlimit core = { 0, 0 };
 
 	(void)setrlimit(RLIMIT_CORE, &core);
-	(void)mallopt(M_PERTURB, 0x5a);
-	heap_most = heap_now() + ((size_t)f->memory_mib << 20);
+	(void)mallopt(M_PERTURB, 0x5a); /* what is used after it was freed, or before it was written, shows */
+	heap_most = (size_t)f->memory_mib << 20;
+	heap_over = on_too_much;
+	if (heap_hook(f->path) < 0)
+		fputs("the plugin's memory cannot be watched: it has no dynamic symbols\n", stderr);
 }
 
 static void talk_aloud(const char *line)
@@ -105,18 +107,13 @@ static int is_new(uint8_t *known, const uint8_t *seen)
 
 static void run_one(struct cw_fuzz_run *run, struct shared *sh, struct fuzz_cases *all, uint8_t *known)
 {
-	size_t before = heap_now();
-
 	memset(run->seen, 0, CW_FUZZ_SEEN);
 	sh->cases++;
-	cw_fuzz_one(run, sh->bytes, sh->len);
+	one_case(run, sh->bytes, sh->len);
 	if (is_new(known, run->seen) && all->n < KEPT_MOST) {
-		look_for_leaks(run, sh->bytes, sh->len, before);
 		(void)fuzz_add(all, sh->bytes, sh->len);
 		sh->kept = all->n;
-		return;
 	}
-	look_for_leaks(run, sh->bytes, sh->len, before);
 }
 
 static void child_loop(struct fuzzer *f, struct shared *sh)
@@ -194,7 +191,6 @@ struct fuzz_end fuzz_wait(long pid, unsigned timeout_ms)
 struct fuzz_end fuzz_once(struct fuzzer *f, struct cw_bytes one, int aloud)
 {
 	struct cw_fuzz_run run = { .desc = f->desc, .settings = cw_bytes_of(f->settings, f->settings_len), .stepped = on_stepped };
-	size_t before;
 	pid_t pid;
 
 	fflush(NULL);
@@ -208,11 +204,7 @@ struct fuzz_end fuzz_once(struct fuzzer *f, struct cw_bytes one, int aloud)
 		run.talk = talk_aloud;
 	else if (freopen("/dev/null", "w", stderr) == NULL)
 		_exit(3);
-	cw_fuzz_one(&run, one.ptr, one.len); /* what is kept for ever is there now */
-	run.talk = NULL;
-	before = heap_now();
-	cw_fuzz_one(&run, one.ptr, one.len);
-	look_for_leaks(&run, one.ptr, one.len, before);
+	one_case(&run, one.ptr, one.len);
 	fflush(NULL);
 	_exit(0);
 }

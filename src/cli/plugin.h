@@ -6,6 +6,7 @@
 #include "causeway/plugin.h"
 
 int cw_plugin_describe(int argc, char **argv); /* plugin_describe.c */
+int cw_plugin_new(int argc, char **argv);      /* plugin_new.c */
 int cw_plugin_test(int argc, char **argv);     /* plugin_test.c */
 int cw_plugin_fuzz(int argc, char **argv);     /* plugin_fuzz.c; exit status 3: it could not be done */
 int cw_plugin_replay(int argc, char **argv);   /* plugin_replay.c */

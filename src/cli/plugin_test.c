@@ -13,8 +13,8 @@
 #define JSON_MOST (1u << 20)
 
 struct told {
-	int json;
-	unsigned rules, broken, findings;
+	int json, all;
+	unsigned rules, broken, findings, shown;
 	char note[400]; /* of the rule that is under way */
 };
 
@@ -59,7 +59,7 @@ static void on_finding(void *ctx, const char *rule, const char *text)
 {
 	struct told *t = ctx;
 
-	t->findings++;
+	t->shown++;
 	if (t->json)
 		put_line("finding", rule, NULL, text, -1);
 	else
@@ -81,6 +81,7 @@ static void on_rule(void *ctx, const char *rule, const char *variant, unsigned f
 {
 	struct told *t = ctx;
 
+	t->findings += findings;
 	t->rules++;
 	t->broken += findings > 0;
 	if (t->json)
@@ -139,7 +140,7 @@ static int read_scripts(char **paths, int n, struct cw_wire_script *out, size_t 
 }
 
 static const char usage[] =
-	"usage: causeway plugin test [--only RULE] [--json] PLUGIN.so [SCRIPT...]\n"
+	"usage: causeway plugin test [--only RULE] [--all] [--json] PLUGIN.so [SCRIPT...]\n"
 	"       causeway plugin test --list [--json]\n"
 	"\n"
 	"Holds a plugin to the rules of the ABI (--list names them) and plays wire scripts; plugins/README.md says how\n"
@@ -149,6 +150,7 @@ static const char usage[] =
 	"that was at hand. Allocations fail by way of the object's own relocations: no special build is needed.\n"
 	"\n"
 	"  --only RULE     this rule alone\n"
+	"  --all           every fault; else the first three of each rule\n"
 	"  --timeout SECS  an entry of the decoder that takes longer hangs (10)\n"
 	"  --json          a JSON object a line: what (rule, finding, note), rule, text\n"
 	"\n"
@@ -157,7 +159,7 @@ static const char usage[] =
 
 static int run(const char *plugin, char **scripts, int n, const char *only, unsigned timeout_ms, struct told *told)
 {
-	struct cw_conform_setup setup = { .plugin = plugin, .only = only, .entry_timeout_ms = timeout_ms, .settings = cw_inspect_settings,
+	struct cw_conform_setup setup = { .plugin = plugin, .only = only, .all = told->all, .entry_timeout_ms = timeout_ms, .settings = cw_inspect_settings,
 		                          .ctx = told, .finding = on_finding, .note = on_note, .rule = on_rule };
 	struct cw_wire_script *v = cw_calloc((size_t)n + 1, sizeof(*v));
 	size_t i;
@@ -173,8 +175,8 @@ static int run(const char *plugin, char **scripts, int n, const char *only, unsi
 		cw_wire_free(&v[i]);
 	cw_free(v);
 	if (rc != 2 && !told->json)
-		printf("%s: %u of %u rules kept, %u fault%s\n", plugin, told->rules - told->broken, told->rules, told->findings,
-		       told->findings == 1 ? "" : "s");
+		printf("%s: %u of %u kept, %u fault%s%s\n", plugin, told->rules - told->broken, told->rules, told->findings,
+		       told->findings == 1 ? "" : "s", told->findings > told->shown ? " (--all shows each)" : "");
 	return rc;
 }
 
@@ -182,6 +184,7 @@ int cw_plugin_test(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "only", required_argument, NULL, 'o' },
+		{ "all", no_argument, NULL, 'a' },
 		{ "timeout", required_argument, NULL, 't' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "list", no_argument, NULL, 'l' },
@@ -195,9 +198,10 @@ int cw_plugin_test(int argc, char **argv)
 	int opt, list = 0;
 
 	optind = 1;
-	while ((opt = getopt_long(argc, argv, "o:t:jlh", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "o:at:jlh", options, NULL)) != -1) {
 		switch (opt) {
 		case 'o': only = optarg; break;
+		case 'a': told.all = 1; break;
 		case 't': seconds = strtoul(optarg, NULL, 10); break;
 		case 'j': told.json = 1; break;
 		case 'l': list = 1; break;

@@ -24,6 +24,7 @@ struct cw_conform_setup {
 	const struct cw_wire_script *scripts; /* those that are not strict first */
 	size_t script_count;
 	const char *only;        /* one rule, or NULL */
+	int all;                 /* every finding; else the first three of each rule */
 	unsigned entry_timeout_ms; /* an entry of the decoder that lasts longer hangs; 0: 10 s */
 	/* Settings as an encoded map: `text` over the defaults of the plugin's table. *ret_bytes is owned (cw_free). */
 	int (*settings)(const struct cw_plugin_desc *desc, const char *text, uint8_t **ret_bytes, size_t *ret_len, struct cw_msg *msg);

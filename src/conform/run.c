@@ -25,7 +25,7 @@
 
 #define FRAME_SHOWN 512u
 #define ENTRY_TIMEOUT_MS (SUITE_SLOW ? 60000u : 10000u)
-#define FINDINGS_MOST 20 /* of one rule; the rest is counted */
+#define FINDINGS_SHOWN 3u /* of one rule, unless all are asked for; the rest is counted */
 
 static const struct rule rules[] = {
 	{ "loads", "the object is loaded, its descriptor is whole and its ABI is ours (plugin.h)", rule_loads, RULE_BARE | RULE_LOOK },
@@ -274,6 +274,11 @@ static int make_sessions(void)
 	return 0;
 }
 
+static void on_too_much(size_t size, size_t held)
+{
+	fault_of("cap", "it asked for %zu bytes in one call with %zu held already", size, held);
+}
+
 int suite_load(struct suite *s)
 {
 	struct cw_msg msg = { "" };
@@ -286,6 +291,7 @@ int suite_load(struct suite *s)
 	}
 	not_at_hand();
 	(void)object_open(s->setup->plugin);
+	heap_over = on_too_much;
 	if (heap_hook(s->setup->plugin) < 0 || cw_worker_new("conform", 0, &s->worker) < 0) {
 		fault("the allocator cannot be put in place: it has no dynamic symbols");
 		return -1;
@@ -354,7 +360,8 @@ static void child(const struct rule *r, uint32_t flags, int fd)
 struct parent {
 	const struct cw_conform_setup *setup;
 	const struct rule *rule;
-	unsigned total, of_rule, shown;
+	unsigned total, of_rule;
+	unsigned found[RULES];
 	int ended; /* the child said that it is through */
 };
 
@@ -365,11 +372,15 @@ static int wanted(const struct parent *p, const char *rule)
 
 static void found(struct parent *p, const char *rule, const char *text)
 {
+	size_t i;
+
 	if (!wanted(p, rule))
 		return;
 	p->total++;
 	p->of_rule++;
-	if (p->of_rule <= FINDINGS_MOST)
+	for (i = 0; i < RULES - 1 && strcmp(rules[i].name, rule) != 0; i++)
+		;
+	if (++p->found[i] <= FINDINGS_SHOWN || p->setup->all)
 		p->setup->finding(p->setup->ctx, rule, text);
 }
 
@@ -472,10 +483,6 @@ static void run_rule(struct parent *p, const struct rule *r, uint32_t flags, con
 		else
 			(void)snprintf(how, sizeof(how), "ends the process with status %d", WEXITSTATUS(status));
 		lost(p, how);
-	}
-	if (p->of_rule > FINDINGS_MOST) {
-		(void)snprintf(how, sizeof(how), "and %u more", p->of_rule - FINDINGS_MOST);
-		p->setup->note(p->setup->ctx, r->name, how);
 	}
 	if (wanted(p, r->name) || p->of_rule > 0)
 		p->setup->rule(p->setup->ctx, r->name, variant, p->of_rule);

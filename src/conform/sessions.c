@@ -100,23 +100,23 @@ void rule_later(struct toy *a, struct toy *b)
 static const char *const outcomes[] = { "known", "CW_REFUSED_UNKNOWN", "CW_REFUSED_INVALID", "CW_REFUSED_OLDER", "CW_REFUSED_LATER",
 	                                "CW_REFUSED_PLATFORM", "CW_REFUSED_KEPT" };
 
-/* Kept: its frames go to a connection of their own; this one says nothing, does not close, and asks again. */
+/* Kept: its frames go to a connection of their own; about the one that asked this one says nothing, and does not close. */
 static void judge_kept(struct toy *t, const struct session *of)
 {
-	size_t i;
+	size_t i, asks;
 
-	for (i = 0; i < of->n && t->records == 0 && !t->closing; i++) {
-		size_t asked = t->asked.count;
-
+	for (i = 0; i < of->n && !t->closing; i++) {
 		if (of->v[i]->kind != CW_WIRE_DATA)
 			continue;
 		toy_forget(t);
+		asks = t->asks;
 		toy_step(t, of->v[i]);
-		if (t->identity[0] == '\0' && t->turn == 1 && t->sends > 0)
-			fault("it answered the device after CW_REFUSED_KEPT; decoder.h: answer nothing, do not close");
+		if (t->asks == asks)
+			continue;
+		if (t->sends > 0)
+			fault("%s line %u: it answered the device after CW_REFUSED_KEPT", of->name, of->v[i]->line);
 		if (t->closing)
-			fault("it closed after CW_REFUSED_KEPT; decoder.h: answer nothing, do not close");
-		(void)asked;
+			fault("%s line %u: it closed after CW_REFUSED_KEPT", of->name, of->v[i]->line);
 	}
 }
 
@@ -141,8 +141,6 @@ void rule_identities(struct toy *a, struct toy *b)
 		a->refuse = CW_REFUSED_KEPT;
 		doing("the session of %s, its identity kept for later", of->name);
 		toy_renew(a, of, 0);
-		a->identity[0] = '\0';
-		a->turn = 1;
 		(void)toy_open(a);
 		judge_kept(a, of);
 		toy_close(a, 1);

@@ -163,13 +163,18 @@ void said_text(char kind, uint64_t number, const char *who, struct cw_bytes b, c
 	case 'K': (void)snprintf(out, size, "closed (%.*s)", (int)b.len, (const char *)b.ptr); break;
 	case 'N': (void)snprintf(out, size, "skipped %llu", (unsigned long long)number); break;
 	case 'R':
-		(void)snprintf(out, size, "%s: the frame %s %s %s", number == 0 ? "taken" : "refused", some, number == 0 ? "was taken" : "was refused:",
-		               number == 0 ? "" : cw_error_text((int)(int64_t)number));
+		if (number == 0)
+			(void)snprintf(out, size, "taken: the frame %s", some);
+		else
+			(void)snprintf(out, size, "refused: the frame %s (%s)", some, cw_error_text((int)(int64_t)number));
 		break;
 	case 'V': (void)snprintf(out, size, "%zu bytes to keep", b.len); break;
 	case 'X': (void)snprintf(out, size, "more time for a command"); break;
 	case 'F': (void)snprintf(out, size, "field %.*s", (int)b.len, (const char *)b.ptr); break;
-	case 'f': (void)snprintf(out, size, "a field's value"); break;
+	case 'f':
+		item_text(b, some, sizeof(some));
+		(void)snprintf(out, size, "field%s", some);
+		break;
 	case 'O': (void)snprintf(out, size, "a foreign identity %s", some); break;
 	case 'Q': (void)snprintf(out, size, number == 0 ? "a command taken" : "a command refused"); break;
 	default: (void)snprintf(out, size, "attachment"); break;
@@ -248,6 +253,7 @@ static int on_identify(void *owner, const struct cw_identify *who)
 	struct toy *t = owner;
 
 	cw_asked_add(&t->asked, who);
+	t->asks++;
 	if (who->facts.len > 0 && !cw_flat_valid(who->facts))
 		fault_of("records", "identify() with facts that are no item of record.h");
 	note_of(t, 'I', who->flags, NULL, who->identity);

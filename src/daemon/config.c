@@ -343,7 +343,7 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct cw_config, socket_server, ANY, "socketServer", NULL, NULL, NULL, "Java server library: address, ports (9123), listenType (tcp), backlog; its ports become listeners of `protocol`, a key of ours in it."),
 	CW_CONF(struct cw_config, ca, FILE, "ca", NULL, NULL, NULL, "PEM file of authorities, inherited by the tls {} of every upstream."),
 	CW_CONF(struct cw_config, state_dir, STRING, "stateDir", "/var/lib/causeway", NULL, NULL, "Directory of everything that must survive a restart; mode 0700, locked. A relative one stands beside this file."),
-	CW_CONF(struct cw_config, plugin_dir, STRING, "pluginDir", NULL, NULL, NULL, "Directory of protocol plugins; default: plugins beside the program, else /usr/lib/causeway/plugins."),
+	CW_CONF(struct cw_config, plugin_dir, STRING, "pluginDir", NULL, NULL, NULL, "Directory of protocol plugins; default: plugins or lib/causeway/plugins beside the program's folder, else /usr/lib/causeway/plugins."),
 	CW_CONF(struct cw_config, workers, INT, "workers", "0", "0", "64", "Data workers (threads); 0: one for each CPU allowed to the process."),
 	CW_CONF(struct cw_config, control, STRING, "control", "unix:/run/causeway/control.sock", NULL, NULL, "Socket for operators: unix:PATH. Empty: none."),
 	CW_CONF(struct cw_config, stop_timeout_ms, DURATION, "stopTimeout", "10s", "0s", "10m", "How long a stop waits for queued records to be delivered."),

@@ -150,7 +150,10 @@ void cw_plugin_dir(const char *configured, char *out, size_t size)
 	slash = strrchr(exe, '/');
 	if (slash != NULL) {
 		*slash = '\0';
-		(void)snprintf(out, size, "%s/../plugins", exe);
+		(void)snprintf(out, size, "%s/../plugins", exe); /* a build tree */
+		if (access(out, X_OK) == 0)
+			return;
+		(void)snprintf(out, size, "%s/../lib/causeway/plugins", exe); /* installed below some prefix */
 		if (access(out, X_OK) == 0)
 			return;
 	}
