@@ -18,7 +18,7 @@ int cw_plugin_check(const char *path, const struct cw_plugin_desc *desc, struct 
 
 /*
  * Where plugins are: `configured`, or (NULL) the folder plugins beside the program's own, or
- * /usr/lib/causeway/plugins. Into out[size].
+ * lib/causeway/plugins beside that (both seen from the program), or /usr/lib/causeway/plugins. Into out[size].
  */
 void cw_plugin_dir(const char *configured, char *out, size_t size);
 /* The names of the plugins in DIR, with commas between them, into out[size]. */

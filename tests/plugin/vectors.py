@@ -36,9 +36,23 @@ def jt808_session(vectors):
     return [step for step in out if step[0][:4] != "0003"]
 
 
+def hj212_lines(vectors):
+    """Frames by what is judged, and one device's life: everything it can send, its answers last."""
+    for v in vectors:
+        decoded = v["decoded"]
+        kind = "b" if "frames" in decoded or decoded.get("error") == "incomplete" else "f" if decoded["valid"] else "r"
+        yield f"{kind} {v['name']} {v['text'].encode().hex()}"
+    for v in vectors:
+        if v["decoded"].get("MN") == "010000A8900016F000169DC0" and v["name"] not in ("missing-crlf-at-end-of-buffer",):
+            yield f"s {v['name']} {v['text'].encode().hex()}"
+
+
 def main(name, source, target):
     vectors = json.loads(pathlib.Path(source).read_text())
     lines = [f"# Made from {pathlib.Path(source).name}."]
+    if name == "hj212":
+        lines += hj212_lines(vectors)
+        vectors = []
     for v in vectors:
         if v["kind"] == "stream":
             lines.append(f"b {v['name']} {v['hex']}")
