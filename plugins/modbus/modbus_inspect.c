@@ -167,7 +167,7 @@ static enum mb_error direction(struct mb_conn *c, struct cw_bytes pdu, enum mb_d
 	if (!c->line.dir_auto) {
 		response = c->line.dir == MB_RESPONSE;
 	} else if (as_request == MB_OK && as_response == MB_OK) {
-		response = c->inspect_fc == r.fc;
+		response = r.exception != 0 || c->inspect_fc == r.fc;
 	} else if (as_request != MB_OK && as_response != MB_OK) {
 		/* Neither: what comes closer. An answer's byte count is about right. */
 		response = pdu.len >= 2 && ((pdu.ptr[0] & 0x80) || (pdu.ptr[1] > 0 && pdu.ptr[1] + 4u >= pdu.len && pdu.ptr[1] <= pdu.len));

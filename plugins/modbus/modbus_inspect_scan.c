@@ -19,7 +19,10 @@ static unsigned candidates(const struct mb_line *l, struct cw_bytes in, size_t o
 		return 0;
 	}
 	if (fc & 0x80) {
-		if (fc != 0x80)
+		/* Without the look at the code FF FF 00 00 00 would be one: its CRC is right. */
+		if (in.len < 3)
+			*ret_need = 3;
+		else if (fc != 0x80 && in.ptr[2] != 0 && in.ptr[2] <= 0x0b)
 			out[n++] = 5;
 		return n;
 	}

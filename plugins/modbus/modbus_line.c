@@ -137,6 +137,8 @@ static enum step registration(const struct mb_line *l, struct cw_bytes in, int f
 		s->length = n;
 		return TAKE;
 	}
+	if (part && !final)
+		return WAIT; /* it may come in pieces, and be longer than the packet */
 	rc = l->ch->envelope == MB_ENV_PROT ? mb_envelope_cut(l, in, s) : mb_registration(l->ch->reg, in, final, s);
 	return rc == 0 && final ? DROP : rc > 0 ? TAKE : rc == 0 ? WAIT : DROP;
 }

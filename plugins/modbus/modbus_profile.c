@@ -32,14 +32,14 @@ static int is(struct cw_bytes map, const char *key, const char *value)
 	return cw_bytes_equal(cw_map_text(map, key), cw_bytes_text(value));
 }
 
-static int one_of(struct cw_bytes map, const char *key, const char *const *names)
+static int one_of(struct cw_bytes map, const char *key, const char *const *names, int absent)
 {
 	int i;
 
 	for (i = 0; names[i] != NULL; i++)
 		if (is(map, key, names[i]))
 			return i;
-	return 0;
+	return absent;
 }
 
 static unsigned count_members(struct cw_bytes list)
@@ -62,7 +62,7 @@ static int load_address(struct load *l, struct cw_bytes m, struct mb_point *pt)
 	int64_t address = cw_map_int(m, "address", -1);
 	const char *error;
 
-	pt->area = (enum mb_area)one_of(m, "area", areas);
+	pt->area = (enum mb_area)one_of(m, "area", areas, MB_HOLDING);
 	if ((ref.len > 0) == (address >= 0))
 		return wrong(l, "needs either address (from 0) or ref (as 40001)");
 	pt->address = (uint16_t)address;
@@ -81,9 +81,9 @@ static int load_shape(struct load *l, struct cw_bytes m, struct mb_point *pt)
 	struct cw_bytes order = cw_map_text(m, "order");
 	unsigned registers;
 
-	pt->type = (enum mb_type)one_of(m, "type", types);
-	pt->packing = (enum mb_packing)one_of(m, "packing", packings);
-	pt->charset = (enum mb_charset)one_of(m, "charset", charsets);
+	pt->type = (enum mb_type)one_of(m, "type", types, MB_UINT16);
+	pt->packing = (enum mb_packing)one_of(m, "packing", packings, 0);
+	pt->charset = (enum mb_charset)one_of(m, "charset", charsets, 0);
 	pt->bit = (uint8_t)cw_map_int(m, "bit", 0);
 	pt->length = (uint16_t)cw_map_int(m, "length", 0);
 	if ((pt->type == MB_BOOL) != (pt->area <= MB_DISCRETE))
@@ -199,7 +199,7 @@ static int load_event(struct load *l, struct cw_bytes m, struct mb_point *pt)
 	if (id.len == 0)
 		return 0;
 	e->id = mb_arena_text(&l->p->arena, id);
-	e->when = (enum mb_when)one_of(m, "when", whens);
+	e->when = (enum mb_when)one_of(m, "when", whens, 0);
 	e->on = cw_map_text(m, "on");
 	e->type = is(m, "type", "info") ? CW_EVENT_INFO : is(m, "type", "error") ? CW_EVENT_ERROR : CW_EVENT_ALERT;
 	e->fire_initial = cw_map_int(m, "fireInitial", 0) != 0;
@@ -213,7 +213,7 @@ static int load_reporting(struct load *l, struct cw_bytes m, struct mb_report *r
 	static const char *const modes[] = { "inherit", "change", "always", "period", NULL };
 	struct cw_item band = cw_map_item(m, "deadband");
 
-	r->mode = (enum mb_report_mode)one_of(m, "mode", modes);
+	r->mode = (enum mb_report_mode)one_of(m, "mode", modes, 0);
 	(void)mb_dec_of_item(&band, &r->deadband);
 	r->max_ms = (uint64_t)cw_map_int(m, "maxInterval", 0);
 	if (r->mode == MB_R_INHERIT && (r->deadband.m != 0 || r->max_ms != 0))
@@ -523,6 +523,8 @@ static int load_profile(struct cw_decoder *d, struct load *l, struct cw_bytes s)
 	p->write_fallback = cw_map_int(s, "writeFallback", 0) != 0;
 	l->interval_ms = (uint32_t)cw_map_int(s, "interval", 10000);
 	l->order = cw_map_text(s, "order");
+	if (l->order.len == 0)
+		l->order = cw_bytes_text("ABCD");
 	if (l->order.len != 4 || mb_order_of(l->order, 4, &order) < 0)
 		return wrong(l, "order must be ABCD, CDAB, BADC or DCBA");
 	rc = load_points(l, cw_map_get(s, "points"));

@@ -294,7 +294,7 @@ static int on_refused(struct cw_decoder *d, const struct cw_event *ev, struct mb
 			mb_unit_remove(d, ev, c, u);
 		return 0;
 	}
-	if (c->name == NULL || !cw_bytes_equal(ev->identity, cw_bytes_text(c->name)) || ev->code == CW_REFUSED_KEPT)
+	if (c->name == NULL || c->state != MB_C_IDENTIFY || ev->code == CW_REFUSED_KEPT)
 		return 0;
 	if (c->line.ch->envelope == MB_ENV_DDP && ev->code == CW_REFUSED_UNKNOWN)
 		(void)send_packet(d, ev, c, 0x84, cw_bytes_of(NULL, 0));
