@@ -15,6 +15,7 @@ static const struct {
 	const char *name;
 	int (*run)(const struct cw_sim_options *o);
 } protocols[] = {
+	{ "hj212", cw_sim_hj212 },
 	{ "jt808", cw_sim_jt808 },
 };
 
