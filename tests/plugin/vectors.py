@@ -36,6 +36,17 @@ def jt808_session(vectors):
     return [step for step in out if step[0][:4] != "0003"]
 
 
+def hj212_kind(v):
+    decoded = v["decoded"]
+    return "b" if "frames" in decoded or decoded.get("error") == "incomplete" else "f" if decoded["valid"] else "r"
+
+
+def hj212_session(vectors):
+    """One device's life: everything it can send, its answers last."""
+    return [(v["name"], v["text"].encode()) for v in vectors
+            if v["decoded"].get("MN") == "010000A8900016F000169DC0" and v["name"] != "missing-crlf-at-end-of-buffer"]
+
+
 def jt808_kind(v):
     if v["kind"] == "stream":
         return "b"
@@ -64,9 +75,10 @@ def gb26875_session(vectors):
 
 def main(name, source, target):
     vectors = json.loads(pathlib.Path(source).read_text())
-    kind, session = {"jt808": (jt808_kind, jt808_session), "gb26875": (gb26875_kind, gb26875_session)}[name]
+    kind, session = {"jt808": (jt808_kind, jt808_session), "gb26875": (gb26875_kind, gb26875_session),
+                     "hj212": (hj212_kind, hj212_session)}[name]
     lines = [f"# Made from {pathlib.Path(source).name}."]
-    lines += [f"{kind(v)} {v['name']} {v['hex']}" for v in vectors]
+    lines += [f"{kind(v)} {v['name']} {v['hex'] if 'hex' in v else v['text'].encode().hex()}" for v in vectors]
     lines += [f"s {step} {frame.hex()}" for step, frame in session(vectors)]
     pathlib.Path(target).write_text("\n".join(lines) + "\n")
 
