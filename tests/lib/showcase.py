@@ -31,6 +31,13 @@ def position(event, params):
     return f"is at {place['Longitude']:.6f}, {place['Latitude']:.6f}, {params.get('Speed', {}).get('value', '?')} km/h"
 
 
+def component(event, params):
+    value = params.get("value", {})
+    if event != "componentState":
+        return None
+    return f"component {value['loop']}.{value['point']}, {value['description'] or 'without a name'}: {', '.join(value['flags']) or 'nothing'}"
+
+
 class Protocol:
     """What one protocol adds to the show. A device is known to the platform by its identity, / written as -."""
 
@@ -46,6 +53,10 @@ PROTOCOLS = {
         [("text message", "services/SendText", {"text": "前方拥堵, drive slowly", "tts": 1}),
          ("parameter set", "properties", {"HeartbeatInterval": 45, "MaxSpeed": 90})],
         "7e0002000001391234560100014a7e"),
+    "gb26875": Protocol(
+        "GB/T 26875.3", ["790300000001", "790300000002", "790300000003"], component,
+        [("status read", "services/readUtdStatus", {}), ("duty check", "services/dutyCheck", {"timeoutMinutes": 1})],
+        "404001000101203A091A090C790300000000385B01000000090002150108023A091A090C422323"),
 }
 
 
