@@ -106,8 +106,8 @@ static int may(size_t size, const void *from)
 {
 	calls++;
 	if (size > BYTES_MOST || bytes > BYTES_MOST - size) {
-		fault_of("cap", "it asked for %zu bytes in %s with %zu held already", size, "one call", bytes);
-		return 0;
+		fault_of("cap", "it asked for %zu bytes in one call with %zu held already", size, bytes);
+		give_up("it eats memory");
 	}
 	if (fail_at < 0 || fail_at-- > 0)
 		return 1;
