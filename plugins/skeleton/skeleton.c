@@ -61,14 +61,15 @@ void sk_destroy(struct cw_decoder *d)
 int sk_frame(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes in, struct cw_cut *ret_cut)
 {
 	const uint8_t *end = in.len == 0 ? NULL : memchr(in.ptr, '\n', in.len);
+	size_t line = end == NULL ? in.len : (size_t)(end - in.ptr) + 1;
 
 	(void)d;
 	(void)ev;
 	ret_cut->skip = ret_cut->length = ret_cut->need = 0;
-	if (end != NULL)
-		ret_cut->length = (size_t)(end - in.ptr) + 1;
-	else if (in.len > LINE_MAX_LEN)
-		ret_cut->skip = in.len; /* no line of ours is that long: noise, which the host counts */
+	if (line > LINE_MAX_LEN)
+		ret_cut->skip = line; /* no line of ours is that long, ended or not: noise, which the host counts */
+	else if (end != NULL)
+		ret_cut->length = line;
 	return 0;
 }
 

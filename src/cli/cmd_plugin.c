@@ -14,6 +14,8 @@ static const struct {
 	{ "describe", cw_plugin_describe, "name, version, ABI, capabilities, settings and counters of a plugin" },
 	{ "new", cw_plugin_new, "a folder with a plugin to start from: builds, is tested, runs" },
 	{ "test", cw_plugin_test, "hold a plugin to the rules of the ABI, and play wire scripts" },
+	{ "replay", cw_plugin_replay, "a capture through a decoder: records, answers, refusals; --diff compares two versions" },
+	{ "fuzz", cw_plugin_fuzz, "look for bytes that crash, hang or bloat a plugin; from wire scripts and captures" },
 };
 
 static void print_help(FILE *to)

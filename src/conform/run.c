@@ -274,6 +274,12 @@ static int make_sessions(void)
 	return 0;
 }
 
+static void on_too_much(size_t size, size_t held)
+{
+	fault_of("cap", "it asked for %zu bytes in one call with %zu held already", size, held);
+	give_up("it eats memory");
+}
+
 int suite_load(struct suite *s)
 {
 	struct cw_msg msg = { "" };
@@ -286,6 +292,7 @@ int suite_load(struct suite *s)
 	}
 	not_at_hand();
 	(void)object_open(s->setup->plugin);
+	heap_over = on_too_much;
 	if (heap_hook(s->setup->plugin) < 0 || cw_worker_new("conform", 0, &s->worker) < 0) {
 		fault("the allocator cannot be put in place: it has no dynamic symbols");
 		return -1;

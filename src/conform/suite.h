@@ -9,6 +9,7 @@
 #define CW_CONFORM_SUITE_H
 
 #include "conform/conform.h"
+#include "conform/heap.h"
 #include "plugin/asked.h"
 #include "plugin/runner_impl.h"
 
@@ -79,25 +80,6 @@ void object_check_libraries(void);
 int object_sanitized(void);
 /* The function at an address of the loaded object, as `name+0x12`. */
 void object_place(const void *address, char *out, size_t size);
-
-/* ---- heap.c ------------------------------------------------------------------------------- */
-
-/* Put the counting allocator into the relocations of the loaded object. 0 or -1. */
-int heap_hook(const char *path);
-/* The nth (0 = next) allocation of the plugin fails; negative: none does. */
-void heap_fail_at(long nth);
-int heap_failed(void);
-/* Where it was, as object_place(). */
-const char *heap_failed_place(void);
-long heap_live(void);
-size_t heap_bytes(void);
-unsigned long heap_calls(void);
-/* Where the oldest block that is left was allocated. */
-void heap_describe(char *out, size_t size);
-/* What is left is forgotten: said once. */
-void heap_forget(void);
-/* From here on the plugin's getrandom() gives the same bytes as after the last call of this. */
-void random_again(void);
 
 /* ---- toy.c and watch.c ---------------------------------------------------------------------- */
 

@@ -415,8 +415,10 @@ static int cut_one(struct cw_conn *c, struct cw_bytes *rest, struct cw_event *ev
 		return CW_ECLOSED;
 	rest->ptr += cut->skip;
 	rest->len -= cut->skip;
+	c->missing = 0;
 	if (cut->length > 0 || cut->skip > 0)
 		return 1;
+	c->missing = cut->need > rest->len ? cut->need - rest->len : 0;
 	wait_for_more(c, c->final ? 0 : cut->wait_ms);
 	return judge_rest(c, rest);
 }
@@ -572,6 +574,11 @@ void cw_conn_set_arrival(struct cw_conn *c, int64_t utc_ms)
 size_t cw_conn_buffered(const struct cw_conn *c)
 {
 	return c->kept_len;
+}
+
+size_t cw_conn_missing(const struct cw_conn *c)
+{
+	return c->kept_len == 0 ? 0 : c->missing;
 }
 
 /* ---- timers ------------------------------------------------------------------- */

@@ -46,7 +46,7 @@ def script(ports):
 def kit(tmp_path_factory):
     """The headers as they are installed."""
     there = tmp_path_factory.mktemp("kit")
-    subprocess.run(["cmake", "--install", BUILD, "--prefix", there, "--component", "causeway-plugin"], check=True, capture_output=True)
+    subprocess.run(["cmake", "--install", BUILD, "--prefix", there, "--component", "libcauseway-dev"], check=True, capture_output=True)
     return there
 
 
