@@ -336,8 +336,25 @@ static int is_isolated(void *ctx, size_t protocol)
 	return 0;
 }
 
+static void warn_unused_isolation(const struct cw_daemon *d)
+{
+	const struct cw_conf_strings *names = &d->config->isolation.protocols;
+	char text[200];
+	size_t i, p;
+
+	for (i = 0; i < names->count; i++) {
+		for (p = 0; p < d->protocol_count && strcmp(names->items[i], d->protocols[p]->name) != 0; p++)
+			;
+		if (p < d->protocol_count || strcmp(names->items[i], "*") == 0)
+			continue;
+		(void)snprintf(text, sizeof(text), "isolation.protocols: no listener uses the protocol \"%.60s\"", names->items[i]);
+		cw_log(conf_warning, text);
+	}
+}
+
 static void fill_isolation(struct cw_daemon *d)
 {
+	warn_unused_isolation(d);
 	d->isolation = (struct cw_isolation){
 		.memory = d->config->isolation.memory,
 		.timeout_ms = (uint64_t)d->config->isolation.timeout_ms,

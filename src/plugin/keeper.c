@@ -392,7 +392,7 @@ static void start(struct keeper *k)
 static void read_at_hand(const struct cw_at_hand *from, struct at_hand *h)
 {
 	*h = (struct at_hand){ atomic_load(&from->conn), atomic_load(&from->kind), atomic_load(&from->pos), atomic_load(&from->len),
-		               atomic_load(&from->id), (atomic_load(&from->seq) & 1) != 0 };
+		               atomic_load(&from->id), (atomic_load(&from->seq) & 1) != 0, 0 };
 }
 
 static void say_who(struct keeper *k, long pid, const struct affected *who, const struct at_hand *h, const char *why)
@@ -406,7 +406,7 @@ static void say_who(struct keeper *k, long pid, const struct affected *who, cons
 		hex[2 * i + 1] = digits[who->frame.ptr[i] & 15];
 	}
 	hex[2 * n] = '\0';
-	if (who->frame.len > 0) {
+	if (who->frame.len > 0 && who->guilty) {
 		cw_count(plugin, poisonous_frames);
 		cw_poison_keep(k->runner, &k->how, who, why, file, sizeof(file));
 	}
@@ -457,7 +457,7 @@ static void died(struct keeper *k, const char *hung)
 	for (n = 0; n < 100 && k->distrusted[0] == '\0' && !cw_ring_sleep(&i->up.ring); n++)
 		drain(k);
 	read_at_hand(&i->process.shared->at_hand, &h);
-	cw_process_end(&i->process, why, sizeof(why));
+	h.from_outside = cw_process_end(&i->process, why, sizeof(why)) && hung == NULL && k->distrusted[0] == '\0';
 	if (hung != NULL || k->distrusted[0] != '\0')
 		(void)snprintf(why, sizeof(why), "%s", hung != NULL ? hung : k->distrusted);
 	else if (!i->ready && k->failed[0] != '\0')
@@ -540,7 +540,7 @@ void cw_keeper_free(struct keeper *k)
 	cw_timer_stop(timers(k), &k->again);
 	if (k->now != NULL) {
 		k->now->ready = 0;
-		cw_process_end(&k->now->process, why, sizeof(why));
+		(void)cw_process_end(&k->now->process, why, sizeof(why));
 		give_up_incarnation(k);
 	}
 	cw_remote_end_all(k);

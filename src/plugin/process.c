@@ -141,12 +141,12 @@ err:
 	return cw_fail(msg, cw_err_from_errno(rc), "%s", strerror(rc));
 }
 
-void cw_process_end(struct cw_process *p, char *why, size_t size)
+int cw_process_end(struct cw_process *p, char *why, size_t size)
 {
 	int status = 0;
 
 	if (p->pid <= 0)
-		return;
+		return 0;
 	(void)kill(p->pid, SIGKILL);
 	while (waitpid(p->pid, &status, 0) < 0 && errno == EINTR)
 		;
@@ -157,6 +157,7 @@ void cw_process_end(struct cw_process *p, char *why, size_t size)
 		(void)snprintf(why, size, "killed by SIG%s", sigabbrev_np(WTERMSIG(status)));
 	else
 		(void)snprintf(why, size, "ended with status %d", WEXITSTATUS(status));
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 }
 
 static void close_fd(int *fd)

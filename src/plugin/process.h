@@ -21,8 +21,8 @@ struct cw_process {
 /* `desc` and `fork_only`: see cw_isolation. Errors carry a sentence. */
 int cw_process_start(struct cw_process *p, const struct cw_host_setup *setup, const struct cw_plugin_desc *desc, int fork_only,
                      struct cw_msg *msg);
-/* Kill it, wait for it, say how it ended into why[]. Afterwards pid is 0. */
-void cw_process_end(struct cw_process *p, char *why, size_t size);
+/* Kill it, wait for it, say how it ended into why[]. Afterwards pid is 0. 1: by SIGKILL, which if it was dead before is somebody else's. */
+int cw_process_end(struct cw_process *p, char *why, size_t size);
 /* Give back memory and descriptors. */
 void cw_process_fini(struct cw_process *p);
 void cw_process_ring_bell(int fd);

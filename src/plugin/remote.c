@@ -62,6 +62,7 @@ struct remote_conn {
 	uint8_t resumed;   /* an earlier one did */
 	uint8_t full;      /* the owner was told CW_EBUSY */
 	uint8_t ending;
+	uint8_t suspect;   /* somebody killed a host while it had these bytes at hand */
 	size_t identity_len;
 	char identity[];   /* bound by the configuration */
 };
@@ -137,7 +138,7 @@ static void tell_devices(struct cw_conn *c, struct cw_rdevice *d)
 	if (d == NULL)
 		return;
 	tell_devices(c, d->next); /* the oldest first */
-	tell_identified(c, d, CW_CONN_ATTACHED | CW_CONN_UNASKED);
+	tell_identified(c, d, CW_CONN_ATTACHED | CW_CONN_UNASKED | CW_CONN_RESUMED);
 	if (d->remote != NULL && d->remote->told)
 		down(c, (struct cw_wire){ .kind = CW_DOWN_STATE, .dev = d->handle, .a = (uint64_t)d->remote->online, .b = (uint64_t)(int64_t)d->remote->code });
 }
@@ -477,6 +478,12 @@ static struct cw_conn *conn_at_hand(struct keeper *k, const struct at_hand *h)
 	return c != NULL && c->remote->opened ? c : NULL;
 }
 
+/* Killed from outside (by a person, or the system that was out of memory): once is chance. */
+static int is_guilty(const struct cw_conn *c, const struct at_hand *h)
+{
+	return !h->from_outside || c->remote->suspect;
+}
+
 void cw_remote_find_affected(struct keeper *k, const struct at_hand *h, struct affected *ret)
 {
 	struct cw_conn *c = conn_at_hand(k, h);
@@ -496,6 +503,7 @@ void cw_remote_find_affected(struct keeper *k, const struct at_hand *h, struct a
 	if (c == NULL)
 		return;
 	ret->found = 1;
+	ret->guilty = is_guilty(c, h);
 	(void)snprintf(ret->device, sizeof(ret->device), "%s", c->devices == NULL ? "-" : c->devices->text);
 	(void)snprintf(ret->peer, sizeof(ret->peer), "%.*s", c->peer_len, c->peer);
 	if (h->kind == CW_EV_DATA && h->pos >= c->remote->base && h->pos - c->remote->base <= c->kept_len &&
@@ -539,17 +547,20 @@ static void lose(struct cw_conn *c, int guilty)
 
 void cw_remote_after_death(struct keeper *k, const struct at_hand *h)
 {
-	struct cw_conn *guilty = conn_at_hand(k, h);
 	struct cw_list *e, *next;
+	struct cw_conn *at;
+	int guilty;
 
 	cw_remote_end_all(k);
-	if (guilty != NULL)
-		guilty = conn_at_hand(k, h); /* it may have been one of these */
+	at = conn_at_hand(k, h); /* not one of these */
+	guilty = at != NULL && is_guilty(at, h);
+	if (at != NULL)
+		at->remote->suspect = 1;
 	cw_list_each_safe(e, next, cw_keeper_conns(k)) {
 		struct remote_conn *rc = cw_container_of(e, struct remote_conn, link);
 
 		if (rc->opened)
-			lose(rc->conn, rc->conn == guilty);
+			lose(rc->conn, guilty && rc->conn == at);
 	}
 }
 
@@ -762,6 +773,8 @@ static void take_consumed(struct cw_conn *c, const struct cw_wire *m)
 	rc->base = m->a;
 	rc->waiting = (size_t)m->b;
 	c->kept_len -= (size_t)n;
+	if (n > 0)
+		rc->suspect = 0;
 	if (c->kept_len > 0 && n > 0)
 		memmove(c->kept, c->kept + n, c->kept_len);
 	if (c->kept_len == 0 && c->kept_size > 4096) {

@@ -42,6 +42,7 @@ void cw_keeper_free(struct keeper *k);
 struct at_hand {
 	uint64_t conn, kind, pos, len, id;
 	int inside;
+	int from_outside; /* somebody killed the process: its entry is only suspected, and tried once more */
 };
 
 /* Whom a death concerned, for the log. */
@@ -49,7 +50,8 @@ struct affected {
 	size_t connections;
 	char devices[200]; /* the first few */
 	char device[CW_IDENTITY_MAX + 1], peer[256];
-	int found;              /* device, peer and frame are those of the entry that ended it */
+	int found;              /* device, peer and frame are those of the entry that was under way */
+	int guilty;             /* .. and ended it */
 	struct cw_bytes frame;  /* lent until cw_remote_after_death(); empty: it was not about a frame */
 };
 

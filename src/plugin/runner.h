@@ -108,6 +108,7 @@ void cw_conn_set_arrival(struct cw_conn *c, int64_t utc_ms);
  */
 #define CW_CONN_ATTACHED 1u /* the connection is the way to the device: CW_EVF_ATTACHED */
 #define CW_CONN_UNASKED 2u  /* not an outcome: a member, or an identity that was added later */
+#define CW_CONN_RESUMED 4u  /* the decoder before this one had it: CW_EVF_RESUMED */
 int cw_conn_identified(struct cw_conn *c, struct cw_bytes identity, const char *product_key, const char *device_name,
                        struct cw_bytes saved, unsigned how, const void *conf, void *user, struct cw_rdevice **ret_dev);
 /* The outcome of CW_IDENTIFY_MEMBERS, after an unasked cw_conn_identified() for each. */
