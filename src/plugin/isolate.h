@@ -44,6 +44,8 @@ struct cw_host_info {
 };
 /* From any thread. 0 when the runner is not isolated. */
 int cw_runner_host_info(const struct cw_runner *r, struct cw_host_info *ret);
+/* For tests and measurements: 1 when the host is up, has read all, waits for more, and all that it said was taken. */
+int cw_runner_quiet(struct cw_runner *r);
 const char *cw_host_state_name(enum cw_host_state state);
 
 /* The first descriptor of a host's own; see process.c. */

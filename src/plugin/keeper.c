@@ -570,6 +570,17 @@ int cw_runner_host_info(const struct cw_runner *r, struct cw_host_info *ret)
 	return 1;
 }
 
+int cw_runner_quiet(struct cw_runner *r)
+{
+	struct incarnation *i = r->keeper == NULL ? NULL : r->keeper->now;
+
+	if (i == NULL)
+		return r->keeper == NULL;
+	/* It says that it sleeps after it has said all else; a timer of the decoder's may wake it, of course. */
+	return i->ready && i->down.wait_len == 0 && cw_ring_drained(&i->down.ring) && atomic_load(&i->process.shared->down.reader_sleeps) != 0 &&
+	       atomic_load(&i->process.shared->up.head) == i->up.ring.own;
+}
+
 const char *cw_host_state_name(enum cw_host_state state)
 {
 	static const char *const names[] = { "starting", "up", "waiting", "out of service" };

@@ -55,6 +55,7 @@ struct remote_conn {
 	struct open_command *commands;
 	struct open_ask *asks;
 	uint64_t base;     /* where in the stream kept[0] stands, for the host that has it open */
+	uint64_t done;     /* up to where frames were judged and noise dropped: no host gets that again */
 	size_t waiting;    /* decode() wants so many bytes of kept again */
 	size_t emitted_held;
 	uint32_t open_flags;
@@ -150,7 +151,7 @@ static void tell_open(struct remote_conn *rc)
 	uint32_t flags = rc->open_flags | (rc->resumed ? CW_EVF_RESUMED : 0), conf = conf_number(keeper_of(c), c->conf);
 
 	rc->opened = 1;
-	rc->base = 0;
+	rc->base = rc->done = 0;
 	rc->waiting = 0;
 	down(c, (struct cw_wire){ .kind = CW_DOWN_OPEN, .a = (uint64_t)flags << 32 | conf, .b = c->max_noise, .c = c->cap, .dev = c->attach_most,
 		.parts = 3, .part = { cw_bytes_text(c->listener), cw_bytes_of(c->peer, c->peer_len), cw_bytes_of(rc->identity, rc->identity_len) } });
@@ -511,6 +512,13 @@ void cw_remote_find_affected(struct keeper *k, const struct at_hand *h, struct a
 		ret->frame = cw_bytes_of(c->kept + (h->pos - c->remote->base), (size_t)h->len);
 }
 
+static void drop_front(struct cw_conn *c, size_t n)
+{
+	c->kept_len -= n;
+	if (c->kept_len > 0 && n > 0)
+		memmove(c->kept, c->kept + n, c->kept_len);
+}
+
 /* The host knew it; the next will be told of it again. */
 static void lose(struct cw_conn *c, int guilty)
 {
@@ -521,6 +529,8 @@ static void lose(struct cw_conn *c, int guilty)
 	rc->opened = 0;
 	rc->waiting = 0;
 	rc->emitted_held = 0;
+	if (rc->done > rc->base)
+		drop_front(c, (size_t)(rc->done - rc->base));
 	while (rc->commands != NULL) {
 		uint64_t id = rc->commands->id;
 
@@ -755,6 +765,7 @@ static void take_piece(struct cw_conn *c, const struct cw_wire *m)
 		return;
 	}
 	piece = cw_bytes_of(c->kept + at, (size_t)m->b);
+	c->remote->done = m->a + m->b;
 	if (m->kind == CW_UP_NOISE && c->ops->noise != NULL)
 		c->ops->noise(c->owner, piece);
 	else if (m->kind == CW_UP_FRAME && c->ops->frame != NULL)
@@ -772,11 +783,9 @@ static void take_consumed(struct cw_conn *c, const struct cw_wire *m)
 	}
 	rc->base = m->a;
 	rc->waiting = (size_t)m->b;
-	c->kept_len -= (size_t)n;
+	drop_front(c, (size_t)n);
 	if (n > 0)
 		rc->suspect = 0;
-	if (c->kept_len > 0 && n > 0)
-		memmove(c->kept, c->kept + n, c->kept_len);
 	if (c->kept_len == 0 && c->kept_size > 4096) {
 		cw_free(c->kept);
 		c->kept = NULL;
