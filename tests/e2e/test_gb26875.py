@@ -285,3 +285,15 @@ def test_what_leniency_takes_is_confirmed():
     assert one["ok"] and bytes.fromhex(one["replies"][0])[26] == CONFIRM
     assert [r["name"] for r in one["records"] if "name" in r] == ["malformed"]
     assert any("utdStatus" in r["values"] for r in one["records"])
+
+
+def test_the_readme_shows_every_setting_and_the_tool_takes_them():
+    text = (ROOT / "plugins" / "gb26875" / "README.md").read_text()
+    example = re.search(r"^    protocols\.gb26875 \{\n(.*?)^    \}", text, re.S | re.M)[1]
+    table = (ROOT / "plugins" / "gb26875" / "gb26875_conf.c").read_text()
+    names = re.findall(r'^\t\{ "(\w+)", CW_FIELD_', table, re.M)
+    assert len(names) > 25
+    assert [n for n in names if not re.search(rf"\b{n} (=|\{{)", example)] == []
+    vector = next(v for v in VECTORS if v["name"] == "fire-smoke-zone10-point2")
+    status, [one], err = decode(vector["hex"], "--set", example, protocol="gb26875")
+    assert status == 0 and one["ok"], err
