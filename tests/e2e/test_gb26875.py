@@ -251,7 +251,7 @@ def test_a_frame_is_decoded_and_answered_as_its_vector_says(vector):
     [one] = objects
     if want.get("error") == "incomplete":
         assert (status, one["error"]["code"], one["replies"]) == (1, "incomplete", [])
-        assert one["frame"] == vector["hex"].lower()
+        assert one["frame"] == vector["hex"].lower() and one["fields"] == {"needMore": want["needMore"]}
         return
     check(shown(one), want)
     assert one["ok"] == want["valid"], err
@@ -277,6 +277,13 @@ def test_a_stream_is_cut_as_its_vector_says(vector):
         check(shown(one), of)
     assert sum(len(o["frame"]) // 2 for o in objects if o["error"] and o["error"]["code"] == "noise") == want.get("skipped", 0)
     assert [o["header"]["error"] for o in objects if o["error"] and o["error"]["code"] == "malformed"] == want.get("errors", [])
+
+
+def test_a_frame_behind_one_cut_off_is_found():
+    by_name = {v["name"]: v["hex"] for v in VECTORS}
+    _, objects, _ = decode(bytes.fromhex(by_name["truncated-frame"] + by_name["utd-software-version-1.1"]), protocol="gb26875")
+    assert [o["error"] and o["error"]["code"] for o in objects] == ["noise", None]
+    assert objects[1]["frame"] == by_name["utd-software-version-1.1"].lower()
 
 
 def test_what_leniency_takes_is_confirmed():
