@@ -138,7 +138,7 @@ static void speak(char letter, const char *rule, const char *text)
 	fflush(pipe_out);
 }
 
-static void speak_fault(const char *rule, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void speak_fault(const char *rule, const char *fmt, va_list ap)
 {
 	static char last[sizeof(shared->doing)], last_rule[20];
 	char text[1600];
