@@ -58,7 +58,8 @@ struct cw_capture {
 };
 
 struct cw_capture_how {
-	uint16_t port;        /* the gateway's port; 0: every connection, the device is who opened it or spoke first */
+	uint16_t port;        /* the gateway's port; 0: every connection; the device is who opened it, of datagrams who spoke
+	                       * first, of TCP without its beginning who has the higher port */
 	uint16_t device_port; /* the device listens there, the gateway dials; 0: no */
 	int udp;              /* datagrams too; without, they are left out */
 	int64_t start_ms;     /* the first line of a file without times */

@@ -17,6 +17,8 @@ static const struct {
 	int (*option)(const char *key, const char *v); /* options of its own; NULL: none. Who has some does without --connect */
 	const char *help;                              /* about these */
 } protocols[] = {
+	{ "hj212", cw_sim_hj212, NULL, "" },
+	{ "gb26875", cw_sim_gb26875, NULL, "" },
 	{ "jt808", cw_sim_jt808, NULL, "" },
 	{ "modbus", cw_sim_modbus, cw_sim_modbus_option, cw_sim_modbus_help },
 };

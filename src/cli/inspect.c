@@ -359,10 +359,15 @@ int cw_inspect_feed(struct cw_inspect *d, struct cw_bytes in)
 /* What is left at the end of a line or file waits for bytes that will not come. */
 void cw_inspect_end(struct cw_inspect *d, struct cw_bytes given)
 {
-	size_t kept = d->conn == NULL ? 0 : cw_conn_buffered(d->conn), missing;
+	size_t kept, missing;
 	uint8_t buf[16];
 	struct cw_writer w = cw_writer_of(buf, sizeof(buf));
 
+	if (d->conn != NULL) {
+		cw_conn_end_of_input(d->conn);
+		flush_frame(d);
+	}
+	kept = d->conn == NULL ? 0 : cw_conn_buffered(d->conn);
 	if (kept == 0)
 		return;
 	missing = cw_conn_missing(d->conn);

@@ -134,15 +134,20 @@ const char *cw_gateway_via(const struct cw_device *d);
 struct cw_trace;
 struct cw_trace_line {
 	int64_t utc_ms;
+	uint64_t conn;          /* number of the connection */
 	const char *protocol;
-	const char *what;       /* in, out, refused, noise, settled, command, answered, line, online, offline, leave, closed, attached */
+	/* in, out, refused, noise, settled, command, answered, line, online, offline, leave, closed, attached; of a listener: open
+	 * (text: the peer, number: 1 of datagrams), midway (open before), data (bytes as they were read), but no in, refused, noise, settled, line */
+	const char *what;
 	const char *text;       /* may be empty */
 	int64_t number;
-	struct cw_bytes bytes;  /* of in, out, refused, noise */
+	struct cw_bytes bytes;  /* of in, out, refused, noise, data */
 	unsigned missed;
 };
 typedef void (*cw_trace_fn)(void *arg, const struct cw_trace_line *line);
 int cw_gateway_trace(struct cw_gateway *g, const char *identity, cw_trace_fn on_line, void *arg, struct cw_trace **ret_trace);
+/* The same of all connections of a listener. CW_ENOENT: there is none of that name. */
+int cw_gateway_trace_listener(struct cw_gateway *g, const char *listener, cw_trace_fn on_line, void *arg, struct cw_trace **ret_trace);
 void cw_gateway_trace_stop(struct cw_trace *t);
 
 #endif

@@ -96,6 +96,7 @@ struct link {
 	struct cw_list parcels;  /* found no room */
 	struct cw_timer *closer; /* a delayed close, heap */
 	struct tap *tap;         /* somebody follows this session */
+	uint8_t wide;            /* or all of its listener */
 	uint8_t again;           /* some attachee has it */
 	uint8_t has_rolls;       /* asked for all of a prefix: members.c is to hear of its end */
 	uint8_t closing;
@@ -226,6 +227,12 @@ int gw_post_want_block(struct link *l, uint64_t id, uint64_t offset, size_t leng
 int gw_post_save(struct link *l, struct cw_rdevice *dev, struct cw_bytes state);
 
 /* trace.c */
+static inline int gw_traced(const struct link *l)
+{
+	return l->tap != NULL || l->wide;
+}
+
+void gw_trace_open(struct link *l);
 void gw_trace_attach(struct link *l, const char *identity);
 void gw_trace_detach(struct link *l);
 void gw_trace_fini(struct gw_worker *gw);

@@ -106,7 +106,7 @@ static int on_send(void *owner, struct cw_bytes out)
 {
 	struct link *l = owner;
 
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_bytes(l, "out", out);
 	return cw_session_send(l->net, out);
 }
@@ -150,7 +150,7 @@ static int on_command_done(void *owner, uint64_t id, int32_t code, struct cw_byt
 {
 	struct link *l = owner;
 
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_text(l, "answered", "command", code);
 	return gw_post_done(l, id, code, reply);
 }
@@ -189,7 +189,7 @@ static void on_line(void *owner, int level, const char *text)
 {
 	struct link *l = owner;
 
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_text(l, "line", text, level);
 }
 
@@ -222,7 +222,7 @@ static void on_frame(void *owner, struct cw_bytes frame, int rc)
 {
 	struct link *l = owner;
 
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_bytes(l, rc == 0 ? "in" : "refused", frame);
 	if (rc == 0)
 		cw_session_touch(l->net);
@@ -234,7 +234,7 @@ static void on_noise(void *owner, struct cw_bytes dropped)
 {
 	struct link *l = owner;
 
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_bytes(l, "noise", dropped);
 }
 
@@ -369,6 +369,7 @@ static int on_opened(struct cw_session *s, void *arg, void **ret_ctx)
 		return rc;
 	}
 	*ret_ctx = l;
+	gw_trace_open(l);
 	rc = open_conn(l);
 	if (rc < 0) {
 		cw_map_remove(&gw->links, &l->node);
@@ -383,6 +384,8 @@ static void on_bytes(void *ctx, struct cw_bytes in)
 
 	if (l->gw->holding) /* was accepted, or read, just before; nothing of it is acknowledged */
 		return;
+	if (l->wide)
+		gw_trace_bytes(l, "data", in);
 	if (cw_conn_feed(l->conn, in) == CW_EBUSY)
 		cw_session_pause(l->net);
 }
@@ -403,7 +406,7 @@ static void on_closed(void *ctx, int why, const char *reason)
 	l->closing = 1;
 	drop_closer(l);
 	cw_map_remove(&l->gw->links, &l->node);
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_text(l, "closed", reason, why);
 	cw_conn_close(conn); /* its last words still reach ingest and dispatch */
 	l->conn = NULL;

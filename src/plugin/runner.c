@@ -618,13 +618,22 @@ static void stop_waiting(struct cw_conn *c)
 	c->waiter = NULL;
 }
 
-static void on_waited(struct cw_timer *timer)
+static void final_pass(struct cw_conn *c)
 {
-	struct cw_conn *c = cw_container_of(timer, struct conn_timer, timer)->conn;
-
 	stop_waiting(c);
 	c->final = 1;
 	(void)after_call(c);
+}
+
+static void on_waited(struct cw_timer *timer)
+{
+	final_pass(cw_container_of(timer, struct conn_timer, timer)->conn);
+}
+
+void cw_conn_end_of_input(struct cw_conn *c)
+{
+	if (c->waiter != NULL)
+		final_pass(c);
 }
 
 static void wait_for_more(struct cw_conn *c, uint64_t wait_ms)

@@ -78,6 +78,10 @@ static int decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_byt
 	while (says(f, "temp,") && malloc(1 << 20) != NULL)
 		;
 #endif
+#ifdef NAUGHTY_BEYOND /* looks at the byte behind the frame */
+	if (says(f, "ok,") && *(const volatile uint8_t *)(f.ptr + f.len) == 1)
+		return CW_EPROTO;
+#endif
 #ifdef NAUGHTY_SLOW
 	for (volatile long k = 0; says(f, "temp,") && k < 60000000; k++)
 		;
