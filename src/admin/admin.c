@@ -123,6 +123,35 @@ static void put_listeners(struct cw_json *j, const struct cw_admin_conf *d)
 	cw_json_end_array(j);
 }
 
+static void put_connections(struct cw_json *j, const struct cw_admin_conf *d)
+{
+	struct cw_dial_status st;
+	const char *protocol;
+	size_t i;
+
+	cw_json_text(j, "connections");
+	cw_json_array(j);
+	for (i = 0; i < cw_gateway_connection_count(d->gateway); i++) {
+		struct cw_dial *c = cw_gateway_connection(d->gateway, i, &protocol);
+
+		cw_dial_status(c, &st);
+		cw_json_map(j);
+		cw_json_field(j, "name", cw_dial_name(c));
+		cw_json_field(j, "protocol", protocol);
+		cw_json_field(j, "to", cw_dial_to(c));
+		cw_json_field(j, "state", cw_dial_state_name(st.state));
+		put_int(j, "sinceMs", st.since_ms);
+		cw_json_field(j, "address", st.address);
+		put_int(j, "attempts", (int64_t)st.attempts);
+		put_int(j, "successes", (int64_t)st.successes);
+		if (st.state == CW_DIAL_WAITING)
+			put_int(j, "nextMs", st.next_ms);
+		cw_json_field(j, "lastError", st.last_error);
+		cw_json_end_map(j);
+	}
+	cw_json_end_array(j);
+}
+
 /* What the start waits for; empty once it is complete. */
 static void put_waits(struct cw_json *j, const struct cw_admin_conf *d)
 {
@@ -159,6 +188,7 @@ static void on_status(struct cw_admin *a, struct cw_http_req *req, const char *r
 	if (d->bridge != NULL) {
 		put_upstreams(&j, d);
 		put_listeners(&j, d);
+		put_connections(&j, d);
 	}
 	cw_json_end_map(&j);
 	cw_admin_reply_json(req, 200, &j);
@@ -216,7 +246,10 @@ static void put_device(struct cw_json *j, const struct cw_device *d)
 	cw_json_field(j, "upstream", cw_upstream_name(cw_device_upstream(d)));
 	put_bool(j, "downlink", cw_upstream_has_downlink(cw_device_upstream(d))); /* no: commands end as refused */
 	put_bool(j, "connected", cw_gateway_session_of(d, &worker, &session));
+	if (cw_gateway_via(d) != NULL)
+		cw_json_field(j, "via", cw_gateway_via(d));
 	put_int(j, "commands", cw_device_commands(d));
+	put_int(j, "connections", cw_device_connections(d));
 	put_int(j, "superseded", cw_device_superseded(d));
 	if (cw_device_last_code(d) != 0) {
 		put_int(j, "lastCode", cw_device_last_code(d));

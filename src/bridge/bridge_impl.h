@@ -35,6 +35,7 @@ struct cw_device {
 	struct way *parting;             /* the one before: logged in until it is drained; NULL: it does not move */
 	struct cw_list move;             /* the bridge's moves */
 	void *owner;                     /* NULL: no session */
+	struct cw_list elders;           /* other connections that speak for it; owners.c */
 	struct cw_list waiting;          /* struct cw_attach, oldest first */
 	struct cw_list fetching, queued, running; /* struct command */
 	uint64_t repeats[REPEATS_KEPT];  /* hashes of request ids seen lately */
@@ -139,6 +140,7 @@ struct command {
 	struct cw_list link;     /* device's fetching, queued or running */
 	struct cw_timer deadline;
 	struct cw_device *device;
+	void *owner;         /* running: who has it */
 	struct cw_downlink *down;
 	uint64_t id;
 	uint64_t due_ms; /* loop time */
@@ -146,6 +148,19 @@ struct command {
 	struct cw_firmware_wish wish; /* of an upgrade */
 	struct cw_firmware_file *file;
 };
+
+/* owners.c */
+int cw_owners_push(struct cw_device *d);                /* the owner becomes an elder; CW_ENOMEM */
+int cw_owners_drop(struct cw_device *d, void *owner);   /* 1: it was an elder */
+int cw_owners_promote(struct cw_device *d);             /* the youngest elder becomes the owner; 0: there is none */
+int cw_owners_has(const struct cw_device *d, const void *owner);
+int cw_owners_asked(const struct cw_device *d);         /* some have yet to say that they submit to the new way */
+void cw_owners_moved(struct cw_device *d, void *owner); /* this one has */
+/* To the owner and every elder. */
+void cw_owners_leave(struct cw_device *d, enum cw_leave why);
+void cw_owners_state(struct cw_device *d, enum cw_updevice_state state, int code);
+void cw_owners_reply(struct cw_device *d, const char *request, int code, struct cw_bytes data);
+void cw_owners_tell_moved(struct cw_device *d);
 
 /* upgrade.c */
 int cw_upgrade_begin(struct command *c); /* 0: fetching; cw_command_queue() follows, or its end */
@@ -165,5 +180,6 @@ void cw_lookup_downlink(struct cw_bridge *b, struct cw_downlink *down);
 void cw_command_on_downlink(void *ctx, struct cw_downlink *down);
 void cw_command_device_idle(struct cw_device *d);  /* hand out what waits */
 void cw_command_device_left(struct cw_device *d);  /* end what waits and runs as offline */
+void cw_command_owner_left(struct cw_device *d, const void *owner); /* what that one has; the device has others */
 
 #endif

@@ -73,12 +73,13 @@ static void on_deadline(struct cw_timer *t)
 {
 	struct command *c = cw_container_of(t, struct command, deadline);
 	struct cw_device *d = c->device;
+	void *owner = c->owner;
 	uint64_t id = c->id;
 	int running = c->running;
 
 	end(c, CW_CODE_TIMED_OUT, cw_bytes_of(NULL, 0));
-	if (running && d->owner != NULL)
-		d->bridge->conf.owner_ops->cancel(d->owner, d, id);
+	if (running)
+		d->bridge->conf.owner_ops->cancel(owner, d, id);
 	cw_command_device_idle(d);
 }
 
@@ -250,6 +251,7 @@ void cw_command_device_idle(struct cw_device *d)
 
 		cw_list_push_back(&d->running, &c->link);
 		c->running = 1;
+		c->owner = d->owner;
 		d->running_count++;
 		rc = b->conf.owner_ops->command(d->owner, d, c->id, cw_bytes_of(c->down->bytes, c->down->len), left);
 		if (rc < 0)
@@ -266,17 +268,26 @@ void cw_command_device_left(struct cw_device *d)
 		end(cw_container_of(e, struct command, link), CW_CODE_OFFLINE, cw_bytes_of(NULL, 0));
 }
 
+void cw_command_owner_left(struct cw_device *d, const void *owner)
+{
+	struct cw_list *e, *next;
+
+	cw_list_each_safe(e, next, &d->running)
+		if (cw_container_of(e, struct command, link)->owner == owner)
+			end(cw_container_of(e, struct command, link), CW_CODE_OFFLINE, cw_bytes_of(NULL, 0));
+}
+
 void cw_command_device_parts(struct cw_device *d)
 {
 	struct cw_list *e;
 
 	while ((e = cw_list_first(&d->running)) != NULL) {
 		struct command *c = cw_container_of(e, struct command, link);
+		void *owner = c->owner;
 		uint64_t id = c->id;
 
 		cw_command_end(c, CW_CODE_OFFLINE);
-		if (d->owner != NULL)
-			d->bridge->conf.owner_ops->cancel(d->owner, d, id);
+		d->bridge->conf.owner_ops->cancel(owner, d, id);
 	}
 	cw_command_device_left(d);
 }
@@ -289,6 +300,7 @@ void cw_command_upstream_gone(struct cw_bridge *b, const struct cw_upstream *u)
 	while (n != NULL) {
 		struct command *c = cw_container_of(n, struct command, node);
 		struct cw_device *d = c->device;
+		void *owner = c->owner;
 		uint64_t id = c->id;
 		int running = c->running;
 
@@ -297,8 +309,8 @@ void cw_command_upstream_gone(struct cw_bridge *b, const struct cw_upstream *u)
 			continue;
 		}
 		cw_command_end(c, CW_CODE_OFFLINE);
-		if (running && d->owner != NULL)
-			b->conf.owner_ops->cancel(d->owner, d, id);
+		if (running)
+			b->conf.owner_ops->cancel(owner, d, id);
 		cw_command_device_idle(d);
 		n = cw_map_next(&b->commands, NULL); /* more than this one may have ended */
 	}

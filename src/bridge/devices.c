@@ -66,6 +66,7 @@ static struct cw_device *new_device(struct cw_bridge *b, const struct cw_identit
 		d->settings = cw_memdup(id->settings.ptr, id->settings.len);
 		d->settings_len = d->settings == NULL ? 0 : id->settings.len;
 	}
+	cw_list_init(&d->elders);
 	cw_list_init(&d->waiting);
 	cw_list_init(&d->move);
 	cw_list_init(&d->fetching);
@@ -236,7 +237,7 @@ static void ask_to_leave(struct cw_device *d, enum cw_leave why)
 	if (d->owner == NULL || d->leaving)
 		return;
 	d->leaving = 1;
-	d->bridge->conf.owner_ops->leave(d->owner, d, why);
+	cw_owners_leave(d, why);
 }
 
 /* The owner, if any, is gone: the newest of those who wait gets the device, older ones are told they were overtaken. */
@@ -323,8 +324,12 @@ static void take_place(struct cw_attach *a, const struct cw_identity *id)
 		return; /* goes on when the old certificate is gone */
 	if (d->owner == NULL)
 		next_owner(d);
-	else if (d->owner == a->owner)
+	else if (cw_owners_has(d, a->owner))
 		finish_attach(a, 0); /* identified once more on the same connection */
+	else if (a->sharing == CW_ATTACH_YIELD && !d->leaving)
+		finish_attach(a, CW_REFUSED_OLDER);
+	else if (a->sharing == CW_ATTACH_SHARE && !d->leaving && cw_owners_push(d) == 0)
+		give_to(a);
 	else
 		supersede(a);
 }
@@ -337,7 +342,9 @@ static void on_resolved(struct cw_question *q, int rc, const struct cw_identity 
 		take_place(a, id);
 		return;
 	}
-	if (rc == CW_ENOENT)
+	if (rc == CW_ENOENT && a->optional)
+		cw_count(bridge, identify_none);
+	else if (rc == CW_ENOENT)
 		cw_count(bridge, identify_unknown);
 	else
 		cw_log(identity_later, cw_error_text(rc), CW_LB("identity", a->identity, a->identity_len));
@@ -381,14 +388,29 @@ void cw_bridge_attach_cancel(struct cw_attach *a)
 	cw_list_remove(&a->link);
 	cw_timer_stop(cw_worker_timers(a->bridge->conf.control), &a->delay);
 	a->device = NULL;
-	if (d->owner == a->owner && !d->removing)
+	if (cw_owners_has(d, a->owner) && !d->removing)
 		cw_bridge_left(a->bridge, d, a->owner);
+}
+
+/* One of several connections; those that stay go on. */
+static void other_left(struct cw_device *d, const void *owner)
+{
+	cw_command_owner_left(d, owner);
+	cw_move_command_ended(d); /* nobody waits for its word any more */
 }
 
 void cw_bridge_left(struct cw_bridge *b, struct cw_device *d, void *owner)
 {
-	if (d->owner != owner)
+	if (d->owner != owner) {
+		if (cw_owners_drop(d, owner))
+			other_left(d, owner);
 		return;
+	}
+	if (cw_owners_promote(d)) {
+		other_left(d, owner);
+		cw_command_device_idle(d);
+		return;
+	}
 	d->owner = NULL;
 	d->leaving = 0;
 	cw_gauge_add(bridge, devices_attached, -1);
@@ -427,10 +449,17 @@ static void note_refusal(struct cw_device *d, int code, const char *text)
 
 /*
  * With requireOnline the platform's refusal ends the attach. Whoever waited for this owner to leave goes on:
- * the owner was never told that it has the device, so no left() of it will come.
+ * the owner was never told that it has the device, so no left() of it will come. 1: others go on as its owners.
  */
-static void refuse_owner(struct cw_device *d, struct cw_attach *a)
+static int refuse_owner(struct cw_device *d, struct cw_attach *a)
 {
+	void *owner = a->owner;
+
+	if (cw_owners_drop(d, owner) || cw_owners_promote(d)) {
+		finish_attach(a, CW_REFUSED_PLATFORM);
+		other_left(d, owner);
+		return 1;
+	}
 	d->owner = NULL;
 	d->leaving = 0;
 	cw_gauge_add(bridge, devices_attached, -1);
@@ -443,6 +472,21 @@ static void refuse_owner(struct cw_device *d, struct cw_attach *a)
 		want(d, 0);
 	else
 		next_owner(d);
+	return 0;
+}
+
+/* An owner that is to have the device only once it is online (requireOnline). */
+static struct cw_attach *waits_online(struct cw_device *d)
+{
+	struct cw_list *e;
+
+	cw_list_each(e, &d->waiting) {
+		struct cw_attach *a = cw_container_of(e, struct cw_attach, link);
+
+		if (cw_owners_has(d, a->owner))
+			return a;
+	}
+	return NULL;
 }
 
 void cw_devices_on_state(void *ctx, void *cookie, enum cw_updevice_state state, int code, const char *text)
@@ -455,7 +499,7 @@ void cw_devices_on_state(void *ctx, void *cookie, enum cw_updevice_state state, 
 
 void cw_devices_set_state(struct cw_device *d, enum cw_updevice_state state, int code, const char *text)
 {
-	struct cw_list *e, *next;
+	struct cw_attach *a;
 
 	if (state == CW_UPDEVICE_ONLINE && d->state != CW_UPDEVICE_ONLINE) {
 		cw_gauge_add(bridge, devices_online, 1);
@@ -473,18 +517,13 @@ void cw_devices_set_state(struct cw_device *d, enum cw_updevice_state state, int
 			d->bridge->conf.owner_ops->logged_out(d->bridge, d);
 		return;
 	}
-	cw_list_each_safe(e, next, &d->waiting) { /* those with requireOnline */
-		struct cw_attach *a = cw_container_of(e, struct cw_attach, link);
-
-		if (a->owner != d->owner || state == CW_UPDEVICE_OFFLINE)
-			continue;
-		if (state == CW_UPDEVICE_REFUSED) {
-			refuse_owner(d, a);
-			return;
-		}
-		finish_attach(a, 0);
+	while (state != CW_UPDEVICE_OFFLINE && (a = waits_online(d)) != NULL) {
+		if (state == CW_UPDEVICE_ONLINE)
+			finish_attach(a, 0);
+		else if (!refuse_owner(d, a))
+			return; /* whoever is its owner now has asked for a login of its own */
 	}
-	d->bridge->conf.owner_ops->state(d->owner, d, state, code);
+	cw_owners_state(d, state, code);
 	if (state == CW_UPDEVICE_ONLINE)
 		cw_command_device_idle(d);
 }
@@ -493,8 +532,7 @@ void cw_devices_on_reply(void *ctx, void *cookie, const char *request, int code,
 {
 	struct cw_device *d = ((struct way *)cookie)->device;
 
-	if (d->owner != NULL)
-		d->bridge->conf.owner_ops->reply(d->owner, d, request, code, data);
+	cw_owners_reply(d, request, code, data);
 }
 
 /* ---- a certificate changes ----------------------------------------------------------- */
@@ -555,6 +593,7 @@ const char *cw_device_product_key(const struct cw_device *d) { return d->product
 const char *cw_device_name(const struct cw_device *d) { return d->device_name; }
 struct cw_updevice *cw_device_updevice(const struct cw_device *d) { return d->way->up; }
 const struct cw_upstream *cw_device_upstream(const struct cw_device *d) { return d->way->uplink->u; }
+int cw_device_leaves(const struct cw_device *d) { return d->leaving || d->stale || d->removing; }
 void *cw_device_owner(const struct cw_device *d) { return d->owner; }
 enum cw_updevice_state cw_device_state(const struct cw_device *d) { return (enum cw_updevice_state)d->state; }
 int64_t cw_device_since_ms(const struct cw_device *d) { return d->since_ms; }

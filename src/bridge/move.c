@@ -29,7 +29,7 @@ static void part(struct cw_device *d)
 
 static void go_on(struct cw_device *d)
 {
-	if (d->parting == NULL || d->asked || d->parted)
+	if (d->parting == NULL || cw_owners_asked(d) || d->parted)
 		return;
 	if (d->bridge->move_late || (d->drained && d->command_count == 0)) {
 		part(d);
@@ -61,8 +61,8 @@ void cw_move_owner_gone(struct cw_device *d)
 
 void cw_bridge_moved(struct cw_bridge *b, struct cw_device *d, void *owner)
 {
-	if (d->owner == owner)
-		cw_move_owner_gone(d);
+	cw_owners_moved(d, owner);
+	go_on(d);
 }
 
 void cw_move_removed(struct cw_device *d)
@@ -90,11 +90,11 @@ static int begin(struct cw_device *d, struct uplink *to)
 	d->parting = d->way;
 	d->way = w;
 	d->draining = d->drained = d->parted = 0;
-	d->asked = d->owner != NULL;
+	d->asked = 0;
 	cw_list_push_back(&d->bridge->moves, &d->move);
 	cw_count(bridge, devices_moved);
 	if (d->owner != NULL)
-		d->bridge->conf.owner_ops->moved(d->owner, d);
+		cw_owners_tell_moved(d);
 	else
 		go_on(d);
 	return 1;

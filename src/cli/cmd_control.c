@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "cli/inspect.h"
 #include "daemon/config.h"
@@ -27,7 +28,7 @@ struct call {
 static const char usage[] =
 	"usage: causeway VERB [--control unix:PATH | -c FILE] [--json]\n"
 	"\n"
-	"  status                     is it up, its upstreams and listeners; exit 0 only if all upstreams are up\n"
+	"  status                     is it up, its upstreams, listeners and connections; exit 0 only if all upstreams are up\n"
 	"  stats                      every counter and gauge\n"
 	"  device list [--state S]    devices seen since the start; S: online, waiting, offline or refused, anything "
 	"else shows none\n"
@@ -67,6 +68,32 @@ static long long int_of(const json_t *o, const char *key)
 
 /* ---- verbs ------------------------------------------------------------------------------- */
 
+/* `12 s`, `3 min`, `2 h` since that time. */
+static void print_since(long long since_ms)
+{
+	long long s = (cw_clock_wall_ms() - since_ms) / 1000;
+
+	if (s < 120)
+		printf("%lld s", s < 0 ? 0 : s);
+	else if (s < 7200)
+		printf("%lld min", s / 60);
+	else
+		printf("%lld h", s / 3600);
+}
+
+static void print_connection(const json_t *e)
+{
+	int up = strcmp(text_of(e, "state"), "up") == 0;
+
+	printf("connection  %-12s %s to %s, %s for ", text_of(e, "name"), text_of(e, "protocol"), text_of(e, "to"),
+	       up ? "up" : strcmp(text_of(e, "state"), "waiting") == 0 ? "DOWN" : text_of(e, "state"));
+	print_since(int_of(e, "sinceMs"));
+	printf(", %lld attempts, %lld successful", int_of(e, "attempts"), int_of(e, "successes"));
+	if (text_of(e, "lastError")[0] != '\0')
+		printf("; %s%s", up ? "before: " : "", text_of(e, "lastError"));
+	putchar('\n');
+}
+
 static void print_status(const json_t *s)
 {
 	const json_t *devices = json_object_get(s, "devices"), *e, *config;
@@ -99,6 +126,8 @@ static void print_status(const json_t *s)
 		       text_of(e, "protocol"), text_of(e, "address"), int_of(e, "open"), int_of(e, "accepted"),
 		       int_of(e, "refused"));
 	}
+	json_array_foreach (json_object_get(s, "connections"), i, e)
+		print_connection(e);
 }
 
 static int do_status(struct call *c)
@@ -136,9 +165,10 @@ static int do_stats(struct call *c)
 
 static void print_device_line(const json_t *d)
 {
-	printf("%-20s %-12s %-24s %-8s %s%s\n", text_of(d, "identity"), text_of(d, "productKey"),
+	printf("%-20s %-12s %-24s %-8s %s%s%s%s\n", text_of(d, "identity"), text_of(d, "productKey"),
 	       text_of(d, "deviceName"), text_of(d, "state"),
 	       json_is_true(json_object_get(d, "connected")) ? "connected" : "not connected",
+	       json_object_get(d, "via") != NULL ? " over " : "", text_of(d, "via"),
 	       json_object_get(d, "lastText") != NULL ? ", last refusal below" : "");
 	if (json_object_get(d, "lastCode") != NULL)
 		printf("    last refusal of the platform: %lld %s\n", int_of(d, "lastCode"), text_of(d, "lastText"));

@@ -359,12 +359,25 @@ int cw_inspect_feed(struct cw_inspect *d, struct cw_bytes in)
 /* What is left at the end of a line or file waits for bytes that will not come. */
 void cw_inspect_end(struct cw_inspect *d, struct cw_bytes given)
 {
-	size_t kept = d->conn == NULL ? 0 : cw_conn_buffered(d->conn);
+	size_t kept, missing;
+	uint8_t buf[16];
+	struct cw_writer w = cw_writer_of(buf, sizeof(buf));
 
+	if (d->conn != NULL) {
+		cw_conn_end_of_input(d->conn);
+		flush_frame(d);
+	}
+	kept = d->conn == NULL ? 0 : cw_conn_buffered(d->conn);
 	if (kept == 0)
 		return;
+	missing = cw_conn_missing(d->conn);
+	if (missing > 0) {
+		cw_put_uint(&w, missing);
+		pile_add(d, &d->fields, cw_bytes_text("needMore"), cw_written(&w));
+	}
 	print_object(d, kept <= given.len ? cw_bytes_of(given.ptr + given.len - kept, kept) : given, "incomplete",
 	             "the frame has no end here; more bytes would be needed");
+	pile_clear(&d->fields);
 	cw_conn_close(d->conn);
 	d->conn = NULL;
 }

@@ -16,7 +16,7 @@ static const struct verb {
 	const char *help;
 } verbs[] = {
 	{ "status", cw_cmd_control,
-	  "is the gateway up, its upstreams and listeners; exit 0 only if all upstreams are up" },
+	  "is the gateway up, its upstreams, listeners and connections; exit 0 only if all upstreams are up" },
 	{ "stats", cw_cmd_control, "every counter and gauge of the running gateway" },
 	{ "device", cw_cmd_control, "device list | show IDENTITY | kick IDENTITY" },
 	{ "trace", cw_cmd_control, "follow one device: frames both ways, commands, settles" },

@@ -130,6 +130,8 @@ static int write_file(struct fresh *f, const char *path, const unsigned char *te
 	to = fopen(name, "wxe");
 	if (to == NULL)
 		return cw_fail(&f->msg, CW_EIO, "cannot write %s: %s", name, strerror(errno));
+	if (strstr(path, ".conf") != NULL)
+		(void)fchmod(fileno(to), 0600); /* secrets will stand there */
 	write_text(f, to, (const char *)text, len);
 	if (ferror(to) | fclose(to))
 		return cw_fail(&f->msg, CW_EIO, "cannot write %s: %s", name, strerror(errno));

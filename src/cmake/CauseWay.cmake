@@ -73,11 +73,11 @@ function(cw_module_closure name ret_modules ret_system)
 	set(${ret_system} ${system} PARENT_SCOPE)
 endfunction()
 
-# cw_add_shared_and_static(causeway MODULE libcauseway EXPORTS file HEADERS ..): lib<name>.so and lib<name>.a of a module and all
+# cw_add_shared_and_static(causeway MODULE libcauseway EXPORTS file): lib<name>.so and lib<name>.a of a module and all
 # below it. Both have the names in EXPORTS and no other: the one by a version script, the other
 # as one object whose other names were made local. With a pkg-config file, and rules to install all of it.
 function(cw_add_shared_and_static name)
-	cmake_parse_arguments(L "" "MODULE;EXPORTS;DESCRIPTION" "HEADERS" ${ARGN})
+	cmake_parse_arguments(L "" "MODULE;EXPORTS;DESCRIPTION" "" ${ARGN})
 	include(GNUInstallDirs)
 	cw_module_closure(${L_MODULE} modules system)
 	file(STRINGS ${L_EXPORTS} exports REGEX "^[a-z]")
@@ -138,10 +138,9 @@ function(cw_add_shared_and_static name)
 	set(CW_PC_DESCRIPTION ${L_DESCRIPTION})
 	configure_file(${CMAKE_SOURCE_DIR}/src/cmake/pkgconfig.in ${CMAKE_BINARY_DIR}/lib/${name}.pc @ONLY)
 
-	install(TARGETS lib${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT ${name})
-	install(FILES ${archive} DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT ${name})
-	install(FILES ${L_HEADERS} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/causeway COMPONENT ${name})
-	install(FILES ${CMAKE_BINARY_DIR}/lib/${name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT ${name})
+	install(TARGETS lib${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT lib${name} NAMELINK_COMPONENT lib${name}-dev)
+	install(FILES ${archive} DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT lib${name}-dev)
+	install(FILES ${CMAKE_BINARY_DIR}/lib/${name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT lib${name}-dev)
 endfunction()
 
 # cw_add_program(causewayd DEPS daemon SOURCES main.c)
@@ -159,6 +158,7 @@ endfunction()
 # fuzzers link; plugin.c holds only the descriptor. The result sees the public headers only.
 function(cw_add_plugin name)
 	cmake_parse_arguments(P "" "" "CODEC" ${ARGN})
+	set_property(GLOBAL APPEND PROPERTY CW_PLUGINS ${name})
 	add_library(cw_codec_${name} OBJECT ${P_CODEC})
 	cw_flags(cw_codec_${name})
 	set_target_properties(cw_codec_${name} PROPERTIES INCLUDE_DIRECTORIES "${CMAKE_SOURCE_DIR}/include;${CMAKE_CURRENT_SOURCE_DIR}")
@@ -172,13 +172,11 @@ function(cw_add_plugin name)
 	endif()
 endfunction()
 
-# The public headers of the plugin ABI with causeway-plugin.pc and the CMake package CausewayPlugin, as component causeway-plugin. The
+# For authors of plugins: causeway-plugin.pc and the CMake package CausewayPlugin, as part of component libcauseway-dev (the headers: Install.cmake). The
 # build tree has both too, for plugins built against it without installing: PKG_CONFIG_PATH or CMAKE_PREFIX_PATH is build/kit.
 function(cw_install_plugin_kit)
 	include(GNUInstallDirs)
 	include(CMakePackageConfigHelpers)
-	set(headers plugin decoder host record command bytes conf_field error)
-	list(TRANSFORM headers REPLACE "(.+)" "${CMAKE_SOURCE_DIR}/include/causeway/\\1.h")
 	set(from ${CMAKE_SOURCE_DIR}/src/cmake/kit)
 	set(kit ${CMAKE_BINARY_DIR}/kit)
 	set(made ${CMAKE_BINARY_DIR}/kit-installed)
@@ -203,10 +201,9 @@ function(cw_install_plugin_kit)
 		write_basic_package_version_file(${dir}/CausewayPluginConfigVersion.cmake VERSION ${PROJECT_VERSION} COMPATIBILITY SameMajorVersion
 			ARCH_INDEPENDENT)
 	endforeach()
-	install(FILES ${headers} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/causeway COMPONENT causeway-plugin)
-	install(FILES ${made}/causeway-plugin.pc DESTINATION lib/pkgconfig COMPONENT causeway-plugin)
+	install(FILES ${made}/causeway-plugin.pc DESTINATION lib/pkgconfig COMPONENT libcauseway-dev)
 	install(FILES ${made}/CausewayPluginConfig.cmake ${made}/CausewayPluginConfigVersion.cmake DESTINATION ${package}
-		COMPONENT causeway-plugin)
+		COMPONENT libcauseway-dev)
 endfunction()
 
 # cw_add_test(net listener [DEPS ..] [SYSTEM ..]): tests/unit/net/test_listener.c, linked with module net and what it declares.

@@ -193,7 +193,10 @@ static int heap_posix_memalign(void **ret, size_t align, size_t n)
 	return rc;
 }
 
-static int print(char **ret, const char *fmt, va_list ap, const void *from)
+/* What the compiler knows of the originals, for those in their place. */
+#define PRINTS(last) __attribute__((format(printf, last, 0)))
+
+PRINTS(2) static int print(char **ret, const char *fmt, va_list ap, const void *from)
 {
 	int n = may(64, from) ? vasprintf(ret, fmt, ap) : -1;
 
@@ -202,12 +205,12 @@ static int print(char **ret, const char *fmt, va_list ap, const void *from)
 	return n;
 }
 
-static int heap_vasprintf(char **ret, const char *fmt, va_list ap)
+PRINTS(2) static int heap_vasprintf(char **ret, const char *fmt, va_list ap)
 {
 	return print(ret, fmt, ap, FROM);
 }
 
-static int heap_asprintf(char **ret, const char *fmt, ...)
+PRINTS(2) static int heap_asprintf(char **ret, const char *fmt, ...)
 {
 	va_list ap;
 	int n;
@@ -219,7 +222,7 @@ static int heap_asprintf(char **ret, const char *fmt, ...)
 }
 
 /* With -D_FORTIFY_SOURCE=2. */
-static int heap_asprintf_chk(char **ret, int flag, const char *fmt, ...)
+PRINTS(3) static int heap_asprintf_chk(char **ret, int flag, const char *fmt, ...)
 {
 	va_list ap;
 	int n;
@@ -231,7 +234,7 @@ static int heap_asprintf_chk(char **ret, int flag, const char *fmt, ...)
 	return n;
 }
 
-static int heap_vasprintf_chk(char **ret, int flag, const char *fmt, va_list ap)
+PRINTS(3) static int heap_vasprintf_chk(char **ret, int flag, const char *fmt, va_list ap)
 {
 	(void)flag;
 	return print(ret, fmt, ap, FROM);

@@ -68,7 +68,8 @@ void fault(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same of a rule that is watched while others run. */
 void fault_of(const char *rule, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void remark(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-unsigned faults(void);
+/* Going on would take too long, or too much: this rule ends here. */
+void give_up(const char *why) __attribute__((noreturn));
 
 /* ---- object.c ---------------------------------------------------------------------------- */
 

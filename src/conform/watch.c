@@ -7,6 +7,7 @@
 
 /* Time of an entry on this thread; a sanitizer's build is not timed. The gateway counts and logs calls above it. */
 #define ENTRY_MOST_NS 20000000
+#define SLOW_MOST 3
 /* A decoder may keep so much for a connection beside what it has charged: contexts, rounding of the heap. */
 #define UNCHARGED_MOST ((size_t)256 << 10)
 
@@ -18,6 +19,7 @@ static long host_fail = -1;
 static int host_fail_code, host_has_failed;
 static unsigned long said; /* host calls in the entry at hand */
 static int asked_now;      /* identify() in it was taken */
+static unsigned slow_calls;
 static struct toy *current;
 
 void watch_toy(struct toy *t)
@@ -61,9 +63,12 @@ static void judge(const char *name, struct before before, size_t bytes)
 		fault_of("budget", "%s() made %lu host calls for %zu bytes", name, said, bytes);
 	if (heap_calls() - before.heap > 200 + bytes)
 		fault_of("budget", "%s() made %lu allocations for %zu bytes", name, heap_calls() - before.heap, bytes);
-	if (!SUITE_SLOW && spent > ENTRY_MOST_NS)
+	if (!SUITE_SLOW && spent > ENTRY_MOST_NS) {
 		fault_of("budget", "%s() took %lld ms of processor time; meanwhile no other device of its worker is served", name,
 		         (long long)spent / 1000000);
+		if (++slow_calls == SLOW_MOST)
+			give_up("it is too slow");
+	}
 	if (current != NULL && current->conn != NULL && current->cap > 0 &&
 	    heap_bytes() > current->base_bytes + UNCHARGED_MOST + (size_t)(current->charged > 0 ? current->charged : 0))
 		fault_of("cap", "%s() left %zu bytes held for one connection, of which %lld are charged; host.h: charge()", name,

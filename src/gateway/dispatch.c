@@ -212,6 +212,14 @@ static void owner_reply(void *owner, struct cw_device *d, const char *request, i
 	cw_post(t->gw->worker, &n->mail, on_note);
 }
 
+static void owner_appeared(struct cw_bridge *b, const char *identity)
+{
+	struct cw_gateway *g = cw_bridge_ctx(b);
+
+	if (g != NULL) /* else nothing listens yet */
+		gw_members_appeared(g, identity);
+}
+
 const struct cw_owner_ops cw_gateway_owner_ops = {
 	.leave = owner_leave,
 	.state = owner_state,
@@ -220,6 +228,7 @@ const struct cw_owner_ops cw_gateway_owner_ops = {
 	.cancel = owner_cancel,
 	.block = owner_block,
 	.reply = owner_reply,
+	.appeared = owner_appeared,
 };
 
 int cw_gateway_session_of(const struct cw_device *d, unsigned *ret_worker, uint64_t *ret_session)
@@ -231,6 +240,13 @@ int cw_gateway_session_of(const struct cw_device *d, unsigned *ret_worker, uint6
 	*ret_worker = t->gw->index;
 	*ret_session = t->session;
 	return 1;
+}
+
+const char *cw_gateway_via(const struct cw_device *d)
+{
+	const struct tie *t = cw_device_owner(d);
+
+	return t == NULL ? NULL : t->via;
 }
 
 /* ---- from the worker to the control loop ------------------------------------------------------ */

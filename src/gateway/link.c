@@ -123,7 +123,8 @@ static int on_identify(void *owner, const struct cw_identify *who)
 	struct link *l = owner;
 	struct attachee *a;
 
-	for (a = l->attached; a != NULL && (who->flags & CW_IDENTIFY_LOOKUP) == 0; a = a->next) {
+	for (a = l->attached; a != NULL && (who->flags & (CW_IDENTIFY_LOOKUP | CW_IDENTIFY_MEMBERS)) == 0;
+	     a = a->next) {
 		if (cw_bytes_equal(who->identity, cw_bytes_text(cw_rdevice_identity(a->rdev)))) {
 			a->again++; /* told after this call, as the decoder expects */
 			l->again = 1;
@@ -313,6 +314,15 @@ static struct gw_worker *worker_here(struct cw_gateway *g, struct cw_session *s)
 	return &g->workers[cw_worker_index(cw_session_worker(s))];
 }
 
+/* What of the decoder's flags the session decides. */
+static uint32_t flags_of(const struct cw_session *s)
+{
+	enum cw_transport t = cw_session_transport(s);
+
+	return (t == CW_TRANSPORT_UDP ? CW_EVF_DATAGRAM : 0) | (t == CW_TRANSPORT_SERIAL ? CW_EVF_SERIAL : 0) |
+	       (cw_session_direction(s) == CW_DIRECTION_DIALLED ? CW_EVF_DIALLED : 0);
+}
+
 static int open_conn(struct link *l)
 {
 	struct binding *b = l->binding;
@@ -321,7 +331,8 @@ static int open_conn(struct link *l)
 		.listener = b->name,
 		.conf = b->confs[l->gw->index],
 		.peer = cw_bytes_text(cw_session_peer(l->net, peer)),
-		.flags = cw_session_transport(l->net) == CW_TRANSPORT_UDP ? CW_EVF_DATAGRAM : 0,
+		.identity = b->identity == NULL ? cw_bytes_of(NULL, 0) : cw_bytes_text(b->identity),
+		.flags = flags_of(l->net),
 		.max_noise = b->max_noise,
 		.cap = b->bytes_kept,
 	};
@@ -402,6 +413,8 @@ static void on_closed(void *ctx, int why, const char *reason)
 	gw_ingest_gone(l);
 	gw_attachments_gone(l);
 	gw_trace_detach(l);
+	if (l->has_rolls)
+		gw_post_members_ended(l);
 	while (l->attached != NULL)
 		gw_attachee_drop(l, l->attached, 0);
 	cw_free(l);

@@ -108,6 +108,10 @@ int cw_plugin_check(const char *path, const struct cw_plugin_desc *d, struct cw_
 		               d->caps & ~CW_CAP_KNOWN);
 	if (d->max_frame == 0 || d->max_frame > FRAME_MOST)
 		return cw_fail(msg, CW_EINVAL, "%s: max_frame is %u; say how long a frame can be, 1 to %u bytes", path, d->max_frame, FRAME_MOST);
+	if (d->field_size != sizeof(struct cw_conf_field) || d->counter_size != sizeof(struct cw_plugin_counter))
+		return cw_fail(msg, CW_EABI, "%s: its settings and counters are %u and %u bytes long each, not %zu and %zu; begin the descriptor "
+		               "with CW_PLUGIN_INIT", path, d->field_size, d->counter_size, sizeof(struct cw_conf_field),
+		               sizeof(struct cw_plugin_counter));
 	if (check_ops(path, d, msg) < 0)
 		return CW_EINVAL;
 	return check_fields(path, d->conf, 0, msg);
@@ -137,9 +141,12 @@ int cw_plugin_load(const char *path, const struct cw_plugin_desc **ret_desc, str
 
 void cw_plugin_dir(const char *configured, char *out, size_t size)
 {
+	/* In the build tree; below an installation's prefix. */
+	static const char *const places[] = { "../plugins", "../lib/causeway/plugins" };
 	char exe[512];
 	ssize_t n;
 	char *slash;
+	size_t i;
 
 	if (configured != NULL) {
 		(void)snprintf(out, size, "%s", configured);
@@ -150,12 +157,11 @@ void cw_plugin_dir(const char *configured, char *out, size_t size)
 	slash = strrchr(exe, '/');
 	if (slash != NULL) {
 		*slash = '\0';
-		(void)snprintf(out, size, "%s/../plugins", exe); /* a build tree */
-		if (access(out, X_OK) == 0)
-			return;
-		(void)snprintf(out, size, "%s/../lib/causeway/plugins", exe); /* installed below some prefix */
-		if (access(out, X_OK) == 0)
-			return;
+		for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+			(void)snprintf(out, size, "%s/%s", exe, places[i]);
+			if (access(out, X_OK) == 0)
+				return;
+		}
 	}
 	(void)snprintf(out, size, "/usr/lib/causeway/plugins");
 }

@@ -17,8 +17,8 @@ int cw_plugin_load(const char *path, const struct cw_plugin_desc **ret_desc, str
 int cw_plugin_check(const char *path, const struct cw_plugin_desc *desc, struct cw_msg *msg);
 
 /*
- * Where plugins are: `configured`, or (NULL) the folder plugins beside the program's own, or lib/causeway/plugins
- * there, or /usr/lib/causeway/plugins. Into out[size].
+ * Where plugins are: `configured`, or (NULL) the folder plugins beside the program's own, or
+ * lib/causeway/plugins beside that (both seen from the program), or /usr/lib/causeway/plugins. Into out[size].
  */
 void cw_plugin_dir(const char *configured, char *out, size_t size);
 /* The names of the plugins in DIR, with commas between them, into out[size]. */

@@ -117,7 +117,8 @@ class Gateway(Operator):
     """causewayd with its files in one directory."""
 
     def __init__(self, spawn, dir, cloud, devices=3, listener="", extra="", upstream="", name="causewayd", endpoint=None,
-                 transport="tcp", listeners="", rates="ratePerDeviceQos1 = 0", identity=None):
+                 transport="tcp", listeners="", rates="ratePerDeviceQos1 = 0", identity=None,
+                 program="causewayd", env=None):
         self.dir = pathlib.Path(dir) / name
         self.dir.mkdir(mode=0o700)
         self.config = self.dir / "application.conf"
@@ -131,7 +132,7 @@ class Gateway(Operator):
                       "identity": f'productKey = {GW[0]}, deviceName = {GW[1]}, deviceSecret = {secret("gw")}'
                       if identity is None else identity}
         self.write_config()
-        self.process = spawn("causewayd", "-c", self.config, dir=self.dir, name=name)
+        self.process = spawn(program, "-c", self.config, dir=self.dir, name=name, env=env)
 
     def write_config(self, **changes):
         self.parts.update(changes)

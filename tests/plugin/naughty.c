@@ -83,7 +83,7 @@ static int decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_byt
 		return CW_EPROTO;
 #endif
 #ifdef NAUGHTY_SLOW
-	for (volatile long k = 0; says(f, "temp,") && k < 100000000; k++)
+	for (volatile long k = 0; says(f, "temp,") && k < 60000000; k++)
 		;
 #endif
 #ifdef NAUGHTY_BUSY

@@ -1,10 +1,11 @@
 /* retry.c - see retry.h. */
-#include "upstream/retry.h"
+#include "base/retry.h"
 
 void cw_retry_init(struct cw_retry *r, uint64_t min_ms, uint64_t max_ms, uint32_t seed)
 {
 	r->min_ms = min_ms == 0 ? 1 : min_ms;
 	r->max_ms = max_ms < r->min_ms ? r->min_ms : max_ms;
+	r->stable_ms = CW_RETRY_STABLE_MS;
 	r->seed = seed | 1u;
 	r->up_since_ms = 0;
 	cw_retry_reset(r);
@@ -35,7 +36,7 @@ uint64_t cw_retry_down(struct cw_retry *r, uint64_t now_ms)
 {
 	uint64_t delay;
 
-	if (r->up_since_ms != 0 && now_ms - r->up_since_ms >= CW_RETRY_STABLE_MS)
+	if (r->up_since_ms != 0 && now_ms - r->up_since_ms >= r->stable_ms)
 		cw_retry_reset(r);
 	else if (r->up_since_ms != 0)
 		r->short_lived++;

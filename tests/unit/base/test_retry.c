@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "upstream/pace.h"
-#include "upstream/retry.h"
+#include "base/retry.h"
 
 static void delays_double_up_to_the_longest_with_jitter(void **state)
 {

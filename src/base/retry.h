@@ -2,8 +2,8 @@
  * retry.h - how long to wait before trying again: doubling between two bounds, with
  * jitter so that a thousand gateways do not come back in the same second.
  */
-#ifndef CW_UPSTREAM_RETRY_H
-#define CW_UPSTREAM_RETRY_H
+#ifndef CW_BASE_RETRY_H
+#define CW_BASE_RETRY_H
 
 #include <stdint.h>
 
@@ -18,6 +18,7 @@ struct cw_retry {
 	unsigned failures;
 	unsigned short_lived; /* connections in a row that were closed right after their login */
 	uint64_t up_since_ms; /* 0: not up */
+	uint64_t stable_ms; /* a connection that lasted so long did work; CW_RETRY_STABLE_MS unless changed after init */
 	uint32_t seed;
 };
 

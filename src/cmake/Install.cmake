@@ -1,0 +1,88 @@
+# What `cmake --install` and `cpack` put where. Components, each a Debian package: causeway (the gateway and its tool),
+# causeway-cloud (the emulator), libcauseway (the shared library) and libcauseway-dev (headers, static library, what authors of
+# plugins build with).
+include(GNUInstallDirs)
+
+# Paths the way a distribution has them, whatever CMAKE_INSTALL_LIBDIR is: plugins belong to this program, not to an architecture's libraries.
+set(CW_PLUGIN_DESTINATION lib/causeway/plugins)
+
+install(TARGETS causewayd DESTINATION ${CMAKE_INSTALL_SBINDIR} COMPONENT causeway)
+install(TARGETS causeway DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT causeway)
+install(TARGETS causeway-cloud DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT causeway-cloud)
+install(TARGETS causeway-script DESTINATION ${CMAKE_INSTALL_LIBEXECDIR} COMPONENT causeway-cloud)
+get_property(plugins GLOBAL PROPERTY CW_PLUGINS)
+list(REMOVE_ITEM plugins skeleton) # an example, to be read
+foreach(plugin ${plugins})
+	install(TARGETS cw_plugin_${plugin} LIBRARY DESTINATION ${CW_PLUGIN_DESTINATION} COMPONENT causeway)
+	install(FILES plugins/${plugin}/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR}/plugins RENAME ${plugin}.md COMPONENT causeway)
+endforeach()
+install(DIRECTORY include/causeway DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT libcauseway-dev PATTERN CHANGES EXCLUDE)
+install(FILES include/causeway/CHANGES DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/libcauseway-dev COMPONENT libcauseway-dev)
+install(FILES README.md conf/IDENTITIES.md conf/UPSTREAMS.md conf/LIBRARY.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT causeway)
+install(FILES conf/application.conf conf/devices.conf DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples COMPONENT causeway)
+install(FILES conf/cloud.conf DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/causeway-cloud/examples COMPONENT causeway-cloud)
+install(FILES src/cloud/USING.md DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/causeway-cloud COMPONENT causeway-cloud)
+foreach(part causeway causeway-cloud libcauseway libcauseway-dev)
+	install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/${part} RENAME copyright COMPONENT ${part})
+endforeach()
+
+# The service: its unit names the programs where they will be, which is known when they are installed.
+install(CODE "set(CW_SBINDIR \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_SBINDIR}\")
+	configure_file(\"${CMAKE_SOURCE_DIR}/conf/systemd/causewayd.service\" \"${CMAKE_BINARY_DIR}/causewayd.service\" @ONLY)" COMPONENT causeway)
+install(FILES ${CMAKE_BINARY_DIR}/causewayd.service DESTINATION lib/systemd/system COMPONENT causeway)
+install(FILES conf/systemd/causeway.sysusers DESTINATION lib/sysusers.d RENAME causeway.conf COMPONENT causeway)
+
+# Manual pages.
+function(cw_man name section program component summary)
+	cmake_parse_arguments(M "VERBS" "ASK" "" ${ARGN})
+	if(NOT M_ASK)
+		set(M_ASK --help)
+	endif()
+	set(out ${CMAKE_BINARY_DIR}/man/${name}.${section})
+	add_custom_command(OUTPUT ${out} DEPENDS ${program} ${CMAKE_SOURCE_DIR}/src/cmake/man.cmake
+		COMMAND ${CMAKE_COMMAND} -DPROGRAM=$<TARGET_FILE:${program}> "-DASK=${M_ASK}" -DNAME=${name} -DSECTION=${section}
+			"-DSUMMARY=${summary}" -DVERSION=${PROJECT_VERSION} -DOUT=${out} -DVERBS=${M_VERBS} -P ${CMAKE_SOURCE_DIR}/src/cmake/man.cmake
+		VERBATIM)
+	set_property(GLOBAL APPEND PROPERTY CW_MANUALS ${out})
+	install(FILES ${out} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section} COMPONENT ${component})
+endfunction()
+cw_man(causewayd 8 causewayd causeway "gateway between devices with protocols of their own and an IoT platform")
+cw_man(causeway 1 causeway causeway "operate the gateway, look at protocols, write plugins" VERBS)
+cw_man(causeway.conf 5 causeway causeway "settings, log ids and counters of the gateway"
+	ASK "config reference --plugin-dir ${CMAKE_BINARY_DIR}/plugins")
+cw_man(causeway-cloud 1 causeway-cloud causeway-cloud "local emulator of the IoT platform")
+get_property(manuals GLOBAL PROPERTY CW_MANUALS)
+add_custom_target(manuals ALL DEPENDS ${manuals})
+list(TRANSFORM plugins PREPEND cw_plugin_)
+add_dependencies(manuals ${plugins})
+
+# Debian packages: `cpack` in the build directory.
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME causeway)
+set(CPACK_PACKAGE_CONTACT "Causeway <causeway@example.org>")
+set(CPACK_PACKAGE_VENDOR Causeway)
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_COMPONENTS_ALL causeway causeway-cloud libcauseway libcauseway-dev)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_ENABLE_COMPONENT_DEPENDS OFF)
+set(CPACK_DEBIAN_CAUSEWAY_PACKAGE_NAME causeway)
+set(CPACK_DEBIAN_CAUSEWAY_PACKAGE_SECTION net)
+set(CPACK_COMPONENT_CAUSEWAY_DESCRIPTION "Gateway between devices with protocols of their own and an IoT platform
+ JT/T 808, GB/T 26875.3, Modbus, HJ 212 and what plugins add, over MQTT, CoAP or HTTP/2.")
+set(CPACK_DEBIAN_CAUSEWAY_PACKAGE_CONTROL_EXTRA "${CMAKE_SOURCE_DIR}/conf/systemd/postinst;${CMAKE_SOURCE_DIR}/conf/systemd/prerm;${CMAKE_SOURCE_DIR}/conf/systemd/postrm")
+set(CPACK_DEBIAN_CAUSEWAY_PACKAGE_CONTROL_STRICT_PERMISSION ON)
+set(CPACK_DEBIAN_CAUSEWAY-CLOUD_PACKAGE_NAME causeway-cloud)
+set(CPACK_DEBIAN_CAUSEWAY-CLOUD_PACKAGE_SECTION net)
+set(CPACK_COMPONENT_CAUSEWAY-CLOUD_DESCRIPTION "Local emulator of the IoT platform that causeway speaks to")
+set(CPACK_DEBIAN_LIBCAUSEWAY_PACKAGE_NAME libcauseway${PROJECT_VERSION_MAJOR})
+set(CPACK_DEBIAN_LIBCAUSEWAY_PACKAGE_SECTION libs)
+set(CPACK_DEBIAN_LIBCAUSEWAY_PACKAGE_GENERATE_SHLIBS ON)
+set(CPACK_COMPONENT_LIBCAUSEWAY_DESCRIPTION "The platform's side of causeway as a library")
+set(CPACK_DEBIAN_LIBCAUSEWAY-DEV_PACKAGE_NAME libcauseway-dev)
+set(CPACK_DEBIAN_LIBCAUSEWAY-DEV_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_LIBCAUSEWAY-DEV_PACKAGE_DEPENDS "libcauseway${PROJECT_VERSION_MAJOR} (= ${PROJECT_VERSION})")
+set(CPACK_COMPONENT_LIBCAUSEWAY-DEV_DESCRIPTION "Headers of causeway's library and of its plugins")
+include(CPack)
