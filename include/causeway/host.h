@@ -23,9 +23,11 @@
 #define CW_IDENTIFY_LOOKUP 1u /* only find it: nothing is attached, nobody superseded; IDENTIFIED comes without CW_EVF_ATTACHED */
 
 /*
- * All devices whose identity begins with `identity`, which ends where the names begin to differ (`868333031234567/`): each
- * known one is attached and has its IDENTIFIED, then CW_EV_MEMBERS says how many. Those added while the connection lasts
- * follow by themselves. Sources that cannot be listed (an HTTP look-up, rules) have no members. Needs CW_CAP_MULTI_DEVICE.
+ * All devices whose identity begins with `identity`, which ends where the names begin to differ (`868333031234567/`):
+ * each known one is attached and has its IDENTIFIED, then CW_EV_MEMBERS says how many. Those added while the connection
+ * lasts follow by themselves. Sources that cannot be listed (an HTTP look-up, rules) have no members. REFUSED with the
+ * prefix instead of MEMBERS: nobody can say now, ask later. At most 300 a connection, under at most 8 prefixes; those
+ * that are attached already are counted and not told again. Needs CW_CAP_MULTI_DEVICE.
  */
 #define CW_IDENTIFY_MEMBERS 2u
 #define CW_IDENTIFY_OPTIONAL 4u /* that no source knows it is normal: REFUSED comes, but nobody is warned, nothing kept or closed */

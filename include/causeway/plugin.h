@@ -59,6 +59,8 @@ struct cw_plugin_desc {
 	uint32_t max_frame;       /* longest frame, bytes; the host keeps no more than this unfinished */
 	uint32_t max_outstanding; /* commands a device may have at once; 0 means 1 */
 	uint32_t dedup_window_s;  /* how long a dedup key is remembered; 0: until settled */
+	uint32_t field_size;      /* bytes of one struct cw_conf_field and one struct cw_plugin_counter as the plugin */
+	uint32_t counter_size;    /* saw them, so that either may grow; CW_PLUGIN_INIT sets both */
 	const struct cw_conf_field *conf;            /* settings, ends with a NULL name; may be NULL */
 	const struct cw_plugin_counter *counters;    /* ends with a NULL name; may be NULL */
 	const struct cw_decoder_ops *decoder;
@@ -76,13 +78,17 @@ CW_PLUGIN_EXPORT const struct cw_plugin_desc *cw_plugin_entry(void);
 }
 #endif
 
-#define CW_PLUGIN_INIT .size = sizeof(struct cw_plugin_desc), .abi = CW_ABI
+#define CW_PLUGIN_INIT                                                                                              \
+	.size = sizeof(struct cw_plugin_desc), .abi = CW_ABI, .field_size = sizeof(struct cw_conf_field),         \
+	.counter_size = sizeof(struct cw_plugin_counter)
 #define CW_DECODER_OPS_INIT .size = sizeof(struct cw_decoder_ops), .abi = CW_ABI
 
 static inline void cw_plugin_desc_init(struct cw_plugin_desc *d)
 {
 	d->size = sizeof(*d);
 	d->abi = CW_ABI;
+	d->field_size = sizeof(struct cw_conf_field);
+	d->counter_size = sizeof(struct cw_plugin_counter);
 }
 
 static inline void cw_decoder_ops_init(struct cw_decoder_ops *o)

@@ -469,8 +469,8 @@ static void on_refused(struct cw_decoder *d, const struct cw_event *ev, struct j
 	int wait = c->wait;
 
 	c->wait = JT_WAIT_NONE;
-	/* Nobody could be asked: silence makes the terminal try again, an answer would make it give up. */
-	if (ev->code == CW_REFUSED_LATER) {
+	/* Nobody could be asked, or it may be added yet: silence makes the terminal try again, an answer would make it give up. */
+	if (ev->code == CW_REFUSED_LATER || ev->code == CW_REFUSED_KEPT) {
 		drop_held(c);
 		return;
 	}

@@ -123,6 +123,35 @@ static void put_listeners(struct cw_json *j, const struct cw_admin_conf *d)
 	cw_json_end_array(j);
 }
 
+static void put_connections(struct cw_json *j, const struct cw_admin_conf *d)
+{
+	struct cw_dial_status st;
+	const char *protocol;
+	size_t i;
+
+	cw_json_text(j, "connections");
+	cw_json_array(j);
+	for (i = 0; i < cw_gateway_connection_count(d->gateway); i++) {
+		struct cw_dial *c = cw_gateway_connection(d->gateway, i, &protocol);
+
+		cw_dial_status(c, &st);
+		cw_json_map(j);
+		cw_json_field(j, "name", cw_dial_name(c));
+		cw_json_field(j, "protocol", protocol);
+		cw_json_field(j, "to", cw_dial_to(c));
+		cw_json_field(j, "state", cw_dial_state_name(st.state));
+		put_int(j, "sinceMs", st.since_ms);
+		cw_json_field(j, "address", st.address);
+		put_int(j, "attempts", (int64_t)st.attempts);
+		put_int(j, "successes", (int64_t)st.successes);
+		if (st.state == CW_DIAL_WAITING)
+			put_int(j, "nextMs", st.next_ms);
+		cw_json_field(j, "lastError", st.last_error);
+		cw_json_end_map(j);
+	}
+	cw_json_end_array(j);
+}
+
 /* Processes of isolated protocols. */
 static void put_hosts(struct cw_json *j, const struct cw_admin_conf *d)
 {
@@ -184,6 +213,7 @@ static void on_status(struct cw_admin *a, struct cw_http_req *req, const char *r
 	if (d->bridge != NULL) {
 		put_upstreams(&j, d);
 		put_listeners(&j, d);
+		put_connections(&j, d);
 		put_hosts(&j, d);
 	}
 	cw_json_end_map(&j);
@@ -242,6 +272,8 @@ static void put_device(struct cw_json *j, const struct cw_device *d)
 	cw_json_field(j, "upstream", cw_upstream_name(cw_device_upstream(d)));
 	put_bool(j, "downlink", cw_upstream_has_downlink(cw_device_upstream(d))); /* no: commands end as refused */
 	put_bool(j, "connected", cw_gateway_session_of(d, &worker, &session));
+	if (cw_gateway_via(d) != NULL)
+		cw_json_field(j, "via", cw_gateway_via(d));
 	put_int(j, "commands", cw_device_commands(d));
 	put_int(j, "connections", cw_device_connections(d));
 	put_int(j, "superseded", cw_device_superseded(d));
@@ -388,10 +420,14 @@ static void on_trace_line(void *arg, const struct cw_trace_line *line)
 	cw_json_map(&j);
 	put_int(&j, "time", line->utc_ms);
 	cw_json_field(&j, "protocol", line->protocol);
+	put_int(&j, "conn", (int64_t)line->conn);
 	cw_json_field(&j, "what", line->what);
 	if (line->text[0] != '\0')
-		cw_json_field(&j, "text", line->text);
-	if (line->number != 0)
+		cw_json_field(&j, strcmp(line->what, "open") == 0 || strcmp(line->what, "midway") == 0 ? "peer" : "text", line->text);
+	if (strcmp(line->what, "open") == 0) {
+		cw_json_text(&j, "datagram");
+		cw_json_bool(&j, line->number != 0);
+	} else if (line->number != 0)
 		put_int(&j, "number", line->number);
 	if (line->bytes.len > 0) {
 		cw_json_text(&j, "hex");
@@ -412,13 +448,15 @@ static void on_trace_line(void *arg, const struct cw_trace_line *line)
 	cw_free(text);
 }
 
-static void follow(struct cw_admin *a, struct cw_http_req *req, const struct cw_identity *id)
+static void follow_any(struct cw_admin *a, struct cw_http_req *req, const char *name,
+                       int (*trace)(struct cw_gateway *, const char *, cw_trace_fn, void *, struct cw_trace **))
 {
 	struct follow *f = cw_zalloc(sizeof(*f));
+	int rc = f == NULL ? CW_ENOMEM : trace(a->conf.gateway, name, on_trace_line, f, &f->trace);
 
-	if (f == NULL || cw_gateway_trace(a->conf.gateway, id->identity, on_trace_line, f, &f->trace) < 0) {
+	if (rc < 0) {
 		cw_free(f);
-		cw_admin_reply_text(req, 503, "error", "out of memory");
+		cw_admin_reply_text(req, rc == CW_ENOENT ? 404 : 503, "error", rc == CW_ENOENT ? "there is no such listener" : "out of memory");
 		return;
 	}
 	f->req = req;
@@ -426,9 +464,19 @@ static void follow(struct cw_admin *a, struct cw_http_req *req, const struct cw_
 	cw_http_on_gone(req, on_follower_gone, f);
 }
 
+static void follow(struct cw_admin *a, struct cw_http_req *req, const struct cw_identity *id)
+{
+	follow_any(a, req, id->identity, cw_gateway_trace);
+}
+
 static void on_trace(struct cw_admin *a, struct cw_http_req *req, const char *identity)
 {
 	cw_admin_ask(a, req, identity, follow);
+}
+
+static void on_trace_listener(struct cw_admin *a, struct cw_http_req *req, const char *listener)
+{
+	follow_any(a, req, listener, cw_gateway_trace_listener);
 }
 
 /* ---- routes ---------------------------------------------------------------------------------------- */
@@ -445,6 +493,7 @@ static const struct {
 	{ "POST", "/api/v1/reload", NULL, on_reload },
 	{ "POST", "/api/v1/stop", NULL, on_stop },
 	{ "GET", "/api/v1/trace/", "", on_trace },
+	{ "GET", "/api/v1/traceListener/", "", on_trace_listener },
 	{ "GET", "/api/v1/identities", NULL, cw_admin_identities },
 	{ "POST", "/api/v1/identities", NULL, cw_admin_identities_import },
 	{ "POST", "/api/v1/identities/rekey", NULL, cw_admin_identities_rekey },

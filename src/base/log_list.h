@@ -33,6 +33,10 @@
 	X(net_refused, WARN, "net.refused", 10, "A connection was refused at the door; reason says by which limit or list.")  \
 	X(net_proxy_bad, WARN, "net.proxy_bad", 10, "A PROXY protocol header was expected and something else came; the connection is closed.") \
 	X(net_tls_failed, WARN, "net.tls_failed", 10, "A TLS handshake failed; reason is the library's text.")                \
+	X(net_connection_up, INFO, "net.connection_up", 20, "An outgoing connection, or a serial line, is open.")             \
+	X(net_connection_down, WARN, "net.connection_down", 20, "It has ended; reason says why. It is opened again.")         \
+	X(net_connection_failed, WARN, "net.connection_failed", 20, "It could not be opened; it is tried again. The same reason is logged once in ten minutes.") \
+	X(net_serial, WARN, "net.serial", 10, "A serial line works, but its driver did not take a setting.")                  \
 	X(net_closed, DEBUG, "net.closed", 0, "A device connection has ended; reason says why.")
 
 #define CW_LOGS_PLUGIN(X) \
@@ -61,6 +65,7 @@
 	X(identity_source, WARN, "identity.source", 10, "An identity source has failed, or is well again; the text says what to do.") \
 	X(identity_changed, INFO, "identity.changed", 50, "A device's entry has gone or changed in its source; its connection is closed.") \
 	X(identity_edited, INFO, "identity.edited", 50, "An operator has changed the identity table.")                        \
+	X(members_limit, WARN, "members.limit", 10, "A connection has more devices under one prefix than may be attached to it.") \
 	X(device_attached, DEBUG, "device.attached", 0, "A session is now the way to this device.")                           \
 	X(device_superseded, INFO, "device.superseded", 20, "A second connection took the identity; the older one is closed.") \
 	X(device_stranded, WARN, "device.stranded", 20, "A device has to let go of its upstream and cannot move to another; its session ends.") \

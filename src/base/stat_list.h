@@ -18,6 +18,10 @@
 #define CW_STATS_NET(X) \
 	X(GAUGE, net, connections, "Device connections open now")                                                             \
 	X(COUNTER, net, accepted, "Device connections accepted")                                                              \
+	X(GAUGE, net, dialled, "Outgoing connections and serial lines open now")                                              \
+	X(COUNTER, net, dials, "Attempts to open an outgoing connection or a serial line")                                    \
+	X(COUNTER, net, dials_failed, "Attempts of these that failed")                                                        \
+	X(COUNTER, net, dialled_lost, "Outgoing connections and serial lines that ended, to be opened again")                 \
 	X(COUNTER, net, closed, "Device connections ended")                                                                   \
 	X(COUNTER, net, refused_connections, "Connections refused: listener is full")                                         \
 	X(COUNTER, net, refused_source, "Connections refused: too many from one source address")                              \
@@ -66,6 +70,9 @@
 	X(GAUGE, bridge, devices_online, "Devices online at the platform")                                                    \
 	X(COUNTER, bridge, identify_ok, "Identities found")                                                                   \
 	X(COUNTER, bridge, identify_unknown, "Identities that no source knows")                                               \
+	X(COUNTER, bridge, identify_none, "Identities that may be unknown (optional ones of a decoder) and were")              \
+	X(COUNTER, bridge, members_asked, "Times a decoder asked for all devices whose identity begins with a text")          \
+	X(COUNTER, bridge, members_attached, "Devices attached because of that")                                              \
 	X(COUNTER, bridge, entries_skipped, "Entries of devices.conf skipped because a key is missing or wrong")              \
 	X(COUNTER, bridge, devices_moved, "Devices moved to another upstream by a reload")                                    \
 	X(COUNTER, bridge, superseded, "Sessions superseded by a newer connection of the same identity")                      \

@@ -69,6 +69,11 @@ int cw_bridge_new(const struct cw_bridge_conf *conf, struct cw_bridge **ret_brid
 	return 0;
 }
 
+void cw_bridge_set_ctx(struct cw_bridge *b, void *ctx)
+{
+	b->conf.ctx = ctx;
+}
+
 void *cw_bridge_ctx(const struct cw_bridge *b)
 {
 	return b->conf.ctx;

@@ -57,6 +57,11 @@ struct cw_owner_ops {
 	 * that is for all devices of a product; 0 or an error. `bytes` is lent.
 	 */
 	int (*broadcast)(struct cw_bridge *b, const char *product_key, struct cw_bytes bytes);
+	/*
+	 * May be NULL. A source may have an entry of this identity now that it had not, or had as another: who waits
+	 * for the device may attach it. Also said of some whose entry has gone.
+	 */
+	void (*appeared)(struct cw_bridge *b, const char *identity);
 	/* May be NULL. An upstream is logged in, or lost, with a sentence. */
 	void (*upstream)(struct cw_bridge *b, const struct cw_upstream *u, int up, const char *reason);
 };
@@ -72,6 +77,7 @@ struct cw_attach {
 	void *owner;
 	unsigned max_outstanding; /* commands the owner takes at once */
 	enum cw_sharing sharing;  /* when the device has an owner already */
+	int optional;             /* that no source knows it is normal: counted apart */
 	int require_online;       /* done only when the platform accepted the login (or refused it) */
 	void (*done)(struct cw_attach *a, struct cw_device *d, int refused); /* refused: 0 or CW_REFUSED_* */
 	/* the bridge's */
@@ -96,6 +102,8 @@ struct cw_bridge_conf {
 };
 
 int cw_bridge_new(const struct cw_bridge_conf *conf, struct cw_bridge **ret_bridge);
+/* For an owner that is made after its bridge. */
+void cw_bridge_set_ctx(struct cw_bridge *b, void *ctx);
 /* What the configuration had as `ctx`. Any thread. */
 void *cw_bridge_ctx(const struct cw_bridge *b);
 /* Nothing may be attached any more and all upstreams must be stopped. */
@@ -191,6 +199,7 @@ const char *cw_device_name(const struct cw_device *d);
 struct cw_updevice *cw_device_updevice(const struct cw_device *d);
 const struct cw_upstream *cw_device_upstream(const struct cw_device *d);
 void *cw_device_owner(const struct cw_device *d);
+int cw_device_leaves(const struct cw_device *d); /* its owner has to let go, or its certificate goes */
 enum cw_updevice_state cw_device_state(const struct cw_device *d);
 int64_t cw_device_since_ms(const struct cw_device *d);     /* UTC of the last change of state */
 int cw_device_last_code(const struct cw_device *d);        /* the platform's last refusal, 0: none */

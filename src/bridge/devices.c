@@ -342,7 +342,9 @@ static void on_resolved(struct cw_question *q, int rc, const struct cw_identity 
 		take_place(a, id);
 		return;
 	}
-	if (rc == CW_ENOENT)
+	if (rc == CW_ENOENT && a->optional)
+		cw_count(bridge, identify_none);
+	else if (rc == CW_ENOENT)
 		cw_count(bridge, identify_unknown);
 	else
 		cw_log(identity_later, cw_error_text(rc), CW_LB("identity", a->identity, a->identity_len));
@@ -591,6 +593,7 @@ const char *cw_device_product_key(const struct cw_device *d) { return d->product
 const char *cw_device_name(const struct cw_device *d) { return d->device_name; }
 struct cw_updevice *cw_device_updevice(const struct cw_device *d) { return d->way->up; }
 const struct cw_upstream *cw_device_upstream(const struct cw_device *d) { return d->way->uplink->u; }
+int cw_device_leaves(const struct cw_device *d) { return d->leaving || d->stale || d->removing; }
 void *cw_device_owner(const struct cw_device *d) { return d->owner; }
 enum cw_updevice_state cw_device_state(const struct cw_device *d) { return (enum cw_updevice_state)d->state; }
 int64_t cw_device_since_ms(const struct cw_device *d) { return d->since_ms; }

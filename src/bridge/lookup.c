@@ -57,11 +57,20 @@ static void free_recheck(struct recheck *c)
 	cw_free(c);
 }
 
+static void appeared(struct cw_bridge *b, const char *identity)
+{
+	if (b->conf.owner_ops->appeared != NULL)
+		b->conf.owner_ops->appeared(b, identity);
+}
+
 static void judge(struct cw_bridge *b, struct recheck *c, int rc, const struct cw_identity *id)
 {
 	struct cw_device *d = cw_bridge_find(b, c->identity, strlen(c->identity));
 	enum cw_leave why = rc == CW_OK ? CW_LEAVE_CHANGED : CW_LEAVE_REMOVED;
 	int disconnected;
+
+	if (d == NULL && rc == CW_OK)
+		appeared(b, c->identity);
 
 	if (d == NULL && c->was != NULL && rc == CW_ENOENT)
 		cw_devices_forget(b, c->was);
@@ -73,6 +82,8 @@ static void judge(struct cw_bridge *b, struct recheck *c, int rc, const struct c
 	else if (disconnected)
 		cw_log(identity_changed, rc == CW_OK ? "its certificate or settings are others now" : "no source knows it any more",
 		       CW_LS("device", c->identity));
+	if (rc == CW_OK)
+		appeared(b, c->identity);
 }
 
 static void on_rechecked(struct cw_question *q, int rc, const struct cw_identity *id)
@@ -96,8 +107,10 @@ static void recheck(struct cw_bridge *b, const struct cw_identity *id, struct cw
 	struct recheck *c;
 	struct cw_claim claim;
 
-	if (!seen && (!b->conf.remove_topology || id->product_key[0] == '\0'))
+	if (!seen && (!b->conf.remove_topology || id->product_key[0] == '\0')) {
+		appeared(b, identity);
 		return;
+	}
 	c = cw_zalloc(sizeof(*c) + len + 1);
 	if (c == NULL) {
 		cw_log(identity_later, "no memory to ask again; its old certificate stays until it attaches anew", CW_LS("identity", identity));

@@ -16,7 +16,7 @@ static const struct verb {
 	const char *help;
 } verbs[] = {
 	{ "status", cw_cmd_control,
-	  "is the gateway up, its upstreams and listeners; exit 0 only if all upstreams are up" },
+	  "is the gateway up, its upstreams, listeners and connections; exit 0 only if all upstreams are up" },
 	{ "stats", cw_cmd_control, "every counter and gauge of the running gateway" },
 	{ "device", cw_cmd_control, "device list | show IDENTITY | kick IDENTITY" },
 	{ "trace", cw_cmd_control, "follow one device: frames both ways, commands, settles" },
@@ -25,6 +25,7 @@ static const struct verb {
 	{ "config", cw_cmd_config, "look at configuration files: check, print, get, reference" },
 	{ "identity", cw_cmd_identity, "the table of identities: import, add, remove, list, rekey" },
 	{ "decode", cw_cmd_decode, "decode frames of a protocol: hex in, JSON out" },
+	{ "plugin", cw_cmd_plugin, "for authors of protocols: new, test, describe" },
 	{ "sign", cw_cmd_sign, "sign mqtt: what any MQTT client needs to log in as a device" },
 	{ "doctor", cw_cmd_doctor, "each upstream step by step: name, TCP, TLS, login; what fails and what to do" },
 	{ "triple", cw_cmd_triple,

@@ -62,7 +62,8 @@ static const struct cw_plugin_desc *find_protocol(const struct cw_daemon *d, con
 }
 
 /* What the fields' types and ranges cannot say the decoder itself does. */
-static int ask_decoder(struct cw_daemon *d, const struct cw_plugin_desc *protocol, const struct cw_config_listener *l, struct cw_bytes settings)
+static int ask_decoder(struct cw_daemon *d, const struct cw_plugin_desc *protocol, const char *what, const char *name,
+                       const struct cw_origin *origin, struct cw_bytes settings)
 {
 	struct cw_runner *r;
 	struct cw_msg msg;
@@ -73,8 +74,8 @@ static int ask_decoder(struct cw_daemon *d, const struct cw_plugin_desc *protoco
 		return say(&msg);
 	rc = cw_runner_settings(r, settings, &conf, &msg);
 	if (rc < 0) {
-		cw_msg_wrap(&msg, "listener \"%s\": settings", l->name);
-		(void)cw_config_placed(&l->origin, rc, &msg);
+		cw_msg_wrap(&msg, "%s \"%s\": settings", what, name);
+		(void)cw_config_placed(origin, rc, &msg);
 		(void)say(&msg);
 	}
 	cw_runner_settings_free(r, conf);
@@ -90,26 +91,46 @@ static int udp_refused(const struct cw_config_listener *l)
 	return say(&msg);
 }
 
-static int check_listener(struct cw_daemon *d, const struct cw_config_listener *l)
+/* The protocol's settings of a listener or connection. */
+static int check_settings(struct cw_daemon *d, const struct cw_plugin_desc *protocol, const char *what, const char *name,
+                          const struct cw_origin *origin, const struct cw_value *settings)
 {
-	const struct cw_plugin_desc *protocol = find_protocol(d, l->protocol);
 	struct cw_conf_report report = { 0 };
-	struct cw_gateway_listener listener;
-	struct cw_msg msg;
 	uint8_t *bytes = NULL;
 	size_t len;
-	int wrong;
+	int wrong = cw_config_settings(protocol, d->config, settings, NULL, cw_bytes_of(NULL, 0), &bytes, &len, &report) < 0;
 
-	wrong = cw_config_settings(protocol, d->config, l->settings, NULL, cw_bytes_of(NULL, 0), &bytes, &len, &report) < 0;
 	print_report(&report);
 	cw_conf_report_fini(&report);
 	if (!wrong)
-		wrong = ask_decoder(d, protocol, l, cw_bytes_of(bytes, len));
+		wrong = ask_decoder(d, protocol, what, name, origin, cw_bytes_of(bytes, len));
 	cw_free(bytes);
+	return wrong;
+}
+
+static int check_listener(struct cw_daemon *d, const struct cw_config_listener *l)
+{
+	const struct cw_plugin_desc *protocol = find_protocol(d, l->protocol);
+	int wrong = check_settings(d, protocol, "listener", l->name, &l->origin, l->settings);
+	struct cw_gateway_listener listener;
+	struct cw_msg msg;
+
 	if (l->transport == CW_CONFIG_UDP && (protocol->caps & CW_CAP_DATAGRAM) == 0)
 		wrong += udp_refused(l);
 	cw_daemon_listener(d, l, &listener);
 	if (cw_config_placed(&l->origin, cw_listener_check(&listener.net, &msg), &msg) < 0)
+		wrong += say(&msg);
+	return wrong;
+}
+
+static int check_connection(struct cw_daemon *d, const struct cw_config_connection *c)
+{
+	int wrong = check_settings(d, find_protocol(d, c->protocol), "connection", c->name, &c->origin, c->settings);
+	struct cw_gateway_connection connection;
+	struct cw_msg msg;
+
+	cw_daemon_connection(c, &connection);
+	if (cw_config_placed(&c->origin, cw_dial_check(&connection.net, &msg), &msg) < 0)
 		wrong += say(&msg);
 	return wrong;
 }
@@ -264,26 +285,49 @@ static int check_listeners(struct cw_daemon *d)
 		return say(&msg);
 	for (i = 0; i < d->config->listeners.count; i++)
 		wrong += check_listener(d, cw_conf_item(&d->config->listeners, struct cw_config_listener, i));
+	for (i = 0; i < d->config->connections.count; i++)
+		wrong += check_connection(d, cw_conf_item(&d->config->connections, struct cw_config_connection, i));
 	return wrong;
 }
 
+/* Listener or connection number i: its protocol and settings. 0 behind the last. */
+static int way_in(const struct cw_config *c, size_t i, const char **ret_protocol, const struct cw_value **ret_settings)
+{
+	const struct cw_config_connection *connection;
+	const struct cw_config_listener *listener;
+
+	if (i < c->listeners.count) {
+		listener = cw_conf_item(&c->listeners, struct cw_config_listener, i);
+		*ret_protocol = listener->protocol;
+		*ret_settings = listener->settings;
+		return 1;
+	}
+	if (i - c->listeners.count >= c->connections.count)
+		return 0;
+	connection = cw_conf_item(&c->connections, struct cw_config_connection, i - c->listeners.count);
+	*ret_protocol = connection->protocol;
+	*ret_settings = connection->settings;
+	return 1;
+}
+
 /*
- * Settings of a product or device: fine when one of the listeners' protocols takes them, for which one its devices will
+ * Settings of a product or device: fine when one of the protocols in use takes them, for which one its devices will
  * speak is not known here. Else the complaints of the first are printed behind `who`.
  */
 static int check_own_settings(struct cw_daemon *d, const struct cw_value *product, struct cw_bytes device, const char *who)
 {
 	struct cw_conf_report first = { 0 };
+	const struct cw_value *settings;
+	const char *protocol;
 	int wrong = 0;
 	size_t i;
 
-	for (i = 0; i < d->config->listeners.count; i++) {
-		const struct cw_config_listener *l = cw_conf_item(&d->config->listeners, struct cw_config_listener, i);
+	for (i = 0; way_in(d->config, i, &protocol, &settings); i++) {
 		struct cw_conf_report report = { 0 };
 		uint8_t *bytes = NULL;
 		size_t len;
 
-		wrong = cw_config_settings(find_protocol(d, l->protocol), d->config, l->settings, product, device, &bytes, &len,
+		wrong = cw_config_settings(find_protocol(d, protocol), d->config, settings, product, device, &bytes, &len,
 		                           i == 0 ? &first : &report) < 0;
 		cw_free(bytes);
 		cw_conf_report_fini(&report);
@@ -291,7 +335,7 @@ static int check_own_settings(struct cw_daemon *d, const struct cw_value *produc
 			break;
 	}
 	if (wrong) {
-		fprintf(stderr, "%s: its settings fit no listener's protocol:\n", who);
+		fprintf(stderr, "%s: its settings fit the protocol of no listener or connection:\n", who);
 		print_report(&first);
 	}
 	cw_conf_report_fini(&first);
@@ -359,8 +403,10 @@ static void print_summary(const struct cw_daemon *d, size_t devices)
 	const char *plan;
 	size_t i;
 
-	printf("%s: fine; %zu listeners, %zu upstreams, %zu devices\n", d->config_file, d->config->listeners.count,
-	       d->config->upstreams.count, devices);
+	printf("%s: fine; %zu listeners, ", d->config_file, d->config->listeners.count);
+	if (d->config->connections.count > 0)
+		printf("%zu connections, ", d->config->connections.count);
+	printf("%zu upstreams, %zu devices\n", d->config->upstreams.count, devices);
 	for (i = 0; i < cw_bridge_upstream_count(d->bridge); i++) {
 		const struct cw_upstream_conf *u = cw_upstream_settings(cw_bridge_upstream(d->bridge, i));
 

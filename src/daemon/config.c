@@ -6,13 +6,12 @@
 
 #include "base/mem.h"
 #include "daemon/config_check.h"
+#include "daemon/connection_rows.h"
 #include "daemon/identity_rows.h"
 #include "provision/rules.h"
 #include "upstream/kinds.h"
 
 static const char *const transports[] = { "tcp", "udp", "tls", NULL };
-static const char *const acks[] = { "received", "delivered", NULL };
-static const char *const unknowns[] = { "close", "keep", NULL };
 static const char *const verifies[] = { "none", "optional", "required", NULL };
 static const char *const confirms[] = { "transport", "reply", NULL };
 static const char *const tls_versions[] = { "1.2", "1.3", NULL };
@@ -78,11 +77,11 @@ static const struct cw_conf_setting listener_settings[] = {
 	CW_CONF_MUST(struct cw_config_listener, address, STRING, "address", NULL, NULL,
 	             "host:port or [v6]:port to listen on; port 0 takes any free one; [::] takes IPv4 too."),
 	CW_CONF(struct cw_config_listener, backlog, INT, "backlog", "4096", "1", "65535", "Connections the kernel keeps until they are accepted."),
-	CW_CONF_CHOICE(struct cw_config_listener, ack, "ack", acks, "received",
+	CW_CONF_CHOICE(struct cw_config_listener, ack, "ack", cw_config_acks, "received",
 	               "When a device's message is acknowledged: when it was received and queued, or when the platform has confirmed it."),
 	CW_CONF(struct cw_config_listener, require_online, BOOL, "requireOnline", "false", NULL, NULL,
 	        "Accept a device only when the platform has accepted its login."),
-	CW_CONF_CHOICE(struct cw_config_listener, unknown, "unknown", unknowns, "close",
+	CW_CONF_CHOICE(struct cw_config_listener, unknown, "unknown", cw_config_unknowns, "close",
 	               "A device that no identity source knows: close it after 5 s, or keep it until identifyTime."),
 	CW_CONF(struct cw_config_listener, proxy_from, STRINGS, "proxyFrom", NULL, NULL, NULL,
 	        "Networks of load balancers whose connections begin with a PROXY protocol header (v1 or v2)."),
@@ -285,7 +284,7 @@ static void check_mode(const struct cw_config *c, const struct cw_value *object,
 static void no_listener(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
 {
 	if (c->http2_endpoint == NULL)
-		cw_conf_error_at(report, object, "there is no listener; add listeners = [ { name = ..., protocol = ..., address = ... } ]");
+		cw_conf_error_at(report, object, "there is no listener and no connection; add listeners = [ { name = ..., protocol = ..., address = ... } ]");
 	else
 		cw_conf_warn_at(report, object, "there is no listener, so no device can connect; add listeners = [ { name = ..., protocol = ..., "
 		                "address = ... } ], or socketServer { } with --protocol");
@@ -312,14 +311,15 @@ static void check_config(const void *conf, const struct cw_value *object, struct
 	const struct cw_config *c = conf;
 
 	check_bridge(conf, object, report);
-	if (c->listeners.count == 0)
+	cw_config_check_connections(c, object, report);
+	if (c->listeners.count == 0 && c->connections.count == 0)
 		no_listener(c, object, report);
 }
 
 static const char *hint(const char *key)
 {
 	static const char *const java[] = { "registerEndpoint", "networkKey", "isMultiGwMode", NULL };
-	static const char *const later[] = { "connections", "journal", "admin", NULL };
+	static const char *const later[] = { "journal", "admin", NULL };
 	int i;
 
 	for (i = 0; java[i] != NULL; i++)
@@ -350,6 +350,7 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct cw_config, stop_timeout_ms, DURATION, "stopTimeout", "10s", "0s", "10m", "How long a stop waits for queued records to be delivered."),
 	CW_CONF(struct cw_config, decoder_timeout_ms, DURATION, "decoderTimeout", "10s", "0s", "10m", "A decoder that does not return for this long ends the process, with its frame in the log; 0s: never."),
 	CW_CONF_TABLES(struct cw_config, listeners, LIST, "listeners", &listener_table, "Where devices connect."),
+	CW_CONF_TABLES(struct cw_config, connections, LIST, "connections", &cw_config_connection_table, "Devices that do not connect: the gateway does, or opens their serial line."),
 	CW_CONF_TABLES(struct cw_config, upstreams, MAP, "upstreams", &upstream_table, "Ways to the platform, by name."),
 	CW_CONF_TABLES(struct cw_config, routes, LIST, "routes", &route_table, "Which product takes which upstream; first match. None: the first upstream."),
 	CW_CONF_TABLES(struct cw_config, products, MAP, "products", &product_table, "What differs by product, by productKey."),

@@ -18,6 +18,7 @@ struct cw_bridges;
 
 struct cw_config_tls {
 	const char *ca, *certificate, *key, *client_ca, *key_store, *key_password;
+	const char *server_name; /* of connections */
 	bool verify;
 	int min_version;
 	int client_verify;
@@ -38,6 +39,28 @@ struct cw_config_listener {
 	struct cw_conf_strings proxy_from, allow, deny;
 	const struct cw_value *settings;
 	struct cw_config_limits limits;
+	struct cw_config_tls tls;
+};
+
+struct cw_config_serial {
+	uint32_t baud, stop_bits, data_bits;
+	int parity;
+	bool rs485, rts_on_send;
+	int64_t before_ms, after_ms;
+};
+
+/* One that the gateway opens. */
+struct cw_config_connection {
+	struct cw_origin origin;
+	const char *name, *protocol, *to, *identity;
+	int ack, unknown;
+	bool require_online;
+	int64_t connect_ms, retry_min_ms, retry_max_ms;
+	int64_t keep_alive_ms, keep_interval_ms;
+	uint32_t keep_probes;
+	const struct cw_value *settings;
+	struct cw_config_limits limits; /* without those of accepting */
+	struct cw_config_serial serial;
 	struct cw_config_tls tls;
 };
 
@@ -104,7 +127,7 @@ struct cw_config {
 	const char *ca, *state_dir, *plugin_dir, *control;
 	uint32_t workers;
 	int64_t stop_timeout_ms, decoder_timeout_ms;
-	struct cw_conf_list listeners, upstreams, routes, products;
+	struct cw_conf_list listeners, connections, upstreams, routes, products;
 	const struct cw_value *protocols;
 	struct {
 		const char *devices, *key_file;
@@ -171,7 +194,7 @@ int cw_config_load(const char *path, struct cw_config **ret_config, struct cw_co
 enum cw_config_way cw_config_way(const struct cw_config *c, const struct cw_config_bridge *b, const char **ret_missing);
 /* Number `i` of an upstream's bridges, or the gateway's own. */
 const struct cw_config_bridge *cw_config_bridge_of(const struct cw_config *c, const struct cw_config_upstream *u, size_t i);
-/* Put where a listener or upstream was written before the message of a failure. Returns rc. */
+/* Put where a listener, connection or upstream was written before the message of a failure. Returns rc. */
 int cw_config_placed(const struct cw_origin *at, int rc, struct cw_msg *msg);
 /*
  * Call `fn` for each upstream that the configuration makes, one for each of its bridges; ends with the first error.
@@ -191,7 +214,7 @@ const char *cw_config_path(const char *config_file, const char *name, char *out,
 
 /*
  * Encode a protocol's settings (an encoded map with every field) from what the configuration says:
- * protocols.<name>, then the listener's settings, the product's, and those of a device (JSON text); later ones win.
+ * protocols.<name>, then the settings of the listener or connection, the product's, and those of a device (JSON text); later ones win.
  * *ret_bytes is owned (cw_free).
  */
 int cw_config_settings(const struct cw_plugin_desc *protocol, const struct cw_config *config, const struct cw_value *listener,

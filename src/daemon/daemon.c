@@ -229,6 +229,12 @@ static int encode_device_settings(void *ctx, const struct cw_plugin_desc *protoc
 		if (strcmp(l->name, listener) == 0)
 			own = l->settings;
 	}
+	for (i = 0; i < d->config->connections.count; i++) {
+		const struct cw_config_connection *c = cw_conf_item(&d->config->connections, struct cw_config_connection, i);
+
+		if (strcmp(c->name, listener) == 0)
+			own = c->settings;
+	}
 	rc = cw_config_settings(protocol, d->config, own, product, device_settings, ret_bytes, ret_len, &report);
 	if (rc < 0)
 		cw_conf_report_msg(&report, msg);
@@ -394,27 +400,15 @@ static int make_gateway(struct cw_daemon *d, struct cw_msg *msg)
 
 static int add_listener(struct cw_daemon *d, const struct cw_config_listener *from, struct cw_msg *msg)
 {
-	const struct cw_plugin_desc *protocol = NULL;
-	struct cw_conf_report report = { 0 };
 	struct cw_gateway_listener l;
 	uint8_t *settings;
-	size_t i, len;
-	int rc;
+	size_t len;
+	int rc = cw_daemon_encode(d, "listener", from->name, from->protocol, from->settings, &settings, &len, msg);
 
-	for (i = 0; i < d->protocol_count; i++)
-		if (strcmp(d->protocols[i]->name, from->protocol) == 0)
-			protocol = d->protocols[i];
-	if (protocol == NULL)
-		return cw_fail(msg, CW_ECONF, "listener \"%s\": protocol \"%s\" is not loaded; that needs a restart", from->name, from->protocol);
-	rc = cw_config_settings(protocol, d->config, from->settings, NULL, cw_bytes_of(NULL, 0), &settings, &len, &report);
-	if (rc < 0) {
-		cw_conf_report_msg(&report, msg);
-		cw_conf_report_fini(&report);
+	if (rc < 0)
 		return rc;
-	}
-	cw_conf_report_fini(&report);
 	cw_daemon_listener(d, from, &l);
-	l.settings = cw_bytes_of(settings, len);
+	l.rules.settings = cw_bytes_of(settings, len);
 	rc = cw_gateway_update_listener(d->gateway, &l, msg);
 	if (rc == CW_EINVAL) { /* another address, transport or protocol: close and make anew */
 		cw_gateway_close_listener(d->gateway, from->name);
@@ -542,6 +536,8 @@ static int start_bridge(struct cw_daemon *d, struct cw_msg *msg)
 	if (rc == 0)
 		rc = cw_daemon_apply_listeners(d, msg);
 	if (rc == 0)
+		rc = cw_daemon_apply_connections(d, msg);
+	if (rc == 0)
 		rc = cw_bridge_connect(d->bridge);
 	if (rc == 0)
 		rc = cw_watchdog_start(d->gateway, (uint64_t)d->config->decoder_timeout_ms, &d->watchdog);
@@ -553,6 +549,7 @@ static int start_bridge(struct cw_daemon *d, struct cw_msg *msg)
 		cw_notify_say(&d->notify, "READY=1\nSTATUS=devices may connect");
 	if (rc == 0)
 		cw_log(daemon_ready, "", CW_LU("listeners", cw_gateway_listener_count(d->gateway)),
+		       CW_LU("connections", cw_gateway_connection_count(d->gateway)),
 		       CW_LU("devices", cw_resolver_count(cw_bridge_resolver(d->bridge))));
 	return rc;
 }

@@ -3,7 +3,7 @@
  *
  * start: configuration -> state directory (locked) -> plugins -> state -> certificates of
  * the bridges (the first start may have to wait for the platform: then the control socket
- * comes first) -> bridge with upstreams and identities -> workers -> listeners -> control
+ * comes first) -> bridge with upstreams and identities -> workers -> listeners, connections -> control
  * socket -> ready.
  * stop: no new connections, nothing more is read -> lanes drain, devices are logged
  * out -> sessions close -> workers end. A second signal ends the process at once.
@@ -120,6 +120,9 @@ int cw_daemon_read_identities(const char *config_file, const struct cw_config *c
                               struct cw_msg *msg);
 int cw_daemon_open_state_dir(struct cw_daemon *d, struct cw_msg *msg);
 int cw_daemon_load_protocols(struct cw_daemon *d, const struct cw_config *config, struct cw_msg *msg);
+/* A protocol's settings for a listener or connection (`what`, `name`) of these own ones; *ret_bytes is owned (cw_free). */
+int cw_daemon_encode(struct cw_daemon *d, const char *what, const char *name, const char *protocol, const struct cw_value *own,
+                     uint8_t **ret_bytes, size_t *ret_len, struct cw_msg *msg);
 void cw_daemon_listener(const struct cw_daemon *d, const struct cw_config_listener *from, struct cw_gateway_listener *l);
 /* How long, in seconds, duplicates are to be remembered: the longest that a loaded protocol asks for. */
 unsigned cw_daemon_dedup_window(const struct cw_daemon *d);
@@ -135,6 +138,10 @@ int cw_daemon_add_sources(struct cw_daemon *d, struct cw_msg *msg);
 const char *cw_daemon_key_file(const struct cw_config *config, const char *state_dir, char *out, size_t size);
 /* Add, change and leave listeners as d->config says; those that are gone are closed by the caller. */
 int cw_daemon_apply_listeners(struct cw_daemon *d, struct cw_msg *msg);
+/* connections.c. Add, change and close connections as d->config says. */
+int cw_daemon_apply_connections(struct cw_daemon *d, struct cw_msg *msg);
+/* All but the settings; lent from `from`. */
+void cw_daemon_connection(const struct cw_config_connection *from, struct cw_gateway_connection *c);
 /* Warn when everybody can read a file with secrets. 1 when it warned. */
 int cw_daemon_warn_file_mode(const char *path);
 /* The sentences of everything that is wrong, to stderr; 0 when the configuration is fine. */

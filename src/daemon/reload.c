@@ -2,7 +2,7 @@
  * reload.c - read the files again on a thread of its own, then apply the difference on the control loop.
  *
  * A file that is wrong changes nothing. Identities, listeners (rules, limits, lists,
- * certificates, added and removed ones), upstreams, routes and the log level take effect; what
+ * certificates, added and removed ones), connections, upstreams, routes and the log level take effect; what
  * needs a restart is named in the answer. The answer does not wait for devices that move
  * to another upstream (swap.c), the next reload does.
  */
@@ -31,6 +31,7 @@ struct reload {
 	struct cw_msg msg;
 	int rc;
 	uint64_t started_ms;
+	int in_order; /* the entries are to be sorted here, for somebody asks by prefix */
 	cw_reload_fn done;
 	void *arg;
 };
@@ -44,6 +45,8 @@ static void read_files(void *arg)
 	r->rc = cw_daemon_read_config(r->daemon->config_file, &r->config, &r->tree, &r->msg);
 	if (r->rc == 0)
 		r->rc = cw_daemon_read_identities(r->daemon->config_file, r->config, &r->identities, &r->msg);
+	if (r->rc == 0 && r->in_order)
+		cw_identities_order(r->identities);
 	if (r->rc == 0) {
 		r->config->obtained = r->daemon->bridges;
 		r->rc = cw_daemon_look_at_upstreams(r->daemon, r->config, &r->made, &r->msg);
@@ -99,7 +102,7 @@ static void close_removed(struct cw_daemon *d, const struct cw_config *now)
 	}
 }
 
-/* A listener could not be made or changed: those before it go back to what they were. */
+/* A listener or connection could not be made or changed: those before it go back to what they were. */
 static void take_back(struct cw_daemon *d, struct cw_config *old, struct cw_conf_tree *old_tree)
 {
 	struct cw_msg msg = { "" };
@@ -109,6 +112,8 @@ static void take_back(struct cw_daemon *d, struct cw_config *old, struct cw_conf
 	close_removed(d, old);
 	if (cw_daemon_apply_listeners(d, &msg) < 0)
 		cw_log(daemon_reload_failed, msg.text, CW_LS("then", "this listener stays closed until the next reload"));
+	if (cw_daemon_apply_connections(d, &msg) < 0)
+		cw_log(daemon_reload_failed, msg.text, CW_LS("then", "this connection stays closed until the next reload"));
 }
 
 /* Freed once no upstream was made of it. */
@@ -141,6 +146,8 @@ static int apply(struct reload *r, struct cw_reload_result *res, char *restarts,
 	d->config = r->config;
 	d->tree = r->tree;
 	rc = cw_daemon_apply_listeners(d, &r->msg);
+	if (rc == 0)
+		rc = cw_daemon_apply_connections(d, &r->msg);
 	if (rc < 0) {
 		take_back(d, old, old_tree);
 		cw_bridge_plan_free(plan);
@@ -240,6 +247,7 @@ int cw_daemon_reload(struct cw_daemon *d, cw_reload_fn done, void *arg)
 	r->arg = arg;
 	r->started_ms = cw_clock_ms();
 	cw_notify_say(&d->notify, "RELOADING=1");
+	r->in_order = cw_bridge_identities(d->bridge)->ordered != NULL;
 	d->reloading = 1;
 	d->reload_again = 0;
 	rc = cw_thread_start(&r->thread, "reload", read_files, r);

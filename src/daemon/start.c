@@ -124,6 +124,11 @@ int cw_daemon_load_protocols(struct cw_daemon *d, const struct cw_config *config
 
 		rc = cw_config_placed(&l->origin, load_protocol(d, l->protocol, msg), msg);
 	}
+	for (i = 0; i < config->connections.count && rc == 0; i++) {
+		const struct cw_config_connection *c = cw_conf_item(&config->connections, struct cw_config_connection, i);
+
+		rc = cw_config_placed(&c->origin, load_protocol(d, c->protocol, msg), msg);
+	}
 	return rc;
 }
 
@@ -165,13 +170,35 @@ void cw_daemon_listener(const struct cw_daemon *d, const struct cw_config_listen
 				.idle_ms = (uint64_t)from->limits.idle_ms,
 			},
 		},
-		.protocol = from->protocol,
-		.ack = from->ack == 0 ? CW_ACK_RECEIVED : CW_ACK_DELIVERED,
-		.require_online = from->require_online,
-		.close_unknown = from->unknown == 0,
-		.max_noise = from->limits.max_noise,
-		.bytes_kept = from->limits.bytes_per_connection,
+		.rules = {
+			.protocol = from->protocol,
+			.ack = from->ack == 0 ? CW_ACK_RECEIVED : CW_ACK_DELIVERED,
+			.require_online = from->require_online,
+			.close_unknown = from->unknown == 0,
+			.max_noise = from->limits.max_noise,
+			.bytes_kept = from->limits.bytes_per_connection,
+		},
 	};
+}
+
+int cw_daemon_encode(struct cw_daemon *d, const char *what, const char *name, const char *protocol, const struct cw_value *own,
+                     uint8_t **ret_bytes, size_t *ret_len, struct cw_msg *msg)
+{
+	const struct cw_plugin_desc *desc = NULL;
+	struct cw_conf_report report = { 0 };
+	size_t i;
+	int rc;
+
+	for (i = 0; i < d->protocol_count; i++)
+		if (strcmp(d->protocols[i]->name, protocol) == 0)
+			desc = d->protocols[i];
+	if (desc == NULL)
+		return cw_fail(msg, CW_ECONF, "%s \"%s\": protocol \"%s\" is not loaded; that needs a restart", what, name, protocol);
+	rc = cw_config_settings(desc, d->config, own, NULL, cw_bytes_of(NULL, 0), ret_bytes, ret_len, &report);
+	if (rc < 0)
+		cw_conf_report_msg(&report, msg);
+	cw_conf_report_fini(&report);
+	return rc;
 }
 
 unsigned cw_daemon_dedup_window(const struct cw_daemon *d)

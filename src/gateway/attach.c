@@ -29,11 +29,13 @@ static struct tie *find_tie(struct cw_gateway *g, uint64_t id)
 
 static void free_tie(struct tie *t)
 {
+	if (t->is_member)
+		gw_member_tied(t, -1);
 	cw_map_remove(&t->gateway->ties, &t->node);
 	cw_free(t);
 }
 
-static void free_ask(struct ask *k)
+void gw_free_ask(struct ask *k)
 {
 	cw_free(k->found);
 	cw_free(k->settings);
@@ -46,11 +48,12 @@ void cw_gateway_drop_ties(struct cw_gateway *g)
 	struct cw_map_node *n;
 	struct cw_list *e;
 
+	gw_members_fini(g);
 	while ((e = cw_list_pop(&g->lookups)) != NULL) {
 		struct ask *k = cw_container_of(e, struct ask, link);
 
 		cw_resolver_cancel(cw_bridge_resolver(g->conf.bridge), &k->question);
-		free_ask(k);
+		gw_free_ask(k);
 	}
 	/* Always the first: what one leaves may be given to another, or end another. */
 	while ((n = cw_map_next(&g->ties, NULL)) != NULL) {
@@ -61,7 +64,7 @@ void cw_gateway_drop_ties(struct cw_gateway *g)
 		else
 			cw_bridge_attach_cancel(&t->ask->attach); /* no device, so it is open */
 		if (t->ask != NULL)
-			free_ask(t->ask);
+			gw_free_ask(t->ask);
 		free_tie(t);
 	}
 }
@@ -73,8 +76,6 @@ struct left {
 	uint64_t tie;
 };
 
-static void send_back(struct ask *k, int refused);
-
 static void on_left(struct cw_mail *mail)
 {
 	struct left *m = cw_container_of(mail, struct left, mail);
@@ -85,8 +86,8 @@ static void on_left(struct cw_mail *mail)
 			cw_bridge_left(m->gateway->conf.bridge, t->device, t);
 		else
 			cw_bridge_attach_cancel(&t->ask->attach); /* no device, so it is open */
-		if (t->ask != NULL) /* overtaken while it waited */
-			send_back(t->ask, CW_REFUSED_LATER);
+		if (t->ask != NULL)                               /* overtaken while it waited */
+			gw_answer(t->ask, CW_REFUSED_LATER);
 		free_tie(t);
 	}
 	cw_free(m);
@@ -141,11 +142,19 @@ static struct attachee *new_attachee(struct link *l, struct ask *k)
 	return a;
 }
 
+/* For want of memory. Of a member nobody has asked. */
+static void not_identified(struct link *l, struct ask *k)
+{
+	if (!k->unasked)
+		cw_conn_refused(l->conn, cw_bytes_of(k->identity, k->identity_len), CW_REFUSED_LATER);
+}
+
 static void tell_identified(struct link *l, struct ask *k)
 {
 	const char *pk = k->found, *dn = k->found + k->product_key_len + 1;
 	struct cw_bytes saved = cw_bytes_of(dn + k->device_name_len + 1, k->saved_len);
 	struct cw_bytes identity = cw_bytes_of(k->identity, k->identity_len);
+	unsigned how = (k->lookup ? 0 : CW_CONN_ATTACHED) | (k->unasked ? CW_CONN_UNASKED : 0);
 	struct attachee *a = NULL;
 	struct cw_rdevice *dev;
 
@@ -153,7 +162,7 @@ static void tell_identified(struct link *l, struct ask *k)
 		a = new_attachee(l, k);
 		if (a == NULL) {
 			gw_post_left(l->gw, k->tie);
-			cw_conn_refused(l->conn, identity, CW_REFUSED_LATER);
+			not_identified(l, k);
 			return;
 		}
 		a->next = l->attached;
@@ -162,8 +171,8 @@ static void tell_identified(struct link *l, struct ask *k)
 		gw_trace_attach(l, k->identity);
 	}
 	/* The handle is there before the decoder hears of it: what it says meanwhile may ask for it. */
-	if (cw_conn_identified(l->conn, identity, pk, dn, saved, k->lookup ? 0 : CW_CONN_ATTACHED, a == NULL ? NULL : a->conf, a,
-	                       a == NULL ? &dev : &a->rdev) == 0)
+	if (cw_conn_identified(l->conn, identity, pk, dn, saved, how, a == NULL ? NULL : a->conf, a,
+			       a == NULL ? &dev : &a->rdev) == 0)
 		return;
 	if (a != NULL) {
 		l->attached = a->next;
@@ -171,13 +180,13 @@ static void tell_identified(struct link *l, struct ask *k)
 		cw_free(a);
 		gw_post_left(l->gw, k->tie);
 	}
-	cw_conn_refused(l->conn, identity, CW_REFUSED_LATER);
+	not_identified(l, k);
 }
 
 static void tell_refused(struct link *l, struct ask *k)
 {
 	cw_conn_refused(l->conn, cw_bytes_of(k->identity, k->identity_len), k->refused);
-	if (k->refused == CW_REFUSED_UNKNOWN && l->binding->close_unknown)
+	if (k->refused == CW_REFUSED_UNKNOWN && l->binding->close_unknown && !k->optional)
 		gw_link_close(l, UNKNOWN_CLOSE_MS, CW_EAUTH, "unknown device");
 }
 
@@ -187,16 +196,18 @@ static void on_answer(struct cw_mail *mail)
 	struct link *l = gw_link_find(k->gw, k->session);
 
 	if (l == NULL || l->closing) {
-		if (k->refused == 0 && !k->lookup)
+		if (k->refused == 0 && !k->lookup && !k->members)
 			gw_post_left(k->gw, k->tie);
-		free_ask(k);
+		gw_free_ask(k);
 		return;
 	}
-	if (k->refused == 0)
+	if (k->refused == 0 && k->members)
+		cw_conn_members(l->conn, cw_bytes_of(k->identity, k->identity_len), k->count);
+	else if (k->refused == 0)
 		tell_identified(l, k);
 	else
 		tell_refused(l, k);
-	free_ask(k);
+	gw_free_ask(k);
 	gw_link_continue(l);
 }
 
@@ -214,11 +225,27 @@ static void log_unknown(struct cw_gateway *g, struct ask *k)
 	       CW_LS("listener", k->binding->name), CW_LS("then", k->binding->close_unknown ? "closed" : "kept"));
 }
 
-static void send_back(struct ask *k, int refused)
+/* Of a member the decoder hears only when it is found. */
+static void answer_member(struct ask *k)
+{
+	struct roll *r = gw_roll_leave(k, k->refused);
+
+	if (k->refused != 0)
+		gw_free_ask(k);
+	else
+		cw_post(k->gw->worker, &k->mail, on_answer);
+	gw_roll_go_on(r);
+}
+
+void gw_answer(struct ask *k, int refused)
 {
 	k->refused = refused;
-	if (refused == CW_REFUSED_UNKNOWN)
+	if (refused == CW_REFUSED_UNKNOWN && !k->optional)
 		log_unknown(k->gw->gateway, k);
+	if (k->unasked) {
+		answer_member(k);
+		return;
+	}
 	cw_post(k->gw->worker, &k->mail, on_answer);
 }
 
@@ -257,13 +284,15 @@ static void on_found(struct cw_question *q, int rc, const struct cw_identity *id
 	struct ask *k = cw_container_of(q, struct ask, question);
 
 	cw_list_remove(&k->link);
-	if (rc == CW_ENOENT)
+	if (rc == CW_ENOENT && k->optional)
+		cw_count(bridge, identify_none);
+	else if (rc == CW_ENOENT)
 		cw_count(bridge, identify_unknown);
 	else if (rc != CW_OK)
 		cw_log(identity_later, cw_error_text(rc), CW_LB("identity", k->identity, k->identity_len), CW_LS("listener", k->binding->name));
 	if (rc == CW_OK)
 		rc = fill_found(k, id->product_key, id->device_name);
-	send_back(k, rc == CW_OK ? 0 : rc == CW_ENOENT ? CW_REFUSED_UNKNOWN : CW_REFUSED_LATER);
+	gw_answer(k, rc == CW_OK ? 0 : rc == CW_ENOENT ? CW_REFUSED_UNKNOWN : CW_REFUSED_LATER);
 }
 
 static const char *given(const char *text)
@@ -289,7 +318,7 @@ static void on_attached(struct cw_attach *a, struct cw_device *d, int refused)
 	t->ask = NULL;
 	if (refused != 0) {
 		free_tie(t);
-		send_back(k, refused);
+		gw_answer(k, refused);
 		return;
 	}
 	t->device = d;
@@ -299,11 +328,11 @@ static void on_attached(struct cw_attach *a, struct cw_device *d, int refused)
 		t->device = NULL;
 		cw_bridge_left(t->gateway->conf.bridge, d, t);
 		free_tie(t);
-		send_back(k, CW_REFUSED_LATER);
+		gw_answer(k, CW_REFUSED_LATER);
 		return;
 	}
 	fill_settings(k, cw_device_product_key(d), cw_device_settings(d));
-	send_back(k, 0);
+	gw_answer(k, 0);
 }
 
 static enum cw_sharing sharing_of(const struct cw_plugin_desc *protocol)
@@ -313,31 +342,29 @@ static enum cw_sharing sharing_of(const struct cw_plugin_desc *protocol)
 	return (protocol->caps & CW_CAP_KEEP_OLDER) != 0 ? CW_ATTACH_YIELD : CW_ATTACH_SUPERSEDE;
 }
 
-static void on_ask(struct cw_mail *mail)
+void gw_attach(struct ask *k)
 {
-	struct ask *k = cw_container_of(mail, struct ask, mail);
 	struct cw_gateway *g = k->gw->gateway;
-	struct tie *t;
+	struct tie *t = cw_zalloc(sizeof(*t));
 
-	if (k->lookup) {
-		look_up(g, k);
-		return;
-	}
-	t = cw_zalloc(sizeof(*t));
 	if (t == NULL) {
-		send_back(k, CW_REFUSED_LATER);
+		gw_answer(k, CW_REFUSED_LATER);
 		return;
 	}
 	t->gateway = g;
 	t->gw = k->gw;
 	t->id = ++g->next_tie;
 	t->session = k->session;
+	t->via = k->binding->name;
 	t->ask = k;
 	if (cw_map_add(&g->ties, &t->node, &t->id, sizeof(t->id)) < 0) {
 		cw_free(t);
-		send_back(k, CW_REFUSED_LATER);
+		gw_answer(k, CW_REFUSED_LATER);
 		return;
 	}
+	t->is_member = k->unasked;
+	if (t->is_member)
+		gw_member_tied(t, 1);
 	k->for_tie = t;
 	k->attach = (struct cw_attach){
 		.identity = k->identity,
@@ -348,10 +375,23 @@ static void on_ask(struct cw_mail *mail)
 		.owner = t,
 		.max_outstanding = k->binding->protocol->max_outstanding,
 		.sharing = sharing_of(k->binding->protocol),
+		.optional = k->optional,
 		.require_online = k->binding->require_online,
 		.done = on_attached,
 	};
 	cw_bridge_attach(g->conf.bridge, &k->attach);
+}
+
+static void on_ask(struct cw_mail *mail)
+{
+	struct ask *k = cw_container_of(mail, struct ask, mail);
+
+	if (k->members)
+		gw_members_ask(k);
+	else if (k->lookup)
+		look_up(k->gw->gateway, k);
+	else
+		gw_attach(k);
 }
 
 /* A text of the decoder's into out[size]; 0 when it has a place there and is printable. */
@@ -372,20 +412,27 @@ static int take_text(struct cw_bytes text, char *out, size_t size)
 
 int gw_ask(struct link *l, const struct cw_identify *who)
 {
-	struct ask *k = cw_zalloc(sizeof(*k) + who->identity.len + 1);
+	uint32_t both = CW_IDENTIFY_MEMBERS | CW_IDENTIFY_LOOKUP;
+	struct ask *k;
 
+	if ((who->flags & both) == both)
+		return CW_EINVAL;
+	k = cw_zalloc(sizeof(*k) + who->identity.len + 1);
 	if (k == NULL)
 		return CW_ENOMEM;
 	if (take_text(who->secret, k->secret, sizeof(k->secret)) < 0 ||
 	    take_text(cw_map_text(who->facts, "imei"), k->imei, sizeof(k->imei)) < 0 ||
 	    take_text(cw_map_text(who->facts, "mac"), k->mac, sizeof(k->mac)) < 0) {
-		free_ask(k);
+		gw_free_ask(k);
 		return CW_EINVAL;
 	}
 	k->gw = l->gw;
 	k->session = l->id;
 	k->binding = l->binding;
 	k->lookup = (who->flags & CW_IDENTIFY_LOOKUP) != 0;
+	k->optional = (who->flags & CW_IDENTIFY_OPTIONAL) != 0;
+	k->members = (who->flags & CW_IDENTIFY_MEMBERS) != 0;
+	l->has_rolls |= k->members;
 	k->identity_len = who->identity.len;
 	memcpy(k->identity, who->identity.ptr, who->identity.len);
 	cw_post(l->gw->gateway->conf.control, &k->mail, on_ask);

@@ -41,7 +41,7 @@ static void leave(struct link *l, struct attachee *a, int why)
 {
 	int multi = (l->binding->protocol->caps & CW_CAP_MULTI_DEVICE) != 0;
 
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_text(l, "leave", leave_reason(why), 0);
 	gw_attachee_drop(l, a, 1);
 	if (!multi)
@@ -53,7 +53,7 @@ static void command(struct link *l, struct attachee *a, struct note *n)
 	struct cw_record rec;
 	int rc;
 
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_text(l, "command", "", (int64_t)n->id);
 	if (cw_record_read(cw_bytes_of(n->bytes, n->len), &rec) && rec.kind == CW_KIND_BROADCAST) {
 		/* For every device of a product, so nobody waits for an answer: it has an entry of its own. */
@@ -85,7 +85,7 @@ static void on_note(struct cw_mail *mail)
 	switch (n->kind) {
 	case NOTE_LEAVE: leave(l, a, n->value); break;
 	case NOTE_STATE:
-		if (l->tap != NULL)
+		if (gw_traced(l))
 			gw_trace_text(l, n->value == CW_UPDEVICE_ONLINE ? "online" : "offline", "", n->code);
 		cw_conn_state(l->conn, a->rdev, n->value == CW_UPDEVICE_ONLINE, n->code);
 		break;
@@ -212,6 +212,14 @@ static void owner_reply(void *owner, struct cw_device *d, const char *request, i
 	cw_post(t->gw->worker, &n->mail, on_note);
 }
 
+static void owner_appeared(struct cw_bridge *b, const char *identity)
+{
+	struct cw_gateway *g = cw_bridge_ctx(b);
+
+	if (g != NULL) /* else nothing listens yet */
+		gw_members_appeared(g, identity);
+}
+
 const struct cw_owner_ops cw_gateway_owner_ops = {
 	.leave = owner_leave,
 	.state = owner_state,
@@ -220,6 +228,7 @@ const struct cw_owner_ops cw_gateway_owner_ops = {
 	.cancel = owner_cancel,
 	.block = owner_block,
 	.reply = owner_reply,
+	.appeared = owner_appeared,
 };
 
 int cw_gateway_session_of(const struct cw_device *d, unsigned *ret_worker, uint64_t *ret_session)
@@ -231,6 +240,13 @@ int cw_gateway_session_of(const struct cw_device *d, unsigned *ret_worker, uint6
 	*ret_worker = t->gw->index;
 	*ret_session = t->session;
 	return 1;
+}
+
+const char *cw_gateway_via(const struct cw_device *d)
+{
+	const struct tie *t = cw_device_owner(d);
+
+	return t == NULL ? NULL : t->via;
 }
 
 /* ---- from the worker to the control loop ------------------------------------------------------ */

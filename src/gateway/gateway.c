@@ -18,6 +18,8 @@ int cw_gateway_new(const struct cw_gateway_conf *conf, struct cw_gateway **ret_g
 	if (g == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	g->conf = *conf;
+	g->listeners.most = LISTENERS_MOST;
+	g->connections.most = CONNECTIONS_MOST;
 	cw_list_init(&g->traces);
 	cw_list_init(&g->lookups);
 	g->workers = cw_calloc(conf->worker_count, sizeof(*g->workers));
@@ -40,6 +42,9 @@ int cw_gateway_new(const struct cw_gateway_conf *conf, struct cw_gateway **ret_g
 		cw_list_init(&gw->attachments);
 		cw_list_init(&gw->taps);
 	}
+	cw_map_init(&g->rosters);
+	cw_map_init(&g->rolls);
+	cw_bridge_set_ctx(conf->bridge, g);
 	*ret_gateway = g;
 	return 0;
 }
@@ -133,14 +138,15 @@ static void free_binding(struct binding *b)
 		cw_runner_settings_free(b->gateway->workers[i].runners[b->protocol_index], b->confs[i]);
 	cw_free(b->confs);
 	cw_free(b->settings);
+	cw_free(b->identity);
 	cw_free(b);
 }
 
 /*
- * The plugin's form of the settings for every worker. Made on the control loop: settings() may not touch
- * anything but its arguments, so the thread does not matter until the pointer is handed out.
+ * The plugin's form of the settings for every worker, or for the only one that needs it. Made on the control loop: settings()
+ * may not touch anything but its arguments, so the thread does not matter until the pointer is handed out.
  */
-static int make_confs(struct binding *b, struct cw_msg *msg)
+static int make_confs(struct binding *b, const unsigned *only, struct cw_msg *msg)
 {
 	struct cw_gateway *g = b->gateway;
 	struct cw_bytes settings = cw_bytes_of(b->settings, b->settings_len);
@@ -151,6 +157,8 @@ static int make_confs(struct binding *b, struct cw_msg *msg)
 	if (b->confs == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	for (i = 0; i < g->conf.worker_count; i++) {
+		if (only != NULL && *only != i)
+			continue;
 		rc = cw_runner_settings(g->workers[i].runners[b->protocol_index], settings, &b->confs[i], msg);
 		if (rc < 0)
 			return rc;
@@ -158,7 +166,8 @@ static int make_confs(struct binding *b, struct cw_msg *msg)
 	return 0;
 }
 
-static int new_binding(struct cw_gateway *g, const struct cw_gateway_listener *l, struct binding **ret_binding, struct cw_msg *msg)
+static int new_binding(struct cw_gateway *g, const char *name, const struct cw_gateway_rules *rules, const unsigned *only,
+                       struct binding **ret_binding, struct cw_msg *msg)
 {
 	struct binding *b = cw_zalloc(sizeof(*b));
 	int rc;
@@ -166,28 +175,21 @@ static int new_binding(struct cw_gateway *g, const struct cw_gateway_listener *l
 	if (b == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	b->gateway = g;
-	(void)snprintf(b->name, sizeof(b->name), "%s", l->net.name);
-	b->ack = l->ack;
-	b->require_online = l->require_online;
-	b->close_unknown = l->close_unknown;
-	b->max_noise = l->max_noise;
-	b->bytes_kept = l->bytes_kept;
-	rc = find_protocol(g, l->protocol, &b->protocol_index, msg);
+	(void)snprintf(b->name, sizeof(b->name), "%s", name);
+	b->ack = rules->ack;
+	b->require_online = rules->require_online;
+	b->close_unknown = rules->close_unknown;
+	b->max_noise = rules->max_noise;
+	b->bytes_kept = rules->bytes_kept;
+	rc = find_protocol(g, rules->protocol, &b->protocol_index, msg);
 	if (rc < 0)
 		goto err_binding;
 	b->protocol = g->conf.protocols[b->protocol_index];
-	rc = CW_ECONF;
-	if (l->net.transport == CW_TRANSPORT_UDP && (b->protocol->caps & CW_CAP_DATAGRAM) == 0) {
-		(void)cw_fail(msg, rc, "protocol \"%s\" does not work over UDP", l->protocol);
-		goto err_binding;
-	}
-	b->settings = cw_memdup(l->settings.ptr, l->settings.len);
-	b->settings_len = l->settings.len;
-	rc = b->settings == NULL ? cw_fail(msg, CW_ENOMEM, "out of memory") : make_confs(b, msg);
+	b->settings = cw_memdup(rules->settings.ptr, rules->settings.len);
+	b->settings_len = rules->settings.len;
+	rc = b->settings == NULL ? cw_fail(msg, CW_ENOMEM, "out of memory") : make_confs(b, only, msg);
 	if (rc < 0)
 		goto err_binding;
-	b->next = g->bindings;
-	g->bindings = b;
 	*ret_binding = b;
 	return 0;
 err_binding:
@@ -195,129 +197,274 @@ err_binding:
 	return rc;
 }
 
-/* ---- listeners ------------------------------------------------------------------------ */
+/* From here on sessions may see it, and it stays until the gateway ends. */
+static void publish(struct bound *bd, struct binding *b)
+{
+	b->next = bd->gateway->bindings;
+	bd->gateway->bindings = b;
+	atomic_store_explicit(&bd->current, b, memory_order_release);
+}
 
-static struct bound *find_bound(struct cw_gateway *g, const char *name, size_t *ret_index)
+static int same_rules(const struct binding *b, const struct cw_gateway_rules *r)
+{
+	return strcmp(b->protocol->name, r->protocol) == 0 && b->ack == r->ack && b->require_online == r->require_online &&
+	       b->close_unknown == r->close_unknown && b->max_noise == r->max_noise && b->bytes_kept == r->bytes_kept &&
+	       b->settings_len == r->settings.len && memcmp(b->settings, r->settings.ptr, b->settings_len) == 0;
+}
+
+/* ---- what listeners and connections share ----------------------------------------------------- */
+
+struct bound *gw_bound_find(const struct bound_list *list, const char *name, size_t *ret_index)
 {
 	size_t i;
 
-	for (i = 0; i < g->bound_count; i++) {
-		if (strcmp(g->bound[i]->name, name) == 0) {
+	for (i = 0; i < list->count; i++) {
+		if (strcmp(list->v[i]->name, name) == 0) {
 			if (ret_index != NULL)
 				*ret_index = i;
-			return g->bound[i];
+			return list->v[i];
 		}
 	}
 	return NULL;
 }
 
-static int bind_listener(struct cw_gateway *g, const struct cw_gateway_listener *l, struct bound *bd, struct cw_msg *msg)
+/* Room for one more, so that the end of making it cannot fail. */
+static int make_room(struct bound_list *list, const char *what, struct cw_msg *msg)
 {
-	struct cw_listener_env env = {
+	struct bound **grown;
+	size_t room = list->room == 0 ? 16 : list->room * 2;
+
+	if (list->count == list->most)
+		return cw_fail(msg, CW_ELIMIT, "more than %zu %s", list->most, what);
+	if (list->count < list->room)
+		return 0;
+	grown = cw_realloc(list->v, room * sizeof(struct bound *));
+	if (grown == NULL)
+		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	list->v = grown;
+	list->room = room;
+	return 0;
+}
+
+static struct bound *new_bound(struct cw_gateway *g, const char *name, struct cw_msg *msg)
+{
+	struct bound *bd = cw_zalloc(sizeof(*bd));
+
+	if (bd == NULL) {
+		(void)cw_fail(msg, CW_ENOMEM, "out of memory");
+		return NULL;
+	}
+	bd->gateway = g;
+	(void)snprintf(bd->name, sizeof(bd->name), "%s", name);
+	return bd;
+}
+
+static void on_bound_gone(void *arg)
+{
+	struct bound *bd = arg;
+	struct cw_gateway *g = bd->gateway;
+
+	cw_free(bd);
+	if (--g->closing == 0 && g->stopped != NULL)
+		g->stopped(g->stopped_arg);
+}
+
+static void close_bound(struct cw_gateway *g, struct bound_list *list, size_t i, const char *reason)
+{
+	struct bound *bd = list->v[i];
+
+	list->v[i] = list->v[--list->count];
+	g->closing++;
+	if (bd->dial != NULL)
+		cw_dial_close(bd->dial, CW_ECLOSED, reason, on_bound_gone, bd);
+	else
+		cw_listener_close(bd->listener, CW_ECLOSED, reason, on_bound_gone, bd);
+}
+
+static const char *protocol_of(const struct bound *bd)
+{
+	return atomic_load_explicit(&bd->current, memory_order_relaxed)->protocol->name;
+}
+
+static struct cw_listener_env env_of(struct cw_gateway *g, struct bound *bd)
+{
+	return (struct cw_listener_env){
 		.home = g->conf.control,
 		.workers = g->conf.workers,
 		.count = g->conf.worker_count,
 		.ops = &gw_session_ops,
 		.arg = bd,
 	};
-	struct binding *b;
-	int rc = new_binding(g, l, &b, msg);
+}
 
-	if (rc < 0) {
-		cw_msg_wrap(msg, "listener \"%s\"", l->net.name);
-		return rc;
+/* ---- listeners ------------------------------------------------------------------------ */
+
+/* The rules of a listener; its errors name it. */
+static int listener_binding(struct cw_gateway *g, const struct cw_gateway_listener *l, struct binding **ret_binding, struct cw_msg *msg)
+{
+	int rc = new_binding(g, l->net.name, &l->rules, NULL, ret_binding, msg);
+
+	if (rc == 0 && l->net.transport == CW_TRANSPORT_UDP && ((*ret_binding)->protocol->caps & CW_CAP_DATAGRAM) == 0) {
+		free_binding(*ret_binding);
+		rc = cw_fail(msg, CW_ECONF, "protocol \"%s\" does not work over UDP", l->rules.protocol);
 	}
-	bd->gateway = g;
-	(void)snprintf(bd->name, sizeof(bd->name), "%s", l->net.name);
-	atomic_store_explicit(&bd->current, b, memory_order_release);
-	return cw_listener_new(&l->net, &env, msg, &bd->listener);
+	if (rc < 0)
+		cw_msg_wrap(msg, "listener \"%s\"", l->net.name);
+	return rc;
 }
 
 int cw_gateway_add_listener(struct cw_gateway *g, const struct cw_gateway_listener *l, struct cw_msg *msg)
 {
+	struct cw_listener_env env;
+	struct binding *b;
 	struct bound *bd;
-	int rc;
+	int rc = make_room(&g->listeners, "listeners", msg);
 
-	if (g->bound_count == LISTENERS_MOST)
-		return cw_fail(msg, CW_ELIMIT, "more than %d listeners", LISTENERS_MOST);
-	bd = cw_zalloc(sizeof(*bd));
-	if (bd == NULL)
-		return cw_fail(msg, CW_ENOMEM, "out of memory");
-	rc = bind_listener(g, l, bd, msg);
-	if (rc < 0) {
-		cw_free(bd);
+	if (rc < 0)
 		return rc;
-	}
-	g->bound[g->bound_count++] = bd;
+	bd = new_bound(g, l->net.name, msg);
+	if (bd == NULL)
+		return CW_ENOMEM;
+	rc = listener_binding(g, l, &b, msg);
+	if (rc < 0)
+		goto err_bound;
+	publish(bd, b);
+	env = env_of(g, bd);
+	rc = cw_listener_new(&l->net, &env, msg, &bd->listener);
+	if (rc < 0)
+		goto err_bound;
+	g->listeners.v[g->listeners.count++] = bd;
 	return 0;
-}
-
-static int same_binding(const struct binding *b, const struct cw_gateway_listener *l)
-{
-	return b->ack == l->ack && b->require_online == l->require_online && b->close_unknown == l->close_unknown &&
-	       b->max_noise == l->max_noise && b->bytes_kept == l->bytes_kept && b->settings_len == l->settings.len &&
-	       memcmp(b->settings, l->settings.ptr, b->settings_len) == 0;
+err_bound:
+	cw_free(bd);
+	return rc;
 }
 
 int cw_gateway_update_listener(struct cw_gateway *g, const struct cw_gateway_listener *l, struct cw_msg *msg)
 {
-	struct bound *bd = find_bound(g, l->net.name, NULL);
+	struct bound *bd = gw_bound_find(&g->listeners, l->net.name, NULL);
 	struct binding *b;
 	int rc;
 
 	if (bd == NULL)
 		return CW_ENOENT;
 	b = atomic_load_explicit(&bd->current, memory_order_relaxed);
-	if (strcmp(b->protocol->name, l->protocol) != 0)
+	if (strcmp(b->protocol->name, l->rules.protocol) != 0)
 		return CW_EINVAL;
 	rc = cw_listener_update(bd->listener, &l->net, msg);
-	if (rc < 0 || same_binding(b, l))
+	if (rc < 0 || same_rules(b, &l->rules))
 		return rc;
 	/* The new settings' plugin form is made here; the workers' runners are shared with running code only by pointer. */
-	rc = new_binding(g, l, &b, msg);
+	rc = listener_binding(g, l, &b, msg);
 	if (rc < 0)
 		return rc;
-	atomic_store_explicit(&bd->current, b, memory_order_release);
+	publish(bd, b);
 	return 0;
-}
-
-static void on_listener_gone(void *arg)
-{
-	struct bound *bd = arg;
-	struct cw_gateway *g = bd->gateway;
-
-	cw_free(bd);
-	if (--g->closing_listeners == 0 && g->stopped != NULL)
-		g->stopped(g->stopped_arg);
-}
-
-static void close_bound(struct cw_gateway *g, size_t i, const char *reason)
-{
-	struct bound *bd = g->bound[i];
-
-	g->bound[i] = g->bound[--g->bound_count];
-	g->closing_listeners++;
-	cw_listener_close(bd->listener, CW_ECLOSED, reason, on_listener_gone, bd);
 }
 
 void cw_gateway_close_listener(struct cw_gateway *g, const char *name)
 {
 	size_t i;
 
-	if (find_bound(g, name, &i) != NULL)
-		close_bound(g, i, "the listener was removed from the configuration");
+	if (gw_bound_find(&g->listeners, name, &i) != NULL)
+		close_bound(g, &g->listeners, i, "the listener was removed from the configuration");
 }
 
 size_t cw_gateway_listener_count(const struct cw_gateway *g)
 {
-	return g->bound_count;
+	return g->listeners.count;
 }
 
 const struct cw_listener *cw_gateway_listener(const struct cw_gateway *g, size_t i, const char **ret_protocol)
 {
-	*ret_protocol = atomic_load_explicit(&g->bound[i]->current, memory_order_relaxed)->protocol->name;
-	return g->bound[i]->listener;
+	*ret_protocol = protocol_of(g->listeners.v[i]);
+	return g->listeners.v[i]->listener;
 }
+
+/* ---- connections ------------------------------------------------------------------------ */
+
+static int connection_binding(struct cw_gateway *g, const struct cw_gateway_connection *c, struct binding **ret_binding, struct cw_msg *msg)
+{
+	unsigned worker = cw_dial_worker(c->net.name, g->conf.worker_count);
+	int rc = new_binding(g, c->net.name, &c->rules, &worker, ret_binding, msg);
+
+	if (rc == 0 && c->identity != NULL) {
+		(*ret_binding)->identity = cw_strdup(c->identity);
+		if ((*ret_binding)->identity == NULL) {
+			free_binding(*ret_binding);
+			rc = cw_fail(msg, CW_ENOMEM, "out of memory");
+		}
+	}
+	if (rc < 0)
+		cw_msg_wrap(msg, "connection \"%s\"", c->net.name);
+	return rc;
+}
+
+int cw_gateway_add_connection(struct cw_gateway *g, const struct cw_gateway_connection *c, struct cw_msg *msg)
+{
+	struct cw_listener_env env;
+	struct binding *b;
+	struct bound *bd;
+	int rc = make_room(&g->connections, "connections", msg);
+
+	if (rc < 0)
+		return rc;
+	bd = new_bound(g, c->net.name, msg);
+	if (bd == NULL)
+		return CW_ENOMEM;
+	rc = connection_binding(g, c, &b, msg);
+	if (rc < 0)
+		goto err_bound;
+	publish(bd, b);
+	env = env_of(g, bd);
+	rc = cw_dial_new(&c->net, &env, msg, &bd->dial);
+	if (rc < 0)
+		goto err_bound;
+	g->connections.v[g->connections.count++] = bd;
+	return 0;
+err_bound:
+	cw_free(bd);
+	return rc;
+}
+
+static int same_identity(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+int cw_gateway_update_connection(struct cw_gateway *g, const struct cw_gateway_connection *c, struct cw_msg *msg)
+{
+	struct bound *bd = gw_bound_find(&g->connections, c->net.name, NULL);
+	const struct binding *b;
+
+	if (bd == NULL)
+		return CW_ENOENT;
+	b = atomic_load_explicit(&bd->current, memory_order_relaxed);
+	if (!same_rules(b, &c->rules) || !same_identity(b->identity, c->identity))
+		return CW_EINVAL;
+	return cw_dial_update(bd->dial, &c->net, msg);
+}
+
+void cw_gateway_close_connection(struct cw_gateway *g, const char *name)
+{
+	size_t i;
+
+	if (gw_bound_find(&g->connections, name, &i) != NULL)
+		close_bound(g, &g->connections, i, "the connection was changed or removed in the configuration");
+}
+
+size_t cw_gateway_connection_count(const struct cw_gateway *g)
+{
+	return g->connections.count;
+}
+
+struct cw_dial *cw_gateway_connection(const struct cw_gateway *g, size_t i, const char **ret_protocol)
+{
+	*ret_protocol = protocol_of(g->connections.v[i]);
+	return g->connections.v[i]->dial;
+}
+
+/* ---- for status and watchdog --------------------------------------------------------------- */
 
 uint64_t cw_gateway_plugin_counter(const struct cw_gateway *g, size_t protocol, size_t counter)
 {
@@ -385,8 +532,10 @@ void cw_gateway_stop_accepting(struct cw_gateway *g)
 {
 	size_t i;
 
-	for (i = 0; i < g->bound_count; i++)
-		cw_listener_stop(g->bound[i]->listener);
+	for (i = 0; i < g->listeners.count; i++)
+		cw_listener_stop(g->listeners.v[i]->listener);
+	for (i = 0; i < g->connections.count; i++)
+		cw_dial_stop(g->connections.v[i]->dial);
 }
 
 static void on_hold(struct cw_mail *mail)
@@ -416,10 +565,12 @@ void cw_gateway_stop(struct cw_gateway *g, void (*done)(void *arg), void *arg)
 {
 	g->stopped = done;
 	g->stopped_arg = arg;
-	g->closing_listeners++;
-	while (g->bound_count > 0)
-		close_bound(g, g->bound_count - 1, "the gateway stops");
-	if (--g->closing_listeners == 0)
+	g->closing++;
+	while (g->listeners.count > 0)
+		close_bound(g, &g->listeners, g->listeners.count - 1, "the gateway stops");
+	while (g->connections.count > 0)
+		close_bound(g, &g->connections, g->connections.count - 1, "the gateway stops");
+	if (--g->closing == 0)
 		done(arg);
 }
 
@@ -455,6 +606,7 @@ void cw_gateway_free(struct cw_gateway *g)
 		g->bindings = b->next;
 		cw_free(b->confs);
 		cw_free(b->settings);
+		cw_free(b->identity);
 		cw_free(b);
 	}
 	for (i = 0; i < g->conf.worker_count; i++)
@@ -470,6 +622,8 @@ void cw_gateway_free(struct cw_gateway *g)
 		g->rooms = r->next;
 		cw_free(r);
 	}
+	cw_free(g->listeners.v);
+	cw_free(g->connections.v);
 	cw_free(g->checkers);
 	cw_free(g->workers);
 	cw_free(g);

@@ -5,7 +5,7 @@
  * parcels, commands, settles. Between threads a session is a number (cw_session_id),
  * never a pointer.
  *
- * Life: new -> start (before the workers run) -> add_listener, any time -> stop -> free.
+ * Life: new -> start (before the workers run) -> add_listener, add_connection, any time -> stop -> free.
  * All calls on the control loop.
  */
 #ifndef CW_GATEWAY_GATEWAY_H
@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "bridge/bridge.h"
 #include "causeway/plugin.h"
+#include "net/dial.h"
 #include "net/listener.h"
 #include "plugin/isolate.h"
 
@@ -57,14 +58,26 @@ struct cw_gateway_conf {
 	void *isolated_ctx;
 };
 
-struct cw_gateway_listener {
-	struct cw_listener_conf net;
+/* What holds for the sessions of a listener or connection. */
+struct cw_gateway_rules {
 	const char *protocol;
 	struct cw_bytes settings;   /* encoded, checked */
 	enum cw_ack ack;
 	int require_online;
 	int close_unknown;          /* close an unknown device after 5 s */
 	uint64_t max_noise, bytes_kept; /* limits of one connection */
+};
+
+struct cw_gateway_listener {
+	struct cw_listener_conf net;
+	struct cw_gateway_rules rules;
+};
+
+/* A connection that the gateway opens. */
+struct cw_gateway_connection {
+	struct cw_dial_conf net;
+	struct cw_gateway_rules rules;
+	const char *identity;       /* bound: who is at the other end; NULL: the decoder finds out */
 };
 
 int cw_gateway_new(const struct cw_gateway_conf *conf, struct cw_gateway **ret_gateway, struct cw_msg *msg);
@@ -77,6 +90,16 @@ int cw_gateway_add_listener(struct cw_gateway *g, const struct cw_gateway_listen
 /* Apply what a reload changed: new connections see it. CW_ENOENT: no such listener; CW_EINVAL: needs to be closed and made anew. */
 int cw_gateway_update_listener(struct cw_gateway *g, const struct cw_gateway_listener *l, struct cw_msg *msg);
 void cw_gateway_close_listener(struct cw_gateway *g, const char *name);
+/*
+ * Connections are dialled from now on. Update: CW_ENOENT: there is none of this name; CW_EINVAL: something has changed, it needs
+ * to be closed and made anew.
+ */
+int cw_gateway_add_connection(struct cw_gateway *g, const struct cw_gateway_connection *c, struct cw_msg *msg);
+int cw_gateway_update_connection(struct cw_gateway *g, const struct cw_gateway_connection *c, struct cw_msg *msg);
+void cw_gateway_close_connection(struct cw_gateway *g, const char *name);
+size_t cw_gateway_connection_count(const struct cw_gateway *g);
+/* i-th connection, for status. */
+struct cw_dial *cw_gateway_connection(const struct cw_gateway *g, size_t i, const char **ret_protocol);
 size_t cw_gateway_listener_count(const struct cw_gateway *g);
 /* i-th listener, for status; *ret_protocol is its protocol's name. */
 const struct cw_listener *cw_gateway_listener(const struct cw_gateway *g, size_t i, const char **ret_protocol);
@@ -91,7 +114,7 @@ int cw_gateway_stuck(struct cw_gateway *g, uint64_t limit_ms, char *out, size_t 
 int cw_gateway_host(const struct cw_gateway *g, size_t protocol, unsigned worker, struct cw_host_info *ret);
 /* Protocols that were taken out of service are tried again. */
 void cw_gateway_revive(struct cw_gateway *g);
-/* No new connections; those that are there go on. */
+/* No new connections, accepted or dialled; those that are there go on. */
 void cw_gateway_stop_accepting(struct cw_gateway *g);
 /* Read and decode nothing more; what was taken still goes up and is answered. Takes effect with the workers' next mails. */
 void cw_gateway_hold(struct cw_gateway *g);
@@ -109,6 +132,8 @@ extern const struct cw_owner_ops cw_gateway_owner_ops;
 
 /* The session that is the way to a device, for status: worker, session id; 0 when none. */
 int cw_gateway_session_of(const struct cw_device *d, unsigned *ret_worker, uint64_t *ret_session);
+/* The listener or connection of that session; NULL when none. */
+const char *cw_gateway_via(const struct cw_device *d);
 
 /*
  * Follow one identity, now and on its later connections, until cw_gateway_trace_stop(). Lines arrive on the
@@ -117,15 +142,20 @@ int cw_gateway_session_of(const struct cw_device *d, unsigned *ret_worker, uint6
 struct cw_trace;
 struct cw_trace_line {
 	int64_t utc_ms;
+	uint64_t conn;          /* number of the connection */
 	const char *protocol;
-	const char *what;       /* in, out, refused, noise, settled, command, answered, line, online, offline, leave, closed, attached */
+	/* in, out, refused, noise, settled, command, answered, line, online, offline, leave, closed, attached; of a listener: open
+	 * (text: the peer, number: 1 of datagrams), midway (open before), data (bytes as they were read), but no in, refused, noise, settled, line */
+	const char *what;
 	const char *text;       /* may be empty */
 	int64_t number;
-	struct cw_bytes bytes;  /* of in, out, refused, noise */
+	struct cw_bytes bytes;  /* of in, out, refused, noise, data */
 	unsigned missed;
 };
 typedef void (*cw_trace_fn)(void *arg, const struct cw_trace_line *line);
 int cw_gateway_trace(struct cw_gateway *g, const char *identity, cw_trace_fn on_line, void *arg, struct cw_trace **ret_trace);
+/* The same of all connections of a listener. CW_ENOENT: there is none of that name. */
+int cw_gateway_trace_listener(struct cw_gateway *g, const char *listener, cw_trace_fn on_line, void *arg, struct cw_trace **ret_trace);
 void cw_gateway_trace_stop(struct cw_trace *t);
 
 #endif

@@ -16,29 +16,38 @@
 #include "plugin/runner.h"
 
 #define LISTENERS_MOST 64
+#define CONNECTIONS_MOST 4096
 #define UNKNOWN_CLOSE_MS 5000u
 
-/* One listener's rules, as sessions see them. Never changed; a reload makes another. Kept until the gateway ends. */
+/* The rules of one listener or connection, as sessions see them. Never changed; a reload makes another. Kept until the gateway ends. */
 struct binding {
 	struct binding *next;
 	struct cw_gateway *gateway;
 	const struct cw_plugin_desc *protocol;
 	size_t protocol_index;
-	char name[64];
+	char name[65];
+	char *identity; /* of a connection: who is at the other end, or NULL */
 	enum cw_ack ack;
 	int require_online, close_unknown;
 	size_t max_noise, bytes_kept;
 	uint8_t *settings;
 	size_t settings_len;
-	void **confs; /* one per worker: the plugin's form of the settings */
+	void **confs; /* one per worker: the plugin's form of the settings; of a connection only on its own */
 };
 
 struct bound {
-	struct cw_listener *listener;
+	struct cw_listener *listener; /* or */
+	struct cw_dial *dial;
 	struct binding *binding; /* for new sessions */
 	_Atomic(struct binding *) current;
 	struct cw_gateway *gateway;
-	char name[64];
+	char name[65];
+};
+
+/* Listeners, or connections, in no order. */
+struct bound_list {
+	struct bound **v; /* owned */
+	size_t count, room, most;
 };
 
 /* Tells this worker when an upstream that was full has room. Kept until the gateway ends, as mails may name it. */
@@ -87,14 +96,16 @@ struct link {
 	struct binding *binding;
 	uint64_t id;
 	struct attachee *attached;
-	struct cw_list tickets;   /* struct ticket with records on their way */
-	struct cw_list open;      /* struct ticket of the call under way */
-	struct cw_list stall;     /* gw->stalled */
-	struct cw_list part;      /* gw->parting */
-	struct cw_list parcels;   /* found no room */
-	struct cw_timer *closer;  /* a delayed close, heap */
-	struct tap *tap; /* somebody follows this session */
-	uint8_t again;            /* some attachee has it */
+	struct cw_list tickets;  /* struct ticket with records on their way */
+	struct cw_list open;     /* struct ticket of the call under way */
+	struct cw_list stall;    /* gw->stalled */
+	struct cw_list part;     /* gw->parting */
+	struct cw_list parcels;  /* found no room */
+	struct cw_timer *closer; /* a delayed close, heap */
+	struct tap *tap;         /* somebody follows this session */
+	uint8_t wide;            /* or all of its listener */
+	uint8_t again;           /* some attachee has it */
+	uint8_t has_rolls;       /* asked for all of a prefix: members.c is to hear of its end */
 	uint8_t closing;
 	uint8_t leaving; /* some attachee is */
 };
@@ -116,8 +127,11 @@ struct ask {
 	struct gw_worker *gw;
 	uint64_t session;
 	struct binding *binding;
-	int lookup;
-	struct tie *for_tie;     /* control loop: whose attach is open */
+	uint8_t lookup, optional, members; /* CW_IDENTIFY_* */
+	uint8_t unasked;                   /* by members.c: the decoder hears of it when it is found */
+	struct roll *roll;                 /* control loop: is to hear the outcome; NULL: nobody */
+	struct cw_list in_roll;
+	struct tie *for_tie; /* control loop: whose attach is open */
 	struct cw_attach attach;
 	struct cw_question question; /* of a look-up; in gateway->lookups */
 	struct cw_list link;
@@ -125,6 +139,7 @@ struct ask {
 	char secret[128];        /* burned on the device; wiped */
 	/* the answer */
 	int refused;
+	int count; /* of members */
 	uint64_t tie;
 	struct cw_updevice *up;
 	uint8_t *settings; /* owned, may be NULL */
@@ -141,22 +156,25 @@ struct tie {
 	struct cw_gateway *gateway;
 	struct gw_worker *gw;
 	uint64_t id, session;
-	struct cw_device *device;   /* NULL while the attach is open */
-	struct ask *ask;            /* waits for the attach, and holds what the bridge keeps about it meanwhile */
+	const char *via;          /* name of the listener or connection; its binding's */
+	struct cw_device *device; /* NULL while the attach is open */
+	uint8_t is_member;        /* of a roll: counted there */
+	struct ask *ask;          /* waits for the attach, and holds what the bridge keeps about it meanwhile */
 };
 
 struct cw_gateway {
 	struct cw_gateway_conf conf;
 	struct gw_worker *workers;
 	struct binding *bindings;
-	struct bound *bound[LISTENERS_MOST];
-	size_t bound_count;
+	struct bound_list listeners, connections;
 	struct cw_runner **checkers; /* one per protocol, on the control loop: checks settings */
 	struct room *rooms;      /* one for each upstream that there was, and worker */
 	struct cw_map ties;
-	struct cw_list lookups;  /* struct ask */
+	struct cw_list lookups;                     /* struct ask */
+	struct cw_map rosters, rolls;               /* members.c */
+	unsigned roll_lengths[CW_IDENTITY_MAX + 1]; /* how many rolls have a prefix of that length */
 	uint64_t next_tie;
-	size_t closing_listeners;
+	size_t closing; /* of both, under way */
 	void (*stopped)(void *arg);
 	void *stopped_arg;
 	struct cw_list traces;
@@ -164,6 +182,9 @@ struct cw_gateway {
 	atomic_int trace_lines; /* on their way from the workers */
 	uint64_t unknown_logged_ms[256];
 };
+
+/* gateway.c: the listener or connection of a name, its place in *ret_index (may be NULL), or NULL. */
+struct bound *gw_bound_find(const struct bound_list *list, const char *name, size_t *ret_index);
 
 /* link.c: sessions and the decoder's answers */
 extern const struct cw_session_ops gw_session_ops;
@@ -177,8 +198,23 @@ void gw_attachee_drop(struct link *l, struct attachee *a, int tell_decoder); /* 
 /* attach.c */
 int gw_ask(struct link *l, const struct cw_identify *who);
 void gw_post_left(struct gw_worker *gw, uint64_t tie);
+/* Control loop. The outcome of an ask goes back; takes it. */
+void gw_answer(struct ask *k, int refused);
+void gw_attach(struct ask *k);
+void gw_free_ask(struct ask *k);
 /* Nothing of this owner is on its way to the device's former upstream. */
 void gw_post_moved(struct gw_worker *gw, uint64_t tie);
+
+/* members.c, control loop */
+void gw_members_ask(struct ask *k);
+/* A member that members.c has asked for has its outcome; when that is on its way (or the ask freed) its roll goes on.
+ */
+struct roll *gw_roll_leave(struct ask *k, int refused);
+void gw_roll_go_on(struct roll *r);
+void gw_member_tied(const struct tie *t, int how_many); /* 1, or -1: no more */
+void gw_members_appeared(struct cw_gateway *g, const char *identity);
+void gw_members_fini(struct cw_gateway *g);
+void gw_post_members_ended(struct link *l); /* on the worker */
 
 /* ingest.c */
 /* The device's records take another way from now on. */
@@ -203,6 +239,12 @@ int gw_post_want_block(struct link *l, uint64_t id, uint64_t offset, size_t leng
 int gw_post_save(struct link *l, struct cw_rdevice *dev, struct cw_bytes state);
 
 /* trace.c */
+static inline int gw_traced(const struct link *l)
+{
+	return l->tap != NULL || l->wide;
+}
+
+void gw_trace_open(struct link *l);
 void gw_trace_attach(struct link *l, const char *identity);
 void gw_trace_detach(struct link *l);
 void gw_trace_fini(struct gw_worker *gw);

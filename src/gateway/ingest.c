@@ -70,7 +70,7 @@ static void judge_ticket(struct ticket *t)
 		cw_count(bridge, settles_late);
 		return;
 	}
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_text(l, "settled", worst == CW_SETTLED_DONE ? "done" : worst == CW_SETTLED_PENDING ? "pending"
 		                            : worst == CW_SETTLED_REFUSED ? "refused" : "lost", (int64_t)number);
 	if (l->conn != NULL)

@@ -106,7 +106,7 @@ static int on_send(void *owner, struct cw_bytes out)
 {
 	struct link *l = owner;
 
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_bytes(l, "out", out);
 	return l->net == NULL ? CW_ECLOSED : cw_session_send(l->net, out);
 }
@@ -123,7 +123,8 @@ static int on_identify(void *owner, const struct cw_identify *who)
 	struct link *l = owner;
 	struct attachee *a;
 
-	for (a = l->attached; a != NULL && (who->flags & CW_IDENTIFY_LOOKUP) == 0; a = a->next) {
+	for (a = l->attached; a != NULL && (who->flags & (CW_IDENTIFY_LOOKUP | CW_IDENTIFY_MEMBERS)) == 0;
+	     a = a->next) {
 		if (cw_bytes_equal(who->identity, cw_bytes_text(cw_rdevice_identity(a->rdev)))) {
 			a->again++; /* told after this call, as the decoder expects */
 			l->again = 1;
@@ -149,7 +150,7 @@ static int on_command_done(void *owner, uint64_t id, int32_t code, struct cw_byt
 {
 	struct link *l = owner;
 
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_text(l, "answered", "command", code);
 	return gw_post_done(l, id, code, reply);
 }
@@ -188,7 +189,7 @@ static void on_line(void *owner, int level, const char *text)
 {
 	struct link *l = owner;
 
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_text(l, "line", text, level);
 }
 
@@ -226,7 +227,7 @@ static void on_frame(void *owner, struct cw_bytes frame, int rc)
 {
 	struct link *l = owner;
 
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_bytes(l, rc == 0 ? "in" : "refused", frame);
 	if (rc == 0 && l->net != NULL)
 		cw_session_touch(l->net);
@@ -238,7 +239,7 @@ static void on_noise(void *owner, struct cw_bytes dropped)
 {
 	struct link *l = owner;
 
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_bytes(l, "noise", dropped);
 }
 
@@ -349,6 +350,15 @@ static struct gw_worker *worker_here(struct cw_gateway *g, struct cw_session *s)
 	return &g->workers[cw_worker_index(cw_session_worker(s))];
 }
 
+/* What of the decoder's flags the session decides. */
+static uint32_t flags_of(const struct cw_session *s)
+{
+	enum cw_transport t = cw_session_transport(s);
+
+	return (t == CW_TRANSPORT_UDP ? CW_EVF_DATAGRAM : 0) | (t == CW_TRANSPORT_SERIAL ? CW_EVF_SERIAL : 0) |
+	       (cw_session_direction(s) == CW_DIRECTION_DIALLED ? CW_EVF_DIALLED : 0);
+}
+
 static int open_conn(struct link *l)
 {
 	struct binding *b = l->binding;
@@ -357,7 +367,8 @@ static int open_conn(struct link *l)
 		.listener = b->name,
 		.conf = b->confs[l->gw->index],
 		.peer = cw_bytes_text(cw_session_peer(l->net, peer)),
-		.flags = cw_session_transport(l->net) == CW_TRANSPORT_UDP ? CW_EVF_DATAGRAM : 0,
+		.identity = b->identity == NULL ? cw_bytes_of(NULL, 0) : cw_bytes_text(b->identity),
+		.flags = flags_of(l->net),
 		.max_noise = b->max_noise,
 		.cap = b->bytes_kept,
 		.attach_most = l->gw->gateway->conf.attach_dir == NULL ? 0 : l->gw->gateway->conf.attach_most,
@@ -396,6 +407,7 @@ static int on_opened(struct cw_session *s, void *arg, void **ret_ctx)
 		return rc;
 	}
 	*ret_ctx = l;
+	gw_trace_open(l);
 	rc = open_conn(l);
 	if (rc < 0) {
 		cw_map_remove(&gw->links, &l->node);
@@ -410,6 +422,8 @@ static void on_bytes(void *ctx, struct cw_bytes in)
 
 	if (l->gw->holding) /* was accepted, or read, just before; nothing of it is acknowledged */
 		return;
+	if (l->wide)
+		gw_trace_bytes(l, "data", in);
 	if (cw_conn_feed(l->conn, in) == CW_EBUSY)
 		cw_session_pause(l->net);
 }
@@ -430,6 +444,8 @@ static void end_link(struct link *l)
 	gw_ingest_gone(l);
 	gw_attachments_gone(l);
 	gw_trace_detach(l);
+	if (l->has_rolls)
+		gw_post_members_ended(l);
 	while (l->attached != NULL)
 		gw_attachee_drop(l, l->attached, 0);
 	cw_free(l);
@@ -454,7 +470,7 @@ static void on_closed(void *ctx, int why, const char *reason)
 	l->closing = 1;
 	drop_closer(l);
 	cw_map_remove(&l->gw->links, &l->node);
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_text(l, "closed", reason, why);
 	if (l->gw->holding) {
 		cw_conn_close(l->conn);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,6 +36,7 @@ void cw_identities_free(struct cw_identities *set)
 		cw_identity_free(cw_container_of(n, struct cw_identity, by_identity));
 	cw_map_fini(&set->by_identity);
 	cw_map_fini(&set->by_name);
+	cw_free(set->ordered);
 	cw_free(set);
 }
 
@@ -123,6 +125,62 @@ const struct cw_identity *cw_identities_find_name(const struct cw_identities *se
 		return NULL;
 	node = cw_map_find(&set->by_name, key, (size_t)n);
 	return node == NULL ? NULL : cw_container_of(node, struct cw_identity, by_name);
+}
+
+/* ---- by prefix ---------------------------------------------------------------------- */
+
+static int by_identity_text(const void *a, const void *b)
+{
+	return strcmp((*(const struct cw_identity *const *)a)->identity,
+		      (*(const struct cw_identity *const *)b)->identity);
+}
+
+void cw_identities_order(struct cw_identities *set)
+{
+	struct cw_map_node *n;
+	size_t i = 0;
+
+	if (set->ordered != NULL && set->ordered_count == set->count)
+		return;
+	cw_free(set->ordered);
+	set->ordered = cw_calloc(set->count + 1, sizeof(struct cw_identity *));
+	if (set->ordered == NULL)
+		return;
+	cw_map_each (n, &set->by_identity)
+		set->ordered[i++] = cw_container_of(n, struct cw_identity, by_identity);
+	qsort(set->ordered, i, sizeof(set->ordered[0]), by_identity_text);
+	set->ordered_count = i;
+}
+
+/* The first that is not before the prefix; with `behind` the first that is behind all that begin with it. */
+static size_t bound_of(const struct cw_identities *set, const char *prefix, size_t len, int behind)
+{
+	size_t low = 0, high = set->ordered_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = strncmp(set->ordered[middle]->identity, prefix, len);
+
+		if (order < 0 || (behind && order == 0))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+int cw_identities_with(struct cw_identities *set, const char *prefix, size_t len,
+		       const struct cw_identity *const **ret_first, size_t *ret_count)
+{
+	size_t from;
+
+	cw_identities_order(set);
+	if (set->ordered == NULL)
+		return CW_ENOMEM;
+	from = bound_of(set, prefix, len, 0);
+	*ret_first = set->ordered + from;
+	*ret_count = bound_of(set, prefix, len, 1) - from;
+	return 0;
 }
 
 static int name_ok(const char *name)

@@ -64,7 +64,7 @@ struct cw_resolver {
 	struct cw_worker *control;
 	struct source sources[SOURCES_MOST];
 	size_t count;
-	struct cw_map by_key, by_token;
+	struct cw_map by_key, by_token, listings;
 	uint64_t next_token;
 	unsigned busy;       /* callbacks running: what is kept is lent to them */
 	struct cw_list dead; /* kept that went meanwhile */
@@ -471,6 +471,87 @@ void cw_resolver_cancel(struct cw_resolver *r, struct cw_question *q)
 	q->asked = NULL;
 }
 
+/* ---- lists --------------------------------------------------------------------------- */
+
+static void end_list(struct cw_listing *q)
+{
+	struct cw_names names = q->names;
+
+	memset(&q->names, 0, sizeof(q->names));
+	cw_names_sort(&names, q->most);
+	q->done(q, q->error, &names); /* q may be gone now */
+	cw_names_fini(&names);
+}
+
+static void list_on(struct cw_resolver *r, struct cw_listing *q)
+{
+	for (; q->at < r->count; q->at++) {
+		struct source *s = &r->sources[q->at];
+
+		if (s->ops->list == NULL)
+			continue;
+		q->token = ++r->next_token;
+		if (cw_map_add(&r->listings, &q->by_token, &q->token, sizeof(q->token)) < 0) {
+			q->token = 0;
+			q->error = CW_ENOMEM;
+			continue;
+		}
+		q->in_list = 1;
+		q->listed = 0;
+		s->ops->list(s->self, q->prefix, q->len, q->most, q->token);
+		q->in_list = 0;
+		if (!q->listed)
+			return; /* cw_resolver_listed() goes on */
+	}
+	end_list(q);
+}
+
+void cw_resolver_list(struct cw_resolver *r, const char *prefix, size_t len, struct cw_listing *q)
+{
+	q->token = 0;
+	q->at = 0;
+	q->error = len >= sizeof(q->prefix) ? CW_EINVAL : 0;
+	q->len = q->error != 0 ? 0 : len;
+	memcpy(q->prefix, prefix, q->len);
+	q->prefix[q->len] = '\0';
+	if (q->error != 0)
+		end_list(q);
+	else
+		list_on(r, q);
+}
+
+void cw_resolver_listed(struct cw_resolver *r, uint64_t token, int rc, const struct cw_names *names)
+{
+	struct cw_map_node *n = cw_map_find(&r->listings, &token, sizeof(token));
+	struct cw_listing *q = n == NULL ? NULL : cw_container_of(n, struct cw_listing, by_token);
+	size_t i;
+
+	if (q == NULL) /* nobody waits any more */
+		return;
+	cw_map_remove(&r->listings, &q->by_token);
+	q->token = 0;
+	for (i = 0; rc == 0 && i < names->count; i++)
+		rc = cw_names_add(&q->names, names->items[i], strlen(names->items[i]));
+	q->names.more |= rc == 0 && names->more;
+	if (rc < 0) {
+		cw_count(identity, source_failed);
+		q->error = q->error != 0 ? q->error : rc;
+	}
+	q->listed = 1;
+	if (q->in_list)
+		return; /* list_on() goes on */
+	q->at++;
+	list_on(r, q);
+}
+
+void cw_resolver_list_cancel(struct cw_resolver *r, struct cw_listing *q)
+{
+	if (q->token != 0)
+		cw_map_remove(&r->listings, &q->by_token);
+	q->token = 0;
+	cw_names_fini(&q->names);
+}
+
 /* ---- sources ---------------------------------------------------------------------------- */
 
 int cw_resolver_add(struct cw_resolver *r, const struct cw_source_ops *ops, void *source, uint64_t keep_ms, uint64_t keep_unknown_ms)
@@ -524,6 +605,7 @@ int cw_resolver_new(struct cw_worker *control, struct cw_resolver **ret_resolver
 	r->control = control;
 	cw_map_init(&r->by_key);
 	cw_map_init(&r->by_token);
+	cw_map_init(&r->listings);
 	cw_list_init(&r->dead);
 	*ret_resolver = r;
 	return 0;
@@ -558,5 +640,6 @@ void cw_resolver_free(struct cw_resolver *r)
 		free_source(r, &r->sources[i]);
 	cw_map_fini(&r->by_key);
 	cw_map_fini(&r->by_token);
+	cw_map_fini(&r->listings);
 	cw_free(r);
 }

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "identity/identity.h"
+#include "identity/names.h"
 #include "loop/worker.h"
 
 /* What a decoder knows about a device that says who it is; texts are lent for the call, NULL: not given. */
@@ -41,8 +42,27 @@ struct cw_source_ops {
 	 * answers from memory, the second (which answers as `ask` does) if it does not, or none. */
 	const struct cw_identity *(*find_name)(void *source, const char *product_key, const char *device_name);
 	void (*ask_name)(void *source, const char *product_key, const char *device_name, uint64_t token);
+	/* The identities that begin with `prefix`, at most `most`; answers by cw_resolver_listed(), at once or later.
+	 * May be NULL: cannot be listed. */
+	void (*list)(void *source, const char *prefix, size_t len, size_t most, uint64_t token);
 	size_t (*count)(void *source); /* entries known without asking; may be NULL */
 	void (*free)(void *source);
+};
+
+/* Which identities begin with `prefix`? Zero-initialise, keep it until `done` has run or cw_resolver_list_cancel() was
+ * called. */
+struct cw_listing {
+	/* In order, each once, at most `most`; lent. rc < 0: a source could not say; the names are those of the others.
+	 */
+	void (*done)(struct cw_listing *q, int rc, const struct cw_names *names);
+	size_t most;
+	/* the resolver's */
+	struct cw_map_node by_token;
+	struct cw_names names;
+	uint64_t token; /* 0: nobody is asked */
+	size_t at, len;
+	int error, in_list, listed;
+	char prefix[132];
 };
 
 struct cw_resolver;
@@ -64,8 +84,13 @@ void cw_resolver_ask(struct cw_resolver *r, const struct cw_claim *claim, struct
 /* The reverse: the identity of a certificate. */
 void cw_resolver_ask_name(struct cw_resolver *r, const char *product_key, const char *device_name, struct cw_question *q);
 void cw_resolver_cancel(struct cw_resolver *r, struct cw_question *q);
-/* By a source: what it says to `token`; id is lent. CW_OK, CW_ENOENT, or an error: the next source is asked, and the error
- * is the answer if none knows. */
+/* Asks every source that can be listed, one after the other; `done` may run before this returns. */
+void cw_resolver_list(struct cw_resolver *r, const char *prefix, size_t len, struct cw_listing *q);
+void cw_resolver_list_cancel(struct cw_resolver *r, struct cw_listing *q);
+/* By a source: its names (lent), or an error. */
+void cw_resolver_listed(struct cw_resolver *r, uint64_t token, int rc, const struct cw_names *names);
+/* By a source: what it says to `token`; id is lent. CW_OK, CW_ENOENT, or an error: the next source is asked, and the
+ * error is the answer if none knows. */
 void cw_resolver_answer(struct cw_resolver *r, uint64_t token, int rc, const struct cw_identity *id);
 /* What is kept about an identity (NULL: about all) counts no more; the source is asked again. */
 void cw_resolver_forget(struct cw_resolver *r, const char *identity);

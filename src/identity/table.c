@@ -60,6 +60,39 @@ static void on_look(struct cw_mail *mail)
 	cw_post(k->source->control, &k->mail, on_looked);
 }
 
+/* There and back: which identities begin with this? */
+struct sheet {
+	struct cw_mail mail;
+	struct cw_table_source *source;
+	uint64_t token;
+	size_t most, len;
+	int rc;
+	struct cw_msg msg;
+	struct cw_names names;
+	char prefix[];
+};
+
+static int sheet_row(void *arg, const struct cw_table_row *row)
+{
+	struct sheet *k = arg;
+
+	if (k->names.count == k->most) {
+		k->names.more = 1;
+		return 0;
+	}
+	return cw_names_add(&k->names, row->identity, strlen(row->identity));
+}
+
+static void on_listed(struct cw_mail *mail);
+
+static void on_list(struct cw_mail *mail)
+{
+	struct sheet *k = cw_container_of(mail, struct sheet, mail);
+
+	k->rc = cw_table_with(k->source->table, k->prefix, k->len, k->most + 1, sheet_row, k, &k->msg);
+	cw_post(k->source->control, &k->mail, on_listed);
+}
+
 static int put_all(struct cw_table *t, const struct cw_identities *set, struct cw_edit_result *res, struct cw_msg *msg)
 {
 	struct cw_map_node *n;
@@ -266,6 +299,46 @@ static void ask_name(void *source, const char *product_key, const char *device_n
 	look(source, product_key, strlen(product_key), device_name, token);
 }
 
+static void on_listed(struct cw_mail *mail)
+{
+	struct sheet *k = cw_container_of(mail, struct sheet, mail);
+	struct cw_table_source *s = k->source;
+
+	if (came_back(s)) {
+		if (k->rc < 0)
+			note(s, k->rc, &k->msg);
+		else
+			s->warned = 0;
+		cw_resolver_listed(s->resolver, k->token, k->rc, &k->names);
+	}
+	cw_names_fini(&k->names);
+	cw_free(k);
+}
+
+static void list(void *source, const char *prefix, size_t len, size_t most, uint64_t token)
+{
+	struct cw_table_source *s = source;
+	struct cw_names none = { 0 };
+	struct sheet *k;
+
+	if (s->count == 0) {
+		cw_resolver_listed(s->resolver, token, 0, &none);
+		return;
+	}
+	k = cw_zalloc(sizeof(*k) + len);
+	if (k == NULL) {
+		cw_resolver_listed(s->resolver, token, CW_ENOMEM, &none);
+		return;
+	}
+	k->source = s;
+	k->token = token;
+	k->most = most;
+	k->len = len;
+	memcpy(k->prefix, prefix, len);
+	s->out++;
+	cw_post(s->store, &k->mail, on_list);
+}
+
 static size_t count(void *source)
 {
 	return ((struct cw_table_source *)source)->count;
@@ -316,7 +389,7 @@ static void free_source(void *source)
 }
 
 const struct cw_source_ops cw_table_source_ops = {
-	.name = "sqlite", .ask = ask, .ask_name = ask_name, .count = count, .free = free_source
+	.name = "sqlite", .ask = ask, .ask_name = ask_name, .list = list, .count = count, .free = free_source
 };
 
 int cw_table_source_new(struct cw_resolver *r, struct cw_worker *control, struct cw_worker *store, const char *dir, const char *key_file,

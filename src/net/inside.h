@@ -40,11 +40,26 @@ struct cw_net_policy {
 	unsigned ports;
 };
 
-int cw_net_policy_new(const struct cw_listener_conf *conf, unsigned ports, struct cw_msg *msg,
+/* `client`: TLS as the side that connects, instead of conf->tls; NULL for a listener. */
+int cw_net_policy_new(const struct cw_listener_conf *conf, const struct cw_tls_conf *client, unsigned ports, struct cw_msg *msg,
                       struct cw_net_policy **ret_policy);
 struct cw_net_policy *cw_net_policy_ref(struct cw_net_policy *p);
 /* The last one out frees; any thread. */
 void cw_net_policy_unref(struct cw_net_policy *p);
+
+/* ---- dial_to.c: where a connection leads ------------------------------------- */
+
+struct cw_net_target {
+	enum cw_transport transport;
+	char host[256];      /* TCP, TLS: as written, without brackets */
+	char port[6];
+	int numeric;         /* the host is an address: `addr` */
+	struct cw_addr addr;
+	const char *path;    /* serial: lent from the text */
+};
+
+/* 0 or CW_ECONF with a sentence that begins with `to`. */
+int cw_net_target_parse(const char *to, struct cw_net_target *ret_target, struct cw_msg *msg);
 
 /* ---- gate.c: who is let in ---------------------------------------------------- */
 
@@ -90,6 +105,15 @@ const char *cw_net_refused_text(enum cw_net_count what);
 
 /* ---- listener.c, port.c, udp.c ------------------------------------------------- */
 
+struct cw_net_port;
+
+/* What a port without a listening socket (dial.c) wants to know of its session. */
+struct cw_net_dialler {
+	void (*up)(struct cw_net_port *p, const struct cw_session *s);    /* opened() has taken it */
+	void (*ended)(struct cw_net_port *p, const struct cw_session *s); /* its last handle is gone; it is freed after this */
+	void (*step)(struct cw_net_port *p);                              /* in place of cw_net_port_step() */
+};
+
 struct cw_net_port {
 	struct cw_listener *listener;
 	struct cw_net_gate *gate; /* the listener's */
@@ -115,6 +139,8 @@ struct cw_net_port {
 	const char *reason;
 	struct cw_mail open_mail, stop_mail, close_mail;
 	void (*gone)(struct cw_net_port *p); /* the last handle and session are gone */
+	const struct cw_net_dialler *dialler; /* NULL: a listener's */
+	const char *server_name;              /* dialled TLS: what the certificate must say */
 };
 
 /* All on the port's worker. */
@@ -168,7 +194,9 @@ struct cw_net_partial {
 /* Mind its size: there may be 200,000. What only few need hangs off a pointer. */
 struct cw_session {
 	union {
+		uv_stream_t stream; /* tcp or pipe */
 		uv_tcp_t tcp;
+		uv_pipe_t pipe; /* a serial line: to libuv any descriptor that is read and written */
 		struct {
 			struct cw_map_node node; /* key: `to` */
 			struct cw_addr to;       /* where datagrams come from and go to; behind a proxy not the source */
@@ -195,6 +223,8 @@ struct cw_session {
 
 /* A connection that accept() gave; the descriptor is taken over. */
 void cw_net_session_accept(struct cw_net_port *p, int fd, const struct cw_addr *peer);
+/* A connection that was made, or a serial line that was opened, for a port with a dialler; the descriptor is taken over. */
+void cw_net_session_dialled(struct cw_net_port *p, int fd, const struct cw_addr *peer);
 /* The first datagram of a source has passed the gate. NULL when it ended at once; what the gate counted is then given back. */
 struct cw_session *cw_net_session_udp(struct cw_net_port *p, const struct cw_addr *to, const struct cw_addr *source,
                                       int source_counted);

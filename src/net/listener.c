@@ -219,7 +219,7 @@ static void wrap(const struct cw_listener_conf *conf, struct cw_msg *msg)
 
 static void log_listening(const struct cw_listener *l)
 {
-	static const char *const names[] = { "tcp", "udp", "tls" };
+	static const char *const names[] = { "tcp", "udp", "tls", "serial" };
 	char text[CW_ADDR_TEXT];
 
 	cw_log(net_listening, "devices may connect", CW_LS("listener", cw_listener_name(l)),
@@ -248,7 +248,7 @@ int cw_listener_new(const struct cw_listener_conf *conf, const struct cw_listene
 	rc = check(conf, &l->address, msg);
 	if (rc < 0)
 		goto err;
-	rc = cw_net_policy_new(&full, count, msg, &l->policy);
+	rc = cw_net_policy_new(&full, NULL, count, msg, &l->policy);
 	if (rc < 0)
 		goto err;
 	l->count = count;
@@ -275,7 +275,7 @@ int cw_listener_check(const struct cw_listener_conf *conf, struct cw_msg *msg)
 	int rc = check(conf, &address, msg);
 
 	if (rc == 0)
-		rc = cw_net_policy_new(conf, 1, msg, &policy);
+		rc = cw_net_policy_new(conf, NULL, 1, msg, &policy);
 	cw_net_policy_unref(policy);
 	if (rc < 0)
 		wrap(conf, msg);
@@ -341,7 +341,7 @@ int cw_listener_update(struct cw_listener *l, const struct cw_listener_conf *con
 	rc = check(conf, &address, msg);
 	if (rc < 0)
 		goto err;
-	rc = cw_net_policy_new(&full, l->count, msg, &policy);
+	rc = cw_net_policy_new(&full, NULL, l->count, msg, &policy);
 	if (rc < 0)
 		goto err;
 	c = make_changes(l);

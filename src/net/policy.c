@@ -54,7 +54,7 @@ static int parse_list(const struct cw_strings *texts, const char *key, struct cw
 	return rc;
 }
 
-static int make_tls(struct cw_net_policy *p, unsigned ports, struct cw_msg *msg)
+static int make_tls(struct cw_net_policy *p, const struct cw_tls_conf *client, unsigned ports, struct cw_msg *msg)
 {
 	static const enum cw_tls_verify verify[] = {
 		[CW_CLIENT_VERIFY_NONE] = CW_TLS_VERIFY_NONE,
@@ -71,7 +71,7 @@ static int make_tls(struct cw_net_policy *p, unsigned ports, struct cw_msg *msg)
 	if (p->tls == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	for (; p->ports < ports; p->ports++) {
-		rc = cw_tls_server_new(&conf, msg, &p->tls[p->ports]);
+		rc = client != NULL ? cw_tls_client_new(client, msg, &p->tls[p->ports]) : cw_tls_server_new(&conf, msg, &p->tls[p->ports]);
 		if (rc < 0) {
 			if (msg != NULL)
 				cw_msg_wrap(msg, "tls");
@@ -81,7 +81,7 @@ static int make_tls(struct cw_net_policy *p, unsigned ports, struct cw_msg *msg)
 	return 0;
 }
 
-int cw_net_policy_new(const struct cw_listener_conf *conf, unsigned ports, struct cw_msg *msg,
+int cw_net_policy_new(const struct cw_listener_conf *conf, const struct cw_tls_conf *client, unsigned ports, struct cw_msg *msg,
                       struct cw_net_policy **ret_policy)
 {
 	struct cw_net_policy *p = cw_zalloc(sizeof(*p));
@@ -103,7 +103,7 @@ int cw_net_policy_new(const struct cw_listener_conf *conf, unsigned ports, struc
 	    (rc = parse_list(&conf->allow, "allow", &p->allow, msg)) < 0 ||
 	    (rc = parse_list(&conf->deny, "deny", &p->deny, msg)) < 0)
 		goto err;
-	if (conf->transport == CW_TRANSPORT_TLS && (rc = make_tls(p, ports, msg)) < 0)
+	if (conf->transport == CW_TRANSPORT_TLS && (rc = make_tls(p, client, ports, msg)) < 0)
 		goto err;
 	*ret_policy = p;
 	return 0;

@@ -199,6 +199,10 @@ void cw_net_port_stop(struct cw_net_port *p)
 
 void cw_net_port_step(struct cw_net_port *p)
 {
+	if (p->dialler != NULL) {
+		p->dialler->step(p);
+		return;
+	}
 	if (!p->finishing || p->done || p->session_count > 0)
 		return;
 	if (p->closing.open > 0) {

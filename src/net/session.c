@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/inside.h"
+#include "net/serial.h"
 
 #define SETUP_MS 10000u /* for PROXY header and handshake, unless identifyTime is shorter */
 #define FLUSH_MS 5000u  /* for the last write */
@@ -151,6 +152,8 @@ void cw_net_session_on_gone(struct cw_closing *c)
 	port->session_count--;
 	if (s->flags & CW_NET_HAS_CTX)
 		port->ops->closed(s->ctx, s->why, s->reason != NULL ? s->reason : cw_error_text(s->why));
+	if (port->dialler != NULL)
+		port->dialler->ended(port, s);
 	cw_free(s->reason);
 	cw_net_policy_unref(s->policy);
 	cw_free(s);
@@ -175,7 +178,7 @@ static size_t discard_input(struct cw_session *s)
 	uv_os_fd_t fd;
 	ssize_t n, total = 0;
 
-	if (uv_fileno((uv_handle_t *)&s->u.tcp, &fd) < 0)
+	if (uv_fileno((uv_handle_t *)&s->u.stream, &fd) < 0)
 		return 0;
 	do {
 		n = recv(fd, NULL, CW_NET_READ_SIZE, MSG_DONTWAIT | MSG_TRUNC);
@@ -192,12 +195,20 @@ static int linger(struct cw_session *s)
 {
 	uv_os_fd_t fd;
 
-	if (!(s->flags & CW_NET_PEER_BUSY) || s->flags & CW_NET_LINGERING || !uv_is_readable((uv_stream_t *)&s->u.tcp) ||
-	    uv_fileno((uv_handle_t *)&s->u.tcp, &fd) < 0 || shutdown(fd, SHUT_WR) != 0)
+	if (!(s->flags & CW_NET_PEER_BUSY) || s->flags & CW_NET_LINGERING || !uv_is_readable(&s->u.stream) ||
+	    uv_fileno((uv_handle_t *)&s->u.stream, &fd) < 0 || shutdown(fd, SHUT_WR) != 0)
 		return 0;
 	s->flags |= CW_NET_LINGERING;
 	cw_timer_set(cw_worker_timers(s->port->worker), &s->timer, LINGER_MS, on_deadline);
 	return 1;
+}
+
+static void release_line(struct cw_session *s)
+{
+	uv_os_fd_t fd;
+
+	if (s->transport == CW_TRANSPORT_SERIAL && uv_fileno((uv_handle_t *)&s->u.stream, &fd) == 0)
+		cw_serial_release(fd);
 }
 
 static void finish(struct cw_session *s)
@@ -208,7 +219,8 @@ static void finish(struct cw_session *s)
 		cw_net_udp_unlist(s);
 		cw_post(s->port->worker, &s->u.udp.gone, on_udp_gone);
 	} else {
-		cw_closing_close((uv_handle_t *)&s->u.tcp);
+		release_line(s);
+		cw_closing_close((uv_handle_t *)&s->u.stream);
 	}
 }
 
@@ -216,7 +228,7 @@ void cw_net_session_flushed(struct cw_session *s)
 {
 	if (s->transport == CW_TRANSPORT_UDP ? s->closing.open > 1 : s->first != NULL)
 		return;
-	if (s->transport != CW_TRANSPORT_UDP) {
+	if (s->transport == CW_TRANSPORT_TCP || s->transport == CW_TRANSPORT_TLS) {
 		if (discard_input(s) > 0)
 			s->flags |= CW_NET_PEER_BUSY;
 		if (linger(s))
@@ -258,7 +270,7 @@ void cw_session_close(struct cw_session *s, int why, const char *reason)
 	if (s->transport == CW_TRANSPORT_UDP)
 		cw_net_udp_unlist(s); /* a datagram from there begins a new session */
 	else if (s->flags & CW_NET_PAUSED)
-		(void)uv_read_start((uv_stream_t *)&s->u.tcp, on_alloc, on_read); /* to drop what comes, and to see the end */
+		(void)uv_read_start(&s->u.stream, on_alloc, on_read); /* to drop what comes, and to see the end */
 	cw_net_session_flushed(s);
 }
 
@@ -279,6 +291,8 @@ static void open_session(struct cw_session *s)
 	}
 	s->ctx = ctx;
 	s->flags |= CW_NET_HAS_CTX;
+	if (s->port->dialler != NULL)
+		s->port->dialler->up(s->port, s);
 }
 
 void cw_net_session_deliver(struct cw_session *s, struct cw_bytes in)
@@ -310,8 +324,9 @@ static void tls_failed(struct cw_session *s, int rc)
 
 	if (s->state == CW_NET_SHAKING) {
 		cw_net_count(s->port->gate, tls_failed);
-		cw_log(net_tls_failed, "closed", CW_LS("listener", s->policy->conf.name),
-		       CW_LS("peer", cw_session_peer(s, peer)), CW_LS("reason", reason));
+		if (s->direction == CW_DIRECTION_ACCEPTED) /* a dialler tells its failures itself, once each */
+			cw_log(net_tls_failed, "closed", CW_LS("listener", s->policy->conf.name),
+			       CW_LS("peer", cw_session_peer(s, peer)), CW_LS("reason", reason));
 	}
 	if (rc == CW_ECLOSED)
 		cw_session_close(s, rc, "closed by the peer");
@@ -343,6 +358,8 @@ static int pass_source(struct cw_session *s, int listed)
 /* Behind the PROXY header, or right after accept. */
 static void begin(struct cw_session *s)
 {
+	int rc;
+
 	if (s->transport != CW_TRANSPORT_TLS) {
 		open_session(s);
 		return;
@@ -350,8 +367,10 @@ static void begin(struct cw_session *s)
 	if (s->state != CW_NET_SHAKING)
 		enter(s, CW_NET_SHAKING);
 	arm(s);
-	if (cw_tls_new(s->policy->tls[s->port->index], NULL, &tls_ops, s, &s->tls) < 0)
+	if (cw_tls_new(s->policy->tls[s->port->index], s->port->server_name, &tls_ops, s, &s->tls) < 0)
 		cw_session_abort(s, CW_ENOMEM, "out of memory");
+	else if (s->direction == CW_DIRECTION_DIALLED && (rc = cw_tls_start(s->tls)) < 0 && s->state == CW_NET_SHAKING)
+		tls_failed(s, rc);
 }
 
 static int on_cipher(void *arg, struct cw_bytes cipher)
@@ -484,7 +503,7 @@ static struct cw_session *make_session(struct cw_net_port *p, const struct cw_ad
 	s->port = p;
 	s->policy = cw_net_policy_ref(p->policy);
 	s->transport = (uint8_t)p->policy->conf.transport;
-	s->direction = CW_DIRECTION_ACCEPTED;
+	s->direction = p->dialler != NULL ? CW_DIRECTION_DIALLED : CW_DIRECTION_ACCEPTED;
 	s->id = make_id(p->worker);
 	s->source = *source;
 	s->accepted_ms = s->seen_ms = cw_worker_now(p->worker);
@@ -506,7 +525,7 @@ static void start(struct cw_session *s, int proxied)
 	else
 		begin(s);
 	if (s->state < CW_NET_FLUSHING && !(s->flags & CW_NET_PAUSED))
-		(void)uv_read_start((uv_stream_t *)&s->u.tcp, on_alloc, on_read);
+		(void)uv_read_start(&s->u.stream, on_alloc, on_read);
 }
 
 void cw_net_session_accept(struct cw_net_port *p, int fd, const struct cw_addr *peer)
@@ -526,7 +545,7 @@ void cw_net_session_accept(struct cw_net_port *p, int fd, const struct cw_addr *
 		goto err_fd;
 	}
 	cw_invariant(uv_tcp_init(cw_worker_loop(p->worker), &s->u.tcp) == 0); /* without a family it opens nothing */
-	cw_closing_add(&s->closing, (uv_handle_t *)&s->u.tcp);
+	cw_closing_add(&s->closing, (uv_handle_t *)&s->u.stream);
 	if (uv_tcp_open(&s->u.tcp, fd) < 0) {
 		close(fd);
 		cw_net_count(p->gate, accept_failed);
@@ -538,6 +557,32 @@ void cw_net_session_accept(struct cw_net_port *p, int fd, const struct cw_addr *
 err_fd:
 	cw_net_refused(p, peer, refused);
 	close(fd);
+}
+
+void cw_net_session_dialled(struct cw_net_port *p, int fd, const struct cw_addr *peer)
+{
+	struct cw_session *s = make_session(p, peer);
+	int serial = p->policy->conf.transport == CW_TRANSPORT_SERIAL, rc;
+
+	if (s == NULL) {
+		cw_net_gate_leave(p->gate, p->policy);
+		close(fd);
+		p->dialler->ended(p, NULL);
+		return;
+	}
+	rc = serial ? uv_pipe_init(cw_worker_loop(p->worker), &s->u.pipe, 0) : uv_tcp_init(cw_worker_loop(p->worker), &s->u.tcp);
+	cw_invariant(rc == 0); /* nothing is opened yet */
+	cw_closing_add(&s->closing, (uv_handle_t *)&s->u.stream);
+	rc = serial ? uv_pipe_open(&s->u.pipe, fd) : uv_tcp_open(&s->u.tcp, fd);
+	if (rc < 0) {
+		close(fd);
+		cw_session_abort(s, CW_EIO, "the descriptor cannot be used");
+		return;
+	}
+	s->state = s->transport == CW_TRANSPORT_TLS ? CW_NET_SHAKING : CW_NET_PROXY; /* as if the header had come */
+	begin(s);
+	if (s->state < CW_NET_FLUSHING && !(s->flags & CW_NET_PAUSED))
+		(void)uv_read_start(&s->u.stream, on_alloc, on_read);
 }
 
 struct cw_session *cw_net_session_udp(struct cw_net_port *p, const struct cw_addr *to, const struct cw_addr *source,
@@ -596,7 +641,7 @@ void cw_session_pause(struct cw_session *s)
 	s->flags |= CW_NET_PAUSED;
 	cw_count(net, paused);
 	if (s->transport != CW_TRANSPORT_UDP)
-		(void)uv_read_stop((uv_stream_t *)&s->u.tcp);
+		(void)uv_read_stop(&s->u.stream);
 }
 
 void cw_session_resume(struct cw_session *s)
@@ -606,7 +651,7 @@ void cw_session_resume(struct cw_session *s)
 	s->flags &= (uint8_t)~CW_NET_PAUSED;
 	s->seen_ms = cw_worker_now(s->port->worker);
 	if (s->transport != CW_TRANSPORT_UDP)
-		(void)uv_read_start((uv_stream_t *)&s->u.tcp, on_alloc, on_read);
+		(void)uv_read_start(&s->u.stream, on_alloc, on_read);
 }
 
 int cw_session_paused(const struct cw_session *s)
@@ -647,8 +692,18 @@ enum cw_transport cw_session_transport(const struct cw_session *s)
 	return (enum cw_transport)s->transport;
 }
 
+enum cw_direction cw_session_direction(const struct cw_session *s)
+{
+	return (enum cw_direction)s->direction;
+}
+
 const char *cw_session_peer(const struct cw_session *s, char out[CW_ADDR_TEXT])
 {
+	const char *path = s->policy->conf.address;
+	size_t len = strlen(path);
+
+	if (s->transport == CW_TRANSPORT_SERIAL)
+		return memcpy(out, len < CW_ADDR_TEXT ? path : path + (len - CW_ADDR_TEXT + 1), len < CW_ADDR_TEXT ? len + 1 : CW_ADDR_TEXT);
 	return cw_addr_format(&s->source, out);
 }
 

@@ -1,5 +1,5 @@
 /*
- * session.h - one device connection, from accept to its last closed handle.
+ * session.h - one device connection, from accept (or from when the gateway opened it, dial.h) to its last closed handle.
  *
  * A session lives on one worker's loop; every call here is made on that worker's
  * thread. It is owned by this module: the owner given in the listener (the gateway)
@@ -35,7 +35,7 @@ struct cw_session;
 struct cw_listener;
 struct cw_listener_conf;
 
-enum cw_transport { CW_TRANSPORT_TCP, CW_TRANSPORT_UDP, CW_TRANSPORT_TLS };
+enum cw_transport { CW_TRANSPORT_TCP, CW_TRANSPORT_UDP, CW_TRANSPORT_TLS, CW_TRANSPORT_SERIAL };
 enum cw_direction { CW_DIRECTION_ACCEPTED, CW_DIRECTION_DIALLED };
 
 /* Given by the owner with the listener; must outlive it. All run on the session's loop. */
@@ -82,7 +82,8 @@ struct cw_worker *cw_session_worker(const struct cw_session *s);
 /* The settings this session was accepted under; a reload does not change them. Lent until `closed`. */
 const struct cw_listener_conf *cw_session_conf(const struct cw_session *s);
 enum cw_transport cw_session_transport(const struct cw_session *s);
-/* Its text; returns `out`. */
+enum cw_direction cw_session_direction(const struct cw_session *s);
+/* The other side as text: an address, or of a serial line the path (its end, when it is long). Returns `out`. */
 const char *cw_session_peer(const struct cw_session *s, char out[CW_ADDR_TEXT]);
 /* Subject of the verified TLS client certificate as text; NULL when there is none. Returns `out`. */
 const char *cw_session_client_subject(const struct cw_session *s, char *out, size_t size);

@@ -51,7 +51,7 @@ static int start_write(struct cw_session *s)
 {
 	struct cw_net_out *o = s->first;
 	uv_buf_t buf = uv_buf_init((char *)o->data, o->len);
-	int rc = uv_write(&o->req, (uv_stream_t *)&s->u.tcp, &buf, 1, on_written);
+	int rc = uv_write(&o->req, &s->u.stream, &buf, 1, on_written);
 
 	return rc < 0 ? fail(s, cw_err_from_uv(rc), uv_strerror(rc)) : 0;
 }
@@ -129,7 +129,7 @@ static int write_now(struct cw_session *s, struct cw_bytes out)
 {
 	if (s->first == NULL && out.len > 0) {
 		uv_buf_t buf = uv_buf_init((char *)(uintptr_t)out.ptr, (unsigned)out.len);
-		int n = uv_try_write((uv_stream_t *)&s->u.tcp, &buf, 1);
+		int n = uv_try_write(&s->u.stream, &buf, 1);
 
 		if (n < 0 && n != UV_EAGAIN)
 			return fail(s, cw_err_from_uv(n), uv_strerror(n));

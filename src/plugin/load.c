@@ -108,6 +108,10 @@ int cw_plugin_check(const char *path, const struct cw_plugin_desc *d, struct cw_
 		               d->caps & ~CW_CAP_KNOWN);
 	if (d->max_frame == 0 || d->max_frame > FRAME_MOST)
 		return cw_fail(msg, CW_EINVAL, "%s: max_frame is %u; say how long a frame can be, 1 to %u bytes", path, d->max_frame, FRAME_MOST);
+	if (d->field_size != sizeof(struct cw_conf_field) || d->counter_size != sizeof(struct cw_plugin_counter))
+		return cw_fail(msg, CW_EABI, "%s: its settings and counters are %u and %u bytes long each, not %zu and %zu; begin the descriptor "
+		               "with CW_PLUGIN_INIT", path, d->field_size, d->counter_size, sizeof(struct cw_conf_field),
+		               sizeof(struct cw_plugin_counter));
 	if (check_ops(path, d, msg) < 0)
 		return CW_EINVAL;
 	return check_fields(path, d->conf, 0, msg);

@@ -16,8 +16,22 @@
 #define SCHEMA_VERSION 1
 #define PLAIN_MOST (256u * 1024)
 #define WITH_MOST 600
+#define PREFIX_MOST 256
 
-enum { Q_FIND, Q_FIND_NAME, Q_EACH, Q_INSERT, Q_SEAL, Q_UPDATE, Q_REMOVE, Q_NEXT, Q_META_GET, Q_META_PUT, Q_COUNT };
+enum {
+	Q_FIND,
+	Q_FIND_NAME,
+	Q_EACH,
+	Q_WITH,
+	Q_INSERT,
+	Q_SEAL,
+	Q_UPDATE,
+	Q_REMOVE,
+	Q_NEXT,
+	Q_META_GET,
+	Q_META_PUT,
+	Q_COUNT
+};
 
 #define COLUMNS "id, identity, product_key, device_name, sealed"
 
@@ -25,6 +39,8 @@ static const char *const statements[Q_COUNT] = {
 	[Q_FIND] = "SELECT " COLUMNS " FROM identities WHERE identity = ?1",
 	[Q_FIND_NAME] = "SELECT " COLUMNS " FROM identities WHERE product_key = ?1 AND device_name = ?2 ORDER BY id DESC LIMIT 1",
 	[Q_EACH] = "SELECT " COLUMNS " FROM identities WHERE identity > ?1 ORDER BY identity LIMIT ?2",
+	[Q_WITH] =
+		"SELECT " COLUMNS " FROM identities WHERE identity >= ?1 AND identity < ?2 ORDER BY identity LIMIT ?3",
 	[Q_INSERT] = "INSERT INTO identities (identity, product_key, device_name, sealed) VALUES (?1, ?2, ?3, x'')",
 	[Q_SEAL] = "UPDATE identities SET sealed = ?2 WHERE id = ?1",
 	[Q_UPDATE] = "UPDATE identities SET product_key = ?2, device_name = ?3, sealed = ?4 WHERE id = ?1",
@@ -262,13 +278,11 @@ int cw_table_find_name(struct cw_table *t, const char *product_key, const char *
 	return find(t, t->q[Q_FIND_NAME], fn, arg, msg);
 }
 
-int cw_table_each(struct cw_table *t, const char *after, size_t most, cw_table_row_fn fn, void *arg, struct cw_msg *msg)
+/* Rows of a bound statement, without what is sealed. */
+static int walk(struct cw_table *t, sqlite3_stmt *q, cw_table_row_fn fn, void *arg, struct cw_msg *msg)
 {
-	sqlite3_stmt *q = t->q[Q_EACH];
 	int step = SQLITE_DONE, rc = 0;
 
-	bind_text(q, 1, after == NULL ? "" : after);
-	sqlite3_bind_int64(q, 2, (sqlite3_int64)most);
 	while (rc == 0 && (step = sqlite3_step(q)) == SQLITE_ROW) {
 		struct stored s = stored_of(q);
 		struct cw_table_row row = { .identity = s.identity, .product_key = s.product_key, .device_name = s.device_name };
@@ -279,6 +293,33 @@ int cw_table_each(struct cw_table *t, const char *after, size_t most, cw_table_r
 		rc = failed(t, "read", msg);
 	done_with(q);
 	return rc;
+}
+
+int cw_table_each(struct cw_table *t, const char *after, size_t most, cw_table_row_fn fn, void *arg, struct cw_msg *msg)
+{
+	sqlite3_stmt *q = t->q[Q_EACH];
+
+	bind_text(q, 1, after == NULL ? "" : after);
+	sqlite3_bind_int64(q, 2, (sqlite3_int64)most);
+	return walk(t, q, fn, arg, msg);
+}
+
+int cw_table_with(struct cw_table *t, const char *prefix, size_t len, size_t most, cw_table_row_fn fn, void *arg,
+		  struct cw_msg *msg)
+{
+	sqlite3_stmt *q = t->q[Q_WITH];
+	char behind[PREFIX_MOST];
+
+	if (len == 0 || len > sizeof(behind))
+		return cw_fail(msg, CW_EINVAL, "a prefix of %zu bytes", len);
+	/* Texts are compared by bytes, and no byte of UTF-8 is 255: the next one at the end bounds all that begin with
+	 * it. */
+	memcpy(behind, prefix, len);
+	behind[len - 1]++;
+	sqlite3_bind_text(q, 1, prefix, (int)len, SQLITE_STATIC);
+	sqlite3_bind_text(q, 2, behind, (int)len, SQLITE_STATIC);
+	sqlite3_bind_int64(q, 3, (sqlite3_int64)most);
+	return walk(t, q, fn, arg, msg);
 }
 
 size_t cw_table_count(const struct cw_table *t)

@@ -40,6 +40,10 @@ int cw_table_find_name(struct cw_table *t, const char *product_key, const char *
 /* By identity, from behind `after` (NULL: the first), at most `most`. Nothing is decrypted. */
 int cw_table_each(struct cw_table *t, const char *after, size_t most, cw_table_row_fn fn, void *arg, struct cw_msg *msg);
 
+/* The same for identities that begin with `prefix`. */
+int cw_table_with(struct cw_table *t, const char *prefix, size_t len, size_t most, cw_table_row_fn fn, void *arg,
+		  struct cw_msg *msg);
+
 /* Many changes as one: all of them are on disk when commit has returned, or none. */
 int cw_table_begin(struct cw_table *t, struct cw_msg *msg);
 int cw_table_commit(struct cw_table *t, struct cw_msg *msg);

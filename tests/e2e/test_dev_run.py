@@ -16,6 +16,14 @@ def test_the_same_thread_over_each_upstream(kind):
     assert done.returncode == 0 and "it works" in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("protocol", sorted({f.stem for f in (BUILD / "plugins").glob("*.so")} - {"jt808", "skeleton"}))
+def test_the_same_thread_with_each_protocol(protocol):
+    """covers: M02"""
+    done = subprocess.run([sys.executable, ROOT / "tests" / "lib" / "showcase.py", BUILD, "--protocol", protocol, "--for", "1s"],
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and "it works" in done.stdout, done.stdout + done.stderr
+
+
 def packages(name):
     """One of the lists at the top of `dev`."""
     return set(re.search(rf"^{name}=\((.*?)\)", (ROOT / "dev").read_text(), re.S | re.M)[1].split())

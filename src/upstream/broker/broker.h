@@ -14,7 +14,7 @@
 #include "mqtt/client.h"
 #include "upstream/device.h"
 #include "upstream/message.h"
-#include "upstream/retry.h"
+#include "base/retry.h"
 
 #define BROKER_TOPIC_MOST 512 /* bytes of a topic made here, with its NUL */
 

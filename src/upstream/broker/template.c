@@ -202,7 +202,7 @@ struct piece {
 /* ${kind} is one of few words; each of the other variables is one character at least. */
 static size_t take_apart(const char *text, const char *kind, struct piece *out)
 {
-	const char *end;
+	const char *end = text;
 	size_t n = 0;
 
 	for (; *text != '\0'; text = end) {

@@ -22,7 +22,7 @@
 #include "upstream/device.h"
 #include "upstream/message.h"
 #include "upstream/pace.h"
-#include "upstream/retry.h"
+#include "base/retry.h"
 
 #define COAP_ANSWER_TIMES 3u     /* an answer that is not there after so many ackTimeouts is not waited for */
 #define COAP_OPEN_LEAST_MS 5000u /* for a handshake */

@@ -26,7 +26,7 @@
 #include "upstream/http2/wire.h"
 #include "upstream/message.h"
 #include "upstream/pace.h"
-#include "upstream/retry.h"
+#include "base/retry.h"
 
 #define HTTP2_REPLY_MS 30000u /* a post's reply that is still missing then is taken for lost */
 #define HTTP2_ACKS_MOST 1024u /* messages of the platform that the bridge has not taken over yet */

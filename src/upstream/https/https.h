@@ -21,7 +21,7 @@
 #include "upstream/https/answer.h"
 #include "upstream/message.h"
 #include "upstream/pace.h"
-#include "upstream/retry.h"
+#include "base/retry.h"
 
 #define HTTPS_ANSWER_MOST 65536u /* bytes of an answer */
 

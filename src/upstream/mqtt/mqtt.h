@@ -20,7 +20,7 @@
 #include "upstream/message.h"
 #include "mqtt/client.h"
 #include "upstream/pace.h"
-#include "upstream/retry.h"
+#include "base/retry.h"
 
 #define MQTT_LOGINS_A_MINUTE 5
 #define MQTT_TOPO_OUT 4   /* topology requests at once */

@@ -32,6 +32,8 @@ static struct {
 	void *left_by;
 	int commands, cancels, refuse;
 	uint64_t last_command;
+	int appeared;
+	char last_appeared[64];
 	long live;
 } t;
 
@@ -71,8 +73,14 @@ static inline void on_reply(void *owner, struct cw_device *d, const char *reques
 {
 }
 
+static inline void on_appeared(struct cw_bridge *b, const char *identity)
+{
+	t.appeared++;
+	(void)snprintf(t.last_appeared, sizeof(t.last_appeared), "%s", identity);
+}
+
 static const struct cw_owner_ops owner_ops = {
-	.leave = on_leave, .state = on_state, .command = on_command, .cancel = on_cancel, .reply = on_reply
+	.leave = on_leave, .state = on_state, .command = on_command, .cancel = on_cancel, .reply = on_reply, .appeared = on_appeared
 };
 
 static inline void on_done(struct cw_attach *a, struct cw_device *d, int refused)

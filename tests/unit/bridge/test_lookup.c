@@ -125,6 +125,42 @@ static void what_is_open_when_the_bridge_goes_is_freed(void **state)
 	assert_int_equal(a.told, 0);
 }
 
+/* ---- what appears ----------------------------------------------------------------------- */
+
+static void entries_that_come_or_change_are_told_and_others_are_not(void **state)
+{
+	struct owner a;
+
+	t.appeared = 0;
+	attach(&a, "1");
+	(void)load(ENTRY(1, "aa") ENTRY(2, "bb") ENTRY(3, "cc"));
+	assert_int_equal(t.appeared, 1);
+	assert_string_equal(t.last_appeared, "3");
+	(void)load(ENTRY(1, "aa") ENTRY(2, "xx") ENTRY(3, "cc")); /* that nobody has attached */
+	assert_int_equal(t.appeared, 2);
+	assert_string_equal(t.last_appeared, "2");
+	(void)load(ENTRY(1, "zz") ENTRY(2, "xx") ENTRY(3, "cc")); /* that somebody has: behind the old one's leave */
+	assert_int_equal(t.leaves, 1);
+	assert_int_equal(t.appeared, 3);
+	assert_string_equal(t.last_appeared, "1");
+	left(&a);
+	gone(a.device);
+	touch("9");
+	assert_string_equal(t.last_appeared, "9");
+}
+
+static void that_an_optional_one_is_unknown_is_counted_apart(void **state)
+{
+	struct owner a = { .attach = { .identity = "9", .identity_len = 1, .optional = 1, .done = on_done } };
+	int64_t alarms = cw_stat_read(CW_STAT_bridge_identify_unknown), none = cw_stat_read(CW_STAT_bridge_identify_none);
+
+	cw_bridge_attach(t.bridge, &a.attach);
+	says(CW_ENOENT, NULL, NULL, NULL);
+	assert_int_equal(a.refused, CW_REFUSED_UNKNOWN);
+	assert_int_equal(cw_stat_read(CW_STAT_bridge_identify_unknown), alarms);
+	assert_int_equal(cw_stat_read(CW_STAT_bridge_identify_none), none + 1);
+}
+
 /* ---- the device's own secret ---------------------------------------------------------------- */
 
 static void a_secret_burned_on_the_device_counts_before_the_source_s(void **state)
@@ -295,6 +331,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(an_attach_waits_for_the_source),
+		TEST(entries_that_come_or_change_are_told_and_others_are_not),
+		TEST(that_an_optional_one_is_unknown_is_counted_apart),
 		TEST(a_source_that_fails_refuses_for_now_and_one_that_does_not_know_for_good),
 		TEST(what_is_open_when_the_bridge_goes_is_freed),
 		TEST(a_secret_burned_on_the_device_counts_before_the_source_s),
