@@ -95,7 +95,7 @@ static void emit(struct cw_decoder *d, const struct cw_event *ev, uint64_t ticke
 static int toy_decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes f)
 {
 	struct cw_identify who = { .size = sizeof(who), .identity = cw_bytes_of(f.ptr + 2, f.len < 2 ? 0 : f.len - 2) };
-	static const uint8_t junk[] = { 0xbf, 0x00 };
+	static const uint8_t junk[] = { 0xbf, 0x00 }, long_text[CW_SAVE_MAX + 1];
 	uint64_t conn = 1ull << 32 | 1; /* the first handle; the tests open one connection */
 	unsigned what = f.len > 2 ? f.ptr[2] : 0;
 
@@ -127,7 +127,7 @@ static int toy_decode(struct cw_decoder *d, const struct cw_event *ev, struct cw
 	case 11: forge(&(struct cw_wire){ .kind = CW_UP_LOG, .a = CW_LOG_ID_plugin_line, .parts = 2, .part = { cw_bytes_text("x"), cw_bytes_of("\xff\0\0", 3) } }); break;
 	case 12: forge(&(struct cw_wire){ .kind = CW_UP_DONE, .conn = conn, .a = 1, .b = 0 }); break;
 	case 13: forge(&(struct cw_wire){ .kind = CW_UP_ATTACH_OPEN, .conn = conn, .dev = 1ull << 63 | conn, .a = 1, .parts = 1, .part = { cw_bytes_text("../../x-1") } }); break;
-	case 14: forge(&(struct cw_wire){ .kind = CW_UP_SAVE, .conn = conn, .dev = 1ull << 63 | conn, .parts = 1, .part = { cw_bytes_of(d, CW_SAVE_MAX + 1) } }); break;
+	case 14: forge(&(struct cw_wire){ .kind = CW_UP_SAVE, .conn = conn, .dev = 1ull << 63 | conn, .parts = 1, .part = { cw_bytes_of(long_text, sizeof(long_text)) } }); break;
 	case 15: forge(&(struct cw_wire){ .kind = CW_UP_NOISE, .conn = conn, .a = 0, .b = UINT64_MAX }); break;
 	/* these are harmless: about what is not there (any more), or cut to size */
 	case 40: forge(&(struct cw_wire){ .kind = CW_UP_SEND, .conn = 77, .parts = 1, .part = { cw_bytes_text("x") } }); break;
