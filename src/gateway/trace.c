@@ -314,11 +314,13 @@ int cw_gateway_trace(struct cw_gateway *g, const char *identity, cw_trace_fn on_
 
 int cw_gateway_trace_listener(struct cw_gateway *g, const char *listener, cw_trace_fn on_line_fn, void *arg, struct cw_trace **ret_trace)
 {
-	size_t i;
+	const struct bound_list *const lists[] = { &g->listeners, &g->connections };
+	size_t i, k;
 
-	for (i = 0; i < g->bound_count; i++)
-		if (strcmp(g->bound[i]->name, listener) == 0)
-			return trace(g, listener, 1, on_line_fn, arg, ret_trace);
+	for (k = 0; k < 2; k++)
+		for (i = 0; i < lists[k]->count; i++)
+			if (strcmp(lists[k]->v[i]->name, listener) == 0)
+				return trace(g, listener, 1, on_line_fn, arg, ret_trace);
 	return CW_ENOENT;
 }
 
