@@ -210,7 +210,7 @@ static int same_rules(const struct binding *b, const struct cw_gateway_rules *r)
 
 /* ---- what listeners and connections share ----------------------------------------------------- */
 
-static struct bound *find_bound(const struct bound_list *list, const char *name, size_t *ret_index)
+struct bound *gw_bound_find(const struct bound_list *list, const char *name, size_t *ret_index)
 {
 	size_t i;
 
@@ -338,7 +338,7 @@ err_bound:
 
 int cw_gateway_update_listener(struct cw_gateway *g, const struct cw_gateway_listener *l, struct cw_msg *msg)
 {
-	struct bound *bd = find_bound(&g->listeners, l->net.name, NULL);
+	struct bound *bd = gw_bound_find(&g->listeners, l->net.name, NULL);
 	struct binding *b;
 	int rc;
 
@@ -362,7 +362,7 @@ void cw_gateway_close_listener(struct cw_gateway *g, const char *name)
 {
 	size_t i;
 
-	if (find_bound(&g->listeners, name, &i) != NULL)
+	if (gw_bound_find(&g->listeners, name, &i) != NULL)
 		close_bound(g, &g->listeners, i, "the listener was removed from the configuration");
 }
 
@@ -430,7 +430,7 @@ static int same_identity(const char *a, const char *b)
 
 int cw_gateway_update_connection(struct cw_gateway *g, const struct cw_gateway_connection *c, struct cw_msg *msg)
 {
-	struct bound *bd = find_bound(&g->connections, c->net.name, NULL);
+	struct bound *bd = gw_bound_find(&g->connections, c->net.name, NULL);
 	const struct binding *b;
 
 	if (bd == NULL)
@@ -445,7 +445,7 @@ void cw_gateway_close_connection(struct cw_gateway *g, const char *name)
 {
 	size_t i;
 
-	if (find_bound(&g->connections, name, &i) != NULL)
+	if (gw_bound_find(&g->connections, name, &i) != NULL)
 		close_bound(g, &g->connections, i, "the connection was changed or removed in the configuration");
 }
 

@@ -176,6 +176,9 @@ struct cw_gateway {
 	uint64_t unknown_logged_ms[256];
 };
 
+/* gateway.c: the one of this name; NULL: there is none */
+struct bound *gw_bound_find(const struct bound_list *list, const char *name, size_t *ret_index);
+
 /* link.c: sessions and the decoder's answers */
 extern const struct cw_session_ops gw_session_ops;
 struct link *gw_link_find(struct gw_worker *gw, uint64_t session);

@@ -314,12 +314,9 @@ int cw_gateway_trace(struct cw_gateway *g, const char *identity, cw_trace_fn on_
 
 int cw_gateway_trace_listener(struct cw_gateway *g, const char *listener, cw_trace_fn on_line_fn, void *arg, struct cw_trace **ret_trace)
 {
-	size_t i;
-
-	for (i = 0; i < g->bound_count; i++)
-		if (strcmp(g->bound[i]->name, listener) == 0)
-			return trace(g, listener, 1, on_line_fn, arg, ret_trace);
-	return CW_ENOENT;
+	if (gw_bound_find(&g->listeners, listener, NULL) == NULL && gw_bound_find(&g->connections, listener, NULL) == NULL)
+		return CW_ENOENT;
+	return trace(g, listener, 1, on_line_fn, arg, ret_trace);
 }
 
 void cw_gateway_trace_stop(struct cw_trace *t)
