@@ -152,6 +152,31 @@ static void put_connections(struct cw_json *j, const struct cw_admin_conf *d)
 	cw_json_end_array(j);
 }
 
+/* Processes of isolated protocols. */
+static void put_hosts(struct cw_json *j, const struct cw_admin_conf *d)
+{
+	struct cw_host_info h;
+	unsigned w;
+	size_t p;
+
+	cw_json_text(j, "pluginHosts");
+	cw_json_array(j);
+	for (p = 0; p < d->protocol_count; p++) {
+		for (w = 0; w < d->worker_count && cw_gateway_host(d->gateway, p, w, &h); w++) {
+			cw_json_map(j);
+			cw_json_field(j, "protocol", d->protocols[p]->name);
+			put_int(j, "worker", w);
+			cw_json_field(j, "state", cw_host_state_name(h.state));
+			put_int(j, "pid", h.pid);
+			put_int(j, "restarts", h.starts == 0 ? 0 : (int64_t)h.starts - 1);
+			put_int(j, "deaths", (int64_t)h.deaths);
+			put_bool(j, "seccomp", h.sandboxed);
+			cw_json_end_map(j);
+		}
+	}
+	cw_json_end_array(j);
+}
+
 /* What the start waits for; empty once it is complete. */
 static void put_waits(struct cw_json *j, const struct cw_admin_conf *d)
 {
@@ -189,6 +214,7 @@ static void on_status(struct cw_admin *a, struct cw_http_req *req, const char *r
 		put_upstreams(&j, d);
 		put_listeners(&j, d);
 		put_connections(&j, d);
+		put_hosts(&j, d);
 	}
 	cw_json_end_map(&j);
 	cw_admin_reply_json(req, 200, &j);

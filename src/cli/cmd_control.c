@@ -128,6 +128,10 @@ static void print_status(const json_t *s)
 	}
 	json_array_foreach (json_object_get(s, "connections"), i, e)
 		print_connection(e);
+	json_array_foreach (json_object_get(s, "pluginHosts"), i, e)
+		printf("plugin host %-12s worker %lld, %s, process %lld, %lld restarts, %lld deaths%s\n", text_of(e, "protocol"),
+		       int_of(e, "worker"), text_of(e, "state"), int_of(e, "pid"), int_of(e, "restarts"), int_of(e, "deaths"),
+		       json_is_true(json_object_get(e, "seccomp")) ? "" : ", no seccomp");
 }
 
 static int do_status(struct call *c)

@@ -16,6 +16,7 @@
 #include "causeway/plugin.h"
 #include "net/dial.h"
 #include "net/listener.h"
+#include "plugin/isolate.h"
 
 struct cw_gateway;
 
@@ -52,6 +53,9 @@ struct cw_gateway_conf {
 	size_t protocol_count;
 	const char *attach_dir;    /* where attachments go; NULL: refused */
 	uint64_t attach_most;      /* bytes of one attachment */
+	const struct cw_isolation *isolation;   /* how plugin hosts are run; lent */
+	int (*isolated)(void *ctx, size_t protocol); /* does it run in one? NULL: none does */
+	void *isolated_ctx;
 };
 
 /* What holds for the sessions of a listener or connection. */
@@ -106,6 +110,10 @@ uint64_t cw_gateway_plugin_counter(const struct cw_gateway *g, size_t protocol, 
  * worker is lost then: a plugin in this process cannot be interrupted.
  */
 int cw_gateway_stuck(struct cw_gateway *g, uint64_t limit_ms, char *out, size_t size);
+/* The plugin host of a protocol on a worker. 0: it has none. On the control loop. */
+int cw_gateway_host(const struct cw_gateway *g, size_t protocol, unsigned worker, struct cw_host_info *ret);
+/* Protocols that were taken out of service are tried again. */
+void cw_gateway_revive(struct cw_gateway *g);
 /* No new connections, accepted or dialled; those that are there go on. */
 void cw_gateway_stop_accepting(struct cw_gateway *g);
 /* Read and decode nothing more; what was taken still goes up and is answered. Takes effect with the workers' next mails. */

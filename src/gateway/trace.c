@@ -314,9 +314,9 @@ int cw_gateway_trace(struct cw_gateway *g, const char *identity, cw_trace_fn on_
 
 int cw_gateway_trace_listener(struct cw_gateway *g, const char *listener, cw_trace_fn on_line_fn, void *arg, struct cw_trace **ret_trace)
 {
-	if (gw_bound_find(&g->listeners, listener, NULL) == NULL && gw_bound_find(&g->connections, listener, NULL) == NULL)
-		return CW_ENOENT;
-	return trace(g, listener, 1, on_line_fn, arg, ret_trace);
+	if (gw_bound_find(&g->listeners, listener, NULL) != NULL || gw_bound_find(&g->connections, listener, NULL) != NULL)
+		return trace(g, listener, 1, on_line_fn, arg, ret_trace);
+	return CW_ENOENT;
 }
 
 void cw_gateway_trace_stop(struct cw_trace *t)

@@ -1,11 +1,8 @@
 """The Modbus decoder on all three ways in: DTUs that dial in, a server that is dialled, slaves on a serial line; all simulated."""
-import pytest
-from conftest import BUILD, wait_until
+from conftest import wait_until
 from gw import PK, ask, device_name, secret, start_gateway, wait_reported, world  # noqa: F401
 from test_connections import QUICK, Wire
 from test_simulate_modbus import simulate  # noqa: F401
-
-pytestmark = pytest.mark.skipif(not (BUILD / "plugins" / "modbus.so").exists(), reason="the plugin modbus is not built in this tree")
 
 PROFILES = """
 protocols.modbus.profiles.meter {
