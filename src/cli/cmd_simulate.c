@@ -18,6 +18,7 @@ static const struct {
 	const char *help;                              /* about these */
 } protocols[] = {
 	{ "hj212", cw_sim_hj212, NULL, "" },
+	{ "gb26875", cw_sim_gb26875, NULL, "" },
 	{ "jt808", cw_sim_jt808, NULL, "" },
 	{ "modbus", cw_sim_modbus, cw_sim_modbus_option, cw_sim_modbus_help },
 };

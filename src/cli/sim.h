@@ -22,6 +22,7 @@ struct cw_sim_options {
 };
 
 int cw_sim_hj212(const struct cw_sim_options *o); /* sim_hj212.c */
+int cw_sim_gb26875(const struct cw_sim_options *o); /* sim_gb26875.c */
 int cw_sim_jt808(const struct cw_sim_options *o); /* sim_jt808.c */
 
 int cw_sim_modbus(const struct cw_sim_options *o); /* sim_modbus.c */
