@@ -161,27 +161,53 @@ static void show(struct cw_decoder *d, const struct cw_event *ev, const char *na
 	d->host->field(d->hx, ev->conn, CW_GROUP_FIELDS, name, cw_written(&w), 0, text.len);
 }
 
+static int remember(struct sk_conn *c, struct cw_bytes name)
+{
+	if (name.len == 0 || name.len > sizeof(c->name))
+		return CW_EPROTO;
+	memcpy(c->name, name.ptr, name.len);
+	c->name_len = (uint8_t)name.len;
+	return 0;
+}
+
+/*
+ * IDENTIFIED or REFUSED comes as an event; the host decodes nothing more of this connection until then. CW_EBUSY shows
+ * the same line again afterwards, unless the host keeps it since nobody knows the device (CW_REFUSED_KEPT).
+ */
+static int ask(struct cw_decoder *d, const struct cw_event *ev, struct sk_conn *c)
+{
+	struct cw_identify who;
+
+	memset(&who, 0, sizeof(who));
+	who.size = sizeof(who);
+	who.identity = cw_bytes_of(c->name, c->name_len);
+	if (d->host->identify(d->hx, ev->conn, &who) < 0)
+		return CW_EPROTO;
+	c->asked = 1;
+	return CW_EBUSY;
+}
+
 int sk_decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes frame)
 {
 	struct sk_conn *c = *ev->conn_ctx;
-	struct cw_identify who;
 	struct cw_bytes rest;
+	int again;
 
 	/* The line end is part of the frame; a carriage return may be too. */
 	while (frame.len > 0 && (frame.ptr[frame.len - 1] == '\n' || frame.ptr[frame.len - 1] == '\r'))
 		frame.len--;
 	if (c == NULL)
 		return CW_ECLOSED;
+	again = c->asked;
+	c->asked = 0;
 	if (starts(frame, "login,", &rest)) {
 		show(d, ev, "login", rest);
-		memset(&who, 0, sizeof(who));
-		who.size = sizeof(who);
-		who.identity = rest;
-		/* IDENTIFIED or REFUSED comes as an event; the host decodes nothing more of this connection until then. */
-		return d->host->identify(d->hx, ev->conn, &who) == 0 ? 0 : CW_EPROTO;
+		return again ? 0 : remember(c, rest) < 0 ? CW_EPROTO : ask(d, ev, c);
 	}
 	if (starts(frame, "temp,", &rest)) {
 		show(d, ev, "temp", rest);
+		if (c->device == 0 && c->kept && !again)
+			return ask(d, ev, c);
 		return c->device == 0 && !(ev->flags & CW_EVF_INSPECT) ? CW_EPROTO : reading(d, ev, c, rest);
 	}
 	if (starts(frame, "ok,interval", &rest)) {
@@ -205,7 +231,11 @@ int sk_event(struct cw_decoder *d, const struct cw_event *ev)
 	if (ev->kind == CW_EV_OPEN) {
 		c = calloc(1, sizeof(*c));
 		*ev->conn_ctx = c;
-		return c == NULL ? CW_ECLOSED : 0;
+		if (c == NULL)
+			return CW_ECLOSED;
+		/* Lines that were kept: whose they are is known, also when the login is not among them any more. */
+		c->kept = (ev->flags & CW_EVF_KEPT) != 0 && remember(c, ev->identity) == 0;
+		return 0;
 	}
 	if (c == NULL)
 		return 0;
@@ -215,6 +245,11 @@ int sk_event(struct cw_decoder *d, const struct cw_event *ev)
 		send_line(d, ev, "ok,login\n");
 		break;
 	case CW_EV_REFUSED:
+		if (ev->code == CW_REFUSED_KEPT) {
+			c->kept = 1;
+			c->asked = 0; /* the line is not shown again, and nothing is answered */
+			break;
+		}
 		send_line(d, ev, "no,login\n");
 		break;
 	case CW_EV_SETTLED:

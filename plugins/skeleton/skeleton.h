@@ -32,6 +32,10 @@ struct sk_conf {
 struct sk_conn {
 	uint64_t device;  /* handle, 0 until identified */
 	uint64_t command; /* the command that waits for its answer, 0: none */
+	uint8_t asked;    /* a line waits for the outcome of identify() and is shown again */
+	uint8_t kept;     /* nobody knows the device yet, and the host keeps its lines */
+	uint8_t name_len;
+	uint8_t name[CW_IDENTITY_MAX]; /* who it said it is */
 };
 
 extern const struct cw_conf_field sk_conf_fields[];

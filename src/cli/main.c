@@ -24,6 +24,7 @@ static const struct verb {
 	{ "stop", cw_cmd_control, "drain and stop the gateway" },
 	{ "config", cw_cmd_config, "look at configuration files: check, print, get, reference" },
 	{ "identity", cw_cmd_identity, "the table of identities: import, add, remove, list, rekey" },
+	{ "pending", cw_cmd_pending, "frames kept of unknown devices: list | show IDENTITY | drop IDENTITY|--all" },
 	{ "decode", cw_cmd_decode, "decode frames of a protocol: hex in, JSON out" },
 	{ "sign", cw_cmd_sign, "sign mqtt: what any MQTT client needs to log in as a device" },
 	{ "doctor", cw_cmd_doctor, "each upstream step by step: name, TCP, TLS, login; what fails and what to do" },

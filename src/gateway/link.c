@@ -8,6 +8,7 @@
  */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
@@ -41,6 +42,7 @@ void gw_attachee_drop(struct link *l, struct attachee *a, int tell_decoder)
 			break;
 		}
 	}
+	gw_ingest_device_gone(l, a->up);
 	while (a->again > 0) { /* the question has an outcome, though another than it looked like */
 		a->again--;
 		if (l->conn != NULL)
@@ -51,6 +53,14 @@ void gw_attachee_drop(struct link *l, struct attachee *a, int tell_decoder)
 	cw_runner_settings_free(l->gw->runners[l->binding->protocol_index], a->conf);
 	cw_free(a);
 	gw_post_left(l->gw, tie);
+}
+
+const char *gw_link_peer(const struct link *l, char out[CW_ADDR_TEXT])
+{
+	if (l->net != NULL)
+		return cw_session_peer(l->net, out);
+	memcpy(out, l->replay->peer, CW_ADDR_TEXT);
+	return out;
 }
 
 /* ---- closing ------------------------------------------------------------------- */
@@ -85,6 +95,11 @@ void gw_link_close(struct link *l, uint64_t delay_ms, int why, const char *reaso
 
 	if (l->closing)
 		return;
+	if (l->replay != NULL) {
+		l->closing = 1;
+		gw_replay_close(l->replay);
+		return;
+	}
 	d = delay_ms > 0 && l->closer == NULL ? cw_zalloc(sizeof(*d)) : NULL;
 	if (delay_ms > 0 && l->closer != NULL)
 		return; /* the first word counts */
@@ -108,6 +123,8 @@ static int on_send(void *owner, struct cw_bytes out)
 
 	if (l->tap != NULL)
 		gw_trace_bytes(l, "out", out);
+	if (l->net == NULL)
+		return 0; /* nobody is there */
 	return cw_session_send(l->net, out);
 }
 
@@ -123,6 +140,7 @@ static int on_identify(void *owner, const struct cw_identify *who)
 	struct link *l = owner;
 	struct attachee *a;
 
+	l->asked_ms = cw_clock_wall_ms();
 	for (a = l->attached; a != NULL && (who->flags & (CW_IDENTIFY_LOOKUP | CW_IDENTIFY_MEMBERS)) == 0;
 	     a = a->next) {
 		if (cw_bytes_equal(who->identity, cw_bytes_text(cw_rdevice_identity(a->rdev)))) {
@@ -198,8 +216,9 @@ static void on_foreign(void *owner, struct cw_bytes identity)
 	struct link *l = owner;
 	char peer[CW_ADDR_TEXT];
 
-	cw_log(device_foreign, "dropped", CW_LS("device", l->attached == NULL ? NULL : cw_rdevice_identity(l->attached->rdev)),
-	       CW_LB("other", identity.ptr, identity.len), CW_LS("peer", cw_session_peer(l->net, peer)));
+	cw_log(device_foreign, "dropped",
+	       CW_LS("device", l->attached == NULL ? NULL : cw_rdevice_identity(l->attached->rdev)),
+	       CW_LB("other", identity.ptr, identity.len), CW_LS("peer", gw_link_peer(l, peer)));
 }
 
 static void log_refused_frame(struct link *l, struct cw_bytes frame)
@@ -215,7 +234,7 @@ static void log_refused_frame(struct link *l, struct cw_bytes frame)
 	hex[2 * n] = '\0';
 	cw_log(frame_refused, "the session stays", CW_LS("listener", l->binding->name),
 	       CW_LS("device", l->attached == NULL ? NULL : cw_rdevice_identity(l->attached->rdev)),
-	       CW_LS("peer", cw_session_peer(l->net, peer)), CW_LU("bytes", frame.len), CW_LS("frame", hex));
+	       CW_LS("peer", gw_link_peer(l, peer)), CW_LU("bytes", frame.len), CW_LS("frame", hex));
 }
 
 static void on_frame(void *owner, struct cw_bytes frame, int rc)
@@ -224,9 +243,9 @@ static void on_frame(void *owner, struct cw_bytes frame, int rc)
 
 	if (l->tap != NULL)
 		gw_trace_bytes(l, rc == 0 ? "in" : "refused", frame);
-	if (rc == 0)
+	if (rc == 0 && l->net != NULL)
 		cw_session_touch(l->net);
-	else if (rc != CW_ECLOSED)
+	else if (rc != 0 && rc != CW_ECLOSED)
 		log_refused_frame(l, frame);
 }
 
@@ -314,11 +333,14 @@ static struct gw_worker *worker_here(struct cw_gateway *g, struct cw_session *s)
 	return &g->workers[cw_worker_index(cw_session_worker(s))];
 }
 
-/* What of the decoder's flags the session decides. */
-static uint32_t flags_of(const struct cw_session *s)
+uint32_t gw_link_flags(const struct link *l)
 {
-	enum cw_transport t = cw_session_transport(s);
+	struct cw_session *s = l->net;
+	enum cw_transport t;
 
+	if (l->replay != NULL)
+		return l->replay->flags | CW_EVF_KEPT;
+	t = cw_session_transport(s);
 	return (t == CW_TRANSPORT_UDP ? CW_EVF_DATAGRAM : 0) | (t == CW_TRANSPORT_SERIAL ? CW_EVF_SERIAL : 0) |
 	       (cw_session_direction(s) == CW_DIRECTION_DIALLED ? CW_EVF_DIALLED : 0);
 }
@@ -330,9 +352,11 @@ static int open_conn(struct link *l)
 	struct cw_conn_open how = {
 		.listener = b->name,
 		.conf = b->confs[l->gw->index],
-		.peer = cw_bytes_text(cw_session_peer(l->net, peer)),
-		.identity = b->identity == NULL ? cw_bytes_of(NULL, 0) : cw_bytes_text(b->identity),
-		.flags = flags_of(l->net),
+		.peer = cw_bytes_text(gw_link_peer(l, peer)),
+		.identity = l->replay != NULL     ? cw_bytes_text(l->replay->identity)
+			    : b->identity == NULL ? cw_bytes_of(NULL, 0)
+						  : cw_bytes_text(b->identity),
+		.flags = gw_link_flags(l),
 		.max_noise = b->max_noise,
 		.cap = b->bytes_kept,
 	};
@@ -346,35 +370,42 @@ static int open_conn(struct link *l)
 	return 0;
 }
 
-static int on_opened(struct cw_session *s, void *arg, void **ret_ctx)
+struct link *gw_link_new(struct gw_worker *gw, struct cw_session *s, struct binding *b, uint64_t id, struct replay *r,
+			 void **ret_ctx)
 {
-	struct bound *bound = arg;
-	struct gw_worker *gw = worker_here(bound->gateway, s);
 	struct link *l = cw_zalloc(sizeof(*l));
-	int rc;
 
 	if (l == NULL)
-		return CW_ENOMEM;
+		return NULL;
 	l->gw = gw;
 	l->net = s;
-	l->id = cw_session_id(s);
-	l->binding = atomic_load_explicit(&bound->current, memory_order_acquire);
+	l->replay = r;
+	l->id = id;
+	l->binding = b;
 	cw_list_init(&l->tickets);
 	cw_list_init(&l->open);
 	cw_list_init(&l->stall);
 	cw_list_init(&l->parcels);
-	rc = cw_map_add(&gw->links, &l->node, &l->id, sizeof(l->id));
-	if (rc < 0) {
+	if (cw_map_add(&gw->links, &l->node, &l->id, sizeof(l->id)) < 0) {
 		cw_free(l);
-		return rc;
+		return NULL;
 	}
 	*ret_ctx = l;
-	rc = open_conn(l);
-	if (rc < 0) {
+	if (open_conn(l) < 0) {
 		cw_map_remove(&gw->links, &l->node);
 		cw_free(l);
+		return NULL;
 	}
-	return rc;
+	return l;
+}
+
+static int on_opened(struct cw_session *s, void *arg, void **ret_ctx)
+{
+	struct bound *bound = arg;
+	struct binding *b = atomic_load_explicit(&bound->current, memory_order_acquire);
+
+	return gw_link_new(worker_here(bound->gateway, s), s, b, cw_session_id(s), NULL, ret_ctx) == NULL ? CW_ENOMEM
+													  : 0;
 }
 
 static void on_bytes(void *ctx, struct cw_bytes in)
@@ -389,15 +420,18 @@ static void on_bytes(void *ctx, struct cw_bytes in)
 
 void gw_link_continue(struct link *l)
 {
+	if (l->replay != NULL) {
+		gw_replay_continue(l->replay);
+		return;
+	}
 	if (l->closing || l->gw->holding || l->conn == NULL || !cw_list_empty(&l->parcels))
 		return;
 	if (cw_conn_resume(l->conn) == 0 && cw_session_paused(l->net))
 		cw_session_resume(l->net);
 }
 
-static void on_closed(void *ctx, int why, const char *reason)
+void gw_link_end(struct link *l, int why, const char *reason)
 {
-	struct link *l = ctx;
 	struct cw_conn *conn = l->conn;
 
 	l->closing = 1;
@@ -415,6 +449,11 @@ static void on_closed(void *ctx, int why, const char *reason)
 	while (l->attached != NULL)
 		gw_attachee_drop(l, l->attached, 0);
 	cw_free(l);
+}
+
+static void on_closed(void *ctx, int why, const char *reason)
+{
+	gw_link_end(ctx, why, reason);
 }
 
 const struct cw_session_ops gw_session_ops = {
