@@ -69,20 +69,35 @@ static size_t next_start(const uint8_t *p, size_t at, size_t n)
 
 /*
  * How much of the bad frame at p goes to decode(): all of it, or up to what may be a good frame inside it. 0: that begins
- * inside the head; *ret_skip leads there.
+ * inside the head; *ret_skip leads there. Only the bytes of the frame count, so that it is cut alike however much is there.
  */
-static size_t bad_length(const uint8_t *p, size_t n, size_t total, size_t *ret_skip)
+static size_t bad_length(const uint8_t *p, size_t total, size_t *ret_skip)
 {
 	size_t at, inner, most = total > 0 ? total : GB_HEAD;
 	int error;
 
-	for (at = next_start(p, 1, n); at < most; at = next_start(p, at + 1, n)) {
-		if (judge(p + at, n - at, &error, &inner) == BAD)
+	for (at = next_start(p, 1, most); at < most; at = next_start(p, at + 1, most)) {
+		if (judge(p + at, most - at, &error, &inner) == BAD)
 			continue;
 		*ret_skip = at;
 		return at < GB_HEAD ? 0 : at;
 	}
 	return most;
+}
+
+/*
+ * A frame that is not all here: 0, or where a whole good one begins inside its head. A head holds none, so this start was
+ * noise, and need not be waited for. Data may hold frames: what begins there proves nothing.
+ */
+static size_t good_inside_head(const uint8_t *p, size_t n)
+{
+	size_t at, inner, most = n < GB_HEAD ? n : GB_HEAD;
+	int error;
+
+	for (at = next_start(p, 1, n); at < most; at = next_start(p, at + 1, n))
+		if (judge(p + at, n - at, &error, &inner) == GOOD)
+			return at;
+	return 0;
 }
 
 int gb_frame(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes in, struct cw_cut *ret)
@@ -100,13 +115,15 @@ int gb_frame(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes in
 		ret->length = total;
 		return 0;
 	case BAD:
-		ret->length = bad_length(in.ptr, in.len, total, &skip);
+		ret->length = bad_length(in.ptr, total, &skip);
 		if (ret->length == 0)
 			ret->skip = skip;
 		return 0;
 	default:
 		if (ev->flags & CW_EVF_FINAL) {
 			ret->skip = next_start(in.ptr, 1, in.len);
+		} else if ((skip = good_inside_head(in.ptr, in.len)) > 0) {
+			ret->skip = skip;
 		} else {
 			ret->need = total > 0 ? total : GB_HEAD + GB_TAIL;
 			ret->wait_ms = conf->incomplete_ms;

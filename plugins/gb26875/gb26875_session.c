@@ -323,10 +323,12 @@ static void on_refused(const struct gb_call *x)
 /* Its components leave with it: without the device that speaks for them nobody hears them. */
 static void on_detached(const struct gb_call *x)
 {
-	if (x->ev->device == x->c->device && x->c->attached)
-		forget_device(x);
-	else
+	if (x->ev->device != x->c->device || !x->c->attached) {
 		gb_component_detached(x);
+		return;
+	}
+	gb_components_leave(x);
+	forget_device(x);
 }
 
 static void on_silence(const struct gb_call *x)
@@ -346,7 +348,6 @@ static void on_silence(const struct gb_call *x)
 		x->d->host->close(x->d->hx, x->ev->conn, 0, "no valid frame within silenceTime");
 		return;
 	}
-	gb_components_leave(x);
 	x->d->host->detach(x->d->hx, x->ev->conn, c->device);
 }
 

@@ -59,6 +59,17 @@ static size_t utf8_char(const uint8_t *p, size_t n)
 	return (len == 3 && (v < 0x800 || (v >= 0xd800 && v < 0xe000))) || (len == 4 && (v < 0x10000 || v > 0x10ffff)) ? 0 : len;
 }
 
+/* 1 when all that is left is the beginning of a character. */
+static int half_char(const uint8_t *p, size_t n)
+{
+	size_t need = p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : 0, i;
+
+	for (i = 1; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	return n < need;
+}
+
 static size_t replace(char *to, size_t room)
 {
 	if (room < 3)
@@ -78,7 +89,7 @@ static size_t clean_utf8(struct cw_bytes s, char *out, size_t size)
 			memcpy(out + n, s.ptr + i, k);
 			n += k;
 			i += k;
-		} else if (s.ptr[i] >= 0xc2 && s.len - i < 4) {
+		} else if (half_char(s.ptr + i, s.len - i)) {
 			break;
 		} else {
 			n += replace(out + n, size - n);

@@ -15,7 +15,7 @@ static const struct cw_plugin_counter skeleton_counters[] = {
 
 static const struct cw_plugin_desc skeleton_desc = {
 	CW_PLUGIN_INIT,
-	.name = "skeleton", .version = "1.0.0", .summary = "a made-up line protocol, to copy from",
+	.name = "skeleton", .version = "1.0.0", .summary = "a made-up line protocol to start from",
 	.caps = CW_CAP_DOWNLINK, .max_frame = 256, .max_outstanding = 1,
 	.conf = sk_conf_fields, .counters = skeleton_counters, .decoder = &skeleton_ops,
 };

@@ -61,14 +61,15 @@ void sk_destroy(struct cw_decoder *d)
 int sk_frame(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes in, struct cw_cut *ret_cut)
 {
 	const uint8_t *end = in.len == 0 ? NULL : memchr(in.ptr, '\n', in.len);
+	size_t line = end == NULL ? in.len : (size_t)(end - in.ptr) + 1;
 
 	(void)d;
 	(void)ev;
 	ret_cut->skip = ret_cut->length = ret_cut->need = 0;
-	if (end != NULL)
-		ret_cut->length = (size_t)(end - in.ptr) + 1;
-	else if (in.len > LINE_MAX_LEN)
-		ret_cut->skip = in.len; /* no line of ours is that long: noise, which the host counts */
+	if (line > LINE_MAX_LEN)
+		ret_cut->skip = line; /* no line of ours is that long, ended or not: noise, which the host counts */
+	else if (end != NULL)
+		ret_cut->length = line;
 	return 0;
 }
 
@@ -161,55 +162,61 @@ static void show(struct cw_decoder *d, const struct cw_event *ev, const char *na
 	d->host->field(d->hx, ev->conn, CW_GROUP_FIELDS, name, cw_written(&w), 0, text.len);
 }
 
-static int remember(struct sk_conn *c, struct cw_bytes name)
-{
-	if (name.len == 0 || name.len > sizeof(c->name))
-		return CW_EPROTO;
-	memcpy(c->name, name.ptr, name.len);
-	c->name_len = (uint8_t)name.len;
-	return 0;
-}
-
-/*
- * IDENTIFIED or REFUSED comes as an event; the host decodes nothing more of this connection until then. CW_EBUSY shows
- * the same line again afterwards, unless the host keeps it since nobody knows the device (CW_REFUSED_KEPT).
- */
+/* IDENTIFIED or REFUSED comes as an event; the host decodes nothing more of this connection until then. */
 static int ask(struct cw_decoder *d, const struct cw_event *ev, struct sk_conn *c)
 {
 	struct cw_identify who;
 
 	memset(&who, 0, sizeof(who));
 	who.size = sizeof(who);
-	who.identity = cw_bytes_of(c->name, c->name_len);
-	if (d->host->identify(d->hx, ev->conn, &who) < 0)
+	who.identity = cw_bytes_of(c->who, c->who_len);
+	return d->host->identify(d->hx, ev->conn, &who) == 0 ? 0 : CW_EPROTO;
+}
+
+static int login(struct cw_decoder *d, const struct cw_event *ev, struct sk_conn *c, struct cw_bytes id)
+{
+	show(d, ev, "login", id);
+	if (id.len == 0 || id.len > sizeof(c->who))
 		return CW_EPROTO;
-	c->asked = 1;
-	return CW_EBUSY;
+	memcpy(c->who, id.ptr, id.len);
+	c->who_len = (uint8_t)id.len;
+	return ask(d, ev, c);
+}
+
+static int temperature(struct cw_decoder *d, const struct cw_event *ev, struct sk_conn *c, struct cw_bytes value)
+{
+	show(d, ev, "temp", value);
+	if (c->device != 0 || (ev->flags & CW_EVF_INSPECT))
+		return reading(d, ev, c, value);
+	if (c->who_len == 0)
+		return CW_EPROTO; /* nobody logged in */
+	/* Its identity was not known yet when it logged in: ask again, and have this frame shown again after the outcome. */
+	return ask(d, ev, c) == 0 ? CW_EBUSY : CW_EPROTO;
+}
+
+static void refused(struct cw_decoder *d, const struct cw_event *ev, struct sk_conn *c)
+{
+	/* Kept for later: its frames are set aside, and each asks again. Nothing is said, so that it goes on. */
+	if (ev->code == CW_REFUSED_KEPT)
+		return;
+	c->who_len = 0;
+	send_line(d, ev, "no,login\n");
 }
 
 int sk_decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes frame)
 {
 	struct sk_conn *c = *ev->conn_ctx;
 	struct cw_bytes rest;
-	int again;
 
 	/* The line end is part of the frame; a carriage return may be too. */
 	while (frame.len > 0 && (frame.ptr[frame.len - 1] == '\n' || frame.ptr[frame.len - 1] == '\r'))
 		frame.len--;
 	if (c == NULL)
 		return CW_ECLOSED;
-	again = c->asked;
-	c->asked = 0;
-	if (starts(frame, "login,", &rest)) {
-		show(d, ev, "login", rest);
-		return again ? 0 : remember(c, rest) < 0 ? CW_EPROTO : ask(d, ev, c);
-	}
-	if (starts(frame, "temp,", &rest)) {
-		show(d, ev, "temp", rest);
-		if (c->device == 0 && c->kept && !again)
-			return ask(d, ev, c);
-		return c->device == 0 && !(ev->flags & CW_EVF_INSPECT) ? CW_EPROTO : reading(d, ev, c, rest);
-	}
+	if (starts(frame, "login,", &rest))
+		return login(d, ev, c, rest);
+	if (starts(frame, "temp,", &rest))
+		return temperature(d, ev, c, rest);
 	if (starts(frame, "ok,interval", &rest)) {
 		end_command(d, ev, c, CW_CODE_OK);
 		return 0;
@@ -233,8 +240,11 @@ int sk_event(struct cw_decoder *d, const struct cw_event *ev)
 		*ev->conn_ctx = c;
 		if (c == NULL)
 			return CW_ECLOSED;
-		/* Lines that were kept: whose they are is known, also when the login is not among them any more. */
-		c->kept = (ev->flags & CW_EVF_KEPT) != 0 && remember(c, ev->identity) == 0;
+		/* Frames that were kept: the host says whose they are, for the login may be gone. */
+		if ((ev->flags & CW_EVF_KEPT) && ev->identity.len <= sizeof(c->who)) {
+			c->who_len = (uint8_t)ev->identity.len;
+			memcpy(c->who, ev->identity.ptr, ev->identity.len);
+		}
 		return 0;
 	}
 	if (c == NULL)
@@ -245,12 +255,7 @@ int sk_event(struct cw_decoder *d, const struct cw_event *ev)
 		send_line(d, ev, "ok,login\n");
 		break;
 	case CW_EV_REFUSED:
-		if (ev->code == CW_REFUSED_KEPT) {
-			c->kept = 1;
-			c->asked = 0; /* the line is not shown again, and nothing is answered */
-			break;
-		}
-		send_line(d, ev, "no,login\n");
+		refused(d, ev, c);
 		break;
 	case CW_EV_SETTLED:
 		/* Pending or lost: stay silent, the device will say it again. */

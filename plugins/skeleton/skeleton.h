@@ -1,5 +1,5 @@
 /*
- * skeleton.h - the smallest complete decoder; copy this folder to start your own.
+ * skeleton.h - a small but complete decoder. `causeway plugin new NAME` makes a folder of your own from this one.
  *
  * The made-up protocol is lines of text:
  *
@@ -32,10 +32,8 @@ struct sk_conf {
 struct sk_conn {
 	uint64_t device;  /* handle, 0 until identified */
 	uint64_t command; /* the command that waits for its answer, 0: none */
-	uint8_t asked;    /* a line waits for the outcome of identify() and is shown again */
-	uint8_t kept;     /* nobody knows the device yet, and the host keeps its lines */
-	uint8_t name_len;
-	uint8_t name[CW_IDENTITY_MAX]; /* who it said it is */
+	uint8_t who_len;
+	char who[40];     /* whom it logged in as, while no outcome forbids it */
 };
 
 extern const struct cw_conf_field sk_conf_fields[];

@@ -10,39 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/digits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "capture/capture.h"
 #include "cli/inspect.h"
 
 #define FILE_MOST (256u << 20)
-
-/* A line of hex into out; -1: it is none. */
-static long parse_hex(const char *line, size_t len, uint8_t *out)
-{
-	size_t i, n = 0;
-	int high = -1;
-
-	for (i = 0; i < len && line[i] != '#'; i++) {
-		int v = cw_hex_value(line[i]);
-
-		if (line[i] == '0' && i + 1 < len && (line[i + 1] == 'x' || line[i + 1] == 'X') && high < 0) {
-			i++;
-			continue;
-		}
-		if (v < 0 && strchr(" \t\r,:;-", line[i]) != NULL && high < 0)
-			continue;
-		if (v < 0)
-			return -1;
-		if (high < 0) {
-			high = v;
-		} else {
-			out[n++] = (uint8_t)(high << 4 | v);
-			high = -1;
-		}
-	}
-	return high >= 0 ? -1 : (long)n;
-}
 
 static int looks_like_hex(const uint8_t *data, size_t len)
 {
@@ -62,7 +35,7 @@ static int decode_lines(struct cw_inspect *d, const char *text, size_t len, int 
 		const char *nl = memchr(text + start, '\n', len - start);
 		size_t n = nl == NULL ? len - start : (size_t)(nl - (text + start));
 		uint8_t *bytes = cw_alloc(n / 2 + 1);
-		long got = bytes == NULL ? -2 : parse_hex(text + start, n, bytes);
+		long got = bytes == NULL ? -2 : cw_capture_hex(text + start, n, bytes);
 
 		number++;
 		if (got == -1) {

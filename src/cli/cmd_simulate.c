@@ -14,12 +14,21 @@
 static const struct {
 	const char *name;
 	int (*run)(const struct cw_sim_options *o);
+	int (*option)(const char *key, const char *v); /* options of its own; NULL: none. Who has some does without --connect */
+	const char *help;                              /* about these */
 } protocols[] = {
-	{ "jt808", cw_sim_jt808 },
+	{ "hj212", cw_sim_hj212, NULL, "" },
+	{ "gb26875", cw_sim_gb26875, NULL, "" },
+	{ "jt808", cw_sim_jt808, NULL, "" },
+	{ "modbus", cw_sim_modbus, cw_sim_modbus_option, cw_sim_modbus_help },
 };
+
+#define OWN_MOST 32
 
 struct args {
 	const char *protocol, *connect, *identities, *first;
+	const char *own[OWN_MOST][2]; /* for the protocol, whose name may come behind them */
+	size_t own_count;
 	struct cw_sim_options o;
 };
 
@@ -43,6 +52,9 @@ static void usage(FILE *out)
 	for (i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++)
 		fprintf(out, " %s", protocols[i].name);
 	fputc('\n', out);
+	for (i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++)
+		if (protocols[i].help[0] != '\0')
+			fprintf(out, "\n%s", protocols[i].help);
 }
 
 static int bad(const char *what, const char *value)
@@ -72,8 +84,27 @@ static int parse_value(struct args *a, const char *key, const char *v)
 		if (cw_text_to_duration_ms(v, &n, NULL) < 0 || n < 1)
 			return bad("--for takes a duration such as 20s", v);
 		a->o.for_ms = (uint64_t)n;
+	} else if (a->own_count < OWN_MOST && strncmp(key, "--", 2) == 0) {
+		a->own[a->own_count][0] = key;
+		a->own[a->own_count++][1] = v;
 	} else {
 		return bad("no such option", key);
+	}
+	return 0;
+}
+
+/* Options that the protocol alone knows. */
+static int parse_own(const struct args *a, int (*option)(const char *key, const char *v))
+{
+	size_t i;
+	int rc;
+
+	for (i = 0; i < a->own_count; i++) {
+		rc = option == NULL ? 0 : option(a->own[i][0], a->own[i][1]);
+		if (rc == 0)
+			return bad("no such option", a->own[i][0]);
+		if (rc < 0)
+			return bad(a->own[i][0], a->own[i][1]);
 	}
 	return 0;
 }
@@ -96,27 +127,27 @@ static int parse(int argc, char **argv, struct args *a)
 			return bad("option without a value, or none", argv[i]);
 		}
 	}
-	if (a->protocol == NULL || a->connect == NULL) {
+	if (a->protocol == NULL) {
 		usage(stderr);
 		return 2;
 	}
 	return a->identities != NULL && a->first != NULL ? bad("--identities and --first exclude each other", a->first) : 0;
 }
 
-/* HOST:PORT, [V6]:PORT. */
-static int resolve(const char *text, struct sockaddr_storage *ret)
+int cw_sim_resolve(const char *option, const char *text, struct sockaddr_storage *ret)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found = NULL;
 	const char *colon = strrchr(text, ':');
-	char host[256];
+	char host[256], takes[64];
 	size_t n = colon == NULL ? 0 : (size_t)(colon - text);
 
 	if (n > 1 && text[0] == '[' && text[n - 1] == ']') {
 		text++;
 		n -= 2;
 	}
+	(void)snprintf(takes, sizeof(takes), "%s takes HOST:PORT", option);
 	if (n == 0 || n >= sizeof(host))
-		return bad("--connect takes HOST:PORT", text);
+		return bad(takes, text);
 	memcpy(host, text, n);
 	host[n] = 0;
 	if (getaddrinfo(host, colon + 1, &hints, &found) != 0)
@@ -190,7 +221,7 @@ static void raise_limit(unsigned devices)
 int cw_cmd_simulate(int argc, char **argv)
 {
 	struct args a = { .o = { .rate = 1 } };
-	size_t i;
+	size_t i, p = 0;
 	int rc;
 
 	if (argc > 1 && strcmp(argv[1], "--help") == 0) {
@@ -198,8 +229,20 @@ int cw_cmd_simulate(int argc, char **argv)
 		return 0;
 	}
 	rc = parse(argc, argv, &a);
-	if (rc == 0)
-		rc = resolve(a.connect, &a.o.to);
+	if (rc != 0)
+		return rc;
+	while (p < sizeof(protocols) / sizeof(protocols[0]) && strcmp(protocols[p].name, a.protocol) != 0)
+		p++;
+	if (p == sizeof(protocols) / sizeof(protocols[0]))
+		return bad("no such protocol", a.protocol);
+	rc = parse_own(&a, protocols[p].option);
+	if (rc == 0 && a.connect == NULL && protocols[p].option == NULL) {
+		usage(stderr);
+		return 2;
+	}
+	a.o.to_text = a.connect;
+	if (rc == 0 && a.connect != NULL)
+		rc = cw_sim_resolve("--connect", a.connect, &a.o.to);
 	if (rc == 0)
 		rc = a.identities != NULL ? read_identities(&a) : count_identities(&a);
 	if (rc != 0)
@@ -207,12 +250,9 @@ int cw_cmd_simulate(int argc, char **argv)
 	if (a.o.identities == NULL)
 		return 1;
 	raise_limit(a.o.devices);
-	rc = -1;
-	for (i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++)
-		if (strcmp(a.protocol, protocols[i].name) == 0)
-			rc = protocols[i].run(&a.o);
+	rc = protocols[p].run(&a.o);
 	for (i = 0; i < a.o.devices; i++)
 		cw_free(a.o.identities[i]);
 	cw_free(a.o.identities);
-	return rc < 0 ? bad("no such protocol", a.protocol) : rc;
+	return rc;
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "daemon/config.h"
+#include "cli/show.h"
 #include "json/json.h"
 #include "plugin/asked.h"
 #include "plugin/load.h"
@@ -94,55 +94,6 @@ static void put_members(struct cw_json *j, const char *key, const struct pile *p
 	cw_json_end_map(j);
 }
 
-static const char *kind_name(unsigned kind)
-{
-	switch (kind) {
-	case CW_KIND_PROPERTIES: return "properties";
-	case CW_KIND_EVENT: return "event";
-	case CW_KIND_TAGS: return "tags";
-	case CW_KIND_RAW: return "raw";
-	case CW_KIND_OTA_VERSION: return "otaVersion";
-	case CW_KIND_OTA_PROGRESS: return "otaProgress";
-	case CW_KIND_SHADOW_REPORT: return "shadowReport";
-	default: return "unknown";
-	}
-}
-
-static void put_record(struct cw_json *j, struct cw_bytes bytes)
-{
-	static const char *const event_types[] = { "", "info", "alert", "error" };
-	struct cw_record rec;
-
-	if (!cw_record_read(bytes, &rec))
-		return;
-	cw_json_map(j);
-	cw_json_field(j, "kind", kind_name(rec.kind));
-	if (rec.name.len > 0) {
-		cw_json_text(j, "name");
-		cw_json_textn(j, rec.name);
-	}
-	if (rec.has_time) {
-		cw_json_text(j, "time");
-		cw_json_int(j, rec.time_ms);
-	}
-	if (rec.event_type != 0)
-		cw_json_field(j, "type", event_types[rec.event_type]);
-	if (rec.flags & CW_RECORD_URGENT) {
-		cw_json_text(j, "urgent");
-		cw_json_bool(j, 1);
-	}
-	if (rec.flags & CW_RECORD_REPLAY) {
-		cw_json_text(j, "replay");
-		cw_json_bool(j, 1);
-	}
-	cw_json_text(j, "values");
-	if (rec.kind == CW_KIND_RAW)
-		cw_json_hex(j, rec.body);
-	else
-		cw_json_encoded(j, rec.body);
-	cw_json_end_map(j);
-}
-
 static void put_error(struct cw_json *j, const char *code, const char *text)
 {
 	cw_json_text(j, "error");
@@ -175,7 +126,7 @@ static void print_object(struct cw_inspect *d, struct cw_bytes frame, const char
 	cw_json_text(&j, "records");
 	cw_json_array(&j);
 	while ((at = pile_next(&d->records, at, &a, &b)) != 0)
-		put_record(&j, a);
+		cw_show_record(&j, a);
 	cw_json_end_array(&j);
 	cw_json_text(&j, "replies");
 	cw_json_array(&j);
@@ -191,18 +142,6 @@ static void print_object(struct cw_inspect *d, struct cw_bytes frame, const char
 	cw_free(out);
 }
 
-static const char *error_code(int rc)
-{
-	switch (rc) {
-	case CW_EPROTO: return "malformed";
-	case CW_EUNSUPPORTED: return "unsupported";
-	case CW_ELIMIT: return "limit";
-	case CW_ENOMEM: return "memory";
-	case CW_ECLOSED: return "closed";
-	default: return "refused";
-	}
-}
-
 static void flush_frame(struct cw_inspect *d)
 {
 	struct cw_bytes frame = { NULL, 0 }, b;
@@ -210,7 +149,7 @@ static void flush_frame(struct cw_inspect *d)
 	if (!d->have_frame)
 		return;
 	(void)pile_next(&d->frame, 0, &frame, &b);
-	print_object(d, frame, d->rc == 0 ? NULL : error_code(d->rc),
+	print_object(d, frame, d->rc == 0 ? NULL : cw_show_refusal(d->rc),
 	             d->line[0] != '\0' ? d->line : "the decoder refused this frame");
 	d->have_frame = 0;
 	d->line[0] = '\0';
@@ -420,37 +359,36 @@ int cw_inspect_feed(struct cw_inspect *d, struct cw_bytes in)
 /* What is left at the end of a line or file waits for bytes that will not come. */
 void cw_inspect_end(struct cw_inspect *d, struct cw_bytes given)
 {
-	size_t kept = d->conn == NULL ? 0 : cw_conn_buffered(d->conn);
+	size_t kept, missing;
+	uint8_t buf[16];
+	struct cw_writer w = cw_writer_of(buf, sizeof(buf));
 
+	if (d->conn != NULL) {
+		cw_conn_end_of_input(d->conn);
+		flush_frame(d);
+	}
+	kept = d->conn == NULL ? 0 : cw_conn_buffered(d->conn);
 	if (kept == 0)
 		return;
+	missing = cw_conn_missing(d->conn);
+	if (missing > 0) {
+		cw_put_uint(&w, missing);
+		pile_add(d, &d->fields, cw_bytes_text("needMore"), cw_written(&w));
+	}
 	print_object(d, kept <= given.len ? cw_bytes_of(given.ptr + given.len - kept, kept) : given, "incomplete",
 	             "the frame has no end here; more bytes would be needed");
+	pile_clear(&d->fields);
 	cw_conn_close(d->conn);
 	d->conn = NULL;
 }
 
 /* ---- open and close ------------------------------------------------------------------------------- */
 
-static int make_settings(struct cw_runner *r, const struct cw_plugin_desc *desc, const char *sets, void **ret_conf, struct cw_msg *msg)
+int cw_inspect_settings(const struct cw_plugin_desc *desc, const char *text, uint8_t **ret_bytes, size_t *ret_len, struct cw_msg *msg)
 {
-	struct cw_conf_report report = { 0 };
-	struct cw_conf_tree *tree = NULL;
-	uint8_t *bytes = NULL;
-	size_t len = 0;
-	int rc = cw_conf_parse_text("--set", sets, strlen(sets), NULL, &tree, msg);
-
-	if (rc < 0)
-		return rc;
-	rc = cw_config_settings(desc, NULL, cw_conf_root(tree), NULL, cw_bytes_of(NULL, 0), &bytes, &len, &report);
-	if (rc < 0)
-		cw_conf_report_msg(&report, msg);
-	else
-		rc = cw_runner_settings(r, cw_bytes_of(bytes, len), ret_conf, msg);
-	cw_conf_report_fini(&report);
-	cw_conf_tree_unref(tree);
-	cw_free(bytes);
-	return rc;
+	*ret_bytes = NULL;
+	*ret_len = 0;
+	return cw_show_encoded_settings(desc, text, cw_bytes_of(NULL, 0), ret_bytes, ret_len, msg);
 }
 
 static int open_runner(struct cw_inspect *d, const struct cw_plugin_desc *desc, const char *sets, struct cw_msg *msg)
@@ -460,7 +398,7 @@ static int open_runner(struct cw_inspect *d, const struct cw_plugin_desc *desc, 
 	if (rc < 0)
 		return cw_fail(msg, rc, "%s", cw_error_text(rc));
 	rc = cw_runner_new(desc, d->worker, &d->runner, msg);
-	return rc < 0 ? rc : make_settings(d->runner, desc, sets, &d->conf, msg);
+	return rc < 0 ? rc : cw_show_settings(d->runner, desc, sets, &d->conf, msg);
 }
 
 int cw_inspect_open(const char *protocol, const char *plugin_dir, const char *sets, cw_inspect_fn fn, void *arg,

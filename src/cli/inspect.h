@@ -11,7 +11,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
-#include "causeway/bytes.h"
+#include "causeway/plugin.h"
 
 struct cw_inspect;
 
@@ -29,5 +29,8 @@ int cw_inspect_feed(struct cw_inspect *d, struct cw_bytes in);
 /* What waits for bytes that will not come is reported as incomplete and dropped. `given`: the bytes fed last. */
 void cw_inspect_end(struct cw_inspect *d, struct cw_bytes given);
 void cw_inspect_close(struct cw_inspect *d);
+
+/* A plugin's settings as an encoded map: HOCON `text` over the defaults. *ret_bytes is owned (cw_free). Errors carry a sentence. */
+int cw_inspect_settings(const struct cw_plugin_desc *desc, const char *text, uint8_t **ret_bytes, size_t *ret_len, struct cw_msg *msg);
 
 #endif

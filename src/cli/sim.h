@@ -13,6 +13,7 @@
 
 struct cw_sim_options {
 	struct sockaddr_storage to;
+	const char *to_text;     /* --connect; NULL: not given, for protocols that can do without */
 	unsigned devices;
 	double rate;             /* messages a second in all */
 	char **identities;       /* `devices` texts */
@@ -20,6 +21,16 @@ struct cw_sim_options {
 	int quiet;               /* summary only */
 };
 
+int cw_sim_hj212(const struct cw_sim_options *o); /* sim_hj212.c */
+int cw_sim_gb26875(const struct cw_sim_options *o); /* sim_gb26875.c */
 int cw_sim_jt808(const struct cw_sim_options *o); /* sim_jt808.c */
+
+int cw_sim_modbus(const struct cw_sim_options *o); /* sim_modbus.c */
+/* An option of its own: 1: taken, 0: not known, -1: the value is wrong. `v` is lent for good. */
+int cw_sim_modbus_option(const char *key, const char *v);
+extern const char cw_sim_modbus_help[];
+
+/* HOST:PORT or [V6]:PORT of an option. 0, or 2 when it said what is wrong. cmd_simulate.c */
+int cw_sim_resolve(const char *option, const char *text, struct sockaddr_storage *ret);
 
 #endif

@@ -172,6 +172,40 @@ function(cw_add_plugin name)
 	endif()
 endfunction()
 
+# For authors of plugins: causeway-plugin.pc and the CMake package CausewayPlugin, as part of component libcauseway-dev (the headers: Install.cmake). The
+# build tree has both too, for plugins built against it without installing: PKG_CONFIG_PATH or CMAKE_PREFIX_PATH is build/kit.
+function(cw_install_plugin_kit)
+	include(GNUInstallDirs)
+	include(CMakePackageConfigHelpers)
+	set(from ${CMAKE_SOURCE_DIR}/src/cmake/kit)
+	set(kit ${CMAKE_BINARY_DIR}/kit)
+	set(made ${CMAKE_BINARY_DIR}/kit-installed)
+	set(package lib/cmake/CausewayPlugin) # libraries of no machine: not in a folder of this one's
+	# In the build tree the plugins lie elsewhere, and so do the headers.
+	set(CW_KIT_PREFIX ${CMAKE_BINARY_DIR})
+	set(CW_KIT_INCLUDE ${CMAKE_SOURCE_DIR}/include)
+	set(CW_KIT_PLUGINS ${CMAKE_BINARY_DIR}/plugins)
+	set(CW_KIT_BIN ${CMAKE_BINARY_DIR}/bin)
+	configure_file(${from}/causeway-plugin.pc.in ${kit}/causeway-plugin.pc @ONLY)
+	configure_file(${from}/CausewayPluginConfig.cmake.in ${kit}/CausewayPluginConfig.cmake @ONLY)
+	# An installed one moves with the tree it is installed in.
+	set(CW_KIT_PREFIX "\${pcfiledir}/../..")
+	set(CW_KIT_INCLUDE "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
+	set(CW_KIT_PLUGINS "\${prefix}/lib/causeway/plugins")
+	configure_file(${from}/causeway-plugin.pc.in ${made}/causeway-plugin.pc @ONLY)
+	set(CW_KIT_INCLUDE "\${CMAKE_CURRENT_LIST_DIR}/../../../${CMAKE_INSTALL_INCLUDEDIR}")
+	set(CW_KIT_PLUGINS "lib/causeway/plugins")
+	set(CW_KIT_BIN "\${CMAKE_CURRENT_LIST_DIR}/../../../${CMAKE_INSTALL_BINDIR}")
+	configure_file(${from}/CausewayPluginConfig.cmake.in ${made}/CausewayPluginConfig.cmake @ONLY)
+	foreach(dir ${kit} ${made})
+		write_basic_package_version_file(${dir}/CausewayPluginConfigVersion.cmake VERSION ${PROJECT_VERSION} COMPATIBILITY SameMajorVersion
+			ARCH_INDEPENDENT)
+	endforeach()
+	install(FILES ${made}/causeway-plugin.pc DESTINATION lib/pkgconfig COMPONENT libcauseway-dev)
+	install(FILES ${made}/CausewayPluginConfig.cmake ${made}/CausewayPluginConfigVersion.cmake DESTINATION ${package}
+		COMPONENT libcauseway-dev)
+endfunction()
+
 # cw_add_test(net listener [DEPS ..] [SYSTEM ..]): tests/unit/net/test_listener.c, linked with module net and what it declares.
 function(cw_add_test module name)
 	cmake_parse_arguments(T "" "" "DEPS;SYSTEM;OBJECTS" ${ARGN})

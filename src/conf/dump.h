@@ -25,6 +25,8 @@ int cw_dump_reference(const struct cw_conf_table *table, enum cw_reference_forma
 /* The same for a plugin's table; `prefix` (as in "protocols.jt808") goes before each name. */
 int cw_dump_fields(const struct cw_conf_field *fields, const char *prefix, enum cw_reference_format format, char **ret_text,
                    size_t *ret_len);
+/* What a plugin's CW_FIELD_* type is called in the reference. */
+const char *cw_conf_field_type(uint32_t type);
 /* A bound struct as it took effect, defaults included, secrets masked; as HOCON. */
 int cw_dump_effective(const struct cw_conf_table *table, const void *conf, char **ret_text, size_t *ret_len);
 

@@ -158,15 +158,39 @@ int cw_dump_reference(const struct cw_conf_table *table, enum cw_reference_forma
 	return conf_out_take(&o, ret_text, ret_len);
 }
 
+const char *cw_conf_field_type(uint32_t type)
+{
+	static const char *const names[] = { "?", "boolean", "integer", "number", "text", "word", "duration", "size", "secret", "list",
+		                             "values by name", "object" };
+
+	return names[type < sizeof(names) / sizeof(names[0]) ? type : 0];
+}
+
+/* Where it may stand, when that is not everywhere. */
+static void put_scope(struct conf_out *o, uint32_t scope)
+{
+	static const char *const places[] = { "the protocol", "a listener or connection", "a product", "a device" };
+	const char *between = "    Only of ";
+	unsigned i;
+
+	if (scope == 0 || (scope & CW_SCOPE_ANY) == CW_SCOPE_ANY)
+		return;
+	for (i = 0; i < 4; i++) {
+		if ((scope & 1u << i) == 0)
+			continue;
+		conf_out_printf(o, "%s%s", between, places[i]);
+		between = ", ";
+	}
+	conf_out_puts(o, ".\n");
+}
+
 static void put_fields(struct conf_out *o, enum cw_reference_format format, const struct cw_conf_field *f, const char *prefix)
 {
-	static const char *const names[] = { "", "boolean", "integer", "number", "text", "word", "duration", "size", "secret", "list",
-		                             "values by name", "object" };
 	char below[300];
 
 	for (; f->name != NULL; f++) {
 		bool nested = f->type >= CW_FIELD_LIST;
-		struct entry e = { .prefix = prefix, .path = f->name, .type = f->type < 12 ? names[f->type] : "?", .initial = f->initial,
+		struct entry e = { .prefix = prefix, .path = f->name, .type = cw_conf_field_type(f->type), .initial = f->initial,
 			           .min = f->min, .max = f->max, .help = f->help, .required = f->initial == NULL && !nested };
 		size_t used = 0;
 
@@ -176,6 +200,8 @@ static void put_fields(struct conf_out *o, enum cw_reference_format format, cons
 			e.values[used++] = *v == '|' ? ' ' : *v;
 		}
 		put_entry(o, format, &e);
+		if (format == CW_REFERENCE_TEXT)
+			put_scope(o, f->scope);
 		if (f->fields == NULL)
 			continue;
 		snprintf(below, sizeof(below), "%s%s%s", prefix, f->name,

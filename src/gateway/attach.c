@@ -208,6 +208,10 @@ static void on_answer(struct cw_mail *mail)
 		gw_free_ask(k);
 		return;
 	}
+	if (!k->unasked)
+		l->asked = 0;
+	if (!k->unasked && k->refused != CW_REFUSED_UNKNOWN)
+		gw_link_take_frame(l, cw_bytes_of(NULL, 0));
 	if (k->refused == 0 && k->members)
 		cw_conn_members(l->conn, cw_bytes_of(k->identity, k->identity_len), k->count);
 	else if (k->refused == 0)

@@ -102,6 +102,9 @@ struct link {
 	struct cw_timer *closer; /* a delayed close, heap */
 	struct tap *tap;         /* somebody follows this session */
 	uint8_t again;           /* some attachee has it */
+	uint8_t asked;           /* identify() was called since the last frame */
+	uint8_t *at_hand;        /* owned: of that frame a copy, where it may have to be kept; NULL: none */
+	size_t at_hand_len;
 	uint8_t has_rolls;       /* asked for all of a prefix: members.c is to hear of its end */
 	uint8_t closing;
 	uint8_t leaving; /* some attachee is */
@@ -236,6 +239,7 @@ struct link *gw_link_find(struct gw_worker *gw, uint64_t session);
 /* Of session `s` or replay `r`; opens the decoder's connection. NULL: no memory, or the decoder does not want it. */
 struct link *gw_link_new(struct gw_worker *gw, struct cw_session *s, struct binding *b, uint64_t id, struct replay *r, void **ret_ctx);
 void gw_link_end(struct link *l, int why, const char *reason); /* frees it */
+void gw_link_take_frame(struct link *l, struct cw_bytes frame);
 const char *gw_link_peer(const struct link *l, char out[CW_ADDR_TEXT]);
 uint32_t gw_link_flags(const struct link *l); /* CW_EVF_* that the session decides */
 void gw_link_continue(struct link *l);         /* feed on if nothing holds */

@@ -141,6 +141,7 @@ static int on_identify(void *owner, const struct cw_identify *who)
 	struct attachee *a;
 
 	l->asked_ms = cw_clock_wall_ms();
+	l->asked = 1;
 	for (a = l->attached; a != NULL && (who->flags & (CW_IDENTIFY_LOOKUP | CW_IDENTIFY_MEMBERS)) == 0;
 	     a = a->next) {
 		if (cw_bytes_equal(who->identity, cw_bytes_text(cw_rdevice_identity(a->rdev)))) {
@@ -237,6 +238,14 @@ static void log_refused_frame(struct link *l, struct cw_bytes frame)
 	       CW_LS("peer", gw_link_peer(l, peer)), CW_LU("bytes", frame.len), CW_LS("frame", hex));
 }
 
+/* The frame from which the decoder has asked who this is, and that it does not want to see again. */
+void gw_link_take_frame(struct link *l, struct cw_bytes frame)
+{
+	cw_free(l->at_hand);
+	l->at_hand = frame.len == 0 ? NULL : cw_memdup(frame.ptr, frame.len);
+	l->at_hand_len = l->at_hand == NULL ? 0 : frame.len;
+}
+
 static void on_frame(void *owner, struct cw_bytes frame, int rc)
 {
 	struct link *l = owner;
@@ -245,7 +254,10 @@ static void on_frame(void *owner, struct cw_bytes frame, int rc)
 		gw_trace_bytes(l, rc == 0 ? "in" : "refused", frame);
 	if (rc == 0 && l->net != NULL)
 		cw_session_touch(l->net);
-	else if (rc != 0 && rc != CW_ECLOSED)
+	if (rc == 0 && l->asked && l->net != NULL && !l->binding->close_unknown)
+		gw_link_take_frame(l, frame);
+	l->asked = 0;
+	if (rc != 0 && rc != CW_ECLOSED)
 		log_refused_frame(l, frame);
 }
 
@@ -446,6 +458,7 @@ void gw_link_end(struct link *l, int why, const char *reason)
 	gw_trace_detach(l);
 	if (l->has_rolls)
 		gw_post_members_ended(l);
+	gw_link_take_frame(l, cw_bytes_of(NULL, 0));
 	while (l->attached != NULL)
 		gw_attachee_drop(l, l->attached, 0);
 	cw_free(l);

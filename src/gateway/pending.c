@@ -266,7 +266,8 @@ static void on_kept(struct cw_mail *mail)
 /* On the worker: the frame that waits for its outcome, of a device that nobody knows. 1: it is on its way. */
 int gw_pending_keep(struct link *l, const struct ask *k)
 {
-	struct cw_bytes frame = cw_conn_waiting_frame(l->conn);
+	struct cw_bytes waiting = cw_conn_waiting_frame(l->conn);
+	struct cw_bytes frame = waiting.len > 0 ? waiting : cw_bytes_of(l->at_hand, l->at_hand_len);
 	struct kept_frame *f = frame.len == 0 ? NULL : cw_alloc(sizeof(*f) + k->identity_len + frame.len);
 
 	if (f == NULL)
@@ -283,6 +284,7 @@ int gw_pending_keep(struct link *l, const struct ask *k)
 	(void)gw_link_peer(l, f->peer);
 	memcpy(f->bytes, k->identity, k->identity_len);
 	memcpy(f->bytes + k->identity_len, frame.ptr, frame.len);
+	gw_link_take_frame(l, cw_bytes_of(NULL, 0));
 	cw_session_identified(l->net); /* its frames are taken: identifyTime is met, idleTime counts */
 	cw_post(l->gw->gateway->conf.control, &f->mail, on_kept);
 	return 1;

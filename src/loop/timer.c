@@ -26,14 +26,21 @@ struct cw_timers {
 	uint64_t armed; /* timers in the wheel */
 	int closing;
 	int firing;
+	int manual;      /* the clock is manual_ms and stands still between cw_timers_run() */
+	uint64_t manual_ms;
 	struct cw_list wheel[LEVELS][SLOTS];
 };
 
 static void on_tick(uv_timer_t *uv);
 
+static uint64_t now_ms(struct cw_timers *ts)
+{
+	return ts->manual ? ts->manual_ms : uv_now(ts->uv.loop);
+}
+
 static uint64_t tick_now(struct cw_timers *ts)
 {
-	return uv_now(ts->uv.loop) / TICK_MS;
+	return now_ms(ts) / TICK_MS;
 }
 
 int cw_timers_new(uv_loop_t *loop, struct cw_timers **ret_timers)
@@ -107,7 +114,7 @@ static void rearm(struct cw_timers *ts)
 {
 	uint64_t wake, now;
 
-	if (ts->closing || ts->firing)
+	if (ts->closing || ts->firing || ts->manual)
 		return;
 	if (ts->armed == 0) {
 		uv_timer_stop(&ts->uv);
@@ -166,9 +173,8 @@ static void fire_tick(struct cw_timers *ts)
 	}
 }
 
-static void on_tick(uv_timer_t *uv)
+static void fire_due(struct cw_timers *ts)
 {
-	struct cw_timers *ts = uv->data;
 	uint64_t now = tick_now(ts);
 
 	ts->firing = 1;
@@ -178,6 +184,11 @@ static void on_tick(uv_timer_t *uv)
 		ts->tick = now;
 	ts->firing = 0;
 	rearm(ts);
+}
+
+static void on_tick(uv_timer_t *uv)
+{
+	fire_due(uv->data);
 }
 
 void cw_timer_set(struct cw_timers *ts, struct cw_timer *t, uint64_t delay_ms, void (*fire)(struct cw_timer *t))
@@ -191,12 +202,12 @@ void cw_timer_set(struct cw_timers *ts, struct cw_timer *t, uint64_t delay_ms, v
 	if (ts->armed == 1 && !was_armed && !ts->firing)
 		ts->tick = tick_now(ts); /* nothing to fire in between: skip the time asleep */
 	/* Round up to the end of a tick, so that nothing fires early. */
-	t->due_ms = (uv_now(ts->uv.loop) + delay_ms + TICK_MS - 1) / TICK_MS * TICK_MS;
+	t->due_ms = (now_ms(ts) + delay_ms + TICK_MS - 1) / TICK_MS * TICK_MS;
 	if (t->due_ms == 0)
 		t->due_ms = TICK_MS;
 	t->fire = fire;
 	place(ts, t);
-	if (!ts->firing && (!uv_is_active((uv_handle_t *)&ts->uv) ||
+	if (!ts->firing && !ts->manual && (!uv_is_active((uv_handle_t *)&ts->uv) ||
 	                    t->due_ms < uv_now(ts->uv.loop) + uv_timer_get_due_in(&ts->uv)))
 		rearm(ts);
 }
@@ -213,7 +224,7 @@ void cw_timer_stop(struct cw_timers *ts, struct cw_timer *t)
 
 void cw_timers_skip(struct cw_timers *ts, uint64_t ms)
 {
-	uint64_t now = uv_now(ts->uv.loop);
+	uint64_t now = now_ms(ts);
 	struct cw_list all, *e;
 	unsigned l, s;
 
@@ -232,4 +243,39 @@ void cw_timers_skip(struct cw_timers *ts, uint64_t ms)
 		place(ts, t);
 	}
 	rearm(ts);
+}
+
+void cw_timers_manual(struct cw_timers *ts, uint64_t start_ms)
+{
+	cw_invariant(ts->armed == 0);
+	ts->manual = 1;
+	ts->manual_ms = start_ms;
+	ts->tick = tick_now(ts);
+}
+
+uint64_t cw_timers_due(struct cw_timers *ts)
+{
+	uint64_t least = UINT64_MAX, next = (ts->tick + 1) * TICK_MS;
+	struct cw_list *e;
+	unsigned l, s;
+
+	if (ts->armed == 0)
+		return 0;
+	for (l = 0; l < LEVELS; l++) {
+		for (s = 0; s < SLOTS; s++) {
+			cw_list_each(e, &ts->wheel[l][s]) {
+				struct cw_timer *t = cw_container_of(e, struct cw_timer, link);
+
+				least = t->due_ms < least ? t->due_ms : least;
+			}
+		}
+	}
+	return least < next ? next : least;
+}
+
+void cw_timers_run(struct cw_timers *ts, uint64_t to_ms)
+{
+	if (to_ms > ts->manual_ms)
+		ts->manual_ms = to_ms;
+	fire_due(ts);
 }

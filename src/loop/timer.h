@@ -30,6 +30,15 @@ void cw_timer_stop(struct cw_timers *ts, struct cw_timer *t);
 /* Every armed deadline comes `ms` earlier, at the soonest now: what a clock that was put forward does to them. */
 void cw_timers_skip(struct cw_timers *ts, uint64_t ms);
 
+/*
+ * For tools that live through the past: from here on the clock of these deadlines is the caller's, in milliseconds, and only
+ * cw_timers_run() moves it, firing what is due by then. cw_timers_due: when the next one fires, 0: none is armed. Nothing
+ * may be armed yet.
+ */
+void cw_timers_manual(struct cw_timers *ts, uint64_t start_ms);
+uint64_t cw_timers_due(struct cw_timers *ts);
+void cw_timers_run(struct cw_timers *ts, uint64_t to_ms);
+
 static inline int cw_timer_armed(const struct cw_timer *t)
 {
 	return t->due_ms != 0;

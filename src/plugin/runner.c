@@ -415,8 +415,10 @@ static int cut_one(struct cw_conn *c, struct cw_bytes *rest, struct cw_event *ev
 		return CW_ECLOSED;
 	rest->ptr += cut->skip;
 	rest->len -= cut->skip;
+	c->missing = 0;
 	if (cut->length > 0 || cut->skip > 0)
 		return 1;
+	c->missing = cut->need > rest->len ? cut->need - rest->len : 0;
 	wait_for_more(c, c->final ? 0 : cut->wait_ms);
 	return judge_rest(c, rest);
 }
@@ -583,6 +585,11 @@ size_t cw_conn_buffered(const struct cw_conn *c)
 	return c->kept_len;
 }
 
+size_t cw_conn_missing(const struct cw_conn *c)
+{
+	return c->kept_len == 0 ? 0 : c->missing;
+}
+
 /* ---- timers ------------------------------------------------------------------- */
 
 static void drop_timer(struct cw_conn *c, struct conn_timer *t)
@@ -620,13 +627,22 @@ static void stop_waiting(struct cw_conn *c)
 	c->waiter = NULL;
 }
 
-static void on_waited(struct cw_timer *timer)
+static void final_pass(struct cw_conn *c)
 {
-	struct cw_conn *c = cw_container_of(timer, struct conn_timer, timer)->conn;
-
 	stop_waiting(c);
 	c->final = 1;
 	(void)after_call(c);
+}
+
+static void on_waited(struct cw_timer *timer)
+{
+	final_pass(cw_container_of(timer, struct conn_timer, timer)->conn);
+}
+
+void cw_conn_end_of_input(struct cw_conn *c)
+{
+	if (c->waiter != NULL)
+		final_pass(c);
 }
 
 static void wait_for_more(struct cw_conn *c, uint64_t wait_ms)

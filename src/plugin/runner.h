@@ -90,6 +90,10 @@ int cw_conn_feed_frame(struct cw_conn *c, struct cw_bytes frame);
 void cw_conn_hold(struct cw_conn *c);
 int cw_conn_resume(struct cw_conn *c);
 size_t cw_conn_buffered(const struct cw_conn *c);
+/* No more bytes will come: what waits (cw_cut.wait_ms) is cut or dropped now, as if the time had passed. */
+void cw_conn_end_of_input(struct cw_conn *c);
+/* How many bytes the frame that is kept unfinished lacks at least; 0: not known. */
+size_t cw_conn_missing(const struct cw_conn *c);
 /* What frame() and decode() are told as now_ms: when the bytes arrived, for frames that were set aside; 0: now. */
 void cw_conn_set_arrival(struct cw_conn *c, int64_t utc_ms);
 /*

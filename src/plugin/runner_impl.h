@@ -59,6 +59,7 @@ struct cw_conn {
 	size_t cap, max_noise, noise;
 	uint32_t flags;
 	struct conn_timer *waiter; /* cw_cut.wait_ms: then frame() looks for the last time; NULL: not armed */
+	size_t missing;      /* bytes that frame() said would help; 0: it did not say */
 	size_t again_len;    /* decode() wants the first bytes of `kept` again, so many; 0: no */
 	uint8_t again_times; /* so often it did */
 	uint8_t again_drop;  /* not again: the owner set the frame aside */

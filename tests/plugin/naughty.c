@@ -5,6 +5,7 @@
 #include "../../plugins/skeleton/skeleton.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #ifdef NAUGHTY_STATIC
 static int frames_seen;
@@ -16,6 +17,15 @@ CW_PLUGIN_EXPORT int naughty_helper(void)
 	return 1;
 }
 #endif
+#ifdef NAUGHTY_LIBRARY
+const char *uv_version_string(void);
+#endif
+
+/* The words of the session that set some of the faults off. */
+static inline int says(struct cw_bytes b, const char *word)
+{
+	return b.len >= strlen(word) && memcmp(b.ptr, word, strlen(word)) == 0;
+}
 
 static int frame(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes in, struct cw_cut *cut)
 {
@@ -24,6 +34,13 @@ static int frame(struct cw_decoder *d, const struct cw_event *ev, struct cw_byte
 #ifdef NAUGHTY_TORN /* takes what is there for a frame */
 	if (cut->length == 0 && in.len > 8)
 		cut->length = in.len;
+#endif
+#ifdef NAUGHTY_PURE /* remembers in the connection what it was asked */
+	if (*ev->conn_ctx != NULL)
+		cut->need = ++((struct sk_conn *)*ev->conn_ctx)->command % 2 ? in.len + 1 : 0;
+#endif
+#ifdef NAUGHTY_CUT
+	cut->length = cut->length == 0 ? 0 : 300;
 #endif
 #ifdef NAUGHTY_NOISE /* drops a frame that follows an empty line */
 	if (in.len > 2 && in.ptr[0] == '\n')
@@ -42,6 +59,39 @@ static int decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_byt
 
 	for (i = 0; i < 3000; i++)
 		(void)d->host->timer(d->hx, ev->conn, 9, CW_TIMER_STOP);
+#endif
+#ifdef NAUGHTY_CRASH
+	volatile int *volatile nowhere = NULL;
+
+	if (says(f, "temp,"))
+		*nowhere = 1;
+#endif
+#ifdef NAUGHTY_HANG
+	for (volatile int k = 1; says(f, "temp,") && k;)
+		;
+#endif
+#ifdef NAUGHTY_EXIT
+	if (says(f, "temp,"))
+		_exit(0);
+#endif
+#ifdef NAUGHTY_EAT
+	while (says(f, "temp,") && malloc(1 << 20) != NULL)
+		;
+#endif
+#ifdef NAUGHTY_SLOW
+	for (volatile long k = 0; says(f, "temp,") && k < 100000000; k++)
+		;
+#endif
+#ifdef NAUGHTY_BUSY
+	if (says(f, "temp,"))
+		return CW_EBUSY;
+#endif
+#ifdef NAUGHTY_RECORD
+	(void)d->host->emit(d->hx, ev->conn, 0, 0, cw_bytes_text("\xbf\x01"));
+#endif
+#ifdef NAUGHTY_LIBRARY
+	if (uv_version_string() == NULL)
+		return CW_EPROTO;
 #endif
 #ifdef NAUGHTY_CHARGE
 	(void)d->host->charge(d->hx, ev->conn, 10);
@@ -64,6 +114,26 @@ static int event(struct cw_decoder *d, const struct cw_event *ev)
 #ifdef NAUGHTY_STATUS
 	if (ev->kind == CW_EV_OFFLINE)
 		return CW_EINVAL;
+#endif
+#ifdef NAUGHTY_KEPT
+	if (ev->kind == CW_EV_REFUSED && ev->code == CW_REFUSED_KEPT)
+		(void)d->host->send(d->hx, ev->conn, cw_bytes_text("no,login\n"));
+#endif
+#ifdef NAUGHTY_MEMORY /* does not look whether there was memory */
+	if (ev->kind == CW_EV_ONLINE) {
+		volatile char *volatile some = malloc(4);
+
+		some[0] = 1;
+		free((void *)(uintptr_t)some);
+	}
+#endif
+#ifdef NAUGHTY_RESUME
+	if ((ev->flags & CW_EVF_RESUMED) && ev->kind == CW_EV_IDENTIFIED)
+		abort();
+#endif
+#ifdef NAUGHTY_CONTEXT
+	if (ev->kind == CW_EV_CLOSED)
+		return 0;
 #endif
 	return sk_event(d, ev);
 }

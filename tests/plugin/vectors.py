@@ -36,16 +36,50 @@ def jt808_session(vectors):
     return [step for step in out if step[0][:4] != "0003"]
 
 
+def hj212_kind(v):
+    decoded = v["decoded"]
+    return "b" if "frames" in decoded or decoded.get("error") == "incomplete" else "f" if decoded["valid"] else "r"
+
+
+def hj212_session(vectors):
+    """One device's life: everything it can send, its answers last."""
+    return [(v["name"], v["text"].encode()) for v in vectors
+            if v["decoded"].get("MN") == "010000A8900016F000169DC0" and v["name"] != "missing-crlf-at-end-of-buffer"]
+
+
+def jt808_kind(v):
+    if v["kind"] == "stream":
+        return "b"
+    return {"accept": "f", "reject": "r", "reject_or_resync": "w"}.get(v["expect"], "b")
+
+
+def gb26875_kind(v):
+    """Streams and what ends in the middle are bytes; so is the longest frame: cut off, it takes more than two others as its own."""
+    decoded = v["decoded"]
+    if "frames" in decoded or decoded.get("error") == "incomplete" or decoded.get("length", 0) > 500:
+        return "b"
+    if not decoded["valid"]:
+        return "f" if decoded["error"] == "adu" else "r"
+    return "w" if decoded["command"] in (1, 4) else "f"
+
+
+def gb26875_session(vectors):
+    """All uploads, as if one device sent them all."""
+    out = []
+    for serial, v in enumerate(v for v in vectors if v["decoded"]["valid"] and v["decoded"].get("command") == 2):
+        head = bytes.fromhex(v["hex"])
+        body = serial.to_bytes(2, "little") + head[4:12] + bytes.fromhex("790300000000") + head[18:-3]
+        out.append((v["name"], b"@@" + body + bytes([sum(body) & 255]) + b"##"))
+    return out
+
+
 def main(name, source, target):
     vectors = json.loads(pathlib.Path(source).read_text())
+    kind, session = {"jt808": (jt808_kind, jt808_session), "gb26875": (gb26875_kind, gb26875_session),
+                     "hj212": (hj212_kind, hj212_session)}[name]
     lines = [f"# Made from {pathlib.Path(source).name}."]
-    for v in vectors:
-        if v["kind"] == "stream":
-            lines.append(f"b {v['name']} {v['hex']}")
-        else:
-            lines.append(f"{ {'accept': 'f', 'reject': 'r', 'reject_or_resync': 'w'}.get(v['expect'], 'b')} {v['name']} {v['hex']}")
-    if name == "jt808":
-        lines += [f"s {step} {frame.hex()}" for step, frame in jt808_session(vectors)]
+    lines += [f"{kind(v)} {v['name']} {v['hex'] if 'hex' in v else v['text'].encode().hex()}" for v in vectors]
+    lines += [f"s {step} {frame.hex()}" for step, frame in session(vectors)]
     pathlib.Path(target).write_text("\n".join(lines) + "\n")
 
 

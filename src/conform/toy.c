@@ -1,0 +1,810 @@
+/* toy.c - see suite.h. The owner of a connection as the gateway is one, but it writes everything down. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/digits.h"
+#include "base/mem.h"
+#include "conform/suite.h"
+#include "json/json.h"
+
+#define START_MONO 1000000u
+#define START_WALL 1763700000000
+#define ATTACHMENT 77u
+
+/* ---- the trace --------------------------------------------------------------------------- */
+
+static void tell(struct toy *t, char kind, uint64_t number, uint64_t offset, const char *who, struct cw_bytes b)
+{
+	struct said *s;
+
+	t->said = realloc(t->said, (t->said_count + 1) * sizeof(*s));
+	if (t->said == NULL)
+		abort();
+	s = &t->said[t->said_count++];
+	*s = (struct said){ .kind = kind, .number = number, .offset = offset, .who = who == NULL ? NULL : strdup(who), .len = b.len };
+	s->ptr = malloc(b.len + 1);
+	if (s->ptr == NULL)
+		abort();
+	if (b.len > 0)
+		memcpy(s->ptr, b.ptr, b.len);
+	s->ptr[b.len] = 0;
+}
+
+/* One letter says what: S sent, E record, I identify, D left, C command done, Q command taken or refused, V saved, R frame, K close, .. */
+static void note(struct toy *t, char kind, uint64_t number, const void *ptr, size_t len)
+{
+	size_t need = t->len + 1 + sizeof(number) + sizeof(len) + len;
+
+	if (need > t->size) {
+		t->size = need * 2;
+		t->trace = realloc(t->trace, t->size);
+		if (t->trace == NULL)
+			abort();
+	}
+	t->trace[t->len++] = (uint8_t)kind;
+	memcpy(t->trace + t->len, &number, sizeof(number));
+	memcpy(t->trace + t->len + sizeof(number), &len, sizeof(len));
+	if (len > 0)
+		memcpy(t->trace + t->len + sizeof(number) + sizeof(len), ptr, len);
+	t->len = need;
+}
+
+static void note_of(struct toy *t, char kind, uint64_t number, const char *who, struct cw_bytes b)
+{
+	note(t, kind, number, b.ptr, b.len);
+	if (t->by_hand)
+		tell(t, kind, number, 0, who, b);
+}
+
+void toy_forget(struct toy *t)
+{
+	size_t i;
+
+	for (i = 0; i < t->said_count; i++) {
+		free(t->said[i].who);
+		free(t->said[i].ptr);
+	}
+	t->said_count = 0;
+	t->len = t->noise = t->frames_ok = t->frames_bad = t->records = t->sends = t->fields = 0;
+	t->settled = t->commands_done = 0;
+}
+
+int toy_same(const struct toy *a, const struct toy *b)
+{
+	return a->len == b->len && a->noise == b->noise && (a->len == 0 || memcmp(a->trace, b->trace, a->len) == 0);
+}
+
+static size_t trace_next(const struct toy *t, size_t at, char *kind, uint64_t *number, struct cw_bytes *b)
+{
+	size_t len;
+
+	if (at >= t->len)
+		return 0;
+	*kind = (char)t->trace[at];
+	memcpy(number, t->trace + at + 1, sizeof(*number));
+	memcpy(&len, t->trace + at + 1 + sizeof(*number), sizeof(len));
+	*b = cw_bytes_of(t->trace + at + 1 + sizeof(*number) + sizeof(len), len);
+	return at + 1 + sizeof(*number) + sizeof(len) + len;
+}
+
+/* Printable text in quotes, else hex; at most `most` bytes of it. */
+static void bytes_text(struct cw_bytes b, size_t most, char *out, size_t size)
+{
+	size_t i, used = 0, n = b.len < most ? b.len : most;
+	int plain = n > 0;
+
+	for (i = 0; i < n; i++)
+		plain &= (b.ptr[i] >= 0x20 && b.ptr[i] < 0x7f && b.ptr[i] != '"' && b.ptr[i] != '\\') || b.ptr[i] == '\n' || b.ptr[i] == '\r';
+	if (plain) {
+		out[used++] = '"';
+		for (i = 0; i < n && used + 8 < size; i++) {
+			if (b.ptr[i] == '\n' || b.ptr[i] == '\r')
+				out[used++] = '\\';
+			out[used++] = (char)(b.ptr[i] == '\n' ? 'n' : b.ptr[i] == '\r' ? 'r' : b.ptr[i]);
+		}
+		out[used++] = '"';
+	} else {
+		for (i = 0; i < n && used + 8 < size; i++)
+			used += (size_t)snprintf(out + used, size - used, "%02x", b.ptr[i]);
+	}
+	(void)snprintf(out + used, size - used, "%s", n < b.len || i < n ? ".." : "");
+}
+
+static void item_text(struct cw_bytes item, char *out, size_t size)
+{
+	char *text;
+	size_t len;
+
+	out[0] = '\0';
+	if (item.len == 0 || cw_json_from_item(item, 1 << 20, &text, &len) < 0)
+		return;
+	(void)snprintf(out, size, " %s%s", text, "");
+	if (len + 1 >= size && size > 4)
+		memcpy(out + size - 3, "..", 3);
+	cw_free(text);
+}
+
+static void record_text(struct cw_bytes bytes, char *out, size_t size)
+{
+	struct cw_record rec;
+	char body[300];
+
+	if (!cw_record_read(bytes, &rec)) {
+		(void)snprintf(out, size, "a malformed record");
+		return;
+	}
+	if (rec.kind == CW_KIND_RAW)
+		bytes_text(rec.body, 100, body + 1, sizeof(body) - 1), body[0] = ' ';
+	else
+		item_text(rec.body, body, sizeof(body));
+	(void)snprintf(out, size, "record %s %.*s%s", cw_wire_kind_word(rec.kind), rec.name.len == 0 ? 1 : (int)rec.name.len,
+	               rec.name.len == 0 ? "-" : (const char *)rec.name.ptr, body);
+}
+
+void said_text(char kind, uint64_t number, const char *who, struct cw_bytes b, char *out, size_t size)
+{
+	char some[400];
+
+	(void)who;
+	bytes_text(b, 120, some, sizeof(some));
+	switch (kind) {
+	case 'S': (void)snprintf(out, size, "< %s", some); break;
+	case 'E': record_text(b, out, size); break;
+	case 'I': (void)snprintf(out, size, "identify %.*s", (int)b.len, (const char *)b.ptr); break;
+	case 'D': (void)snprintf(out, size, "left %s", who == NULL ? "" : who); break;
+	case 'C':
+		if (cw_flat_valid(b))
+			item_text(b, some, sizeof(some));
+		(void)snprintf(out, size, "done %d%s%s", (int)(uint32_t)number, b.len > 0 && some[0] != ' ' ? " " : "", b.len > 0 ? some : "");
+		break;
+	case 'W': (void)snprintf(out, size, "block of a file (%llu bytes)", (unsigned long long)number); break;
+	case 'K': (void)snprintf(out, size, "closed (%.*s)", (int)b.len, (const char *)b.ptr); break;
+	case 'N': (void)snprintf(out, size, "skipped %llu", (unsigned long long)number); break;
+	case 'R':
+		if (number == 0)
+			(void)snprintf(out, size, "taken: the frame %s", some);
+		else
+			(void)snprintf(out, size, "refused: the frame %s (%s)", some, cw_error_text((int)(int64_t)number));
+		break;
+	case 'V': (void)snprintf(out, size, "%zu bytes to keep", b.len); break;
+	case 'X': (void)snprintf(out, size, "more time for a command"); break;
+	case 'F': (void)snprintf(out, size, "field %.*s", (int)b.len, (const char *)b.ptr); break;
+	case 'f':
+		item_text(b, some, sizeof(some));
+		(void)snprintf(out, size, "field%s", some);
+		break;
+	case 'O': (void)snprintf(out, size, "a foreign identity %s", some); break;
+	case 'Q': (void)snprintf(out, size, number == 0 ? "a command taken" : "a command refused"); break;
+	default: (void)snprintf(out, size, "attachment"); break;
+	}
+}
+
+static void entry_text(const struct toy *t, size_t at, char *out, size_t size)
+{
+	struct cw_bytes b;
+	uint64_t number;
+	char kind;
+
+	if (trace_next(t, at, &kind, &number, &b) == 0)
+		(void)snprintf(out, size, "nothing");
+	else
+		said_text(kind, number, NULL, b, out, size);
+}
+
+void toy_difference(const struct toy *whole, const struct toy *other, char *out, size_t size)
+{
+	char one[300], two[300], kind;
+	size_t at = 0, next;
+	struct cw_bytes b;
+	uint64_t number;
+
+	/* Both are walked by the lengths of the first, which hold as long as they are the same. */
+	while ((next = trace_next(whole, at, &kind, &number, &b)) != 0 && next <= other->len && memcmp(whole->trace + at, other->trace + at, next - at) == 0)
+		at = next;
+	if (at >= whole->len && at >= other->len) {
+		(void)snprintf(out, size, "%zu bytes of noise, in one piece %zu", other->noise, whole->noise);
+		return;
+	}
+	entry_text(whole, at, one, sizeof(one));
+	entry_text(other, at, two, sizeof(two));
+	(void)snprintf(out, size, "it says `%s`, in one piece `%s`", two, one);
+}
+
+/* ---- the owner --------------------------------------------------------------------------------- */
+
+static const char *name_of(const struct cw_rdevice *dev)
+{
+	return dev == NULL ? NULL : cw_rdevice_identity(dev);
+}
+
+static int on_send(void *owner, struct cw_bytes out)
+{
+	struct toy *t = owner;
+
+	if (t->flags & CW_EVF_KEPT)
+		return 0; /* goes nowhere */
+	t->sends++;
+	note_of(t, 'S', 0, NULL, out);
+	return 0;
+}
+
+static int on_emit(void *owner, struct cw_rdevice *dev, uint64_t ticket, struct cw_bytes record, const struct cw_record *rec)
+{
+	struct toy *t = owner;
+	size_t i;
+
+	(void)rec;
+	t->records++;
+	note_of(t, 'E', ticket, name_of(dev), record);
+	if (ticket == 0)
+		return 0;
+	for (i = 0; i < t->ticket_count; i++)
+		if (t->tickets[i] == ticket)
+			return 0;
+	if (t->ticket_count < TICKETS_MOST)
+		t->tickets[t->ticket_count++] = ticket;
+	return 0;
+}
+
+static int on_identify(void *owner, const struct cw_identify *who)
+{
+	struct toy *t = owner;
+
+	cw_asked_add(&t->asked, who);
+	t->asks++;
+	if (who->facts.len > 0 && !cw_flat_valid(who->facts))
+		fault_of("records", "identify() with facts that are no item of record.h");
+	note_of(t, 'I', who->flags, NULL, who->identity);
+	return 0;
+}
+
+static int on_detach(void *owner, struct cw_rdevice *dev)
+{
+	note_of(owner, 'D', 0, name_of(dev), cw_bytes_of(NULL, 0));
+	return 0;
+}
+
+static int on_command_done(void *owner, uint64_t id, int32_t code, struct cw_bytes reply)
+{
+	struct toy *t = owner;
+	size_t i;
+
+	for (i = 0; i < COMMANDS_MOST; i++) {
+		if (t->commands[i] == id && id != 0) {
+			note(t, 'C', id << 32 | (uint32_t)code, reply.ptr, reply.len);
+			if (t->by_hand)
+				tell(t, 'C', (uint32_t)code, id, NULL, reply);
+			t->commands[i] = 0;
+			t->commands_done++;
+			return 0;
+		}
+	}
+	fault_of("status", "it ended command %llu, which was not open", (unsigned long long)id);
+	return CW_EINVAL;
+}
+
+static int on_command_extend(void *owner, uint64_t id, uint64_t delay_ms)
+{
+	note(owner, 'X', delay_ms, &id, sizeof(id));
+	return 0;
+}
+
+static int on_save(void *owner, struct cw_rdevice *dev, struct cw_bytes state)
+{
+	struct toy *t = owner;
+
+	memcpy(t->saved, state.ptr, state.len);
+	t->saved_len = state.len;
+	note(t, 'V', 0, state.ptr, state.len);
+	return 0;
+}
+
+static int on_want_block(void *owner, uint64_t id, uint64_t offset, size_t length)
+{
+	struct toy *t = owner;
+
+	note(t, 'W', offset, &length, sizeof(length));
+	if (t->by_hand)
+		tell(t, 'W', length, offset, NULL, cw_bytes_of(&id, sizeof(id)));
+	return 0;
+}
+
+static int on_attach_open(void *owner, struct cw_rdevice *dev, const char *suffix, uint64_t *ret_attachment)
+{
+	struct toy *t = owner;
+
+	*ret_attachment = ATTACHMENT;
+	t->attachments++;
+	note(t, 'A', 0, suffix, strlen(suffix));
+	return 0;
+}
+
+static int on_attach_write(void *owner, uint64_t attachment, struct cw_bytes data)
+{
+	if (attachment != ATTACHMENT)
+		fault_of("status", "it wrote to an attachment that it did not open");
+	note(owner, 'a', 0, data.ptr, data.len);
+	return 0;
+}
+
+static int on_attach_close(void *owner, uint64_t attachment, int keep, char name[64])
+{
+	struct toy *t = owner;
+
+	if (attachment != ATTACHMENT || t->attachments-- <= 0)
+		fault_of("status", "it closed an attachment that was not open");
+	(void)snprintf(name, 64, "attachment-1");
+	note(t, 'Z', (uint64_t)keep, NULL, 0);
+	return 0;
+}
+
+static void on_field(void *owner, int group, const char *name, struct cw_bytes value, size_t offset, size_t length)
+{
+	struct toy *t = owner;
+
+	t->fields++;
+	note(t, 'F', (uint64_t)group, name, strlen(name));
+	note(t, 'f', offset << 32 | length, value.ptr, value.len);
+}
+
+static void on_line(void *owner, int level, const char *text)
+{
+	struct toy *t = owner;
+
+	(void)level;
+	(void)snprintf(t->line, sizeof(t->line), "%s", text);
+}
+
+static void on_foreign(void *owner, struct cw_bytes identity)
+{
+	note(owner, 'O', 0, identity.ptr, identity.len);
+}
+
+static void on_frame(void *owner, struct cw_bytes frame, int rc)
+{
+	struct toy *t = owner;
+
+	*(rc == 0 ? &t->frames_ok : &t->frames_bad) += 1;
+	note_of(t, 'R', (uint64_t)(int64_t)rc, NULL, frame);
+}
+
+/* Noise is counted, not traced: how it is cut depends on how it came. */
+static void on_noise(void *owner, struct cw_bytes dropped)
+{
+	struct toy *t = owner;
+
+	t->noise += dropped.len;
+	if (t->by_hand)
+		tell(t, 'N', dropped.len, 0, NULL, dropped);
+}
+
+static void on_close(void *owner, uint64_t delay_ms, const char *reason)
+{
+	struct toy *t = owner;
+
+	note(t, 'K', delay_ms, NULL, 0);
+	if (t->by_hand)
+		tell(t, 'K', delay_ms, 0, NULL, cw_bytes_text(reason));
+	if (strstr(reason, "again and again") != NULL)
+		fault_of("again", "%s", reason);
+	if (delay_ms == 0)
+		t->closing = 1;
+}
+
+static void members(struct toy *t, const char *prefix)
+{
+	struct cw_rdevice *dev;
+	char who[CW_IDENTITY_MAX + 1];
+	unsigned i;
+
+	for (i = 0; i < t->members; i++) {
+		(void)snprintf(who, sizeof(who), "%.*s%u", CW_IDENTITY_MAX - 10, prefix, i + 1);
+		if (cw_conn_identified(t->conn, cw_bytes_text(who), "a1Conform00", "device", cw_bytes_of(NULL, 0),
+		                       CW_CONN_ATTACHED | CW_CONN_UNASKED, NULL, NULL, &dev) == 0)
+			cw_conn_state(t->conn, dev, 1, 0);
+	}
+	cw_conn_members(t->conn, cw_bytes_text(prefix), (int)i);
+}
+
+static void answer_identify(struct toy *t)
+{
+	char identity[CW_IDENTITY_MAX + 1];
+	int64_t flags = cw_asked_take(&t->asked, identity);
+	struct cw_rdevice *dev = NULL;
+	int refuse = t->refuse >= 0 ? t->refuse : (int)(t->turn++ % 3 == 0 ? 0 : t->turn % CW_REFUSED_PLATFORM + 1);
+
+	if ((flags & CW_IDENTIFY_MEMBERS) != 0) {
+		members(t, identity);
+		return;
+	}
+	if (refuse != 0) {
+		cw_conn_refused(t->conn, cw_bytes_text(identity), refuse);
+		return;
+	}
+	(void)snprintf(t->identity, sizeof(t->identity), "%s", identity);
+	(void)cw_conn_identified(t->conn, cw_bytes_text(identity), "a1Conform00", "device", cw_bytes_of(t->saved, t->saved_len),
+	                         (flags & CW_IDENTIFY_LOOKUP) != 0 ? 0 : CW_CONN_ATTACHED, NULL, NULL, &dev);
+	if ((flags & CW_IDENTIFY_LOOKUP) == 0 && dev != NULL)
+		cw_conn_state(t->conn, dev, 1, 0);
+}
+
+void toy_answer(struct toy *t)
+{
+	watch_toy(t);
+	while (t->asked.count > 0 && t->conn != NULL)
+		answer_identify(t);
+	if (t->conn != NULL && !t->closing)
+		(void)cw_conn_resume(t->conn);
+}
+
+static void on_called(void *owner)
+{
+	struct toy *t = owner;
+
+	if (t->conn == NULL || t->by_hand)
+		return;
+	while (t->ticket_count > 0 && !t->hold_tickets) {
+		uint64_t ticket = t->tickets[0];
+
+		memmove(t->tickets, t->tickets + 1, --t->ticket_count * sizeof(t->tickets[0]));
+		t->settled++;
+		cw_conn_settled(t->conn, ticket, t->settle_with >= 0 ? t->settle_with : (int)(t->settled % 4));
+	}
+	while (t->asked.count > 0 && !t->late)
+		answer_identify(t);
+}
+
+static const struct cw_conn_ops toy_ops = {
+	.send = on_send, .emit = on_emit, .identify = on_identify, .detach = on_detach, .command_done = on_command_done,
+	.command_extend = on_command_extend, .save = on_save, .want_block = on_want_block, .attach_open = on_attach_open,
+	.attach_write = on_attach_write, .attach_close = on_attach_close, .field = on_field, .line = on_line,
+	.foreign = on_foreign, .frame = on_frame, .noise = on_noise, .close = on_close, .called = on_called,
+};
+
+/* ---- life ---------------------------------------------------------------------------------------- */
+
+/* An instance and its settings. */
+static int make_runner(struct toy *t)
+{
+	struct cw_msg msg = { { 0 } };
+	int rc;
+
+	watch_toy(t);
+	random_again();
+	t->now_ms = 0;
+	cw_clock_fake(START_MONO, START_WALL);
+	rc = cw_runner_new(t->suite->desc, t->suite->worker, &t->runner, &msg);
+	if (rc < 0) {
+		if (!heap_failed())
+			fault("it does not start: %s", msg.text);
+		return rc;
+	}
+	watch_runner(t->runner);
+	if (t->session->settings == NULL)
+		return 0;
+	rc = cw_runner_settings(t->runner, cw_bytes_of(t->session->settings, t->session->settings_len), &t->conf, &msg);
+	if (rc == 0)
+		return 0;
+	if (!heap_failed())
+		fault("it refused its settings: %s", msg.text);
+	cw_runner_free(t->runner);
+	return rc;
+}
+
+int toy_start(struct toy *t, const struct suite *s, const struct session *of, uint32_t flags)
+{
+	memset(t, 0, sizeof(*t));
+	t->cap = 64u << 20;
+	t->suite = s;
+	t->session = of;
+	t->flags = flags;
+	return make_runner(t);
+}
+
+static void drop_runner(struct toy *t)
+{
+	watch_toy(t);
+	cw_runner_settings_free(t->runner, t->conf);
+	cw_runner_free(t->runner);
+	t->conf = NULL;
+}
+
+void toy_renew(struct toy *t, const struct session *of, int keep_saved)
+{
+	drop_runner(t);
+	if (!keep_saved)
+		t->saved_len = 0;
+	t->last_command = 0;
+	t->turn = 0;
+	t->waited = 0;
+	t->session = of;
+	t->line[0] = '\0';
+	toy_forget(t);
+	if (make_runner(t) < 0)
+		_Exit(1); /* said why */
+}
+
+void toy_stop(struct toy *t)
+{
+	drop_runner(t);
+	toy_forget(t);
+	free(t->said);
+	free(t->trace);
+}
+
+int toy_open(struct toy *t)
+{
+	const struct cw_wire_script *script = t->session->script;
+	struct cw_conn_open how = { .listener = "conform", .conf = t->conf, .peer = cw_bytes_text("192.0.2.7:4711"),
+		                    .flags = t->flags | t->session->flags, .max_noise = SIZE_MAX, .cap = t->cap };
+
+	if (script != NULL && script->bound != NULL)
+		how.identity = cw_bytes_text(script->bound);
+	else if (t->flags & CW_EVF_KEPT)
+		how.identity = cw_bytes_text(t->identity);
+	watch_toy(t);
+	t->closing = t->attachments = 0;
+	t->asked.count = 0;
+	t->ticket_count = 0;
+	t->charged = 0;
+	t->base_bytes = heap_bytes();
+	memset(t->commands, 0, sizeof(t->commands));
+	return cw_conn_open(t->runner, &toy_ops, t, &how, &t->conn);
+}
+
+void toy_close(struct toy *t, int clean)
+{
+	struct cw_conn *c = t->conn;
+
+	watch_toy(t);
+	if (c == NULL)
+		return;
+	cw_conn_close(c);
+	t->conn = NULL;
+	if (t->charged != 0)
+		fault_of("cap", "%lld bytes are still charged after CLOSED", (long long)t->charged);
+	if (clean && t->attachments != 0)
+		fault_of("leak", "%d attachments are still open after CLOSED", t->attachments);
+}
+
+/* ---- driving ------------------------------------------------------------------------------------ */
+
+void toy_feed(struct toy *t, const uint8_t *ptr, size_t len)
+{
+	uint8_t *copy;
+
+	watch_toy(t);
+	if (t->closing || len == 0 || t->conn == NULL)
+		return;
+	copy = malloc(len);
+	if (copy == NULL)
+		abort();
+	memcpy(copy, ptr, len);
+	if (cw_conn_feed(t->conn, cw_bytes_of(copy, len)) == CW_EBUSY && !t->by_hand && !t->late)
+		(void)cw_conn_resume(t->conn);
+	free(copy);
+}
+
+struct cw_rdevice *toy_device(struct toy *t, const char *who)
+{
+	struct cw_rdevice *d = cw_conn_next_device(t->conn, NULL);
+
+	while (who != NULL && d != NULL && strcmp(cw_rdevice_identity(d), who) != 0)
+		d = cw_conn_next_device(t->conn, d);
+	return d;
+}
+
+int toy_command(struct toy *t, struct cw_rdevice *dev, struct cw_bytes command)
+{
+	size_t i, free_slot = COMMANDS_MOST, open = 0;
+	unsigned most = t->runner->desc->max_outstanding == 0 ? 1 : t->runner->desc->max_outstanding;
+	uint8_t *copy;
+	uint64_t id = ++t->last_command;
+	int rc;
+
+	watch_toy(t);
+	for (i = 0; i < COMMANDS_MOST; i++) {
+		if (t->commands[i] == 0)
+			free_slot = i;
+		else if (++open >= most && !t->by_hand) { /* no more than it declares: the host would have let this one run out */
+			uint64_t gone = t->commands[i];
+
+			t->commands[i] = 0;
+			free_slot = i;
+			cw_conn_command_cancelled(t->conn, dev, gone);
+		}
+	}
+	if (t->closing || free_slot == COMMANDS_MOST || (t->runner->desc->caps & CW_CAP_DOWNLINK) == 0)
+		return CW_EUNSUPPORTED;
+	copy = malloc(command.len + 1);
+	if (copy == NULL)
+		abort();
+	memcpy(copy, command.ptr, command.len);
+	t->commands[free_slot] = id;
+	rc = cw_conn_command(t->conn, dev, id, cw_bytes_of(copy, command.len), 30000);
+	if (rc != 0)
+		t->commands[free_slot] = 0;
+	note(t, 'Q', (uint64_t)(int64_t)rc, NULL, 0);
+	free(copy);
+	return rc;
+}
+
+size_t step_command(const struct cw_wire_step *step, uint8_t *out, size_t size)
+{
+	struct cw_writer w = cw_writer_of(out, size);
+
+	cw_record_begin(&w, step->number);
+	if (step->name != NULL)
+		cw_record_name(&w, step->name);
+	if (step->number == CW_KIND_RAW_DOWN || step->number == CW_KIND_RRPC || step->number == CW_KIND_BROADCAST) {
+		cw_record_body_bytes(&w, cw_bytes_of(step->ptr, step->len));
+	} else {
+		cw_put_uint(&w, 7);
+		if (step->body == NULL) {
+			cw_put_map(&w);
+			cw_put_end(&w);
+		} else {
+			cw_write_raw(&w, step->body, step->body_len);
+		}
+	}
+	cw_record_end(&w);
+	return w.overflow ? 0 : w.len;
+}
+
+/* The timer that is due first, of the decoder's and the runner's own; NULL: none is armed. */
+static struct cw_timer *first_timer(struct toy *t)
+{
+	struct conn_timer *c = t->conn->timers, *first = t->conn->waiter;
+
+	for (; c != NULL; c = c->next)
+		if (first == NULL || c->timer.due_ms <= first->timer.due_ms)
+			first = c;
+	return first == NULL ? NULL : &first->timer;
+}
+
+/* Nothing runs on the loop, so its time stands still; the wheel is pulled towards it. */
+static void pass(struct toy *t, uint64_t ms)
+{
+	t->now_ms += ms;
+	cw_clock_fake(START_MONO + t->now_ms, START_WALL + (int64_t)t->now_ms);
+	cw_timers_skip(cw_worker_timers(t->suite->worker), ms);
+}
+
+void toy_wait(struct toy *t, uint64_t ms)
+{
+	uint64_t now = uv_now(cw_worker_loop(t->suite->worker));
+	unsigned i;
+
+	watch_toy(t);
+	for (i = 0; i < 10000 && t->conn != NULL && !t->closing; i++) {
+		struct cw_timer *timer = first_timer(t);
+		uint64_t left = timer == NULL ? UINT64_MAX : timer->due_ms > now ? timer->due_ms - now : 0;
+
+		if (left > ms)
+			break;
+		pass(t, left);
+		ms -= left;
+		timer->fire(timer);
+	}
+	if (i == 10000)
+		fault_of("budget", "its timers ran out 10000 times within one wait; a timer that is set to 0 again and again?");
+	pass(t, ms);
+}
+
+void toy_fire_timers(struct toy *t)
+{
+	unsigned i;
+
+	watch_toy(t);
+	for (i = 0; i < 40 && t->conn != NULL && !t->closing && t->conn->timers != NULL; i++)
+		t->conn->timers->timer.fire(&t->conn->timers->timer);
+}
+
+void toy_event(struct toy *t, uint32_t kind, uint64_t number, struct cw_bytes data)
+{
+	struct cw_rdevice *dev = cw_conn_next_device(t->conn, NULL);
+	struct cw_event ev;
+
+	watch_toy(t);
+	memset(&ev, 0, sizeof(ev));
+	ev.size = sizeof(ev);
+	ev.kind = kind;
+	ev.flags = t->flags;
+	ev.conn = t->conn->handle;
+	ev.now_ms = cw_clock_wall_ms();
+	ev.mono_ms = cw_clock_ms();
+	ev.conn_ctx = &t->conn->ctx;
+	ev.conf = t->conf;
+	ev.peer = cw_bytes_text("192.0.2.7:4711");
+	ev.listener = cw_bytes_text("conform");
+	if (dev != NULL) {
+		ev.device = dev->handle;
+		ev.device_ctx = &dev->ctx;
+		ev.identity = cw_bytes_text(cw_rdevice_identity(dev));
+	}
+	ev.timer = ev.ticket = ev.id = ev.offset = number;
+	ev.code = (int32_t)(number % 7);
+	ev.data = data;
+	if (t->suite->desc->decoder->event(t->runner->decoder, &ev) == CW_ECLOSED)
+		t->closing = 1;
+	on_called(t);
+}
+
+/* ---- sessions -------------------------------------------------------------------------------------- */
+
+static void step_of_command(struct toy *t, const struct cw_wire_step *step)
+{
+	size_t size = step->len + step->body_len + 400;
+	uint8_t *out = malloc(size);
+	size_t n;
+
+	if (out == NULL)
+		abort();
+	n = step_command(step, out, size);
+	(void)toy_command(t, toy_device(t, step->who), cw_bytes_of(out, n));
+	free(out);
+}
+
+static void step_of_device(struct toy *t, const struct cw_wire_step *step)
+{
+	struct cw_rdevice *dev = toy_device(t, step->who);
+
+	if (dev == NULL)
+		return;
+	if (step->kind == CW_WIRE_DETACH) {
+		cw_conn_detached(t->conn, dev);
+		memset(t->commands, 0, sizeof(t->commands)); /* what it has not ended now, the host has */
+	} else {
+		cw_conn_state(t->conn, dev, step->kind == CW_WIRE_ONLINE, 0);
+	}
+}
+
+static void step_cancel(struct toy *t)
+{
+	size_t i;
+
+	for (i = 0; i < COMMANDS_MOST; i++) {
+		uint64_t id = t->commands[i];
+
+		if (id == 0)
+			continue;
+		t->commands[i] = 0;
+		cw_conn_command_cancelled(t->conn, cw_conn_next_device(t->conn, NULL), id);
+		return;
+	}
+}
+
+void toy_step(struct toy *t, const struct cw_wire_step *step)
+{
+	watch_toy(t);
+	if ((t->closing || t->conn == NULL) && step->kind < CW_WIRE_SENT) { /* the device would dial again */
+		toy_close(t, 1);
+		(void)toy_open(t);
+		if (step->kind == CW_WIRE_OPEN || t->conn == NULL)
+			return;
+	}
+	switch (step->kind) {
+	case CW_WIRE_DATA: toy_feed(t, step->ptr, step->len); break;
+	case CW_WIRE_COMMAND: step_of_command(t, step); break;
+	case CW_WIRE_CANCEL: step_cancel(t); break;
+	case CW_WIRE_WAIT: toy_wait(t, step->ms); break;
+	case CW_WIRE_CLOSE: toy_close(t, 1); break;
+	case CW_WIRE_ONLINE:
+	case CW_WIRE_OFFLINE:
+	case CW_WIRE_DETACH: step_of_device(t, step); break;
+	default: break;
+	}
+}
+
+void toy_session(struct toy *t, int timers)
+{
+	size_t i;
+
+	for (i = 0; i < t->session->n; i++) {
+		toy_step(t, t->session->v[i]);
+		if (timers && !t->closing)
+			toy_fire_timers(t);
+	}
+}
