@@ -203,6 +203,8 @@ int gb_time(const uint8_t *label, int bcd, int64_t *ret_ms);
 void gb_write_time(uint8_t label[6], int64_t utc_ms, int bcd);
 /* ISO 8601 with +08:00, or null. */
 void gb_put_iso(struct cw_writer *w, const uint8_t *label, int bcd);
+/* A member of the thing model's type date: UTC milliseconds, as text. */
+void gb_put_date(struct cw_writer *w, const char *key, int64_t utc_ms);
 /* Which of the two forms this header time is in: as it was, unless it says otherwise. */
 int gb_guess_bcd(const struct gb_conf *conf, const uint8_t *label, int64_t now_ms, int was);
 

@@ -154,7 +154,7 @@ static void put_time(struct cw_writer *w, const struct gb_style *s, const char *
 		cw_put_text(w, key);
 		gb_put_iso(w, label, s->bcd);
 	} else if (gb_time(label, s->bcd, &ms)) {
-		cw_field_int(w, key, ms);
+		gb_put_date(w, key, ms);
 	}
 }
 

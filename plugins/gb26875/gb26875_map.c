@@ -2,7 +2,7 @@
  * gb26875_map.c - objects to the thing model: state of the UTD as properties, everything else as events.
  *
  * Every upload is an occurrence: nothing is left out because it did not change. Time labels of panels can be years off, so
- * records have the time of reception, and the label is a value (`time`, UTC ms; absent when it is no date).
+ * records have the time of reception, and the label is a value (`time`, a date; absent when it is no date).
  */
 #include "gb26875.h"
 
@@ -81,7 +81,7 @@ static void put_clock(struct cw_writer *w, const struct gb_call *x, const uint8_
 
 	if (!gb_time(label, x->c->bcd, &ms))
 		return;
-	cw_field_int(w, "deviceClock", ms);
+	gb_put_date(w, "deviceClock", ms);
 	off = ms - x->ev->now_ms;
 	cw_field_int(w, "clockOffset", (off < 0 ? off - 500 : off + 500) / 1000);
 }
@@ -293,9 +293,9 @@ void gb_publish_duty(const struct gb_call *x, const char *name, int64_t requeste
 		put_dedup(&w, m, 0xffff);
 	cw_record_body(&w);
 	if (requested >= 0)
-		cw_field_int(&w, "requestedAt", requested);
+		gb_put_date(&w, "requestedAt", requested);
 	if (answer != NULL) {
-		cw_field_int(&w, "answeredAt", x->ev->now_ms);
+		gb_put_date(&w, "answeredAt", x->ev->now_ms);
 		cw_field_uint(&w, "operator", answer->operator_no);
 	}
 	end(&w);

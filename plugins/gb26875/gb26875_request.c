@@ -219,9 +219,9 @@ static void succeed(const struct gb_call *x, struct gb_request *q)
 static void put_duty(struct cw_writer *w, const struct gb_call *x, const struct gb_request *q, const struct gb_object *o)
 {
 	cw_put_map(w);
-	cw_field_int(w, "requestedAt", q->requested);
+	gb_put_date(w, "requestedAt", q->requested);
 	if (o != NULL) {
-		cw_field_int(w, "answeredAt", x->ev->now_ms);
+		gb_put_date(w, "answeredAt", x->ev->now_ms);
 		cw_field_uint(w, "operator", o->operator_no);
 	} else {
 		cw_field_text(w, "message", "timeout");

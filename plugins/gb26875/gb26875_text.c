@@ -236,6 +236,14 @@ void gb_put_iso(struct cw_writer *w, const uint8_t *label, int bcd)
 	cw_put_text(w, text);
 }
 
+void gb_put_date(struct cw_writer *w, const char *key, int64_t utc_ms)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%lld", (long long)utc_ms);
+	cw_field_text(w, key, text);
+}
+
 int gb_guess_bcd(const struct gb_conf *conf, const uint8_t *label, int64_t now_ms, int was)
 {
 	int64_t binary, bcd;

@@ -26,7 +26,7 @@ static const struct verb {
 	{ "identity", cw_cmd_identity, "the table of identities: import, add, remove, list, rekey" },
 	{ "pending", cw_cmd_pending, "frames kept of unknown devices: list | show IDENTITY | drop IDENTITY|--all" },
 	{ "decode", cw_cmd_decode, "decode frames of a protocol: hex in, JSON out" },
-	{ "plugin", cw_cmd_plugin, "for authors of protocols: new, test, describe" },
+	{ "plugin", cw_cmd_plugin, "for authors of protocols: new, test, fuzz, replay, describe" },
 	{ "sign", cw_cmd_sign, "sign mqtt: what any MQTT client needs to log in as a device" },
 	{ "doctor", cw_cmd_doctor, "each upstream step by step: name, TCP, TLS, login; what fails and what to do" },
 	{ "triple", cw_cmd_triple,

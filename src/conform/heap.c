@@ -15,8 +15,6 @@
 
 #include "conform/suite.h"
 
-#define BYTES_MOST ((size_t)1 << 30) /* of one plugin; more is given to none */
-
 struct block {
 	void *ptr; /* NULL: free, or 1: was one */
 	const void *from;
@@ -31,6 +29,7 @@ static long fail_at = -1, live;
 static int failed;
 static const void *failed_from;
 static unsigned long calls;
+size_t heap_most = (size_t)1 << 30;
 void (*heap_over)(size_t size, size_t held);
 
 /* ---- blocks that are out --------------------------------------------------------------------- */
@@ -106,7 +105,7 @@ static int gave(void *p)
 static int may(size_t size, const void *from)
 {
 	calls++;
-	if (size > BYTES_MOST || bytes > BYTES_MOST - size) {
+	if (size > heap_most || bytes > heap_most - size) {
 		if (heap_over != NULL)
 			heap_over(size, bytes);
 		return 0;
@@ -194,7 +193,10 @@ static int heap_posix_memalign(void **ret, size_t align, size_t n)
 	return rc;
 }
 
-static int print(char **ret, const char *fmt, va_list ap, const void *from)
+/* What the compiler knows of the originals, for those in their place. */
+#define PRINTS(last) __attribute__((format(printf, last, 0)))
+
+PRINTS(2) static int print(char **ret, const char *fmt, va_list ap, const void *from)
 {
 	int n = may(64, from) ? vasprintf(ret, fmt, ap) : -1;
 
@@ -203,12 +205,12 @@ static int print(char **ret, const char *fmt, va_list ap, const void *from)
 	return n;
 }
 
-static int heap_vasprintf(char **ret, const char *fmt, va_list ap)
+PRINTS(2) static int heap_vasprintf(char **ret, const char *fmt, va_list ap)
 {
 	return print(ret, fmt, ap, FROM);
 }
 
-static int heap_asprintf(char **ret, const char *fmt, ...)
+PRINTS(2) static int heap_asprintf(char **ret, const char *fmt, ...)
 {
 	va_list ap;
 	int n;
@@ -220,7 +222,7 @@ static int heap_asprintf(char **ret, const char *fmt, ...)
 }
 
 /* With -D_FORTIFY_SOURCE=2. */
-static int heap_asprintf_chk(char **ret, int flag, const char *fmt, ...)
+PRINTS(3) static int heap_asprintf_chk(char **ret, int flag, const char *fmt, ...)
 {
 	va_list ap;
 	int n;
@@ -232,7 +234,7 @@ static int heap_asprintf_chk(char **ret, int flag, const char *fmt, ...)
 	return n;
 }
 
-static int heap_vasprintf_chk(char **ret, int flag, const char *fmt, va_list ap)
+PRINTS(3) static int heap_vasprintf_chk(char **ret, int flag, const char *fmt, va_list ap)
 {
 	(void)flag;
 	return print(ret, fmt, ap, FROM);

@@ -31,6 +31,31 @@ def position(event, params):
     return f"is at {place['Longitude']:.6f}, {place['Latitude']:.6f}, {params.get('Speed', {}).get('value', '?')} km/h"
 
 
+def value(params, name):
+    got = params.get(name)
+    return got.get("value") if isinstance(got, dict) else got
+
+
+def fire_report(event, params):
+    what = params.get("value", params)
+    if event == "analogueReport":
+        return f"component {what.get('componentAddress')}: {what.get('value')} {what.get('unit', '')}"
+    if event == "componentState":
+        return f"component {what.get('componentAddress')} {what.get('componentTypeName', '')}: {', '.join(what.get('flags', [])) or 'quiet'}"
+    return None
+
+
+def water_report(event, params):
+    if event != "property" or value(params, "w01018_Rtd") is None:
+        return None
+    return f"COD {value(params, 'w01018_Rtd')} mg/L, mark {value(params, 'w01018_Flag')}"
+
+
+def meter_report(event, params):
+    read = [f"{value(params, name)} {unit}" for name, unit in (("voltage", "V"), ("temperature", "degrees")) if value(params, name) is not None]
+    return ", ".join(read) if event == "property" and read else None
+
+
 class Protocol:
     """What one protocol adds to the show. A device is known to the platform by its identity, / written as -."""
 
@@ -46,6 +71,29 @@ PROTOCOLS = {
         [("text message", "services/SendText", {"text": "前方拥堵, drive slowly", "tts": 1}),
          ("parameter set", "properties", {"HeartbeatInterval": 45, "MaxSpeed": 90})],
         "7e0002000001391234560100014a7e"),
+    "gb26875": Protocol(
+        "GB/T 26875.3", ["790300000000", "7A0300000000", "7B0300000000"], fire_report,
+        [("state of the device", "services/readUtdStatus", {}), ("clock", "services/syncTime", {}),
+         ("inspection", "services/dutyCheck", {"timeoutMinutes": 1})],
+        "404002000101203A091A090C790300000000385B010000001600020102010204020400090207150D030501050009020715372323"),
+    "hj212": Protocol(
+        "HJ 212", ["010000A8900016F000169DC0", "010000A8900016F000169DC1", "010000A8900016F000169DC2"], water_report,
+        [("device clock", "services/getTime", {}), ("interval", "properties", {"RtdInterval": 60})],
+        "232330303939514e3d32303136303830313038353835373232333b53543d33323b434e3d313031333b50573d3132333435363b4d4e3d3031303030304138393030303136463030303136394443303b466c61673d353b43503d2626506f6c49643d7730313031382626434143310d0a"),
+    "modbus": Protocol(
+        "Modbus", ["868333031234501/1", "868333031234501/2", "868333031234502/1"], meter_report,
+        [("setpoint", "properties", {"setpoint": 21.5}), ("reset", "services/reset", {})],
+        "010304890242c7009d", settings=", settings { profile = meter }",
+        listener=", settings { framing = rtu, registration { mode = once, length = 15 } }",
+        extra="""protocols.modbus.profiles.meter {
+  points = [
+    { property = voltage, area = input, address = 0, type = uint16, scale = 0.1, interval = 1s, report { mode = always } }
+    { property = temperature, area = input, address = 100, type = float32, decimals = 2, interval = 1s, report { mode = always } }
+    { property = setpoint, area = holding, address = 1000, type = int16, scale = 0.1, access = rw, interval = 5s }
+    { property = pump, area = coil, address = 5, type = bool, access = rw, interval = 5s }
+  ]
+  services { reset { steps = [ { write = pump, value = "false" }, { wait = 100ms }, { write = pump, value = "true" } ] } }
+}"""),
 }
 
 

@@ -12,7 +12,7 @@
 #define VALUE(address) "0101" "1f" address "03" "0a00" T
 #define READING(address) \
 	"{\"systemType\": 1, \"systemAddress\": 1, \"componentType\": 31, \"componentAddress\": " address ", \"analogueType\": 3, \"raw\": 10," \
-	"\"value\": 1.0, \"unit\": \"degC\", \"time\": " T_MS "}"
+	"\"value\": 1.0, \"unit\": \"degC\", \"time\": " T_DATE "}"
 
 static void by_default_all_belongs_to_the_utd(void **state)
 {
@@ -69,13 +69,13 @@ static void states_and_configurations_go_to_the_component_too(void **state)
 	tell("0201" "0101" "28" "0a000200" "0200" "00000000000000000000000000000000000000000000000000000000000000" T);
 	expect_record_of("790300000000:1.1.131082", CW_KIND_EVENT, "componentState", CW_EVENT_ERROR, URGENT,
 	                 "{\"systemType\": 1, \"systemAddress\": 1, \"componentType\": 40, \"componentTypeName\": \"smoke detector\","
-	                 "\"componentAddress\": 131082, \"loop\": 2, \"point\": 10, \"status\": 2, \"flags\": [\"fire\"], \"description\": \"\", \"time\": " T_MS "}");
+	                 "\"componentAddress\": 131082, \"loop\": 2, \"point\": 10, \"status\": 2, \"flags\": [\"fire\"], \"description\": \"\", \"time\": " T_DATE "}");
 	tell("0701" "0101" "28" "0a000200" "4100000000000000000000000000000000000000000000000000000000000000");
 	expect_record_of("790300000000:1.1.131082", CW_KIND_EVENT, "componentConfig", CW_EVENT_INFO, 0,
 	                 "{\"systemType\": 1, \"systemAddress\": 1, \"componentType\": 40, \"componentAddress\": 131082, \"description\": \"A\"}");
 	tell("0101" "0101" "0100" T);
 	expect_record_of("790300000000", CW_KIND_EVENT, "systemState", CW_EVENT_INFO, 0,
-	                 "{\"systemType\": 1, \"systemTypeName\": \"fire alarm system\", \"systemAddress\": 1, \"status\": 1, \"flags\": [\"normal\"], \"time\": " T_MS "}");
+	                 "{\"systemType\": 1, \"systemTypeName\": \"fire alarm system\", \"systemAddress\": 1, \"status\": 1, \"flags\": [\"normal\"], \"time\": " T_DATE "}");
 }
 
 static void a_component_can_be_read_and_nothing_else(void **state)

@@ -176,7 +176,7 @@ static void noise_of_all_sorts_passes(void **state)
 		size_t n = (size_t)rand() % sizeof(junk);
 
 		for (i = 0; i < n; i++)
-			junk[i] = rand() % 3 == 0 ? 0x40 : rand() % 5 == 0 ? 0x23 : rand() % 3 == 0 ? (uint8_t)(rand() % 4) : (uint8_t)rand();
+			junk[i] = (uint8_t)(rand() % 3 == 0 ? 0x40 : rand() % 5 == 0 ? 0x23 : rand() % 3 == 0 ? rand() % 4 : rand() % 256);
 		fake_open(&f);
 		fake_feed(&f, cw_bytes_of(junk, n));
 		fake_close(&f);

@@ -13,18 +13,18 @@ static const struct {
 } reads[] = {
 	{ "readSystemState", "{\"systems\": [{\"systemType\": 1, \"systemAddress\": 1}, {\"systemType\": 13, \"systemAddress\": 2}]}", "3d020101" "0d02",
 	  "0101" "0101" "0200" T,
-	  "{\"systemType\": 1, \"systemTypeName\": \"fire alarm system\", \"systemAddress\": 1, \"status\": 2, \"flags\": [\"fire\"], \"time\": " T_MS "}" },
+	  "{\"systemType\": 1, \"systemTypeName\": \"fire alarm system\", \"systemAddress\": 1, \"status\": 2, \"flags\": [\"fire\"], \"time\": " T_DATE "}" },
 	{ "readComponentState", "{\"components\": [{\"systemType\": 13, \"systemAddress\": 3, \"componentAddress\": 305419896}]}", "3e01" "0d0378563412",
 	  "0201" "0d03" "c8" "78563412" "0100" "00000000000000000000000000000000000000000000000000000000000000" T,
 	  "{\"systemType\": 13, \"systemAddress\": 3, \"componentType\": 200, \"componentAddress\": 305419896, \"loop\": 22136, \"point\": 4660,"
-	  "\"status\": 1, \"flags\": [\"normal\"], \"description\": \"\", \"time\": " T_MS "}" },
+	  "\"status\": 1, \"flags\": [\"normal\"], \"description\": \"\", \"time\": " T_DATE "}" },
 	{ "readAnalogue", "{\"systemType\": 11, \"systemAddress\": 1, \"componentAddress\": 7}", "3f01" "0b0107000000",
 	  "0301" "0b01" "5c" "07000000" "02" "4501" T,
 	  "{\"systemType\": 11, \"systemAddress\": 1, \"componentType\": 92, \"componentAddress\": 7, \"analogueType\": 2, \"raw\": 325, \"value\": 3.25,"
-	  "\"unit\": \"m\", \"time\": " T_MS "}" },
+	  "\"unit\": \"m\", \"time\": " T_DATE "}" },
 	{ "readOperationRecords", "{\"systemType\": 1, \"systemAddress\": 2, \"count\": 20, \"startTime\": " T_MS "}", "4001" "0102" "14" T,
 	  "0401" "0102" "01" "05" T,
-	  "{\"systemType\": 1, \"systemAddress\": 2, \"operation\": 1, \"flags\": [\"reset\"], \"operator\": 5, \"time\": " T_MS "}" },
+	  "{\"systemType\": 1, \"systemAddress\": 2, \"operation\": 1, \"flags\": [\"reset\"], \"operator\": 5, \"time\": " T_DATE "}" },
 	{ "readSystemVersion", "{\"systemType\": 1, \"systemAddress\": 2}", "4101" "0102", "0501" "0102" "0309",
 	  "{\"systemType\": 1, \"systemAddress\": 2, \"version\": \"3.9\"}" },
 	{ "readSystemConfig", "{\"systems\": [{\"systemType\": 1, \"systemAddress\": 1}]}", "4201" "0101", "0601" "0101" "02" "6f6b",
@@ -33,13 +33,13 @@ static const struct {
 	  "0701" "0101" "28" "ffffffff" "41000000000000000000000000000000000000000000000000000000000000",
 	  "{\"systemType\": 1, \"systemAddress\": 1, \"componentType\": 40, \"componentAddress\": 4294967295, \"description\": \"A\"}" },
 	{ "readSystemClock", "{\"systemType\": 1, \"systemAddress\": 2}", "4401" "0102", "0801" "0102" T,
-	  "{\"systemType\": 1, \"systemAddress\": 2, \"time\": " T_MS "}" },
-	{ "readUtdStatus", "{}", "510100", "1501" "08" T, "{\"status\": 8, \"flags\": [\"mainPowerFault\"], \"time\": " T_MS "}" },
+	  "{\"systemType\": 1, \"systemAddress\": 2, \"time\": " T_DATE "}" },
+	{ "readUtdStatus", "{}", "510100", "1501" "08" T, "{\"status\": 8, \"flags\": [\"mainPowerFault\"], \"time\": " T_DATE "}" },
 	{ "readUtdOperations", "{\"count\": 5, \"startTime\": \"" T_MS "\"}", "5401" "05" T, "1801" "08" "02" T,
-	  "{\"operation\": 8, \"flags\": [\"alarmCleared\"], \"operator\": 2, \"time\": " T_MS "}" },
+	  "{\"operation\": 8, \"flags\": [\"alarmCleared\"], \"operator\": 2, \"time\": " T_DATE "}" },
 	{ "readUtdVersion", "{}", "550100", "1901" "0102", "{\"version\": \"1.2\"}" },
 	{ "readUtdConfig", NULL, "560100", "1a01" "0141", "{\"description\": \"A\"}" },
-	{ "readUtdClock", "{}", "580100", "1c01" T, "{\"time\": " T_MS "}" },
+	{ "readUtdClock", "{}", "580100", "1c01" T, "{\"time\": " T_DATE "}" },
 };
 
 static void every_read_is_a_request_and_its_response_the_reply(void **state)
@@ -77,7 +77,7 @@ static void controls_are_done_when_confirmed(void **state)
 	expect(CONTROL, 1, "5a01" "050010150b1a"); /* the resend tells its own time */
 	tell_as(CONFIRM, 1, "");
 	expect_done(2, CW_CODE_OK, "{}");
-	assert_int_equal(call("syncTime", "{\"time\": " T_MS "}", 3), 0);
+	assert_int_equal(call("syncTime", "{\"time\": " T_DATE "}", 3), 0);
 	assert_true(hear(&h));
 	assert_string_equal(h.adu, "5a01" T);
 	assert_string_equal(h.time, "050010150b1a");
@@ -185,7 +185,7 @@ static void a_wrong_response_has_the_request_sent_again(void **state)
 	expect_running();
 	/* Another serial, but the right type. */
 	tell_as(RESPONSE, 999, "1501" "00" T);
-	expect_done(1, CW_CODE_OK, "{\"objects\": [{\"status\": 0, \"flags\": [], \"time\": " T_MS "}]}");
+	expect_done(1, CW_CODE_OK, "{\"objects\": [{\"status\": 0, \"flags\": [], \"time\": " T_DATE "}]}");
 }
 
 static void one_exchange_is_open_at_a_time(void **state)
@@ -203,7 +203,7 @@ static void one_exchange_is_open_at_a_time(void **state)
 	fake_event(&f, CW_EV_COMMAND_CANCELLED, 1);
 	expect(REQUEST, 1, "580100");
 	tell_as(RESPONSE, 1, "1c01" T);
-	expect_done(3, CW_CODE_OK, "{\"objects\": [{\"time\": " T_MS "}]}");
+	expect_done(3, CW_CODE_OK, "{\"objects\": [{\"time\": " T_DATE "}]}");
 	assert_true(cw_plugin_entry()->max_outstanding > 1);
 }
 
@@ -226,9 +226,9 @@ static void a_duty_check_waits_for_the_person_on_duty(void **state)
 	fake_forget(&f);
 	fake_advance(&f, 60000);
 	tell("1801" "20" "2a" T);
-	expect_event("dutyCheckAnswered", CW_EVENT_INFO, "{\"requestedAt\": 1795248000000, \"answeredAt\": 1795248060000, \"operator\": 42}");
-	expect_event("utdOperation", CW_EVENT_INFO, "{\"operation\": 32, \"flags\": [\"dutyAnswer\"], \"operator\": 42, \"time\": " T_MS "}");
-	expect_done(1, CW_CODE_OK, "{\"requestedAt\": 1795248000000, \"answeredAt\": 1795248060000, \"operator\": 42}");
+	expect_event("dutyCheckAnswered", CW_EVENT_INFO, "{\"requestedAt\": \"1795248000000\", \"answeredAt\": \"1795248060000\", \"operator\": 42}");
+	expect_event("utdOperation", CW_EVENT_INFO, "{\"operation\": 32, \"flags\": [\"dutyAnswer\"], \"operator\": 42, \"time\": " T_DATE "}");
+	expect_done(1, CW_CODE_OK, "{\"requestedAt\": \"1795248000000\", \"answeredAt\": \"1795248060000\", \"operator\": 42}");
 }
 
 static void a_duty_check_nobody_answers_is_an_alert(void **state)
@@ -250,8 +250,8 @@ static void a_duty_check_nobody_answers_is_an_alert(void **state)
 	}
 	expect_no_record();
 	fake_advance(&f, 1000);
-	expect_event("dutyCheckTimeout", CW_EVENT_ALERT, "{\"requestedAt\": 1795248000000}");
-	expect_done(1, CW_CODE_TIMED_OUT, "{\"requestedAt\": 1795248000000, \"message\": \"timeout\"}");
+	expect_event("dutyCheckTimeout", CW_EVENT_ALERT, "{\"requestedAt\": \"1795248000000\"}");
+	expect_done(1, CW_CODE_TIMED_OUT, "{\"requestedAt\": \"1795248000000\", \"message\": \"timeout\"}");
 }
 
 static void an_answer_may_overtake_the_confirm_and_ends_all_duty_checks(void **state)
@@ -262,8 +262,8 @@ static void an_answer_may_overtake_the_confirm_and_ends_all_duty_checks(void **s
 	tell_as(CONFIRM, 0, "");
 	assert_int_equal(call("dutyCheck", "{\"timeoutMinutes\": 1}", 2), 0);
 	tell("1801" "20" "2a" T);
-	expect_done(2, CW_CODE_OK, "{\"requestedAt\": 1795248000000, \"answeredAt\": 1795248000000, \"operator\": 42}");
-	expect_done(1, CW_CODE_OK, "{\"requestedAt\": 1795248000000, \"answeredAt\": 1795248000000, \"operator\": 42}");
+	expect_done(2, CW_CODE_OK, "{\"requestedAt\": \"1795248000000\", \"answeredAt\": \"1795248000000\", \"operator\": 42}");
+	expect_done(1, CW_CODE_OK, "{\"requestedAt\": \"1795248000000\", \"answeredAt\": \"1795248000000\", \"operator\": 42}");
 	assert_int_equal(call("dutyCheck", "{\"timeoutMinutes\": 1}", 3), 0);
 	tell_as(CONFIRM, 2, "");
 	fake_event(&f, CW_EV_COMMAND_CANCELLED, 3);

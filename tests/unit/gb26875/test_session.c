@@ -63,7 +63,7 @@ static void a_clock_that_is_wrong_is_set(void **state)
 	expect(REQUEST, 1, "580100");
 	tell_as(RESPONSE, 1, "1c01" "3a3a0f150b1a");
 	expect_properties("{\"protocolVersion\": \"1.1\"}");
-	expect_properties("{\"deviceClock\": 1795247938000, \"clockOffset\": -62}");
+	expect_properties("{\"deviceClock\": \"1795247938000\", \"clockOffset\": -62}");
 	fake_close(&f);
 	fake_forget(&f);
 	/* A clock that says nothing is wrong too, unless nobody wants it set. */
@@ -92,16 +92,16 @@ static void systems_and_components_are_events_in_order_with_their_level(void **s
 	attach("{" QUIET "}");
 	tell("0103" "0101" "0200" T "0b02" "0401" T "8003" "0100" T);
 	expect_event("systemState", CW_EVENT_ERROR,
-	             "{\"systemType\": 1, \"systemTypeName\": \"fire alarm system\", \"systemAddress\": 1, \"status\": 2, \"flags\": [\"fire\"], \"time\": " T_MS "}");
+	             "{\"systemType\": 1, \"systemTypeName\": \"fire alarm system\", \"systemAddress\": 1, \"status\": 2, \"flags\": [\"fire\"], \"time\": " T_DATE "}");
 	expect_event("systemState", CW_EVENT_ALERT,
 	             "{\"systemType\": 11, \"systemTypeName\": \"hydrant system\", \"systemAddress\": 2, \"status\": 260,"
-	             "\"flags\": [\"fault\", \"mainPowerFault\"], \"time\": " T_MS "}");
-	expect_event("systemState", CW_EVENT_INFO, "{\"systemType\": 128, \"systemAddress\": 3, \"status\": 1, \"flags\": [\"normal\"], \"time\": " T_MS "}");
+	             "\"flags\": [\"fault\", \"mainPowerFault\"], \"time\": " T_DATE "}");
+	expect_event("systemState", CW_EVENT_INFO, "{\"systemType\": 128, \"systemAddress\": 3, \"status\": 1, \"flags\": [\"normal\"], \"time\": " T_DATE "}");
 	expect(CONFIRM, 6, "");
 	tell("0201" "0101" "28" "0a000200" "0001" "bbf0d4d600aabbccddeeff00112233445566778899aabbccddeeff00112233" T);
 	expect_event("componentState", CW_EVENT_ALERT,
 	             "{\"systemType\": 1, \"systemAddress\": 1, \"componentType\": 40, \"componentTypeName\": \"smoke detector\","
-	             "\"componentAddress\": 131082, \"loop\": 10, \"point\": 2, \"status\": 256, \"flags\": [\"powerFault\"], \"description\": \"火灾\", \"time\": " T_MS "}");
+	             "\"componentAddress\": 131082, \"loop\": 10, \"point\": 2, \"status\": 256, \"flags\": [\"powerFault\"], \"description\": \"火灾\", \"time\": " T_DATE "}");
 	/* The same again is again an occurrence, with a key of its own. */
 	tell("0201" "0101" "28" "0a000200" "0200" "00000000000000000000000000000000000000000000000000000000000000" "000000000000");
 	expect_event("componentState", CW_EVENT_ERROR,
@@ -116,14 +116,14 @@ static void analogue_values_are_scaled_by_their_type(void **state)
 	tell("0302" "0101" "1f" "05000100" "03" "97ff" T "0b01" "5c" "07000000" "80" "4d00" T);
 	expect_event("analogueReport", CW_EVENT_INFO,
 	             "{\"systemType\": 1, \"systemAddress\": 1, \"componentType\": 31, \"componentAddress\": 65541, \"analogueType\": 3, \"raw\": -105,"
-	             "\"value\": -10.5, \"unit\": \"degC\", \"time\": " T_MS "}");
+	             "\"value\": -10.5, \"unit\": \"degC\", \"time\": " T_DATE "}");
 	expect_event("analogueReport", CW_EVENT_INFO,
-	             "{\"systemType\": 11, \"systemAddress\": 1, \"componentType\": 92, \"componentAddress\": 7, \"analogueType\": 128, \"raw\": 77, \"time\": " T_MS "}");
+	             "{\"systemType\": 11, \"systemAddress\": 1, \"componentType\": 92, \"componentAddress\": 7, \"analogueType\": 128, \"raw\": 77, \"time\": " T_DATE "}");
 	assert_int_equal(counter("outOfRange"), 0);
 	tell("0301" "0b01" "5c" "07000000" "02" "ffff" T);
 	expect_event("analogueReport", CW_EVENT_INFO,
 	             "{\"systemType\": 11, \"systemAddress\": 1, \"componentType\": 92, \"componentAddress\": 7, \"analogueType\": 2, \"raw\": -1,"
-	             "\"value\": -0.01, \"unit\": \"m\", \"time\": " T_MS "}");
+	             "\"value\": -0.01, \"unit\": \"m\", \"time\": " T_DATE "}");
 	assert_int_equal(counter("outOfRange"), 1);
 }
 
@@ -133,11 +133,11 @@ static void operations_are_events_and_a_manual_alarm_is_urgent(void **state)
 	attach("{" QUIET "}");
 	tell("0401" "0101" "a1" "07" T);
 	expect_event("systemOperation", CW_EVENT_INFO,
-	             "{\"systemType\": 1, \"systemAddress\": 1, \"operation\": 161, \"flags\": [\"reset\", \"confirm\", \"bit7\"], \"operator\": 7, \"time\": " T_MS "}");
+	             "{\"systemType\": 1, \"systemAddress\": 1, \"operation\": 161, \"flags\": [\"reset\", \"confirm\", \"bit7\"], \"operator\": 7, \"time\": " T_DATE "}");
 	tell("1802" "04" "07" T "20" "09" T);
-	expect_event("dutyCheckAnswered", CW_EVENT_INFO, "{\"answeredAt\": 1795248000000, \"operator\": 9}");
-	expect_event("utdOperation", CW_EVENT_ALERT, "{\"operation\": 4, \"flags\": [\"manualAlarm\"], \"operator\": 7, \"time\": " T_MS "}");
-	expect_event("utdOperation", CW_EVENT_INFO, "{\"operation\": 32, \"flags\": [\"dutyAnswer\"], \"operator\": 9, \"time\": " T_MS "}");
+	expect_event("dutyCheckAnswered", CW_EVENT_INFO, "{\"answeredAt\": \"1795248000000\", \"operator\": 9}");
+	expect_event("utdOperation", CW_EVENT_ALERT, "{\"operation\": 4, \"flags\": [\"manualAlarm\"], \"operator\": 7, \"time\": " T_DATE "}");
+	expect_event("utdOperation", CW_EVENT_INFO, "{\"operation\": 32, \"flags\": [\"dutyAnswer\"], \"operator\": 9, \"time\": " T_DATE "}");
 }
 
 static void what_is_known_of_the_facilities_is_published_as_a_whole(void **state)
@@ -154,7 +154,7 @@ static void what_is_known_of_the_facilities_is_published_as_a_whole(void **state
 	expect_properties("{\"systemConfigs\": [{\"systemType\": 1, \"systemAddress\": 1, \"description\": \"OK\"},"
 	                  "{\"systemType\": 11, \"systemAddress\": 3, \"description\": \"\"}]}");
 	tell("0801" "0b03" T);
-	expect_properties("{\"systemClocks\": [{\"systemType\": 11, \"systemAddress\": 3, \"time\": " T_MS "}]}");
+	expect_properties("{\"systemClocks\": [{\"systemType\": 11, \"systemAddress\": 3, \"time\": " T_DATE "}]}");
 	tell("0501" "0101" "0103");
 	expect_properties("{\"systemVersions\": [{\"systemType\": 1, \"systemAddress\": 1, \"version\": \"1.3\"},"
 	                  "{\"systemType\": 11, \"systemAddress\": 3, \"version\": \"10.100\"}]}");
@@ -173,7 +173,7 @@ static void all_forms_of_heartbeat_are_confirmed(void **state)
 	expect(CONFIRM, 7, "");
 	tell("1c01" UTD_TIME);
 	expect(CONFIRM, 8, "");
-	expect_properties("{\"deviceClock\": 1795248000000, \"clockOffset\": 0}");
+	expect_properties("{\"deviceClock\": \"1795248000000\", \"clockOffset\": 0}");
 	tell_as(7, 9, "");
 	expect(CONFIRM, 9, "");
 	assert_int_equal(counter("heartbeats"), 4); /* with the first */

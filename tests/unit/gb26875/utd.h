@@ -219,5 +219,6 @@ static inline uint64_t counter(const char *name)
 
 #define T "023a091a090c" /* 2012-09-26 09:58:02 in China */
 #define T_MS "1348624682000"
+#define T_DATE "\"" T_MS "\""
 
 #endif
