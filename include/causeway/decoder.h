@@ -98,7 +98,8 @@ struct cw_event {
 	const void *conf;   /* what ops->settings() made for this connection or device; of a device that was only looked up, during IDENTIFIED only */
 	struct cw_bytes peer;     /* "192.0.2.7:4711", text */
 	struct cw_bytes listener; /* name of the listener or connection in the configuration, text */
-	struct cw_bytes identity; /* originalIdentity; OPEN: what the configuration binds to this connection, else empty */
+	struct cw_bytes identity; /* originalIdentity; OPEN: what the configuration binds to this connection, or
+				     (CW_EVF_KEPT) whose frames they are; else empty */
 	struct cw_bytes product_key, device_name; /* of `device` once identified, text */
 	struct cw_bytes saved;    /* IDENTIFIED: what device_save() kept, may be empty */
 	uint64_t timer;   /* TIMER */

@@ -89,7 +89,7 @@ struct jt_parts; /* jt808_parts.c */
 struct jt_cmd;   /* jt808_command.c */
 
 enum jt_state { JT_NEW, JT_REGISTERED, JT_ONLINE };
-enum jt_wait { JT_WAIT_NONE, JT_WAIT_REGISTER, JT_WAIT_AUTH_LOOKUP, JT_WAIT_AUTH, JT_WAIT_ANY, JT_WAIT_INSPECT };
+enum jt_wait { JT_WAIT_NONE, JT_WAIT_REGISTER, JT_WAIT_AUTH_LOOKUP, JT_WAIT_AUTH, JT_WAIT_ANY, JT_WAIT_KEPT, JT_WAIT_INSPECT };
 
 /*
  * One connection. Kept small: an idle terminal costs this and nothing else;
@@ -98,6 +98,8 @@ enum jt_wait { JT_WAIT_NONE, JT_WAIT_REGISTER, JT_WAIT_AUTH_LOOKUP, JT_WAIT_AUTH
 struct jt_conn {
 	uint8_t state, wait, edition, wide, bit14, version, locked, seen;
 	uint8_t number_len, attached, code_len;
+	uint8_t busy, skip;             /* a frame waits for identify(): it is shown again; and is done with then */
+	uint8_t kept;                   /* nobody knows the number, and the host keeps its frames */
 	uint8_t number[10];
 	uint16_t serial;                /* of our next message */
 	uint16_t wait_serial, wait_id;  /* the message that waits for identify() */
@@ -108,7 +110,7 @@ struct jt_conn {
 	uint16_t reg_len;
 	char code[JT_CODE_LEN];
 	uint64_t device;
-	uint8_t *held;                  /* owned: frame to decode again once identified, or the body of 0x0102 */
+	uint8_t *held;                  /* owned: the body of 0x0102 */
 	uint32_t held_len;
 	uint8_t *reg;                   /* owned: edition byte and body of a 0x0100 not yet published */
 	struct jt_parts *parts;         /* owned */

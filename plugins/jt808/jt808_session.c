@@ -5,8 +5,10 @@
  *
  * NEW and REGISTERED wait for the terminal's next message (the host's identifyTime
  * is the deadline); while `wait` is set an answer of identify() is outstanding and
- * the host decodes nothing. A refused code or number is answered and the
- * connection closed after a moment.
+ * the host decodes nothing; the message itself is shown again after the outcome
+ * and done with by then, or used. A refused code or number is answered and the
+ * connection closed after a moment. Where the host keeps frames of numbers that
+ * nobody knows nothing is answered, and every message is asked for.
  *
  * Answers to messages that made records are sent when their ticket settles. The
  * ticket itself holds id and serial, so nothing is kept for it here.
@@ -326,7 +328,7 @@ static int on_register(struct cw_decoder *d, const struct cw_event *ev, struct j
 	rc = ask(d, ev, c, m, JT_WAIT_REGISTER, 1);
 	if (rc == CW_EINVAL)
 		refuse_register(d, ev, c, m->serial);
-	return 0; /* otherwise silence: the terminal tries again */
+	return rc == 0 ? CW_EBUSY : 0; /* an error is silence: the terminal tries again */
 }
 
 /* 1 when the code is right for the device whose settings are in `ev`. */
@@ -367,7 +369,7 @@ static int on_auth(struct cw_decoder *d, const struct cw_event *ev, struct jt_co
 		refuse_auth(d, ev, c, "terminal number is not usable");
 	else if (rc < 0)
 		drop_held(c);
-	return 0;
+	return rc == 0 ? CW_EBUSY : 0;
 }
 
 /* The message of which identify() was asked, from what the connection keeps of it. */
@@ -411,15 +413,8 @@ static void attached(struct cw_decoder *d, const struct cw_event *ev, struct jt_
 		inspect_records(d, ev, c, &m);
 		c->edition = jt_conf_of(d, ev)->edition_default;
 		drop_held(c);
-	} else if (wait == JT_WAIT_ANY && c->held != NULL) {
-		uint8_t *frame = c->held;
-		size_t n = c->held_len;
-
-		c->held = NULL;
-		c->held_len = 0;
+	} else if (wait == JT_WAIT_ANY) {
 		jt_publish_identity(d, ev, c, NULL);
-		jt_decode(d, ev, cw_bytes_of(frame, n));
-		free(frame);
 	}
 }
 
@@ -457,6 +452,11 @@ static void on_identified(struct cw_decoder *d, const struct cw_event *ev, struc
 	int wait = c->wait;
 
 	c->wait = JT_WAIT_NONE;
+	c->kept = 0;
+	/* A look-up that finds the device here already, as when it was added meanwhile, leaves its message to be looked
+	 * at. */
+	c->skip = wait == JT_WAIT_AUTH ||
+		  ((wait == JT_WAIT_REGISTER || wait == JT_WAIT_AUTH_LOOKUP) && !(ev->flags & CW_EVF_ATTACHED));
 	if (ev->flags & CW_EVF_ATTACHED)
 		attached(d, ev, c, wait);
 	else if (wait == JT_WAIT_REGISTER || wait == JT_WAIT_AUTH_LOOKUP)
@@ -469,8 +469,16 @@ static void on_refused(struct cw_decoder *d, const struct cw_event *ev, struct j
 	int wait = c->wait;
 
 	c->wait = JT_WAIT_NONE;
-	/* Nobody could be asked, or it may be added yet: silence makes the terminal try again, an answer would make it give up. */
-	if (ev->code == CW_REFUSED_LATER || ev->code == CW_REFUSED_KEPT) {
+	c->skip = 1;
+	if (ev->code == CW_REFUSED_KEPT) {
+		c->kept = 1;
+		c->busy = c->skip = 0;
+		jt_drop_reg(c);
+		drop_held(c);
+		return;
+	}
+	/* Nobody could be asked: silence makes the terminal try again, an answer would make it give up. */
+	if (ev->code == CW_REFUSED_LATER) {
 		drop_held(c);
 		return;
 	}
@@ -479,9 +487,8 @@ static void on_refused(struct cw_decoder *d, const struct cw_event *ev, struct j
 		refuse_register(d, ev, c, c->wait_serial);
 	} else if (wait == JT_WAIT_AUTH_LOOKUP || wait == JT_WAIT_AUTH) {
 		refuse_auth(d, ev, c, "terminal was refused");
-	} else if (wait == JT_WAIT_ANY) {
+	} else if (wait == JT_WAIT_ANY || wait == JT_WAIT_KEPT) {
 		jt_reply(d, ev, c, c->wait_serial, c->wait_id, 1);
-		drop_held(c);
 		if (conf->unknown_close_ms > 0)
 			d->host->close(d->hx, ev->conn, conf->unknown_close_ms, "terminal number is not known");
 	}
@@ -522,23 +529,22 @@ static void send_time(struct cw_decoder *d, const struct cw_event *ev, struct jt
 	jt_send(d, ev, c, 0x8004, cw_written(&w));
 }
 
-static int unidentified(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m, struct cw_bytes frame)
+static int unidentified(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m,
+			int again)
 {
-	int rc;
+	/* Kept frames are from before the log-in. Who only has his kept is not let in by the number alone. */
+	int any = jt_conf_of(d, ev)->identify_by_any || (ev->flags & CW_EVF_KEPT) != 0, rc;
 
-	jt_count(d, JT_N_UNIDENTIFIED, 1);
-	if (!jt_conf_of(d, ev)->identify_by_any) {
+	if (!again)
+		jt_count(d, JT_N_UNIDENTIFIED, 1);
+	if (!any && !c->kept) {
 		jt_reply(d, ev, c, m->serial, m->id, 1);
 		return 0;
 	}
-	if (hold(c, frame) < 0)
-		return 0;
-	rc = ask(d, ev, c, m, JT_WAIT_ANY, 0);
+	rc = ask(d, ev, c, m, any ? JT_WAIT_ANY : JT_WAIT_KEPT, !any);
 	if (rc == CW_EINVAL)
 		jt_reply(d, ev, c, m->serial, m->id, 1);
-	if (rc < 0)
-		drop_held(c);
-	return 0;
+	return rc == 0 ? CW_EBUSY : 0;
 }
 
 static void count_flaws(struct cw_decoder *d, uint32_t flaws)
@@ -716,11 +722,14 @@ static int part_of_2011(const struct jt_msg *m, struct jt_msg *ret)
 	return 1;
 }
 
-static int dispatch(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m, struct cw_bytes frame)
+static int dispatch(struct cw_decoder *d, const struct cw_event *ev, struct jt_conn *c, const struct jt_msg *m,
+		    int again)
 {
 	int encrypted = (m->attr & 0x1c00u) != 0 && !m->vendor;
 	struct jt_msg part;
 
+	if ((ev->flags & CW_EVF_KEPT) && (m->id == 0x0100 || m->id == 0x0102))
+		return 0; /* nobody is there to be let in */
 	if (!encrypted && m->total <= 1) {
 		switch (m->id) {
 		case 0x0002: jt_reply(d, ev, c, m->serial, m->id, 0); return 0;
@@ -732,7 +741,7 @@ static int dispatch(struct cw_decoder *d, const struct cw_event *ev, struct jt_c
 		}
 	}
 	if (!c->attached)
-		return unidentified(d, ev, c, m, frame);
+		return unidentified(d, ev, c, m, again);
 	if (encrypted) {
 		jt_count(d, JT_N_ENCRYPTED, 1);
 		jt_reply(d, ev, c, m->serial, m->id, 3);
@@ -748,15 +757,19 @@ int jt_decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes f
 {
 	struct jt_conn *c = conn_of(d, ev);
 	struct jt_msg m;
-	int rc;
+	int rc, again;
 
 	if (c == NULL)
 		return CW_ENOMEM;
+	again = c->busy;
+	c->busy = 0;
+	if (again && c->skip)
+		return 0; /* the outcome of identify() was all it needed */
 	c->seen = 1;
 	rc = jt_parse(d, frame, c->edition == JT_2019 ? jt_conf_of(d, ev)->edition_default : c->edition, &m);
 	if (rc < 0)
 		return rc;
-	if (m.flaws != 0) {
+	if (m.flaws != 0 && !again) {
 		count_flaws(d, m.flaws);
 		if ((m.flaws & JT_FLAW_ESCAPE) && frame.len > 2 && memchr(frame.ptr + 1, 0x7e, frame.len - 2) != NULL)
 			jt_count(d, JT_N_JOINED, 1);
@@ -769,7 +782,9 @@ int jt_decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes f
 		return 0;
 	if (!c->attached || !c->locked)
 		learn_header(c, &m);
-	return dispatch(d, ev, c, &m, frame);
+	rc = dispatch(d, ev, c, &m, again);
+	c->busy = rc == CW_EBUSY;
+	return rc;
 }
 
 /* Strict mode: the body must have the layout of its edition and as many items as it says. */

@@ -238,7 +238,14 @@ int sk_event(struct cw_decoder *d, const struct cw_event *ev)
 	if (ev->kind == CW_EV_OPEN) {
 		c = calloc(1, sizeof(*c));
 		*ev->conn_ctx = c;
-		return c == NULL ? CW_ECLOSED : 0;
+		if (c == NULL)
+			return CW_ECLOSED;
+		/* Frames that were kept: the host says whose they are, for the login may be gone. */
+		if ((ev->flags & CW_EVF_KEPT) && ev->identity.len <= sizeof(c->who)) {
+			c->who_len = (uint8_t)ev->identity.len;
+			memcpy(c->who, ev->identity.ptr, ev->identity.len);
+		}
+		return 0;
 	}
 	if (c == NULL)
 		return 0;

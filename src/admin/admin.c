@@ -498,6 +498,10 @@ static const struct {
 	{ "POST", "/api/v1/identities", NULL, cw_admin_identities_import },
 	{ "POST", "/api/v1/identities/rekey", NULL, cw_admin_identities_rekey },
 	{ "DELETE", "/api/v1/identities/", "", cw_admin_identities_remove },
+	{ "GET", "/api/v1/pending", NULL, cw_admin_pending },
+	{ "DELETE", "/api/v1/pending", NULL, cw_admin_pending_drop },
+	{ "GET", "/api/v1/pending/", "", cw_admin_pending_show },
+	{ "DELETE", "/api/v1/pending/", "", cw_admin_pending_drop },
 };
 
 /* What stands between prefix and suffix into out[size]; 0 when the path is another. */

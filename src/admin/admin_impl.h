@@ -29,4 +29,9 @@ void cw_admin_identities_import(struct cw_admin *a, struct cw_http_req *req, con
 void cw_admin_identities_remove(struct cw_admin *a, struct cw_http_req *req, const char *identity);
 void cw_admin_identities_rekey(struct cw_admin *a, struct cw_http_req *req, const char *rest);
 
+/* pending.c: frames of unknown devices. */
+void cw_admin_pending(struct cw_admin *a, struct cw_http_req *req, const char *rest);
+void cw_admin_pending_show(struct cw_admin *a, struct cw_http_req *req, const char *identity);
+void cw_admin_pending_drop(struct cw_admin *a, struct cw_http_req *req, const char *identity); /* empty: all */
+
 #endif

@@ -65,6 +65,9 @@
 	X(identity_source, WARN, "identity.source", 10, "An identity source has failed, or is well again; the text says what to do.") \
 	X(identity_changed, INFO, "identity.changed", 50, "A device's entry has gone or changed in its source; its connection is closed.") \
 	X(identity_edited, INFO, "identity.edited", 50, "An operator has changed the identity table.")                        \
+	X(pending_dropped, WARN, "pending.dropped", 10, "Frames of a device that no source knows were kept and had to go; the text says why.") \
+	X(pending_replay, INFO, "pending.replay", 50, "A device whose frames were kept is known now; they are decoded and delivered.") \
+	X(pending_lost, WARN, "pending.lost", 0, "The gateway stops while frames of unknown devices are kept, or are not delivered yet.") \
 	X(members_limit, WARN, "members.limit", 10, "A connection has more devices under one prefix than may be attached to it.") \
 	X(device_attached, DEBUG, "device.attached", 0, "A session is now the way to this device.")                           \
 	X(device_superseded, INFO, "device.superseded", 20, "A second connection took the identity; the older one is closed.") \

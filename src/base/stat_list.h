@@ -9,6 +9,7 @@
 	CW_STATS_NET(X) \
 	CW_STATS_PLUGIN(X) \
 	CW_STATS_IDENTITY(X) \
+	CW_STATS_PENDING(X) \
 	CW_STATS_BRIDGE(X) \
 	CW_STATS_FETCH(X) \
 	CW_STATS_PROVISION(X) \
@@ -63,6 +64,15 @@
 	X(GAUGE, identity, table_entries, "Entries of the identity table (SQLite)")                                           \
 	X(COUNTER, identity, http_asked, "Identity look-ups sent over HTTP")                                                  \
 	X(COUNTER, identity, http_failed, "Identity look-ups over HTTP without a usable answer")
+
+#define CW_STATS_PENDING(X) \
+	X(GAUGE, pending, identities, "Unknown devices of which frames are kept (unknown = keep)")                            \
+	X(GAUGE, pending, frames, "Frames of unknown devices that are kept, or on their way since their device is known")     \
+	X(GAUGE, pending, bytes, "Memory they take")                                                                          \
+	X(COUNTER, pending, kept, "Frames of unknown devices set aside")                                                      \
+	X(COUNTER, pending, delivered, "Kept frames decoded later, their records settled")                                    \
+	X(COUNTER, pending, dropped, "Kept frames dropped: a limit, pending.time, or an operator")                            \
+	X(COUNTER, pending, lost, "Kept frames of which a record was given up on its way")
 
 #define CW_STATS_BRIDGE(X) \
 	X(GAUGE, bridge, devices_known, "Devices in the identity sources held in memory")                                     \

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf/parse.h"
+
 int cw_call_open(struct cw_call *c, const char *socket)
 {
 	memset(c, 0, sizeof(*c));
@@ -76,4 +78,24 @@ json_t *cw_call_ask(struct cw_call *c, const char *method, const char *path, con
 		return NULL;
 	}
 	return answer;
+}
+
+int cw_call_socket_of(const char *file, char *out, size_t size)
+{
+	struct cw_conf_tree *tree;
+	const struct cw_value *v;
+	struct cw_msg msg;
+	const char *text = NULL;
+
+	if (cw_conf_parse_file(file, NULL, &tree, &msg) < 0) {
+		fprintf(stderr, "causeway: %s\n", msg.text);
+		return -1;
+	}
+	v = cw_value_get(cw_conf_root(tree), "control");
+	if (v != NULL)
+		text = cw_value_text(v, NULL);
+	if (text != NULL)
+		(void)snprintf(out, size, "%s", text);
+	cw_conf_tree_unref(tree);
+	return 0;
 }

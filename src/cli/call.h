@@ -21,4 +21,8 @@ size_t cw_call_on_body(char *data, size_t size, size_t n, void *call);
 /* The parsed answer of status 200, or NULL after a sentence on stderr; c->status is the HTTP status, 0 without one. */
 json_t *cw_call_ask(struct cw_call *c, const char *method, const char *path, const char *body, size_t len);
 
+/* `control` of an application.conf into out[size], which stays as it is where that has none; -1 after a sentence on
+ * stderr. */
+int cw_call_socket_of(const char *file, char *out, size_t size);
+
 #endif

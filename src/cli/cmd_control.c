@@ -388,26 +388,6 @@ static int do_trace(struct call *c, const char *identity, int listener, const ch
 
 /* ---- arguments -------------------------------------------------------------------------------- */
 
-static int socket_of_config(const char *file, char *out, size_t size)
-{
-	struct cw_conf_tree *tree;
-	const struct cw_value *v;
-	struct cw_msg msg;
-	const char *text = NULL;
-
-	if (cw_conf_parse_file(file, NULL, &tree, &msg) < 0) {
-		fprintf(stderr, "causeway: %s\n", msg.text);
-		return -1;
-	}
-	v = cw_value_get(cw_conf_root(tree), "control");
-	if (v != NULL)
-		text = cw_value_text(v, NULL);
-	if (text != NULL)
-		(void)snprintf(out, size, "%s", text);
-	cw_conf_tree_unref(tree);
-	return 0;
-}
-
 static int run(struct call *c, int argc, char **argv, const char *state, const char *record, const char *listener)
 {
 	const char *verb = argv[0];
@@ -456,7 +436,7 @@ int cw_cmd_control(int argc, char **argv)
 		switch (opt) {
 		case 'k': (void)snprintf(control, sizeof(control), "%s", optarg); break;
 		case 'c':
-			if (socket_of_config(optarg, control, sizeof(control)) < 0)
+			if (cw_call_socket_of(optarg, control, sizeof(control)) < 0)
 				return 1;
 			break;
 		case 'j': c.as_json = 1; break;

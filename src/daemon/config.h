@@ -158,6 +158,11 @@ struct cw_config {
 		uint64_t max_bytes;
 	} attachments;
 	struct {
+		uint32_t frames;
+		uint64_t bytes_each, bytes;
+		int64_t time_ms;
+	} pending;
+	struct {
 		const char *directory;
 		uint64_t max_bytes, keep_bytes;
 		uint32_t attempts;

@@ -387,6 +387,7 @@ static int make_gateway(struct cw_daemon *d, struct cw_msg *msg)
 		.protocol_count = d->protocol_count,
 		.attach_dir = d->attach_dir,
 		.attach_most = d->config->attachments.max_bytes,
+		.pending = cw_daemon_pending_limits(d->config),
 		.isolation = &d->isolation,
 		.isolated = is_isolated,
 		.isolated_ctx = d,

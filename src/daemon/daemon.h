@@ -119,6 +119,7 @@ int cw_daemon_read_config(const char *config_file, struct cw_config **ret_config
 int cw_daemon_read_identities(const char *config_file, const struct cw_config *config, struct cw_identities **ret_set,
                               struct cw_msg *msg);
 int cw_daemon_open_state_dir(struct cw_daemon *d, struct cw_msg *msg);
+struct cw_pending_limits cw_daemon_pending_limits(const struct cw_config *config);
 int cw_daemon_load_protocols(struct cw_daemon *d, const struct cw_config *config, struct cw_msg *msg);
 /* A protocol's settings for a listener or connection (`what`, `name`) of these own ones; *ret_bytes is owned (cw_free). */
 int cw_daemon_encode(struct cw_daemon *d, const char *what, const char *name, const char *protocol, const struct cw_value *own,

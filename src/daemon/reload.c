@@ -137,6 +137,7 @@ static int apply(struct reload *r, struct cw_reload_result *res, char *restarts,
 	struct cw_daemon *d = r->daemon;
 	struct cw_config *old = d->config;
 	struct cw_conf_tree *old_tree = d->tree;
+	struct cw_pending_limits limits;
 	struct cw_bridge_plan *plan;
 	int rc = cw_daemon_plan_upstreams(d, r->config, &r->made, &plan, &r->swap, &r->msg);
 
@@ -155,6 +156,8 @@ static int apply(struct reload *r, struct cw_reload_result *res, char *restarts,
 	}
 	close_removed(d, r->config);
 	keep_old(r, old, old_tree);
+	limits = cw_daemon_pending_limits(d->config);
+	cw_gateway_pending_limits(d->gateway, &limits);
 	if (d->rules != NULL)
 		cw_rules_forget(d->rules);
 	cw_gateway_revive(d->gateway);

@@ -201,6 +201,16 @@ int cw_daemon_encode(struct cw_daemon *d, const char *what, const char *name, co
 	return rc;
 }
 
+struct cw_pending_limits cw_daemon_pending_limits(const struct cw_config *config)
+{
+	return (struct cw_pending_limits){
+		.frames = config->pending.frames,
+		.bytes_each = config->pending.bytes_each,
+		.bytes = config->pending.bytes,
+		.time_ms = config->pending.time_ms,
+	};
+}
+
 unsigned cw_daemon_dedup_window(const struct cw_daemon *d)
 {
 	unsigned longest = 0;

@@ -49,6 +49,7 @@ void cw_gateway_drop_ties(struct cw_gateway *g)
 	struct cw_list *e;
 
 	gw_members_fini(g);
+	gw_pending_drop_all(g);
 	while ((e = cw_list_pop(&g->lookups)) != NULL) {
 		struct ask *k = cw_container_of(e, struct ask, link);
 
@@ -178,7 +179,8 @@ static void tell_identified(struct link *l, struct ask *k)
 		}
 		a->next = l->attached;
 		l->attached = a;
-		cw_session_identified(l->net);
+		if (l->net != NULL)
+			cw_session_identified(l->net);
 		gw_trace_attach(l, k->identity);
 	}
 	/* The handle is there before the decoder hears of it: what it says meanwhile may ask for it. */
@@ -199,8 +201,13 @@ static void tell_identified(struct link *l, struct ask *k)
 
 static void tell_refused(struct link *l, struct ask *k)
 {
-	cw_conn_refused(l->conn, cw_bytes_of(k->identity, k->identity_len), k->refused);
-	if (k->refused == CW_REFUSED_UNKNOWN && l->binding->close_unknown && !k->optional)
+	int unknown = k->refused == CW_REFUSED_UNKNOWN && !k->optional && l->net != NULL;
+	int kept = unknown && !l->binding->close_unknown && gw_pending_keep(l, k);
+
+	if (l->replay != NULL)
+		gw_replay_refused(l, k);
+	cw_conn_refused(l->conn, cw_bytes_of(k->identity, k->identity_len), kept ? CW_REFUSED_KEPT : k->refused);
+	if (unknown && l->binding->close_unknown)
 		gw_link_close(l, UNKNOWN_CLOSE_MS, CW_EAUTH, "unknown device");
 }
 
@@ -215,6 +222,10 @@ static void on_answer(struct cw_mail *mail)
 		gw_free_ask(k);
 		return;
 	}
+	if (!k->unasked)
+		l->asked = 0;
+	if (!k->unasked && k->refused != CW_REFUSED_UNKNOWN)
+		gw_link_take_frame(l, cw_bytes_of(NULL, 0));
 	if (k->refused == 0 && k->members)
 		cw_conn_members(l->conn, cw_bytes_of(k->identity, k->identity_len), k->count);
 	else if (k->refused == 0)
@@ -316,12 +327,13 @@ static const char *given(const char *text)
 	return text[0] == '\0' ? NULL : text;
 }
 
-static void look_up(struct cw_gateway *g, struct ask *k)
+void gw_ask_sources(struct ask *k, void (*done)(struct cw_question *q, int rc, const struct cw_identity *id))
 {
+	struct cw_gateway *g = k->gw->gateway;
 	struct cw_claim claim = { .identity = k->identity, .identity_len = k->identity_len, .device_secret = given(k->secret),
 		                  .imei = given(k->imei), .mac = given(k->mac) };
 
-	k->question.done = on_found;
+	k->question.done = done;
 	cw_list_push_back(&g->lookups, &k->link);
 	cw_resolver_ask(cw_bridge_resolver(g->conf.bridge), &claim, &k->question);
 }
@@ -402,12 +414,15 @@ static void on_ask(struct cw_mail *mail)
 {
 	struct ask *k = cw_container_of(mail, struct ask, mail);
 
+	k->known_at = k->gw->gateway->appeared;
 	if (k->members)
 		gw_members_ask(k);
 	else if (k->lookup)
-		look_up(k->gw->gateway, k);
-	else
+		gw_ask_sources(k, on_found);
+	else if (k->replayed)
 		gw_attach(k);
+	else
+		gw_attach_in_turn(k);
 }
 
 /* A text of the decoder's into out[size]; 0 when it has a place there and is printable. */
@@ -448,6 +463,7 @@ int gw_ask(struct link *l, const struct cw_identify *who)
 	k->lookup = (who->flags & CW_IDENTIFY_LOOKUP) != 0;
 	k->optional = (who->flags & CW_IDENTIFY_OPTIONAL) != 0;
 	k->members = (who->flags & CW_IDENTIFY_MEMBERS) != 0;
+	k->replayed = l->replay != NULL;
 	l->has_rolls |= k->members;
 	k->identity_len = who->identity.len;
 	memcpy(k->identity, who->identity.ptr, who->identity.len);

@@ -61,6 +61,10 @@ static void command(struct link *l, struct attachee *a, struct note *n)
 		(void)gw_post_done(l, n->id, CW_CODE_OK, cw_bytes_of(NULL, 0));
 		return;
 	}
+	if (l->replay != NULL) { /* nobody is there who could do it */
+		(void)gw_post_done(l, n->id, cw_bridge_refusal_code(CW_EBUSY), cw_bytes_of(NULL, 0));
+		return;
+	}
 	rc = cw_conn_command(l->conn, a->rdev, n->id, cw_bytes_of(n->bytes, n->len), n->deadline_ms);
 	if (rc == 0)
 		return;
@@ -216,8 +220,11 @@ static void owner_appeared(struct cw_bridge *b, const char *identity)
 {
 	struct cw_gateway *g = cw_bridge_ctx(b);
 
-	if (g != NULL) /* else nothing listens yet */
-		gw_members_appeared(g, identity);
+	if (g == NULL)
+		return; /* nothing listens yet */
+	g->appeared++;
+	gw_pending_appeared(g, identity);
+	gw_members_appeared(g, identity);
 }
 
 const struct cw_owner_ops cw_gateway_owner_ops = {

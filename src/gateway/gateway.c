@@ -41,9 +41,16 @@ int cw_gateway_new(const struct cw_gateway_conf *conf, struct cw_gateway **ret_g
 		cw_list_init(&gw->spare_tickets);
 		cw_list_init(&gw->attachments);
 		cw_list_init(&gw->taps);
+		cw_list_init(&gw->replays);
 	}
 	cw_map_init(&g->rosters);
 	cw_map_init(&g->rolls);
+	if (gw_pending_init(g) < 0) {
+		cw_free(g->workers);
+		cw_free(g->checkers);
+		cw_free(g);
+		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	}
 	cw_bridge_set_ctx(conf->bridge, g);
 	*ret_gateway = g;
 	return 0;
@@ -210,6 +217,20 @@ static int same_rules(const struct binding *b, const struct cw_gateway_rules *r)
 	return strcmp(b->protocol->name, r->protocol) == 0 && b->ack == r->ack && b->require_online == r->require_online &&
 	       b->close_unknown == r->close_unknown && b->max_noise == r->max_noise && b->bytes_kept == r->bytes_kept &&
 	       b->settings_len == r->settings.len && memcmp(b->settings, r->settings.ptr, b->settings_len) == 0;
+}
+
+struct binding *gw_binding_now(struct binding *b)
+{
+	const struct bound_list *list = &b->gateway->listeners;
+	size_t i;
+
+	for (i = 0; i < list->count; i++) {
+		struct binding *now = atomic_load_explicit(&list->v[i]->current, memory_order_relaxed);
+
+		if (strcmp(list->v[i]->name, b->name) == 0 && now->protocol == b->protocol)
+			return now;
+	}
+	return b;
 }
 
 /* ---- what listeners and connections share ----------------------------------------------------- */
@@ -549,7 +570,8 @@ static void on_hold(struct cw_mail *mail)
 		struct link *l = cw_container_of(n, struct link, node);
 
 		cw_conn_hold(l->conn);
-		cw_session_pause(l->net);
+		if (l->net != NULL)
+			cw_session_pause(l->net);
 	}
 }
 
@@ -561,8 +583,17 @@ void cw_gateway_hold(struct cw_gateway *g)
 		cw_post(g->workers[i].worker, &g->workers[i].hold_mail, on_hold);
 }
 
+static void on_stop_replays(struct cw_mail *mail)
+{
+	gw_replays_stop(cw_container_of(mail, struct gw_worker, replays_mail));
+}
+
 void cw_gateway_stop(struct cw_gateway *g, void (*done)(void *arg), void *arg)
 {
+	unsigned i;
+
+	for (i = 0; i < g->conf.worker_count; i++)
+		cw_post(g->workers[i].worker, &g->workers[i].replays_mail, on_stop_replays);
 	g->stopped = done;
 	g->stopped_arg = arg;
 	g->closing++;
@@ -580,6 +611,7 @@ void cw_gateway_worker_fini(struct cw_gateway *g, unsigned index)
 	struct binding *b;
 	size_t i;
 
+	gw_replays_fini(gw);
 	cw_invariant(gw->links.count == 0);
 	gw_trace_fini(gw);
 	gw_ingest_fini(gw);
@@ -616,6 +648,7 @@ void cw_gateway_free(struct cw_gateway *g)
 	cw_invariant(cw_list_empty(&g->traces));
 	cw_invariant(g->ties.count == 0);
 	cw_map_fini(&g->ties);
+	gw_pending_fini(g);
 	while (g->rooms != NULL) {
 		struct room *r = g->rooms;
 

@@ -42,6 +42,13 @@ struct cw_device_settings {
 	              struct cw_bytes device_settings, uint8_t **ret_bytes, size_t *ret_len, struct cw_msg *msg);
 };
 
+/* How much is kept of devices that no source knows, on listeners that keep it. */
+struct cw_pending_limits {
+	size_t frames, bytes_each; /* of one identity */
+	size_t bytes;              /* of all, with what keeping them costs */
+	int64_t time_ms;
+};
+
 struct cw_gateway_conf {
 	struct cw_worker *control;
 	struct cw_worker **workers;
@@ -53,6 +60,7 @@ struct cw_gateway_conf {
 	size_t protocol_count;
 	const char *attach_dir;    /* where attachments go; NULL: refused */
 	uint64_t attach_most;      /* bytes of one attachment */
+	struct cw_pending_limits pending;
 	const struct cw_isolation *isolation;   /* how plugin hosts are run; lent */
 	int (*isolated)(void *ctx, size_t protocol); /* does it run in one? NULL: none does */
 	void *isolated_ctx;
@@ -157,5 +165,23 @@ int cw_gateway_trace(struct cw_gateway *g, const char *identity, cw_trace_fn on_
 /* The same of all connections of a listener, or of one the gateway opens. CW_ENOENT: there is none of that name. */
 int cw_gateway_trace_listener(struct cw_gateway *g, const char *listener, cw_trace_fn on_line, void *arg, struct cw_trace **ret_trace);
 void cw_gateway_trace_stop(struct cw_trace *t);
+
+/* Frames of unknown devices that are kept; texts are lent for the call. */
+struct cw_pending_info {
+	const char *identity, *listener, *protocol, *peer; /* of the latest frame */
+	size_t frames, bytes;                              /* that wait for the identity */
+	size_t delivering;                                 /* frames whose records are on their way to the platform */
+	uint64_t dropped;
+	int64_t first_ms, last_ms; /* UTC */
+};
+typedef void (*cw_pending_fn)(void *arg, const struct cw_pending_info *info);
+typedef void (*cw_pending_frame_fn)(void *arg, int64_t arrived_ms, const char *listener, const char *protocol,
+				    const char *peer, struct cw_bytes frame);
+void cw_gateway_pending_each(struct cw_gateway *g, cw_pending_fn fn, void *arg);
+/* Those that wait, oldest first; CW_ENOENT: nothing is kept of this identity. */
+int cw_gateway_pending_frames(struct cw_gateway *g, const char *identity, cw_pending_frame_fn fn, void *arg);
+/* Drop what waits of one identity, or (NULL) of all. How many frames; CW_ENOENT. */
+int64_t cw_gateway_pending_drop(struct cw_gateway *g, const char *identity);
+void cw_gateway_pending_limits(struct cw_gateway *g, const struct cw_pending_limits *limits);
 
 #endif

@@ -68,7 +68,10 @@ struct gw_worker {
 	struct cw_runner **runners;   /* one per protocol */
 	struct cw_list attachments;
 	struct cw_list taps;          /* identities that somebody follows */
-	struct cw_mail hold_mail;
+	struct cw_mail hold_mail, replays_mail;
+	struct cw_list replays;       /* struct replay */
+	uint64_t next_replay;
+	uint8_t replays_over;         /* the gateway stops: nobody is told of them any more */
 	uint8_t holding;              /* the gateway stops: sessions are not read any more */
 };
 
@@ -91,7 +94,9 @@ struct attachee {
 struct link {
 	struct cw_map_node node;
 	struct gw_worker *gw;
-	struct cw_session *net;   /* NULL: it is gone, the decoder is not through */
+	struct cw_session *net; /* NULL: frames that were kept (replay.c), or it is gone and the decoder is not through */
+	struct replay *replay;  /* of those */
+	int64_t asked_ms;       /* UTC, when identify() was called last: the frame at hand had just arrived */
 	struct cw_conn *conn;
 	struct binding *binding;
 	uint64_t id;
@@ -105,6 +110,9 @@ struct link {
 	struct tap *tap;         /* somebody follows this session */
 	uint8_t wide;            /* or all of its listener */
 	uint8_t again;           /* some attachee has it */
+	uint8_t asked;           /* identify() was called since the last frame */
+	uint8_t *at_hand;        /* owned: of that frame a copy, where it may have to be kept; NULL: none */
+	size_t at_hand_len;
 	uint8_t has_rolls;       /* asked for all of a prefix: members.c is to hear of its end */
 	uint8_t closing;
 	uint8_t leaving; /* some attachee is */
@@ -116,7 +124,9 @@ struct ticket {
 	struct gw_worker *gw;
 	uint64_t number;
 	unsigned outstanding;
+	struct kept_frame *frame; /* of a replay: hears of the end; else NULL */
 	uint8_t worst;   /* CW_SETTLED_* */
+	uint8_t silent;  /* the decoder has no number for it */
 	uint8_t told;    /* the decoder has had its SETTLED */
 	uint8_t open;    /* the call that emits is not over */
 };
@@ -128,7 +138,9 @@ struct ask {
 	uint64_t session;
 	struct binding *binding;
 	uint8_t lookup, optional, members; /* CW_IDENTIFY_* */
-	uint8_t unasked;                   /* by members.c: the decoder hears of it when it is found */
+	uint8_t replayed;                  /* by the connection of kept frames */
+	uint64_t known_at;                 /* gateway->appeared when it was asked */
+	uint8_t unasked;                   /* by members.c or pending.c: the decoder hears of it when it is found */
 	struct roll *roll;                 /* control loop: is to hear the outcome; NULL: nobody */
 	struct cw_list in_roll;
 	struct tie *for_tie; /* control loop: whose attach is open */
@@ -148,6 +160,50 @@ struct ask {
 	size_t product_key_len, device_name_len, saved_len;
 	size_t identity_len;
 	char identity[];
+};
+
+/* A frame that was set aside. A mail to the control loop, then in a pend, then in a replay. */
+struct kept_frame {
+	struct cw_mail mail;
+	struct cw_list link;
+	struct gw_worker *gw;
+	struct binding *binding;
+	struct replay *replay;
+	uint64_t session;     /* may be given the device; 0: may not */
+	uint64_t known_at;    /* gateway->appeared when its device was asked for */
+	int64_t arrived_ms;   /* UTC */
+	unsigned outstanding; /* tickets */
+	uint32_t flags;       /* CW_EVF_* of its connection */
+	uint8_t open;         /* decode() is not through */
+	uint8_t worst;        /* CW_SETTLED_* */
+	uint8_t identity_len;
+	uint32_t len;
+	char peer[CW_ADDR_TEXT];
+	uint8_t bytes[]; /* identity, frame */
+};
+
+/* Frames of one identity on their way to a decoder, on a worker until both mails went home. */
+struct replay {
+	struct cw_mail mail;      /* to the worker */
+	struct cw_mail fed_mail;  /* home: all is decoded, or what is in `back` could not be */
+	struct cw_mail done_mail; /* home: what is in `taken` is settled */
+	struct cw_list here;      /* the worker's */
+	struct cw_list frames;    /* to be decoded */
+	struct cw_list taken;     /* decoded */
+	struct cw_list back;      /* the last one first */
+	struct kept_frame *current;
+	struct gw_worker *gw;
+	struct pend *pend;        /* control loop's */
+	struct binding *binding;
+	struct link *link;
+	struct cw_timer timer;
+	int64_t arrived_ms;       /* of the frame under way, or the last one */
+	size_t unsettled;         /* of `taken` */
+	int refused;              /* CW_REFUSED_*: stop */
+	uint32_t flags;           /* CW_EVF_* */
+	char peer[CW_ADDR_TEXT];
+	uint8_t identity_len;
+	char identity[CW_IDENTITY_MAX + 1];
 };
 
 /* Control: the owner of a device as the bridge sees it. */
@@ -171,6 +227,8 @@ struct cw_gateway {
 	struct room *rooms;      /* one for each upstream that there was, and worker */
 	struct cw_map ties;
 	struct cw_list lookups;                     /* struct ask */
+	struct pending *pending;                    /* pending.c */
+	uint64_t appeared;                          /* times that a source may have had something new */
 	struct cw_map rosters, rolls;               /* members.c */
 	unsigned roll_lengths[CW_IDENTITY_MAX + 1]; /* how many rolls have a prefix of that length */
 	uint64_t next_tie;
@@ -189,6 +247,12 @@ struct bound *gw_bound_find(const struct bound_list *list, const char *name, siz
 /* link.c: sessions and the decoder's answers */
 extern const struct cw_session_ops gw_session_ops;
 struct link *gw_link_find(struct gw_worker *gw, uint64_t session);
+/* Of session `s` or replay `r`; opens the decoder's connection. NULL: no memory, or the decoder does not want it. */
+struct link *gw_link_new(struct gw_worker *gw, struct cw_session *s, struct binding *b, uint64_t id, struct replay *r, void **ret_ctx);
+void gw_link_end(struct link *l, int why, const char *reason); /* frees it */
+void gw_link_take_frame(struct link *l, struct cw_bytes frame);
+const char *gw_link_peer(const struct link *l, char out[CW_ADDR_TEXT]);
+uint32_t gw_link_flags(const struct link *l); /* CW_EVF_* that the session decides */
 void gw_link_end_parting(struct gw_worker *gw); /* at once, as the gateway stops */
 void gw_link_continue(struct link *l);         /* feed on if nothing holds */
 void gw_link_close(struct link *l, uint64_t delay_ms, int why, const char *reason);
@@ -201,6 +265,8 @@ void gw_post_left(struct gw_worker *gw, uint64_t tie);
 /* Control loop. The outcome of an ask goes back; takes it. */
 void gw_answer(struct ask *k, int refused);
 void gw_attach(struct ask *k);
+void gw_attach_in_turn(struct ask *k); /* pending.c: behind frames that were kept of it */
+void gw_ask_sources(struct ask *k, void (*done)(struct cw_question *q, int rc, const struct cw_identity *id));
 void gw_free_ask(struct ask *k);
 /* Nothing of this owner is on its way to the device's former upstream. */
 void gw_post_moved(struct gw_worker *gw, uint64_t tie);
@@ -216,7 +282,32 @@ void gw_members_appeared(struct cw_gateway *g, const char *identity);
 void gw_members_fini(struct cw_gateway *g);
 void gw_post_members_ended(struct link *l); /* on the worker */
 
+/* pending.c; on the control loop but for gw_pending_keep() */
+int gw_pending_init(struct cw_gateway *g);
+int gw_pending_keep(struct link *l, const struct ask *k); /* 1: the frame at hand is set aside */
+void gw_pending_appeared(struct cw_gateway *g, const char *identity);
+void gw_pending_fed(struct cw_mail *mail);
+void gw_pending_settled(struct cw_mail *mail);
+void gw_pending_drop_all(struct cw_gateway *g);
+void gw_pending_fini(struct cw_gateway *g);
+
+/* replay.c, on a worker */
+void gw_replay_start(struct cw_mail *mail);
+void gw_replay_continue(struct replay *r);
+void gw_replay_close(struct replay *r);
+void gw_replay_refused(struct link *l, const struct ask *k);
+struct kept_frame *gw_replay_ticket(struct link *l); /* one more ticket of the frame under way; NULL: none is */
+void gw_replay_settled(struct kept_frame *f, int result);
+int64_t gw_replay_time(const struct link *l);
+void gw_replays_stop(struct gw_worker *gw);
+void gw_replays_fini(struct gw_worker *gw);
+
+/* gateway.c: the listener's rules as they are now, or as they were when it is gone. */
+struct binding *gw_binding_now(struct binding *b);
+
 /* ingest.c */
+/* Records of a device that leaves this connection have nowhere to go any more. */
+void gw_ingest_device_gone(struct link *l, const struct cw_updevice *up);
 /* The device's records take another way from now on. */
 void gw_ingest_moved(struct link *l, const struct cw_updevice *from, struct cw_updevice *to);
 int gw_ingest(struct link *l, struct attachee *a, uint64_t ticket, struct cw_bytes record, const struct cw_record *rec);

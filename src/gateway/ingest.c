@@ -20,14 +20,14 @@
 
 /* ---- tickets ------------------------------------------------------------------- */
 
-static struct ticket *take_ticket(struct link *l, uint64_t number)
+static struct ticket *take_ticket(struct link *l, uint64_t number, int silent)
 {
 	struct cw_list *e;
 	struct ticket *t;
 
 	cw_list_each(e, &l->open) {
 		t = cw_container_of(e, struct ticket, link);
-		if (t->number == number)
+		if (t->number == number && t->silent == silent)
 			return t;
 	}
 	e = cw_list_pop(&l->gw->spare_tickets);
@@ -39,6 +39,8 @@ static struct ticket *take_ticket(struct link *l, uint64_t number)
 	t->gw = l->gw;
 	t->number = number;
 	t->open = 1;
+	t->silent = (uint8_t)silent;
+	t->frame = l->replay == NULL ? NULL : gw_replay_ticket(l);
 	cw_list_init(&t->link);
 	cw_list_push_back(&l->open, &t->link);
 	return t;
@@ -47,9 +49,13 @@ static struct ticket *take_ticket(struct link *l, uint64_t number)
 static void put_ticket(struct ticket *t)
 {
 	struct gw_worker *gw = t->gw;
+	struct kept_frame *f = t->frame;
+	int worst = t->worst;
 
 	cw_list_remove(&t->link);
 	cw_list_push_front(&gw->spare_tickets, &t->link);
+	if (f != NULL)
+		gw_replay_settled(f, worst);
 }
 
 /* All records of the ticket are settled, or it has been told already: say it once, free it when nothing is on its way. */
@@ -58,13 +64,13 @@ static void judge_ticket(struct ticket *t)
 	struct link *l = t->of;
 	int tell = !t->open && !t->told && (t->outstanding == 0 || t->worst == CW_SETTLED_PENDING);
 	uint64_t number = t->number;
-	int worst = t->worst;
+	int worst = t->worst, kept = t->frame != NULL, silent = t->silent;
 
 	if (tell)
 		t->told = 1;
 	if (!t->open && t->outstanding == 0)
 		put_ticket(t);
-	if (!tell)
+	if (!tell || silent || (l == NULL && kept))
 		return;
 	if (l == NULL) {
 		cw_count(bridge, settles_late);
@@ -167,9 +173,9 @@ static size_t rewrite_time(uint8_t *out, size_t size, const struct cw_record *re
 	return w.overflow ? 0 : w.len;
 }
 
-static struct cw_parcel *make_parcel(struct cw_bytes record, const struct cw_record *rec)
+static struct cw_parcel *make_parcel(const struct link *l, struct cw_bytes record, const struct cw_record *rec)
 {
-	int64_t now = cw_clock_wall_ms();
+	int64_t now = l->replay != NULL ? gw_replay_time(l) : cw_clock_wall_ms();
 	int odd = time_is_odd(rec, now);
 	struct cw_parcel *p = cw_parcel_new(record.len + (odd ? 64 : 0));
 
@@ -195,14 +201,15 @@ static void stall(struct link *l, struct cw_parcel *p)
 	if (l->net == NULL) /* nothing is read any more */
 		return;
 	cw_conn_hold(l->conn);
-	cw_session_pause(l->net);
+	if (l->net != NULL)
+		cw_session_pause(l->net);
 }
 
 /* Hand over, in order behind what is stalled. Counts the ticket's outstanding records. */
 static void offer(struct link *l, struct cw_parcel *p)
 {
 	struct ticket *t = p->ticket;
-	int answer = l->binding->ack == CW_ACK_DELIVERED;
+	int answer = l->binding->ack == CW_ACK_DELIVERED || l->replay != NULL;
 
 	p->want_answer = (uint8_t)(answer && t != NULL);
 	if (t != NULL)
@@ -217,13 +224,13 @@ static void offer(struct link *l, struct cw_parcel *p)
 
 int gw_ingest(struct link *l, struct attachee *a, uint64_t number, struct cw_bytes record, const struct cw_record *rec)
 {
-	struct cw_parcel *p = make_parcel(record, rec);
+	struct cw_parcel *p = make_parcel(l, record, rec);
 	struct ticket *t = NULL;
 
 	if (p == NULL)
 		return CW_ENOMEM;
-	if (number != 0) {
-		t = take_ticket(l, number);
+	if (number != 0 || l->replay != NULL) {
+		t = take_ticket(l, number, number == 0);
 		if (t == NULL) {
 			cw_parcel_unref(p);
 			return CW_ENOMEM;
@@ -234,9 +241,25 @@ int gw_ingest(struct link *l, struct attachee *a, uint64_t number, struct cw_byt
 	p->settled = on_settled;
 	p->session = l->id;
 	p->ticket = t;
+	p->final_only = l->replay != NULL; /* a kept frame is kept until its end */
 	p->urgent = (rec->flags & CW_RECORD_URGENT) != 0;
 	offer(l, p);
 	return 0;
+}
+
+/* A record that found no room and whose session or device is gone. */
+static void give_up(struct cw_parcel *p, int tell)
+{
+	struct ticket *t = p->ticket;
+
+	cw_count(bridge, records_lost); /* not acknowledged, so the device sends it again */
+	if (t != NULL) {
+		t->outstanding--;
+		t->told |= !tell;
+		note_result(t, CW_SETTLED_LOST);
+		judge_ticket(t);
+	}
+	cw_parcel_unref(p);
 }
 
 /* Room again: go on where it stopped, session by session. */
@@ -272,6 +295,20 @@ void gw_ingest_moved(struct link *l, const struct cw_updevice *from, struct cw_u
 
 		if (p->device == from)
 			p->device = to;
+	}
+}
+
+void gw_ingest_device_gone(struct link *l, const struct cw_updevice *up)
+{
+	struct cw_list *e, *next;
+
+	cw_list_each_safe(e, next, &l->parcels) {
+		struct cw_parcel *p = cw_container_of(e, struct cw_parcel, link);
+
+		if (p->device == up) {
+			cw_list_remove(&p->link);
+			give_up(p, l->conn != NULL);
+		}
 	}
 }
 
@@ -311,16 +348,7 @@ void gw_ingest_gone(struct link *l)
 	cw_list_remove(&l->stall);
 	gw_ingest_called(l);
 	while ((e = cw_list_pop(&l->parcels)) != NULL) {
-		struct cw_parcel *p = cw_container_of(e, struct cw_parcel, link);
-		struct ticket *t = p->ticket;
-
-		cw_count(bridge, records_lost); /* not acknowledged, so the device sends it again */
-		if (t != NULL) {
-			t->outstanding--;
-			t->told = 1;
-			judge_ticket(t);
-		}
-		cw_parcel_unref(p);
+		give_up(cw_container_of(e, struct cw_parcel, link), 0);
 	}
 	cw_list_each(e, &l->tickets)
 		cw_container_of(e, struct ticket, link)->of = NULL;

@@ -8,6 +8,7 @@
  */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
@@ -41,6 +42,7 @@ void gw_attachee_drop(struct link *l, struct attachee *a, int tell_decoder)
 			break;
 		}
 	}
+	gw_ingest_device_gone(l, a->up);
 	while (a->again > 0) { /* the question has an outcome, though another than it looked like */
 		a->again--;
 		if (l->conn != NULL)
@@ -51,6 +53,14 @@ void gw_attachee_drop(struct link *l, struct attachee *a, int tell_decoder)
 	cw_runner_settings_free(l->gw->runners[l->binding->protocol_index], a->conf);
 	cw_free(a);
 	gw_post_left(l->gw, tie);
+}
+
+const char *gw_link_peer(const struct link *l, char out[CW_ADDR_TEXT])
+{
+	if (l->replay == NULL)
+		return l->net == NULL ? NULL : cw_session_peer(l->net, out);
+	memcpy(out, l->replay->peer, CW_ADDR_TEXT);
+	return out;
 }
 
 /* ---- closing ------------------------------------------------------------------- */
@@ -85,6 +95,11 @@ void gw_link_close(struct link *l, uint64_t delay_ms, int why, const char *reaso
 
 	if (l->closing)
 		return;
+	if (l->replay != NULL) {
+		l->closing = 1;
+		gw_replay_close(l->replay);
+		return;
+	}
 	d = delay_ms > 0 && l->closer == NULL ? cw_zalloc(sizeof(*d)) : NULL;
 	if (delay_ms > 0 && l->closer != NULL)
 		return; /* the first word counts */
@@ -108,6 +123,8 @@ static int on_send(void *owner, struct cw_bytes out)
 
 	if (gw_traced(l))
 		gw_trace_bytes(l, "out", out);
+	if (l->replay != NULL)
+		return 0; /* nobody is there */
 	return l->net == NULL ? CW_ECLOSED : cw_session_send(l->net, out);
 }
 
@@ -123,6 +140,8 @@ static int on_identify(void *owner, const struct cw_identify *who)
 	struct link *l = owner;
 	struct attachee *a;
 
+	l->asked_ms = cw_clock_wall_ms();
+	l->asked = 1;
 	for (a = l->attached; a != NULL && (who->flags & (CW_IDENTIFY_LOOKUP | CW_IDENTIFY_MEMBERS)) == 0;
 	     a = a->next) {
 		if (cw_bytes_equal(who->identity, cw_bytes_text(cw_rdevice_identity(a->rdev)))) {
@@ -193,18 +212,13 @@ static void on_line(void *owner, int level, const char *text)
 		gw_trace_text(l, "line", text, level);
 }
 
-static const char *peer_of(const struct link *l, char out[CW_ADDR_TEXT])
-{
-	return l->net == NULL ? NULL : cw_session_peer(l->net, out);
-}
-
 static void on_foreign(void *owner, struct cw_bytes identity)
 {
 	struct link *l = owner;
 	char peer[CW_ADDR_TEXT];
 
 	cw_log(device_foreign, "dropped", CW_LS("device", l->attached == NULL ? NULL : cw_rdevice_identity(l->attached->rdev)),
-	       CW_LB("other", identity.ptr, identity.len), CW_LS("peer", peer_of(l, peer)));
+	       CW_LB("other", identity.ptr, identity.len), CW_LS("peer", gw_link_peer(l, peer)));
 }
 
 static void log_refused_frame(struct link *l, struct cw_bytes frame)
@@ -220,7 +234,15 @@ static void log_refused_frame(struct link *l, struct cw_bytes frame)
 	hex[2 * n] = '\0';
 	cw_log(frame_refused, "the session stays", CW_LS("listener", l->binding->name),
 	       CW_LS("device", l->attached == NULL ? NULL : cw_rdevice_identity(l->attached->rdev)),
-	       CW_LS("peer", peer_of(l, peer)), CW_LU("bytes", frame.len), CW_LS("frame", hex));
+	       CW_LS("peer", gw_link_peer(l, peer)), CW_LU("bytes", frame.len), CW_LS("frame", hex));
+}
+
+/* The frame from which the decoder has asked who this is, and that it does not want to see again. */
+void gw_link_take_frame(struct link *l, struct cw_bytes frame)
+{
+	cw_free(l->at_hand);
+	l->at_hand = frame.len == 0 ? NULL : cw_memdup(frame.ptr, frame.len);
+	l->at_hand_len = l->at_hand == NULL ? 0 : frame.len;
 }
 
 static void on_frame(void *owner, struct cw_bytes frame, int rc)
@@ -231,7 +253,10 @@ static void on_frame(void *owner, struct cw_bytes frame, int rc)
 		gw_trace_bytes(l, rc == 0 ? "in" : "refused", frame);
 	if (rc == 0 && l->net != NULL)
 		cw_session_touch(l->net);
-	else if (rc != 0 && rc != CW_ECLOSED)
+	if (rc == 0 && l->asked && l->net != NULL && !l->binding->close_unknown)
+		gw_link_take_frame(l, frame);
+	l->asked = 0;
+	if (rc != 0 && rc != CW_ECLOSED)
 		log_refused_frame(l, frame);
 }
 
@@ -350,11 +375,14 @@ static struct gw_worker *worker_here(struct cw_gateway *g, struct cw_session *s)
 	return &g->workers[cw_worker_index(cw_session_worker(s))];
 }
 
-/* What of the decoder's flags the session decides. */
-static uint32_t flags_of(const struct cw_session *s)
+uint32_t gw_link_flags(const struct link *l)
 {
-	enum cw_transport t = cw_session_transport(s);
+	struct cw_session *s = l->net;
+	enum cw_transport t;
 
+	if (l->replay != NULL)
+		return l->replay->flags | CW_EVF_KEPT;
+	t = cw_session_transport(s);
 	return (t == CW_TRANSPORT_UDP ? CW_EVF_DATAGRAM : 0) | (t == CW_TRANSPORT_SERIAL ? CW_EVF_SERIAL : 0) |
 	       (cw_session_direction(s) == CW_DIRECTION_DIALLED ? CW_EVF_DIALLED : 0);
 }
@@ -366,9 +394,11 @@ static int open_conn(struct link *l)
 	struct cw_conn_open how = {
 		.listener = b->name,
 		.conf = b->confs[l->gw->index],
-		.peer = cw_bytes_text(cw_session_peer(l->net, peer)),
-		.identity = b->identity == NULL ? cw_bytes_of(NULL, 0) : cw_bytes_text(b->identity),
-		.flags = flags_of(l->net),
+		.peer = cw_bytes_text(gw_link_peer(l, peer)),
+		.identity = l->replay != NULL     ? cw_bytes_text(l->replay->identity)
+			    : b->identity == NULL ? cw_bytes_of(NULL, 0)
+						  : cw_bytes_text(b->identity),
+		.flags = gw_link_flags(l),
 		.max_noise = b->max_noise,
 		.cap = b->bytes_kept,
 		.attach_most = l->gw->gateway->conf.attach_dir == NULL ? 0 : l->gw->gateway->conf.attach_most,
@@ -383,37 +413,44 @@ static int open_conn(struct link *l)
 	return 0;
 }
 
-static int on_opened(struct cw_session *s, void *arg, void **ret_ctx)
+struct link *gw_link_new(struct gw_worker *gw, struct cw_session *s, struct binding *b, uint64_t id, struct replay *r,
+			 void **ret_ctx)
 {
-	struct bound *bound = arg;
-	struct gw_worker *gw = worker_here(bound->gateway, s);
 	struct link *l = cw_zalloc(sizeof(*l));
-	int rc;
 
 	if (l == NULL)
-		return CW_ENOMEM;
+		return NULL;
 	l->gw = gw;
 	l->net = s;
-	l->id = cw_session_id(s);
-	l->binding = atomic_load_explicit(&bound->current, memory_order_acquire);
+	l->replay = r;
+	l->id = id;
+	l->binding = b;
 	cw_list_init(&l->tickets);
 	cw_list_init(&l->open);
 	cw_list_init(&l->stall);
 	cw_list_init(&l->part);
 	cw_list_init(&l->parcels);
-	rc = cw_map_add(&gw->links, &l->node, &l->id, sizeof(l->id));
-	if (rc < 0) {
+	if (cw_map_add(&gw->links, &l->node, &l->id, sizeof(l->id)) < 0) {
 		cw_free(l);
-		return rc;
+		return NULL;
 	}
 	*ret_ctx = l;
 	gw_trace_open(l);
-	rc = open_conn(l);
-	if (rc < 0) {
+	if (open_conn(l) < 0) {
 		cw_map_remove(&gw->links, &l->node);
 		cw_free(l);
+		return NULL;
 	}
-	return rc;
+	return l;
+}
+
+static int on_opened(struct cw_session *s, void *arg, void **ret_ctx)
+{
+	struct bound *bound = arg;
+	struct binding *b = atomic_load_explicit(&bound->current, memory_order_acquire);
+
+	return gw_link_new(worker_here(bound->gateway, s), s, b, cw_session_id(s), NULL, ret_ctx) == NULL ? CW_ENOMEM
+													  : 0;
 }
 
 static void on_bytes(void *ctx, struct cw_bytes in)
@@ -430,6 +467,10 @@ static void on_bytes(void *ctx, struct cw_bytes in)
 
 void gw_link_continue(struct link *l)
 {
+	if (l->replay != NULL) {
+		gw_replay_continue(l->replay);
+		return;
+	}
 	if (l->closing || l->gw->holding || l->conn == NULL || !cw_list_empty(&l->parcels))
 		return;
 	if (cw_conn_resume(l->conn) == 0 && cw_session_paused(l->net))
@@ -446,6 +487,7 @@ static void end_link(struct link *l)
 	gw_trace_detach(l);
 	if (l->has_rolls)
 		gw_post_members_ended(l);
+	gw_link_take_frame(l, cw_bytes_of(NULL, 0));
 	while (l->attached != NULL)
 		gw_attachee_drop(l, l->attached, 0);
 	cw_free(l);
@@ -461,6 +503,17 @@ void gw_link_end_parting(struct gw_worker *gw)
 		cw_conn_close(l->conn);
 		end_link(l);
 	}
+}
+
+void gw_link_end(struct link *l, int why, const char *reason)
+{
+	l->closing = 1;
+	drop_closer(l);
+	cw_map_remove(&l->gw->links, &l->node);
+	if (gw_traced(l))
+		gw_trace_text(l, "closed", reason, why);
+	cw_conn_close(l->conn); /* its last words still reach ingest and dispatch */
+	end_link(l);
 }
 
 static void on_closed(void *ctx, int why, const char *reason)

@@ -78,10 +78,10 @@ struct roll *gw_roll_leave(struct ask *k, int refused)
 {
 	struct roll *r = k->roll;
 
+	if (r == NULL)
+		return NULL; /* of kept frames, or the roll has gone */
 	if (refused == 0)
 		cw_count(bridge, members_attached);
-	if (r == NULL)
-		return NULL;
 	cw_list_remove(&k->in_roll);
 	k->roll = NULL;
 	r->count += refused == 0;
@@ -144,7 +144,7 @@ static int add_member(struct roll *r, const char *identity)
 	memcpy(k->identity, identity, len);
 	k->roll = r;
 	cw_list_push_back(&r->asks, &k->in_roll);
-	gw_attach(k);
+	gw_attach_in_turn(k);
 	return 0;
 }
 

@@ -401,6 +401,15 @@ int cw_conn_feed(struct cw_conn *c, struct cw_bytes in)
 	return c->feeding ? 0 : feed_all(c, cw_bytes_of(c->kept, c->kept_len));
 }
 
+int cw_conn_feed_frame(struct cw_conn *c, struct cw_bytes frame)
+{
+	cw_invariant(c->kept_len == 0 && !c->feeding);
+	if (c->closing)
+		return CW_ECLOSED;
+	c->again_len = frame.len;
+	return feed_all(c, frame);
+}
+
 /* Frames may go on after an event: only when something is kept and nobody holds. */
 static int after_call(struct cw_conn *c)
 {

@@ -96,6 +96,9 @@ int cw_conn_open(struct cw_runner *r, const struct cw_conn_ops *ops, void *owner
  * CW_ECLOSED: close was asked for, nothing more is taken.
  */
 int cw_conn_feed(struct cw_conn *c, struct cw_bytes in);
+/* The same for one frame that was cut before and set aside: decode() sees it as it is. Only while nothing is buffered.
+ */
+int cw_conn_feed_frame(struct cw_conn *c, struct cw_bytes frame);
 /* Hold: decode no further frame (a queue is full). Resume: go on with what was kept; returns like cw_conn_feed(). */
 void cw_conn_hold(struct cw_conn *c);
 int cw_conn_resume(struct cw_conn *c);

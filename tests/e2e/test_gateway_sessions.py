@@ -8,6 +8,7 @@ import pytest
 from conftest import wait_until
 from gw import PK, device_name, phone, start_gateway, wait_reported, world  # noqa: F401
 from terminal import Terminal, escape, frame, location
+from test_identity import knock
 
 STRANGER = "13999999999"
 
@@ -50,10 +51,11 @@ def test_an_unknown_terminal_may_stay_where_the_listener_keeps_it(world):
     """covers: M22"""
     _, gateway = world(listener="unknown = keep")
     with Terminal(gateway.address, STRANGER) as t:
-        assert t.register() == 4
-        assert t.register() == 4
+        knock(t)
+        knock(t)
         heartbeat_works(t)
         assert gateway.stats()["net.connections"] == 1
+        assert gateway.stats()["pending.kept"] == 2
 
 
 def test_what_a_terminal_reported_before_it_left_still_reaches_the_platform(world):

@@ -532,6 +532,7 @@ void fake_open(struct fake *f)
 
 	f->open = 1;
 	f->closing = 0;
+	f->close_ms = 0;
 	deliver(f, &ev);
 }
 
@@ -556,13 +557,19 @@ static void decode_frame(struct fake *f, const struct cw_event *ev, size_t lengt
 	after(f);
 }
 
+/* As in the host: until a delayed close is due, frames are decoded. */
+static int ends(const struct fake *f)
+{
+	return f->closing && f->close_ms == 0;
+}
+
 static void run_frames(struct fake *f)
 {
 	if (f->running)
 		return;
 	f->running = 1;
 	f->wait_due = 0;
-	while (f->in_len > 0 && f->asked.count == 0 && !f->closing) {
+	while (f->in_len > 0 && f->asked.count == 0 && !ends(f)) {
 		struct cw_event ev = event_of(f, CW_EV_DATA);
 		struct cw_cut cut = { 0, f->again_len, 0, 0 };
 
@@ -590,7 +597,7 @@ static void run_frames(struct fake *f)
 		}
 	}
 	f->running = 0;
-	if (f->asked.count > 0 || f->closing)
+	if (f->asked.count > 0 || ends(f))
 		return;
 	f->final = 0;
 	if (f->scan) {

@@ -199,6 +199,45 @@ static void identify_by_any_takes_the_number_of_the_first_message(void **state)
 	assert_int_equal(f.records.n, 1);
 }
 
+/* The host keeps the frames: silence, every message is asked for, and the number alone opens nothing afterwards. */
+static void while_its_frames_are_kept_nothing_is_answered(void **state)
+{
+	(void)state;
+	start(NULL);
+	f.auto_identify = 0;
+	tell(0x0102, "3132333435");
+	fake_refused(&f, CW_REFUSED_KEPT);
+	tell(0x0200, FIX TIME);
+	assert_int_equal(f.asked.count, 1);
+	assert_int_equal(f.asked.v[0].flags, CW_IDENTIFY_LOOKUP);
+	fake_refused(&f, CW_REFUSED_KEPT);
+	expect_silence();
+	assert_false(f.closing);
+	assert_int_equal(f.in_len, 0);
+	tell(0x0200, FIX TIME);
+	fake_identified(&f); /* it was added: the message is judged as that of any terminal that has not logged in */
+	expect(0x8001, "0002" "0200" "01");
+	assert_false(f.attached);
+	assert_int_equal(f.records.n, 0);
+}
+
+static void kept_frames_need_no_log_in(void **state)
+{
+	(void)state;
+	start(NULL);
+	fake_close(&f);
+	f.flags = CW_EVF_KEPT;
+	fake_open(&f);
+	tell(0x0100, REGISTER_2013);
+	tell(0x0102, "3132333435");
+	assert_false(f.attached);
+	tell(0x0200, FIX TIME);
+	assert_true(f.attached);
+	assert_string_equal(f.identity, "13800000001");
+	assert_int_equal(f.records.n, 1);
+	expect(0x8001, "0002" "0200" "00"); /* which the host sends nowhere */
+}
+
 static void a_report_becomes_properties_with_the_devices_time(void **state)
 {
 	struct fake_blob *b;
@@ -690,6 +729,8 @@ int main(void)
 		T(an_unknown_number_is_answered_with_4), T(who_cannot_be_looked_up_now_gets_no_answer),
 		T(a_zero_number_is_refused_unless_configured), T(a_number_that_is_not_decimal_is_hex_or_an_imei),
 		T(a_message_before_authentication_is_denied), T(identify_by_any_takes_the_number_of_the_first_message),
+		T(while_its_frames_are_kept_nothing_is_answered),
+		T(kept_frames_need_no_log_in),
 		T(a_report_becomes_properties_with_the_devices_time), T(the_answer_waits_for_the_ticket), T(a_report_for_which_there_is_no_room_is_denied),
 		T(a_resent_report_has_the_same_key_and_no_second_alarm), T(alarm_bits_become_events_when_they_change),
 		T(reserved_alarm_bits_raise_no_event), T(a_batch_is_published_oldest_first_and_marked_when_replayed),
