@@ -71,7 +71,11 @@ struct cw_host;
 
 /* Bits of cw_event.flags. */
 #define CW_EVF_INSPECT 1u  /* a decode tool looks: report fields, accept everything, wait for nothing */
-#define CW_EVF_RESUMED 2u  /* after a plugin host died: the connection is not new, partial input was dropped */
+/*
+ * OPEN, and IDENTIFIED of each device that was attached: the plugin host died and this is the next. The connection is not new:
+ * nothing is to be answered, tickets and commands of before are over. Input goes on where a frame begins.
+ */
+#define CW_EVF_RESUMED 2u
 #define CW_EVF_DIALLED 4u  /* OPEN: the gateway opened the connection, else it was accepted */
 #define CW_EVF_DATAGRAM 8u /* UDP: frames do not span datagrams */
 #define CW_EVF_ATTACHED 16u /* IDENTIFIED: the session is now the way to the device (not set after CW_IDENTIFY_LOOKUP) */
@@ -91,7 +95,7 @@ struct cw_event {
 	uint64_t mono_ms;   /* monotonic */
 	void **conn_ctx;    /* the decoder's pointer for this connection; NULL at OPEN; never touched by the host */
 	void **device_ctx;  /* the same for `device`; NULL pointer when there is no device */
-	const void *conf;   /* what ops->settings() made for this connection or device */
+	const void *conf;   /* what ops->settings() made for this connection or device; of a device that was only looked up, during IDENTIFIED only */
 	struct cw_bytes peer;     /* "192.0.2.7:4711", text */
 	struct cw_bytes listener; /* name of the listener or connection in the configuration, text */
 	struct cw_bytes identity; /* originalIdentity; OPEN: what the configuration binds to this connection, else empty */

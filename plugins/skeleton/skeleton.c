@@ -245,7 +245,8 @@ int sk_event(struct cw_decoder *d, const struct cw_event *ev)
 	switch (ev->kind) {
 	case CW_EV_IDENTIFIED:
 		c->device = ev->device;
-		send_line(d, ev, "ok,login\n");
+		if ((ev->flags & CW_EVF_RESUMED) == 0) /* else it was answered long ago, by a process that has died */
+			send_line(d, ev, "ok,login\n");
 		break;
 	case CW_EV_REFUSED:
 		refused(d, ev, c);

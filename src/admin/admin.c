@@ -152,6 +152,31 @@ static void put_connections(struct cw_json *j, const struct cw_admin_conf *d)
 	cw_json_end_array(j);
 }
 
+/* Processes of isolated protocols. */
+static void put_hosts(struct cw_json *j, const struct cw_admin_conf *d)
+{
+	struct cw_host_info h;
+	unsigned w;
+	size_t p;
+
+	cw_json_text(j, "pluginHosts");
+	cw_json_array(j);
+	for (p = 0; p < d->protocol_count; p++) {
+		for (w = 0; w < d->worker_count && cw_gateway_host(d->gateway, p, w, &h); w++) {
+			cw_json_map(j);
+			cw_json_field(j, "protocol", d->protocols[p]->name);
+			put_int(j, "worker", w);
+			cw_json_field(j, "state", cw_host_state_name(h.state));
+			put_int(j, "pid", h.pid);
+			put_int(j, "restarts", h.starts == 0 ? 0 : (int64_t)h.starts - 1);
+			put_int(j, "deaths", (int64_t)h.deaths);
+			put_bool(j, "seccomp", h.sandboxed);
+			cw_json_end_map(j);
+		}
+	}
+	cw_json_end_array(j);
+}
+
 /* What the start waits for; empty once it is complete. */
 static void put_waits(struct cw_json *j, const struct cw_admin_conf *d)
 {
@@ -189,6 +214,7 @@ static void on_status(struct cw_admin *a, struct cw_http_req *req, const char *r
 		put_upstreams(&j, d);
 		put_listeners(&j, d);
 		put_connections(&j, d);
+		put_hosts(&j, d);
 	}
 	cw_json_end_map(&j);
 	cw_admin_reply_json(req, 200, &j);
@@ -394,10 +420,14 @@ static void on_trace_line(void *arg, const struct cw_trace_line *line)
 	cw_json_map(&j);
 	put_int(&j, "time", line->utc_ms);
 	cw_json_field(&j, "protocol", line->protocol);
+	put_int(&j, "conn", (int64_t)line->conn);
 	cw_json_field(&j, "what", line->what);
 	if (line->text[0] != '\0')
-		cw_json_field(&j, "text", line->text);
-	if (line->number != 0)
+		cw_json_field(&j, strcmp(line->what, "open") == 0 || strcmp(line->what, "midway") == 0 ? "peer" : "text", line->text);
+	if (strcmp(line->what, "open") == 0) {
+		cw_json_text(&j, "datagram");
+		cw_json_bool(&j, line->number != 0);
+	} else if (line->number != 0)
 		put_int(&j, "number", line->number);
 	if (line->bytes.len > 0) {
 		cw_json_text(&j, "hex");
@@ -418,13 +448,15 @@ static void on_trace_line(void *arg, const struct cw_trace_line *line)
 	cw_free(text);
 }
 
-static void follow(struct cw_admin *a, struct cw_http_req *req, const struct cw_identity *id)
+static void follow_any(struct cw_admin *a, struct cw_http_req *req, const char *name,
+                       int (*trace)(struct cw_gateway *, const char *, cw_trace_fn, void *, struct cw_trace **))
 {
 	struct follow *f = cw_zalloc(sizeof(*f));
+	int rc = f == NULL ? CW_ENOMEM : trace(a->conf.gateway, name, on_trace_line, f, &f->trace);
 
-	if (f == NULL || cw_gateway_trace(a->conf.gateway, id->identity, on_trace_line, f, &f->trace) < 0) {
+	if (rc < 0) {
 		cw_free(f);
-		cw_admin_reply_text(req, 503, "error", "out of memory");
+		cw_admin_reply_text(req, rc == CW_ENOENT ? 404 : 503, "error", rc == CW_ENOENT ? "there is no such listener" : "out of memory");
 		return;
 	}
 	f->req = req;
@@ -432,9 +464,19 @@ static void follow(struct cw_admin *a, struct cw_http_req *req, const struct cw_
 	cw_http_on_gone(req, on_follower_gone, f);
 }
 
+static void follow(struct cw_admin *a, struct cw_http_req *req, const struct cw_identity *id)
+{
+	follow_any(a, req, id->identity, cw_gateway_trace);
+}
+
 static void on_trace(struct cw_admin *a, struct cw_http_req *req, const char *identity)
 {
 	cw_admin_ask(a, req, identity, follow);
+}
+
+static void on_trace_listener(struct cw_admin *a, struct cw_http_req *req, const char *listener)
+{
+	follow_any(a, req, listener, cw_gateway_trace_listener);
 }
 
 /* ---- routes ---------------------------------------------------------------------------------------- */
@@ -451,6 +493,7 @@ static const struct {
 	{ "POST", "/api/v1/reload", NULL, on_reload },
 	{ "POST", "/api/v1/stop", NULL, on_stop },
 	{ "GET", "/api/v1/trace/", "", on_trace },
+	{ "GET", "/api/v1/traceListener/", "", on_trace_listener },
 	{ "GET", "/api/v1/identities", NULL, cw_admin_identities },
 	{ "POST", "/api/v1/identities", NULL, cw_admin_identities_import },
 	{ "POST", "/api/v1/identities/rekey", NULL, cw_admin_identities_rekey },

@@ -24,6 +24,7 @@ static const char *const level_tags[] = { "DEBUG", "INFO", "NOTE", "WARN", "ERRO
 static atomic_int lowest_level = CW_LOG_INFO;
 static atomic_int as_json;
 static atomic_int log_fd = 2;
+static void (*forward)(enum cw_log_id id, const char *text, const struct cw_log_kv *fields, size_t count);
 /* Per id: window start and lines in it. Races only blur the count by a line. */
 static struct {
 	_Atomic(uint64_t) window;
@@ -224,6 +225,10 @@ void cw_log_write(enum cw_log_id id, const char *text, const struct cw_log_kv *f
 
 	if ((int)e->level < atomic_load_explicit(&lowest_level, memory_order_relaxed) || !rate_allows(id, &suppressed))
 		return;
+	if (forward != NULL) {
+		forward(id, text, fields, count);
+		return;
+	}
 	if (n > 16)
 		n = 16;
 	memcpy(with, fields + 1, n * sizeof(with[0]));
@@ -256,6 +261,16 @@ void cw_log_setup(enum cw_log_level lowest, int json, int fd)
 void cw_log_set_level(enum cw_log_level lowest)
 {
 	atomic_store(&lowest_level, (int)lowest);
+}
+
+enum cw_log_level cw_log_lowest(void)
+{
+	return (enum cw_log_level)atomic_load(&lowest_level);
+}
+
+void cw_log_forward(void (*fn)(enum cw_log_id id, const char *text, const struct cw_log_kv *fields, size_t count))
+{
+	forward = fn;
 }
 
 int cw_log_enabled(enum cw_log_id id)

@@ -52,7 +52,10 @@ void cw_log_write(enum cw_log_id id, const char *text, const struct cw_log_kv *f
 /* Before threads start, or from one thread: lowest level written, JSON instead of text, descriptor (2 by default). */
 void cw_log_setup(enum cw_log_level lowest, int json, int fd);
 void cw_log_set_level(enum cw_log_level lowest);
+enum cw_log_level cw_log_lowest(void);
 int cw_log_enabled(enum cw_log_id id);
+/* In a process whose lines another one writes: each that is enabled goes to `fn` instead. Before threads start; NULL: no more. */
+void cw_log_forward(void (*fn)(enum cw_log_id id, const char *text, const struct cw_log_kv *fields, size_t count));
 /* As the configuration spells it: debug, info, note, warn, error. */
 const char *cw_log_level_name(enum cw_log_level level);
 

@@ -49,6 +49,13 @@
 	X(frame_oversize, WARN, "frame.oversize", 20, "A frame larger than the protocol's limit; skipped, the session stays.") \
 	X(plugin_slow, WARN, "plugin.slow", 10, "A decoder used more than its time budget for one frame.")                    \
 	X(plugin_stuck, ERROR, "plugin.stuck", 0, "A decoder did not return for decoderTimeout; the text names device and frame. The process aborts, for a plugin in it cannot be interrupted.") \
+	X(plugin_host_started, INFO, "plugin.host_started", 0, "A plugin host, the process of an isolated protocol, is ready.") \
+	X(plugin_host_failed, ERROR, "plugin.host_failed", 10, "A plugin host could not be started; the text says why.") \
+	X(plugin_host_died, ERROR, "plugin.host_died", 0, "A plugin host crashed, hung or was ended; the fields name the device and the frame it worked on, where it is kept, and whom it served. It is started again, the other connections stay.") \
+	X(plugin_host_open, WARN, "plugin.host_open", 10, "A plugin host runs without seccomp; the text says why. isolation.sandbox = required refuses that.") \
+	X(plugin_out, ERROR, "plugin.out_of_service", 0, "A plugin host died too often; its protocol is refused on this worker for isolation.retry.") \
+	X(plugin_back, NOTE, "plugin.back_in_service", 0, "A protocol that was taken out of service is tried again.") \
+	X(plugin_poison_failed, ERROR, "plugin.poison_failed", 10, "The frame that ended a plugin host could not be written to a file.") \
 	X(plugin_misbehaved, ERROR, "plugin.misbehaved", 10, "A decoder broke a rule of the ABI; the session is closed.")
 
 #define CW_LOGS_BRIDGE(X) \

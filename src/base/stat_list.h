@@ -48,7 +48,13 @@
 	X(COUNTER, plugin, closed_partial, "Connections closed: an unfinished frame over the limit")                          \
 	X(COUNTER, plugin, slow_calls, "Decoder calls over the time budget")                                                  \
 	X(COUNTER, plugin, refused_calls, "Host calls refused: bad argument, bad record or over a cap")                       \
-	X(COUNTER, plugin, records, "Records emitted by decoders")
+	X(COUNTER, plugin, records, "Records emitted by decoders")                                                             \
+	X(COUNTER, plugin, host_starts, "Plugin hosts started (processes of isolated protocols)")                             \
+	X(COUNTER, plugin, host_deaths, "Plugin hosts that crashed, hung or were ended")                                      \
+	X(COUNTER, plugin, host_hangs, "Of these, those that did not come back in time")                                      \
+	X(COUNTER, plugin, poisonous_frames, "Frames that ended a plugin host")                                               \
+	X(COUNTER, plugin, taken_out, "Times a protocol was taken out of service on a worker because its host kept dying")    \
+	X(COUNTER, plugin, refused_out, "Connections refused because their protocol is out of service")
 
 #define CW_STATS_IDENTITY(X) \
 	X(COUNTER, identity, source_failed, "Questions that an identity source could not answer")                             \

@@ -58,7 +58,8 @@ struct cw_capture {
 };
 
 struct cw_capture_how {
-	uint16_t port;        /* the gateway's port; 0: every connection, the device is who opened it or spoke first */
+	uint16_t port;        /* the gateway's port; 0: every connection; the device is who opened it, of datagrams who spoke
+	                       * first, of TCP without its beginning who has the higher port */
 	uint16_t device_port; /* the device listens there, the gateway dials; 0: no */
 	int udp;              /* datagrams too; without, they are left out */
 	int64_t start_ms;     /* the first line of a file without times */
@@ -71,9 +72,9 @@ void cw_capture_free(struct cw_capture *c);
 /* The bytes of an event; empty where it has none. */
 static inline struct cw_bytes cw_seen_bytes(const struct cw_capture *c, const struct cw_seen *e)
 {
-	int has = e->kind == CW_SEEN_UP || e->kind == CW_SEEN_DOWN || e->kind == CW_SEEN_NOTE;
+	int has = e->len > 0 && (e->kind == CW_SEEN_UP || e->kind == CW_SEEN_DOWN || e->kind == CW_SEEN_NOTE);
 
-	return cw_bytes_of(c->bytes + e->at, has ? (size_t)e->len : 0);
+	return has ? cw_bytes_of(c->bytes + e->at, (size_t)e->len) : cw_bytes_of(NULL, 0);
 }
 
 /* A line of hex, as decode tools take it, into out[len / 2]; how many bytes, or -1: it is none. */

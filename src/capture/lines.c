@@ -264,6 +264,21 @@ static int add_note(struct cw_capture *c, struct named *d, int64_t time_ms, cons
 	return capture_event(c, d->conn, CW_SEEN_NOTE, time_ms, cw_bytes_text(text));
 }
 
+/* What is said of a connection behind its `closed` opens no other one. */
+static int is_over(const struct names *n, const char *name, const char *what)
+{
+	static const char *const begins[] = { "open", "midway", "data", "in", "refused", "noise" };
+	struct cw_map_node *e = cw_map_find(&n->map, name, strlen(name));
+	size_t i;
+
+	if (e == NULL || cw_container_of(e, struct named, node)->open)
+		return 0;
+	for (i = 0; i < sizeof(begins) / sizeof(begins[0]); i++)
+		if (strcmp(what, begins[i]) == 0)
+			return 0;
+	return 1;
+}
+
 /* A recording of a device has whole frames, one of a listener the bytes as they were read (`data`); where those are, frames are theirs. */
 static int take_entry(struct names *names, const json_t *o)
 {
@@ -279,6 +294,8 @@ static int take_entry(struct names *names, const json_t *o)
 
 	(void)snprintf(name, sizeof(name), "%lld", (long long)json_integer_value(json_object_get(o, "conn")));
 	(void)snprintf(label, sizeof(label), "%.100s", peer[0] != '\0' ? peer : name);
+	if (is_over(names, name, what))
+		return 0;
 	rc = open_named(names, name, label, time_ms, &d);
 	if (rc < 0)
 		return rc;
@@ -286,8 +303,8 @@ static int take_entry(struct names *names, const json_t *o)
 		rc = capture_gap(c, d->conn, 0, time_ms, 0);
 	if (rc < 0)
 		return rc;
-	if (strcmp(what, "open") == 0) {
-		c->conns[d->conn].begun = 1;
+	if (strcmp(what, "open") == 0 || strcmp(what, "midway") == 0) {
+		c->conns[d->conn].begun = strcmp(what, "open") == 0;
 		c->conns[d->conn].datagram = (uint8_t)json_is_true(json_object_get(o, "datagram"));
 		(void)snprintf(c->conns[d->conn].listener, sizeof(c->conns[0].listener), "%.60s", text_of(o, "listener"));
 	} else if (strcmp(what, "data") == 0) {

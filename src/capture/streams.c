@@ -240,8 +240,8 @@ static int sender_is_device(const struct streams *s, const struct segment *seg)
 	}
 	if (!seg->udp && seg->flags & TCP_SYN)
 		return (seg->flags & TCP_ACK) == 0;
-	/* Who was there first is not in the capture: servers have the lower ports. */
-	return seg->from_port >= seg->to_port;
+	/* Devices speak first. Of TCP who began is not in the capture: servers have the lower ports. */
+	return seg->udp || seg->from_port >= seg->to_port;
 }
 
 static int start(struct streams *s, struct stream *st, const struct segment *seg, int from_device)

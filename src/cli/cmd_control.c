@@ -35,6 +35,8 @@ static const char usage[] =
 	"  device show IDENTITY       one device\n"
 	"  device kick IDENTITY       close its connection\n"
 	"  trace IDENTITY [--record FILE]  follow one device: frames both ways, commands, settles\n"
+	"  trace --listener NAME [--record FILE]  all connections of a listener, from their beginning, as `causeway plugin\n"
+	"                             replay` plays them again; FILE holds what devices authenticate with: mode 0600\n"
 	"  reload                     read the configuration and devices.conf again\n"
 	"  stop                       drain and stop\n"
 	"\n"
@@ -126,6 +128,10 @@ static void print_status(const json_t *s)
 	}
 	json_array_foreach (json_object_get(s, "connections"), i, e)
 		print_connection(e);
+	json_array_foreach (json_object_get(s, "pluginHosts"), i, e)
+		printf("plugin host %-12s worker %lld, %s, process %lld, %lld restarts, %lld deaths%s\n", text_of(e, "protocol"),
+		       int_of(e, "worker"), text_of(e, "state"), int_of(e, "pid"), int_of(e, "restarts"), int_of(e, "deaths"),
+		       json_is_true(json_object_get(e, "seccomp")) ? "" : ", no seccomp");
 }
 
 static int do_status(struct call *c)
@@ -300,7 +306,7 @@ static void print_trace_line(struct call *c, const char *line)
 		return;
 	if (gmtime_r(&s, &tm) != NULL)
 		(void)strftime(when, sizeof(when), "%H:%M:%S", &tm);
-	printf("%s.%03lld %-8s %s", when, ms % 1000, text_of(j, "what"), text_of(j, "text"));
+	printf("%s.%03lld %-8s %s%s", when, ms % 1000, text_of(j, "what"), text_of(j, "text"), text_of(j, "peer"));
 	if (json_object_get(j, "number") != NULL)
 		printf(" %lld", int_of(j, "number"));
 	printf("%s\n", text_of(j, "hex"));
@@ -335,7 +341,8 @@ static size_t on_trace_data(char *data, size_t size, size_t n, void *arg)
 	return size * n;
 }
 
-static int do_trace(struct call *c, const char *identity, const char *record)
+/* `listener`: the name is that of one. */
+static int do_trace(struct call *c, const char *identity, int listener, const char *record)
 {
 	char url[512];
 	char *escaped = curl_easy_escape(c->http.curl, identity, 0);
@@ -353,7 +360,7 @@ static int do_trace(struct call *c, const char *identity, const char *record)
 		}
 	}
 	cw_log_setup(CW_LOG_ERROR, 0, 2);
-	(void)snprintf(url, sizeof(url), "http://causeway/api/v1/trace/%.400s", escaped == NULL ? "" : escaped);
+	(void)snprintf(url, sizeof(url), "http://causeway/api/v1/%s/%.400s", listener ? "traceListener" : "trace", escaped == NULL ? "" : escaped);
 	curl_free(escaped);
 	curl_easy_setopt(c->http.curl, CURLOPT_UNIX_SOCKET_PATH, c->http.socket);
 	curl_easy_setopt(c->http.curl, CURLOPT_URL, url);
@@ -401,7 +408,7 @@ static int socket_of_config(const char *file, char *out, size_t size)
 	return 0;
 }
 
-static int run(struct call *c, int argc, char **argv, const char *state, const char *record)
+static int run(struct call *c, int argc, char **argv, const char *state, const char *record, const char *listener)
 {
 	const char *verb = argv[0];
 
@@ -414,7 +421,9 @@ static int run(struct call *c, int argc, char **argv, const char *state, const c
 	if (strcmp(verb, "stop") == 0 && argc == 1)
 		return do_post(c, "/api/v1/stop");
 	if (strcmp(verb, "trace") == 0 && argc == 2)
-		return do_trace(c, argv[1], record);
+		return do_trace(c, argv[1], 0, record);
+	if (strcmp(verb, "trace") == 0 && argc == 1 && listener != NULL)
+		return do_trace(c, listener, 1, record);
 	if (strcmp(verb, "device") == 0 && argc == 2 && strcmp(argv[1], "list") == 0)
 		return do_device_list(c, state);
 	if (strcmp(verb, "device") == 0 && argc == 3 && strcmp(argv[1], "show") == 0)
@@ -433,12 +442,13 @@ int cw_cmd_control(int argc, char **argv)
 		{ "json", no_argument, NULL, 'j' },
 		{ "state", required_argument, NULL, 's' },
 		{ "record", required_argument, NULL, 'r' },
+		{ "listener", required_argument, NULL, 'l' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct call c = { 0 };
 	char control[512] = "unix:/run/causeway/control.sock";
-	const char *state = NULL, *record = NULL;
+	const char *state = NULL, *record = NULL, *listener = NULL;
 	char *words[8] = { argv[0] };
 	int opt, n = 1, rc;
 
@@ -452,6 +462,7 @@ int cw_cmd_control(int argc, char **argv)
 		case 'j': c.as_json = 1; break;
 		case 's': state = optarg; break;
 		case 'r': record = optarg; break;
+		case 'l': listener = optarg; break;
 		case 'h': fputs(usage, stdout); return 0;
 		default: fputs(usage, stderr); return 2;
 		}
@@ -464,7 +475,7 @@ int cw_cmd_control(int argc, char **argv)
 	}
 	if (cw_call_open(&c.http, control + 5) < 0)
 		return 1;
-	rc = run(&c, n, words, state, record);
+	rc = run(&c, n, words, state, record, listener);
 	cw_call_close(&c.http);
 	return rc;
 }

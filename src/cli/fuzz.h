@@ -62,7 +62,7 @@ void fuzz_unbuild(struct fuzzer *f);
 size_t fuzz_minimise(struct fuzzer *f, uint8_t *one, size_t len, struct fuzz_end end,
                      struct fuzz_end (*try)(struct fuzzer *f, struct cw_bytes one, int aloud));
 
-/* A child, waited for so long: how it ended. */
-struct fuzz_end fuzz_wait(long pid, unsigned timeout_ms);
+/* A child, waited for so long: how it ended; `fine` is the exit status of one that found nothing. */
+struct fuzz_end fuzz_wait(long pid, unsigned timeout_ms, int fine);
 
 #endif

@@ -25,6 +25,7 @@
 #include "fuzz/drive.h"
 
 #define KEPT_MOST 8192
+#define CAME_TO_ITS_END 42 /* what a plugin that calls exit() would not choose */
 
 struct shared {
 	volatile uint64_t cases, kept;
@@ -32,19 +33,9 @@ struct shared {
 	uint8_t bytes[CW_FUZZ_CASE_MOST];
 };
 
-static size_t heap_most;
-
 static void on_too_much(size_t size, size_t held)
 {
 	fprintf(stderr, "a rule is broken: the decoder asks for %zu bytes and holds %zu\n", size, held);
-	abort();
-}
-
-static void on_stepped(void)
-{
-	if (heap_bytes() < heap_most)
-		return;
-	fprintf(stderr, "a rule is broken: the decoder holds %zu MiB for one case\n", heap_bytes() >> 20);
 	abort();
 }
 
@@ -119,8 +110,7 @@ static void run_one(struct cw_fuzz_run *run, struct shared *sh, struct fuzz_case
 static void child_loop(struct fuzzer *f, struct shared *sh)
 {
 	static uint8_t known[CW_FUZZ_SEEN], seen[CW_FUZZ_SEEN];
-	struct cw_fuzz_run run = { .desc = f->desc, .settings = cw_bytes_of(f->settings, f->settings_len), .seen = seen,
-		                   .stepped = on_stepped };
+	struct cw_fuzz_run run = { .desc = f->desc, .settings = cw_bytes_of(f->settings, f->settings_len), .seen = seen };
 	struct fuzz_cases all = { NULL, 0, 0 };
 	size_t i;
 
@@ -139,14 +129,15 @@ static void child_loop(struct fuzzer *f, struct shared *sh)
 
 /* ---- the parent ----------------------------------------------------------------------------- */
 
-static struct fuzz_end end_of(int status)
+/* `fine`: the exit status of one that came to its end; -1: it never should. */
+static struct fuzz_end end_of(int status, int fine)
 {
 	struct fuzz_end e = { FUZZ_FINE, 0 };
 
 	if (WIFSIGNALED(status)) {
 		e.kind = FUZZ_CRASH;
 		e.number = WTERMSIG(status);
-	} else if (WEXITSTATUS(status) != 0) {
+	} else if (WEXITSTATUS(status) != fine) {
 		e.kind = WEXITSTATUS(status) == 3 ? FUZZ_UNABLE : FUZZ_EXIT;
 		e.number = WEXITSTATUS(status);
 	}
@@ -170,7 +161,7 @@ static struct fuzz_end kill_hanging(pid_t pid)
 	return (struct fuzz_end){ FUZZ_HANG, 0 };
 }
 
-struct fuzz_end fuzz_wait(long pid, unsigned timeout_ms)
+struct fuzz_end fuzz_wait(long pid, unsigned timeout_ms, int fine)
 {
 	uint64_t until = cw_clock_ms() + timeout_ms;
 	int status;
@@ -179,7 +170,7 @@ struct fuzz_end fuzz_wait(long pid, unsigned timeout_ms)
 	for (;;) {
 		got = waitpid((pid_t)pid, &status, WNOHANG);
 		if (got == (pid_t)pid)
-			return end_of(status);
+			return end_of(status, fine);
 		if (got < 0 && errno != EINTR)
 			return (struct fuzz_end){ FUZZ_UNABLE, 0 };
 		if (cw_clock_ms() > until)
@@ -190,7 +181,7 @@ struct fuzz_end fuzz_wait(long pid, unsigned timeout_ms)
 
 struct fuzz_end fuzz_once(struct fuzzer *f, struct cw_bytes one, int aloud)
 {
-	struct cw_fuzz_run run = { .desc = f->desc, .settings = cw_bytes_of(f->settings, f->settings_len), .stepped = on_stepped };
+	struct cw_fuzz_run run = { .desc = f->desc, .settings = cw_bytes_of(f->settings, f->settings_len) };
 	pid_t pid;
 
 	fflush(NULL);
@@ -198,7 +189,7 @@ struct fuzz_end fuzz_once(struct fuzzer *f, struct cw_bytes one, int aloud)
 	if (pid < 0)
 		return (struct fuzz_end){ FUZZ_UNABLE, 0 };
 	if (pid > 0)
-		return fuzz_wait(pid, f->timeout_ms + 1000);
+		return fuzz_wait(pid, f->timeout_ms + 1000, CAME_TO_ITS_END);
 	enter_child(f);
 	if (aloud)
 		run.talk = talk_aloud;
@@ -206,7 +197,7 @@ struct fuzz_end fuzz_once(struct fuzzer *f, struct cw_bytes one, int aloud)
 		_exit(3);
 	one_case(&run, one.ptr, one.len);
 	fflush(NULL);
-	_exit(0);
+	_exit(CAME_TO_ITS_END);
 }
 
 /* Watch the child until it ends, hangs, or time is over. */
@@ -217,7 +208,7 @@ static struct fuzz_end watch(struct fuzzer *f, pid_t pid, const struct shared *s
 
 	for (;;) {
 		if (waitpid(pid, &status, WNOHANG) == pid)
-			return end_of(status);
+			return end_of(status, -1);
 		now = cw_clock_ms();
 		if (sh->cases != last) {
 			last = sh->cases;

@@ -6,7 +6,7 @@
 #include "cli/fuzz.h"
 #include "fuzz/drive.h"
 
-#define TIME_MOST_MS 20000
+#define TIME_MOST_MS 10000
 
 struct small {
 	struct fuzzer *f;

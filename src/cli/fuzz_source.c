@@ -331,7 +331,7 @@ struct fuzz_end fuzz_once_built(struct fuzzer *f, struct cw_bytes one, int aloud
 	add(&a, "%s/one", f->binary);
 	pid = a.failed ? -1 : start(&a, aloud ? NULL : "/dev/null");
 	if (pid > 0)
-		end = fuzz_wait(pid, f->timeout_ms + 10000);
+		end = fuzz_wait(pid, f->timeout_ms + 10000, 0);
 	drop(&a);
 	return end;
 }

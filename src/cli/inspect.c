@@ -212,9 +212,8 @@ static int on_save(void *owner, struct cw_rdevice *dev, struct cw_bytes state)
 	return 0;
 }
 
-static int on_attach_open(void *owner, struct cw_rdevice *dev, const char *suffix, uint64_t *ret_attachment)
+static int on_attach_open(void *owner, struct cw_rdevice *dev, uint64_t attachment, const char *name)
 {
-	*ret_attachment = 1;
 	return 0;
 }
 
@@ -332,6 +331,7 @@ static int open_conn(struct cw_inspect *d)
 		.flags = CW_EVF_INSPECT,
 		.max_noise = SIZE_MAX,
 		.cap = SIZE_MAX / 2,
+		.attach_most = UINT64_MAX,
 	};
 	int rc = cw_conn_open(d->runner, &ops, d, &how, &d->conn);
 

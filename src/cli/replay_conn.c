@@ -53,11 +53,8 @@ static int on_identify(void *owner, const struct cw_identify *who)
 	return 0;
 }
 
-static int on_attach_open(void *owner, struct cw_rdevice *dev, const char *suffix, uint64_t *ret_attachment)
+static int on_attach_open(void *owner, struct cw_rdevice *dev, uint64_t attachment, const char *name)
 {
-	struct side *s = owner;
-
-	*ret_attachment = ++s->c->r->attachments;
 	return 0;
 }
 
@@ -502,6 +499,7 @@ int conn_open(struct rconn *c, const struct cw_seen_conn *seen)
 		.flags = (seen->datagram ? CW_EVF_DATAGRAM : 0) | (seen->dialled ? CW_EVF_DIALLED : 0),
 		.max_noise = SIZE_MAX,
 		.cap = 1u << 20,
+		.attach_most = UINT64_MAX,
 	};
 	int rc;
 

@@ -86,7 +86,6 @@ struct replay {
 	uint64_t mono_ms;
 	int64_t wall_ms;
 	const char *cause; /* of what is said without a frame */
-	uint64_t attachments;
 	int any_closing, out_of_memory;
 };
 

@@ -15,8 +15,6 @@
 
 #include "conform/suite.h"
 
-#define BYTES_MOST ((size_t)1 << 30) /* of one plugin; more is given to none */
-
 struct block {
 	void *ptr; /* NULL: free, or 1: was one */
 	const void *from;
@@ -31,6 +29,7 @@ static long fail_at = -1, live;
 static int failed;
 static const void *failed_from;
 static unsigned long calls;
+size_t heap_most = (size_t)1 << 30;
 void (*heap_over)(size_t size, size_t held);
 
 /* ---- blocks that are out --------------------------------------------------------------------- */
@@ -106,7 +105,7 @@ static int gave(void *p)
 static int may(size_t size, const void *from)
 {
 	calls++;
-	if (size > BYTES_MOST || bytes > BYTES_MOST - size) {
+	if (size > heap_most || bytes > heap_most - size) {
 		if (heap_over != NULL)
 			heap_over(size, bytes);
 		return 0;

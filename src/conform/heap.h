@@ -20,7 +20,8 @@ void heap_describe(char *out, size_t size);
 void heap_forget(void);
 /* From here on the plugin's getrandom() gives the same bytes as after the last call of this. */
 void random_again(void);
-/* Told when it asks for more than 1 GiB in all, which it is not given; NULL: nobody is. */
+/* What it may hold in all, 1 GiB unless set; more it is not given, and this is told (NULL: nobody is). */
+extern size_t heap_most;
 extern void (*heap_over)(size_t size, size_t held);
 
 #endif

@@ -16,6 +16,7 @@ static const char *const verifies[] = { "none", "optional", "required", NULL };
 static const char *const confirms[] = { "transport", "reply", NULL };
 static const char *const tls_versions[] = { "1.2", "1.3", NULL };
 static const char *const formats[] = { "text", "json", NULL };
+static const char *const sandboxes[] = { "preferred", "required", "off", NULL };
 static const char *const levels[] = { "debug", "info", "note", "warn", "error", NULL };
 
 static const struct cw_conf_setting limit_settings[] = {
@@ -354,6 +355,21 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF_TABLES(struct cw_config, routes, LIST, "routes", &route_table, "Which product takes which upstream; first match. None: the first upstream."),
 	CW_CONF_TABLES(struct cw_config, products, MAP, "products", &product_table, "What differs by product, by productKey."),
 	CW_CONF(struct cw_config, protocols, ANY, "protocols", NULL, NULL, NULL, "A protocol's own settings, by its name."),
+	CW_CONF(struct cw_config, isolation.protocols, STRINGS, "isolation.protocols", NULL, NULL, NULL,
+	        "Protocols whose plugin runs in a process of its own, one for each worker; \"*\": all. The others run in causewayd itself."),
+	CW_CONF(struct cw_config, isolation.memory, BYTES, "isolation.memory", "256MiB", "0", "64GiB",
+	        "What such a process may have beyond its start; 0: no limit."),
+	CW_CONF(struct cw_config, isolation.timeout_ms, DURATION, "isolation.timeout", "2s", "0s", "10m",
+	        "A decoder that does not come back for so long is ended, with its process; 0s: never."),
+	CW_CONF(struct cw_config, isolation.crashes, INT, "isolation.crashes", "5", "1", "60",
+	        "A process that died so often within isolation.window is not started again: its protocol is out of service."),
+	CW_CONF(struct cw_config, isolation.window_ms, DURATION, "isolation.window", "1m", "1s", "1h", "See isolation.crashes."),
+	CW_CONF(struct cw_config, isolation.retry_ms, DURATION, "isolation.retry", "5m", "1s", "1d",
+	        "A protocol out of service is tried again after so long, or at the next reload."),
+	CW_CONF_CHOICE(struct cw_config, isolation.sandbox, "isolation.sandbox", sandboxes, "preferred",
+	               "Filter of system calls (seccomp): preferred warns where the system does not allow it, required starts no process without, off."),
+	CW_CONF(struct cw_config, isolation.poison_files, INT, "isolation.poisonFiles", "100", "0", "10000",
+	        "Frames that ended such a process are kept in stateDir/poison, so many; the oldest go."),
 	CW_CONF(struct cw_config, identity.devices, STRING, "identity.devices", "devices.conf", NULL, NULL, "File of identities; a relative name is looked for beside this file."),
 	CW_CONF(struct cw_config, identity.contest_window_ms, DURATION, "identity.contestWindow", "1m", "1s", "1h", "Supersedes of one identity within this time are counted as a contest."),
 	CW_CONF(struct cw_config, identity.order, STRINGS, "identity.order", NULL, NULL, NULL,

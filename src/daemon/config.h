@@ -147,6 +147,13 @@ struct cw_config {
 		int64_t timeout_ms;
 	} commands;
 	struct {
+		struct cw_conf_strings protocols; /* `*`: all */
+		uint64_t memory;
+		int64_t timeout_ms, window_ms, retry_ms;
+		uint32_t crashes, poison_files;
+		int sandbox;
+	} isolation;
+	struct {
 		const char *directory;
 		uint64_t max_bytes;
 	} attachments;

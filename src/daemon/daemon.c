@@ -330,6 +330,50 @@ static int make_bridge(struct cw_daemon *d, struct cw_msg *msg)
 	return rc;
 }
 
+static int is_isolated(void *ctx, size_t protocol)
+{
+	struct cw_daemon *d = ctx;
+	const struct cw_conf_strings *names = &d->config->isolation.protocols;
+	size_t i;
+
+	for (i = 0; i < names->count; i++)
+		if (strcmp(names->items[i], "*") == 0 || strcmp(names->items[i], d->protocols[protocol]->name) == 0)
+			return 1;
+	return 0;
+}
+
+static void warn_unused_isolation(const struct cw_daemon *d)
+{
+	const struct cw_conf_strings *names = &d->config->isolation.protocols;
+	char text[200];
+	size_t i, p;
+
+	for (i = 0; i < names->count; i++) {
+		for (p = 0; p < d->protocol_count && strcmp(names->items[i], d->protocols[p]->name) != 0; p++)
+			;
+		if (p < d->protocol_count || strcmp(names->items[i], "*") == 0)
+			continue;
+		(void)snprintf(text, sizeof(text), "isolation.protocols: no listener uses the protocol \"%.60s\"", names->items[i]);
+		cw_log(conf_warning, text);
+	}
+}
+
+static void fill_isolation(struct cw_daemon *d)
+{
+	warn_unused_isolation(d);
+	d->isolation = (struct cw_isolation){
+		.memory = d->config->isolation.memory,
+		.timeout_ms = (uint64_t)d->config->isolation.timeout_ms,
+		.crashes = d->config->isolation.crashes,
+		.window_ms = (uint64_t)d->config->isolation.window_ms,
+		.retry_ms = (uint64_t)d->config->isolation.retry_ms,
+		.sandbox = (enum cw_sandbox)d->config->isolation.sandbox,
+		.poison_dir = d->poison_dir,
+		.poison_files = d->config->isolation.poison_files,
+	};
+	(void)snprintf(d->poison_dir, sizeof(d->poison_dir), "%s/poison", d->state_dir);
+}
+
 static int make_gateway(struct cw_daemon *d, struct cw_msg *msg)
 {
 	struct cw_gateway_conf conf = {
@@ -343,9 +387,14 @@ static int make_gateway(struct cw_daemon *d, struct cw_msg *msg)
 		.protocol_count = d->protocol_count,
 		.attach_dir = d->attach_dir,
 		.attach_most = d->config->attachments.max_bytes,
+		.isolation = &d->isolation,
+		.isolated = is_isolated,
+		.isolated_ctx = d,
 	};
-	int rc = cw_gateway_new(&conf, &d->gateway, msg);
+	int rc;
 
+	fill_isolation(d);
+	rc = cw_gateway_new(&conf, &d->gateway, msg);
 	return rc < 0 ? rc : cw_gateway_start(d->gateway, msg);
 }
 

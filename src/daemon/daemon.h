@@ -59,7 +59,8 @@ struct cw_daemon {
 	const struct cw_plugin_desc *protocols[CW_PROTOCOLS_MOST];
 	size_t protocol_count;
 	char plugin_dir[1024];
-	char attach_dir[1100];
+	char attach_dir[1100], poison_dir[1100];
+	struct cw_isolation isolation; /* of plugin hosts */
 	int lock_fd;
 	struct cw_state *state;
 	struct cw_fetch_pool *fetch; /* HTTP calls of the control loop */

@@ -10,6 +10,7 @@
 #include "daemon/config.h"
 #include "daemon/daemon.h"
 #include "daemon/version.h"
+#include "plugin/isolate.h"
 
 static const char usage[] =
 	"usage: causewayd [-c FILE] [--ready-file FILE] [--protocol NAME] [--check] [--version] [--help]\n"
@@ -34,6 +35,11 @@ int main(int argc, char **argv)
 	};
 	const char *config = "/etc/causeway/application.conf", *ready = NULL;
 	int opt, check = 0;
+
+	if (argc == 3 && strcmp(argv[1], "--plugin-host") == 0) { /* started by causewayd itself; see plugin/isolate.h */
+		(void)umask(0077);
+		cw_hosted_main(CW_HOST_FIRST_FD, NULL);
+	}
 
 	while ((opt = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
 		switch (opt) {

@@ -69,7 +69,7 @@ static const struct cw_value *identity_value(const struct cw_conf_tree *tree, co
 /* Settings that a running process cannot change: those it was started with stay, and this says so each time. */
 static void name_restarts(struct cw_daemon *d, const struct reload *r, char *out, size_t size)
 {
-	static const char *const keys[] = { "workers", "stateDir", "pluginDir", "control", "ca", "commands",
+	static const char *const keys[] = { "workers", "stateDir", "pluginDir", "isolation", "control", "ca", "commands",
 		                            "attachments", "firmware", "popClientProfile", "registration" };
 	static const char *const identity_keys[] = { "order", "keyFile", "removeTopology", "http", "rules", "ruleRetryMin", "ruleRetryMax", "contestWindow" };
 	const struct cw_config *old = d->started, *now = r->config;
@@ -157,6 +157,7 @@ static int apply(struct reload *r, struct cw_reload_result *res, char *restarts,
 	keep_old(r, old, old_tree);
 	if (d->rules != NULL)
 		cw_rules_forget(d->rules);
+	cw_gateway_revive(d->gateway);
 	cw_bridge_swap_identities(d->bridge, r->identities, res);
 	cw_resolver_forget(cw_bridge_resolver(d->bridge), NULL);
 	r->identities = NULL;

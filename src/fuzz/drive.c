@@ -559,8 +559,6 @@ static void parts(const uint8_t *p, size_t len)
 			close_conn();
 			open_conn();
 		}
-		if (fuzz.run->stepped != NULL)
-			fuzz.run->stepped();
 		p += size;
 		len -= size;
 	}

@@ -46,7 +46,6 @@ struct cw_fuzz_run {
 	struct cw_bytes settings;  /* encoded; empty: all defaults of the decoder's own making */
 	uint8_t *seen;             /* CW_FUZZ_SEEN bytes, counts of what the decoder said; or NULL */
 	void (*talk)(const char *line); /* everything that happens, or NULL */
-	void (*stepped)(void);     /* after each part, or NULL */
 };
 
 #define CW_FUZZ_SEEN 65536u

@@ -147,7 +147,7 @@ static int h_emit(void *hx, uint64_t conn, uint64_t device, uint64_t ticket, str
 		fuzz_broken("emit() of %zu bytes that are no record (record.h)", record.len);
 	fuzz_talk_bytes("  it emits", record);
 	fuzz_see(2 + 64 * (rec.kind + 64 * rec.flags), rec.name.ptr, rec.name.len);
-	fuzz_see(3, rec.body.ptr, rec.body.len < 24 ? rec.body.len : 24);
+	fuzz_see(3, rec.body.ptr, rec.body.len < 6 ? rec.body.len : 6);
 	for (i = 0; i < fuzz.ticket_count; i++)
 		if (fuzz.tickets[i] == ticket)
 			return 0;

@@ -3,19 +3,15 @@
  * up to a limit, then written by libuv's pool into the attachment directory, first
  * under a hidden name, so that nobody finds half a picture.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/gateway_impl.h"
-
-#define OPEN_MOST 256u /* unfinished attachments of one worker */
 
 struct attachment {
 	struct cw_list link;
@@ -55,40 +51,16 @@ static void drop(struct attachment *a)
 	cw_free(a);
 }
 
-/* Identity and suffix become part of a file name: nothing but letters, digits and a few marks. */
-static void put_safe(char *out, size_t size, const char *in)
+int gw_attachment_open(struct link *l, uint64_t id, const char *name)
 {
-	size_t i;
+	struct attachment *a = find(l, id) == NULL ? cw_zalloc(sizeof(*a)) : NULL;
 
-	for (i = 0; in[i] != '\0' && i + 1 < size; i++)
-		out[i] = isalnum((unsigned char)in[i]) || in[i] == '-' || in[i] == '_' ? in[i] : '_';
-	out[i] = '\0';
-}
-
-int gw_attachment_open(struct link *l, struct cw_rdevice *dev, const char *suffix, uint64_t *ret_attachment)
-{
-	struct attachment *a;
-	struct cw_list *e;
-	unsigned n = 0;
-	char who[25], kind[9];
-
-	if (l->gw->gateway->conf.attach_dir == NULL)
-		return CW_EUNSUPPORTED;
-	cw_list_each(e, &l->gw->attachments)
-		n++;
-	if (n >= OPEN_MOST)
-		return CW_ELIMIT;
-	a = cw_zalloc(sizeof(*a));
 	if (a == NULL)
 		return CW_ENOMEM;
 	a->of = l;
-	a->id = ++l->gw->next_attachment;
-	put_safe(who, sizeof(who), cw_rdevice_identity(dev));
-	put_safe(kind, sizeof(kind), suffix);
-	(void)snprintf(a->name, sizeof(a->name), "%s-%lld-%u.%s", who, (long long)cw_clock_wall_ms(),
-	               (unsigned)(l->gw->index * 100000 + a->id % 100000), kind);
+	a->id = id;
+	(void)snprintf(a->name, sizeof(a->name), "%s", name);
 	cw_list_push_back(&l->gw->attachments, &a->link);
-	*ret_attachment = a->id;
 	return 0;
 }
 
@@ -181,7 +153,7 @@ static int store(struct link *l, struct attachment *a)
 	return 0;
 }
 
-int gw_attachment_close(struct link *l, uint64_t id, int commit, char name[64])
+int gw_attachment_close(struct link *l, uint64_t id, int commit)
 {
 	struct attachment *a = find(l, id);
 	int rc = 0;
@@ -190,8 +162,6 @@ int gw_attachment_close(struct link *l, uint64_t id, int commit, char name[64])
 		return CW_EINVAL;
 	if (commit)
 		rc = store(l, a);
-	if (rc == 0 && commit)
-		memcpy(name, a->name, 64);
 	drop(a);
 	return rc;
 }

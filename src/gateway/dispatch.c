@@ -41,7 +41,7 @@ static void leave(struct link *l, struct attachee *a, int why)
 {
 	int multi = (l->binding->protocol->caps & CW_CAP_MULTI_DEVICE) != 0;
 
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_text(l, "leave", leave_reason(why), 0);
 	gw_attachee_drop(l, a, 1);
 	if (!multi)
@@ -53,7 +53,7 @@ static void command(struct link *l, struct attachee *a, struct note *n)
 	struct cw_record rec;
 	int rc;
 
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_text(l, "command", "", (int64_t)n->id);
 	if (cw_record_read(cw_bytes_of(n->bytes, n->len), &rec) && rec.kind == CW_KIND_BROADCAST) {
 		/* For every device of a product, so nobody waits for an answer: it has an entry of its own. */
@@ -85,7 +85,7 @@ static void on_note(struct cw_mail *mail)
 	switch (n->kind) {
 	case NOTE_LEAVE: leave(l, a, n->value); break;
 	case NOTE_STATE:
-		if (l->tap != NULL)
+		if (gw_traced(l))
 			gw_trace_text(l, n->value == CW_UPDEVICE_ONLINE ? "online" : "offline", "", n->code);
 		cw_conn_state(l->conn, a->rdev, n->value == CW_UPDEVICE_ONLINE, n->code);
 		break;

@@ -37,6 +37,7 @@ int cw_gateway_new(const struct cw_gateway_conf *conf, struct cw_gateway **ret_g
 		gw->worker = conf->workers[i];
 		gw->index = i;
 		cw_list_init(&gw->stalled);
+		cw_list_init(&gw->parting);
 		cw_list_init(&gw->spare_tickets);
 		cw_list_init(&gw->attachments);
 		cw_list_init(&gw->taps);
@@ -58,7 +59,10 @@ static int start_worker(struct gw_worker *gw, struct cw_msg *msg)
 	if (gw->runners == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	for (i = 0; i < conf->protocol_count; i++) {
-		rc = cw_runner_new(conf->protocols[i], gw->worker, &gw->runners[i], msg);
+		if (conf->isolated != NULL && conf->isolated(conf->isolated_ctx, i))
+			rc = cw_runner_new_isolated(conf->protocols[i], gw->worker, conf->isolation, &gw->runners[i], msg);
+		else
+			rc = cw_runner_new(conf->protocols[i], gw->worker, &gw->runners[i], msg);
 		if (rc < 0)
 			return rc;
 	}
@@ -210,7 +214,7 @@ static int same_rules(const struct binding *b, const struct cw_gateway_rules *r)
 
 /* ---- what listeners and connections share ----------------------------------------------------- */
 
-static struct bound *find_bound(const struct bound_list *list, const char *name, size_t *ret_index)
+struct bound *gw_bound_find(const struct bound_list *list, const char *name, size_t *ret_index)
 {
 	size_t i;
 
@@ -338,7 +342,7 @@ err_bound:
 
 int cw_gateway_update_listener(struct cw_gateway *g, const struct cw_gateway_listener *l, struct cw_msg *msg)
 {
-	struct bound *bd = find_bound(&g->listeners, l->net.name, NULL);
+	struct bound *bd = gw_bound_find(&g->listeners, l->net.name, NULL);
 	struct binding *b;
 	int rc;
 
@@ -362,7 +366,7 @@ void cw_gateway_close_listener(struct cw_gateway *g, const char *name)
 {
 	size_t i;
 
-	if (find_bound(&g->listeners, name, &i) != NULL)
+	if (gw_bound_find(&g->listeners, name, &i) != NULL)
 		close_bound(g, &g->listeners, i, "the listener was removed from the configuration");
 }
 
@@ -430,7 +434,7 @@ static int same_identity(const char *a, const char *b)
 
 int cw_gateway_update_connection(struct cw_gateway *g, const struct cw_gateway_connection *c, struct cw_msg *msg)
 {
-	struct bound *bd = find_bound(&g->connections, c->net.name, NULL);
+	struct bound *bd = gw_bound_find(&g->connections, c->net.name, NULL);
 	const struct binding *b;
 
 	if (bd == NULL)
@@ -445,7 +449,7 @@ void cw_gateway_close_connection(struct cw_gateway *g, const char *name)
 {
 	size_t i;
 
-	if (find_bound(&g->connections, name, &i) != NULL)
+	if (gw_bound_find(&g->connections, name, &i) != NULL)
 		close_bound(g, &g->connections, i, "the connection was changed or removed in the configuration");
 }
 
@@ -493,6 +497,35 @@ int cw_gateway_stuck(struct cw_gateway *g, uint64_t limit_ms, char *out, size_t 
 	return 0;
 }
 
+int cw_gateway_host(const struct cw_gateway *g, size_t protocol, unsigned worker, struct cw_host_info *ret)
+{
+	return cw_runner_host_info(g->workers[worker].runners[protocol], ret);
+}
+
+static void on_revive(struct cw_mail *mail)
+{
+	struct revival *v = cw_container_of(mail, struct revival, mail);
+	size_t i;
+
+	for (i = 0; v->gw->runners != NULL && i < v->gw->gateway->conf.protocol_count; i++)
+		cw_runner_revive(v->gw->runners[i]);
+	cw_free(v);
+}
+
+void cw_gateway_revive(struct cw_gateway *g)
+{
+	unsigned i;
+
+	for (i = 0; i < g->conf.worker_count; i++) {
+		struct revival *v = cw_zalloc(sizeof(*v));
+
+		if (v == NULL)
+			return; /* they come back by themselves, later */
+		v->gw = &g->workers[i];
+		cw_post(v->gw->worker, &v->mail, on_revive);
+	}
+}
+
 /* ---- stopping ----------------------------------------------------------------------------- */
 
 void cw_gateway_stop_accepting(struct cw_gateway *g)
@@ -511,6 +544,7 @@ static void on_hold(struct cw_mail *mail)
 	struct cw_map_node *n;
 
 	gw->holding = 1;
+	gw_link_end_parting(gw);
 	cw_map_each(n, &gw->links) {
 		struct link *l = cw_container_of(n, struct link, node);
 

@@ -16,6 +16,7 @@
 #include "causeway/plugin.h"
 #include "net/dial.h"
 #include "net/listener.h"
+#include "plugin/isolate.h"
 
 struct cw_gateway;
 
@@ -52,6 +53,9 @@ struct cw_gateway_conf {
 	size_t protocol_count;
 	const char *attach_dir;    /* where attachments go; NULL: refused */
 	uint64_t attach_most;      /* bytes of one attachment */
+	const struct cw_isolation *isolation;   /* how plugin hosts are run; lent */
+	int (*isolated)(void *ctx, size_t protocol); /* does it run in one? NULL: none does */
+	void *isolated_ctx;
 };
 
 /* What holds for the sessions of a listener or connection. */
@@ -106,6 +110,10 @@ uint64_t cw_gateway_plugin_counter(const struct cw_gateway *g, size_t protocol, 
  * worker is lost then: a plugin in this process cannot be interrupted.
  */
 int cw_gateway_stuck(struct cw_gateway *g, uint64_t limit_ms, char *out, size_t size);
+/* The plugin host of a protocol on a worker. 0: it has none. On the control loop. */
+int cw_gateway_host(const struct cw_gateway *g, size_t protocol, unsigned worker, struct cw_host_info *ret);
+/* Protocols that were taken out of service are tried again. */
+void cw_gateway_revive(struct cw_gateway *g);
 /* No new connections, accepted or dialled; those that are there go on. */
 void cw_gateway_stop_accepting(struct cw_gateway *g);
 /* Read and decode nothing more; what was taken still goes up and is answered. Takes effect with the workers' next mails. */
@@ -134,15 +142,20 @@ const char *cw_gateway_via(const struct cw_device *d);
 struct cw_trace;
 struct cw_trace_line {
 	int64_t utc_ms;
+	uint64_t conn;          /* number of the connection */
 	const char *protocol;
-	const char *what;       /* in, out, refused, noise, settled, command, answered, line, online, offline, leave, closed, attached */
+	/* in, out, refused, noise, settled, command, answered, line, online, offline, leave, closed, attached; of a listener: open
+	 * (text: the peer, number: 1 of datagrams), midway (open before), data (bytes as they were read), but no in, refused, noise, settled, line */
+	const char *what;
 	const char *text;       /* may be empty */
 	int64_t number;
-	struct cw_bytes bytes;  /* of in, out, refused, noise */
+	struct cw_bytes bytes;  /* of in, out, refused, noise, data */
 	unsigned missed;
 };
 typedef void (*cw_trace_fn)(void *arg, const struct cw_trace_line *line);
 int cw_gateway_trace(struct cw_gateway *g, const char *identity, cw_trace_fn on_line, void *arg, struct cw_trace **ret_trace);
+/* The same of all connections of a listener, or of one the gateway opens. CW_ENOENT: there is none of that name. */
+int cw_gateway_trace_listener(struct cw_gateway *g, const char *listener, cw_trace_fn on_line, void *arg, struct cw_trace **ret_trace);
 void cw_gateway_trace_stop(struct cw_trace *t);
 
 #endif

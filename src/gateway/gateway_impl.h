@@ -63,13 +63,19 @@ struct gw_worker {
 	unsigned index;
 	struct cw_map links;          /* by session id */
 	struct cw_list stalled;       /* links with parcels that found no room */
+	struct cw_list parting;       /* links whose session is gone, while their decoder works through what it was fed */
 	struct cw_list spare_tickets;
 	struct cw_runner **runners;   /* one per protocol */
 	struct cw_list attachments;
-	uint64_t next_attachment;
 	struct cw_list taps;          /* identities that somebody follows */
 	struct cw_mail hold_mail;
 	uint8_t holding;              /* the gateway stops: sessions are not read any more */
+};
+
+/* Protocols out of service are tried again: to one worker. */
+struct revival {
+	struct cw_mail mail;
+	struct gw_worker *gw;
 };
 
 struct attachee {
@@ -85,7 +91,7 @@ struct attachee {
 struct link {
 	struct cw_map_node node;
 	struct gw_worker *gw;
-	struct cw_session *net;
+	struct cw_session *net;   /* NULL: it is gone, the decoder is not through */
 	struct cw_conn *conn;
 	struct binding *binding;
 	uint64_t id;
@@ -93,9 +99,11 @@ struct link {
 	struct cw_list tickets;  /* struct ticket with records on their way */
 	struct cw_list open;     /* struct ticket of the call under way */
 	struct cw_list stall;    /* gw->stalled */
+	struct cw_list part;     /* gw->parting */
 	struct cw_list parcels;  /* found no room */
 	struct cw_timer *closer; /* a delayed close, heap */
 	struct tap *tap;         /* somebody follows this session */
+	uint8_t wide;            /* or all of its listener */
 	uint8_t again;           /* some attachee has it */
 	uint8_t has_rolls;       /* asked for all of a prefix: members.c is to hear of its end */
 	uint8_t closing;
@@ -175,9 +183,13 @@ struct cw_gateway {
 	uint64_t unknown_logged_ms[256];
 };
 
+/* gateway.c: the listener or connection of a name, its place in *ret_index (may be NULL), or NULL. */
+struct bound *gw_bound_find(const struct bound_list *list, const char *name, size_t *ret_index);
+
 /* link.c: sessions and the decoder's answers */
 extern const struct cw_session_ops gw_session_ops;
 struct link *gw_link_find(struct gw_worker *gw, uint64_t session);
+void gw_link_end_parting(struct gw_worker *gw); /* at once, as the gateway stops */
 void gw_link_continue(struct link *l);         /* feed on if nothing holds */
 void gw_link_close(struct link *l, uint64_t delay_ms, int why, const char *reason);
 struct attachee *gw_attachee_find(struct link *l, uint64_t tie);
@@ -210,13 +222,14 @@ void gw_ingest_moved(struct link *l, const struct cw_updevice *from, struct cw_u
 int gw_ingest(struct link *l, struct attachee *a, uint64_t ticket, struct cw_bytes record, const struct cw_record *rec);
 void gw_ingest_called(struct link *l);          /* the emitting call is over */
 void gw_ingest_gone(struct link *l);            /* the session is gone */
+void gw_ingest_lost(struct link *l);            /* the decoder has died: nothing on its way is told to the next */
 void gw_on_room(struct cw_upstream_watch *watch);
 void gw_ingest_fini(struct gw_worker *gw);
 
 /* attachment.c */
-int gw_attachment_open(struct link *l, struct cw_rdevice *dev, const char *suffix, uint64_t *ret_attachment);
+int gw_attachment_open(struct link *l, uint64_t id, const char *name);
 int gw_attachment_write(struct link *l, uint64_t attachment, struct cw_bytes data);
-int gw_attachment_close(struct link *l, uint64_t attachment, int commit, char name[64]);
+int gw_attachment_close(struct link *l, uint64_t attachment, int commit);
 void gw_attachments_gone(struct link *l); /* the session is gone: drop what it left open */
 
 /* dispatch.c */
@@ -226,6 +239,12 @@ int gw_post_want_block(struct link *l, uint64_t id, uint64_t offset, size_t leng
 int gw_post_save(struct link *l, struct cw_rdevice *dev, struct cw_bytes state);
 
 /* trace.c */
+static inline int gw_traced(const struct link *l)
+{
+	return l->tap != NULL || l->wide;
+}
+
+void gw_trace_open(struct link *l);
 void gw_trace_attach(struct link *l, const char *identity);
 void gw_trace_detach(struct link *l);
 void gw_trace_fini(struct gw_worker *gw);

@@ -70,7 +70,7 @@ static void judge_ticket(struct ticket *t)
 		cw_count(bridge, settles_late);
 		return;
 	}
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_text(l, "settled", worst == CW_SETTLED_DONE ? "done" : worst == CW_SETTLED_PENDING ? "pending"
 		                            : worst == CW_SETTLED_REFUSED ? "refused" : "lost", (int64_t)number);
 	if (l->conn != NULL)
@@ -192,6 +192,8 @@ static void stall(struct link *l, struct cw_parcel *p)
 	if (l->stall.next == NULL || cw_list_empty(&l->stall))
 		cw_list_push_back(&l->gw->stalled, &l->stall);
 	cw_count(bridge, records_busy);
+	if (l->net == NULL) /* nothing is read any more */
+		return;
 	cw_conn_hold(l->conn);
 	cw_session_pause(l->net);
 }
@@ -289,6 +291,17 @@ void gw_on_room(struct cw_upstream_watch *watch)
 		else
 			cw_list_push_back(&gw->stalled, &l->stall);
 	}
+}
+
+/* Records that were handed up stay on their way, but whom their settling would be told to has died with his numbers. */
+void gw_ingest_lost(struct link *l)
+{
+	struct cw_list *e;
+
+	cw_list_each(e, &l->tickets)
+		cw_container_of(e, struct ticket, link)->told = 1;
+	cw_list_each(e, &l->open)
+		cw_container_of(e, struct ticket, link)->told = 1;
 }
 
 void gw_ingest_gone(struct link *l)

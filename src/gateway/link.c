@@ -106,9 +106,9 @@ static int on_send(void *owner, struct cw_bytes out)
 {
 	struct link *l = owner;
 
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_bytes(l, "out", out);
-	return cw_session_send(l->net, out);
+	return l->net == NULL ? CW_ECLOSED : cw_session_send(l->net, out);
 }
 
 static int on_emit(void *owner, struct cw_rdevice *dev, uint64_t ticket, struct cw_bytes record, const struct cw_record *rec)
@@ -150,7 +150,7 @@ static int on_command_done(void *owner, uint64_t id, int32_t code, struct cw_byt
 {
 	struct link *l = owner;
 
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_text(l, "answered", "command", code);
 	return gw_post_done(l, id, code, reply);
 }
@@ -170,9 +170,9 @@ static int on_save(void *owner, struct cw_rdevice *dev, struct cw_bytes state)
 	return gw_post_save(owner, dev, state);
 }
 
-static int on_attach_open(void *owner, struct cw_rdevice *dev, const char *suffix, uint64_t *ret_attachment)
+static int on_attach_open(void *owner, struct cw_rdevice *dev, uint64_t attachment, const char *name)
 {
-	return gw_attachment_open(owner, dev, suffix, ret_attachment);
+	return gw_attachment_open(owner, attachment, name);
 }
 
 static int on_attach_write(void *owner, uint64_t attachment, struct cw_bytes data)
@@ -182,15 +182,20 @@ static int on_attach_write(void *owner, uint64_t attachment, struct cw_bytes dat
 
 static int on_attach_close(void *owner, uint64_t attachment, int commit, char name[64])
 {
-	return gw_attachment_close(owner, attachment, commit, name);
+	return gw_attachment_close(owner, attachment, commit);
 }
 
 static void on_line(void *owner, int level, const char *text)
 {
 	struct link *l = owner;
 
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_text(l, "line", text, level);
+}
+
+static const char *peer_of(const struct link *l, char out[CW_ADDR_TEXT])
+{
+	return l->net == NULL ? NULL : cw_session_peer(l->net, out);
 }
 
 static void on_foreign(void *owner, struct cw_bytes identity)
@@ -199,7 +204,7 @@ static void on_foreign(void *owner, struct cw_bytes identity)
 	char peer[CW_ADDR_TEXT];
 
 	cw_log(device_foreign, "dropped", CW_LS("device", l->attached == NULL ? NULL : cw_rdevice_identity(l->attached->rdev)),
-	       CW_LB("other", identity.ptr, identity.len), CW_LS("peer", cw_session_peer(l->net, peer)));
+	       CW_LB("other", identity.ptr, identity.len), CW_LS("peer", peer_of(l, peer)));
 }
 
 static void log_refused_frame(struct link *l, struct cw_bytes frame)
@@ -215,18 +220,18 @@ static void log_refused_frame(struct link *l, struct cw_bytes frame)
 	hex[2 * n] = '\0';
 	cw_log(frame_refused, "the session stays", CW_LS("listener", l->binding->name),
 	       CW_LS("device", l->attached == NULL ? NULL : cw_rdevice_identity(l->attached->rdev)),
-	       CW_LS("peer", cw_session_peer(l->net, peer)), CW_LU("bytes", frame.len), CW_LS("frame", hex));
+	       CW_LS("peer", peer_of(l, peer)), CW_LU("bytes", frame.len), CW_LS("frame", hex));
 }
 
 static void on_frame(void *owner, struct cw_bytes frame, int rc)
 {
 	struct link *l = owner;
 
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_bytes(l, rc == 0 ? "in" : "refused", frame);
-	if (rc == 0)
+	if (rc == 0 && l->net != NULL)
 		cw_session_touch(l->net);
-	else if (rc != CW_ECLOSED)
+	else if (rc != 0 && rc != CW_ECLOSED)
 		log_refused_frame(l, frame);
 }
 
@@ -234,7 +239,7 @@ static void on_noise(void *owner, struct cw_bytes dropped)
 {
 	struct link *l = owner;
 
-	if (l->tap != NULL)
+	if (gw_traced(l))
 		gw_trace_bytes(l, "noise", dropped);
 }
 
@@ -287,6 +292,33 @@ static void on_called(void *owner)
 		tell_again(l);
 }
 
+/* ---- only from decoders in another process ------------------------------------------- */
+
+static void on_room(void *owner)
+{
+	gw_link_continue(owner);
+}
+
+static void on_command_refused(void *owner, uint64_t id, int rc)
+{
+	(void)gw_post_done(owner, id, cw_bridge_refusal_code(rc), cw_bytes_of(NULL, 0));
+}
+
+static void on_lost(void *owner)
+{
+	struct link *l = owner;
+
+	gw_ingest_lost(l);
+	gw_attachments_gone(l);
+}
+
+static void end_link(struct link *l);
+
+static void on_conn_closed(void *owner)
+{
+	end_link(owner);
+}
+
 static const struct cw_conn_ops conn_ops = {
 	.send = on_send,
 	.emit = on_emit,
@@ -305,6 +337,10 @@ static const struct cw_conn_ops conn_ops = {
 	.noise = on_noise,
 	.close = on_close_asked,
 	.called = on_called,
+	.room = on_room,
+	.command_refused = on_command_refused,
+	.lost = on_lost,
+	.closed = on_conn_closed,
 };
 
 /* ---- what the session says ------------------------------------------------------------ */
@@ -335,6 +371,7 @@ static int open_conn(struct link *l)
 		.flags = flags_of(l->net),
 		.max_noise = b->max_noise,
 		.cap = b->bytes_kept,
+		.attach_most = l->gw->gateway->conf.attach_dir == NULL ? 0 : l->gw->gateway->conf.attach_most,
 	};
 	struct cw_conn *conn = NULL;
 	int rc = cw_conn_open(l->gw->runners[b->protocol_index], &conn_ops, l, &how, &conn);
@@ -362,6 +399,7 @@ static int on_opened(struct cw_session *s, void *arg, void **ret_ctx)
 	cw_list_init(&l->tickets);
 	cw_list_init(&l->open);
 	cw_list_init(&l->stall);
+	cw_list_init(&l->part);
 	cw_list_init(&l->parcels);
 	rc = cw_map_add(&gw->links, &l->node, &l->id, sizeof(l->id));
 	if (rc < 0) {
@@ -369,6 +407,7 @@ static int on_opened(struct cw_session *s, void *arg, void **ret_ctx)
 		return rc;
 	}
 	*ret_ctx = l;
+	gw_trace_open(l);
 	rc = open_conn(l);
 	if (rc < 0) {
 		cw_map_remove(&gw->links, &l->node);
@@ -383,6 +422,8 @@ static void on_bytes(void *ctx, struct cw_bytes in)
 
 	if (l->gw->holding) /* was accepted, or read, just before; nothing of it is acknowledged */
 		return;
+	if (l->wide)
+		gw_trace_bytes(l, "data", in);
 	if (cw_conn_feed(l->conn, in) == CW_EBUSY)
 		cw_session_pause(l->net);
 }
@@ -395,18 +436,11 @@ void gw_link_continue(struct link *l)
 		cw_session_resume(l->net);
 }
 
-static void on_closed(void *ctx, int why, const char *reason)
+/* The decoder has said its last words. */
+static void end_link(struct link *l)
 {
-	struct link *l = ctx;
-	struct cw_conn *conn = l->conn;
-
-	l->closing = 1;
-	drop_closer(l);
-	cw_map_remove(&l->gw->links, &l->node);
-	if (l->tap != NULL)
-		gw_trace_text(l, "closed", reason, why);
-	cw_conn_close(conn); /* its last words still reach ingest and dispatch */
 	l->conn = NULL;
+	cw_list_remove(&l->part);
 	gw_ingest_gone(l);
 	gw_attachments_gone(l);
 	gw_trace_detach(l);
@@ -415,6 +449,38 @@ static void on_closed(void *ctx, int why, const char *reason)
 	while (l->attached != NULL)
 		gw_attachee_drop(l, l->attached, 0);
 	cw_free(l);
+}
+
+void gw_link_end_parting(struct gw_worker *gw)
+{
+	struct cw_list *e;
+
+	while ((e = cw_list_first(&gw->parting)) != NULL) {
+		struct link *l = cw_container_of(e, struct link, part);
+
+		cw_conn_close(l->conn);
+		end_link(l);
+	}
+}
+
+static void on_closed(void *ctx, int why, const char *reason)
+{
+	struct link *l = ctx;
+
+	l->closing = 1;
+	drop_closer(l);
+	cw_map_remove(&l->gw->links, &l->node);
+	if (gw_traced(l))
+		gw_trace_text(l, "closed", reason, why);
+	if (l->gw->holding) {
+		cw_conn_close(l->conn);
+	} else if (cw_conn_end(l->conn) == CW_EBUSY) {
+		gw_trace_detach(l);
+		l->net = NULL;
+		cw_list_push_back(&l->gw->parting, &l->part);
+		return;
+	}
+	end_link(l);
 }
 
 const struct cw_session_ops gw_session_ops = {

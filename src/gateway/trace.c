@@ -1,9 +1,10 @@
 /*
- * trace.c - follow one identity: taps on the workers, lines to the control loop.
+ * trace.c - follow one identity, or all connections of a listener: taps on the workers, lines to the control loop.
  *
  * cw_gateway_trace() mails a tap to every worker. A link whose device has that
  * identity points at the first such tap, now or when it is attached later, and all
- * of that identity get its lines; a link without a tap pays one comparison. Lines in flight are bounded; what does not fit is counted.
+ * of that identity get its lines; the same with the taps of its listener (`wide`), from its beginning and with the
+ * bytes as they were read. A link without a tap pays one comparison. Lines in flight are bounded; what does not fit is counted.
  */
 #include <string.h>
 
@@ -19,6 +20,7 @@ struct cw_trace {
 	uint64_t id;
 	cw_trace_fn on_line;
 	void *arg;
+	int wide;
 	char identity[CW_IDENTITY_MAX + 1];
 };
 
@@ -30,13 +32,14 @@ struct tap {
 	uint64_t id;
 	unsigned missed;
 	int stop;            /* this mail ends the tap of that id */
+	int wide;            /* `identity` is the name of a listener */
 	char identity[CW_IDENTITY_MAX + 1];
 };
 
 struct line_mail {
 	struct cw_mail mail;
 	struct cw_gateway *gateway;
-	uint64_t id;
+	uint64_t id, conn;
 	int64_t utc_ms, number;
 	unsigned missed;
 	const char *protocol; /* of a descriptor: lives as long as the process */
@@ -47,6 +50,8 @@ struct line_mail {
 
 /* ---- on the worker --------------------------------------------------------------- */
 
+static void post_line_to(struct tap *t, const struct link *l, const char *what, const char *text, struct cw_bytes bytes, int64_t number);
+
 static void attach_existing(struct tap *t)
 {
 	struct cw_map_node *n;
@@ -55,21 +60,29 @@ static void attach_existing(struct tap *t)
 		struct link *l = cw_container_of(n, struct link, node);
 		struct attachee *a;
 
+		if (t->wide && strcmp(l->binding->name, t->identity) == 0) {
+			char peer[CW_ADDR_TEXT];
+
+			l->wide = 1;
+			post_line_to(t, l, "midway", cw_session_peer(l->net, peer), cw_bytes_of(NULL, 0), 0);
+		}
+		if (t->wide)
+			continue;
 		for (a = l->attached; a != NULL; a = a->next)
 			if (l->tap == NULL && strcmp(cw_rdevice_identity(a->rdev), t->identity) == 0)
 				l->tap = t;
 	}
 }
 
-/* A tap of the same identity, `t` itself left out; NULL: none. */
-static struct tap *find_tap(struct gw_worker *gw, const char *identity, const struct tap *t)
+/* A tap of the same identity or listener, `t` itself left out; NULL: none. */
+static struct tap *find_tap(struct gw_worker *gw, const char *identity, int wide, const struct tap *t)
 {
 	struct cw_list *e;
 
 	cw_list_each(e, &gw->taps) {
 		struct tap *other = cw_container_of(e, struct tap, link);
 
-		if (other != t && strcmp(other->identity, identity) == 0)
+		if (other != t && other->wide == wide && strcmp(other->identity, identity) == 0)
 			return other;
 	}
 	return NULL;
@@ -77,7 +90,7 @@ static struct tap *find_tap(struct gw_worker *gw, const char *identity, const st
 
 static void drop_tap(struct tap *t)
 {
-	struct tap *other = find_tap(t->gw, t->identity, t);
+	struct tap *other = find_tap(t->gw, t->identity, t->wide, t);
 	struct cw_map_node *n;
 
 	cw_map_each(n, &t->gw->links) {
@@ -85,6 +98,8 @@ static void drop_tap(struct tap *t)
 
 		if (l->tap == t)
 			l->tap = other;
+		if (t->wide && other == NULL && strcmp(l->binding->name, t->identity) == 0)
+			l->wide = 0;
 	}
 	cw_list_remove(&t->link);
 	cw_free(t);
@@ -119,16 +134,31 @@ void gw_trace_fini(struct gw_worker *gw)
 
 void gw_trace_attach(struct link *l, const char *identity)
 {
-	if (cw_list_empty(&l->gw->taps) || l->tap != NULL)
+	if (cw_list_empty(&l->gw->taps))
 		return;
-	l->tap = find_tap(l->gw, identity, NULL);
-	if (l->tap != NULL)
+	if (l->wide)
 		gw_trace_text(l, "attached", identity, 0);
+	if (l->tap != NULL)
+		return;
+	l->tap = find_tap(l->gw, identity, 0, NULL);
+	if (l->tap != NULL && !l->wide)
+		gw_trace_text(l, "attached", identity, 0);
+}
+
+void gw_trace_open(struct link *l)
+{
+	char peer[CW_ADDR_TEXT];
+
+	if (cw_list_empty(&l->gw->taps) || find_tap(l->gw, l->binding->name, 1, NULL) == NULL)
+		return;
+	l->wide = 1;
+	gw_trace_text(l, "open", cw_session_peer(l->net, peer), cw_session_transport(l->net) == CW_TRANSPORT_UDP);
 }
 
 void gw_trace_detach(struct link *l)
 {
 	l->tap = NULL;
+	l->wide = 0;
 }
 
 static void on_line(struct cw_mail *mail);
@@ -148,6 +178,7 @@ static void post_line_to(struct tap *t, const struct link *l, const char *what, 
 	}
 	m->gateway = g;
 	m->id = t->id;
+	m->conn = l->id;
 	m->utc_ms = cw_clock_wall_ms();
 	m->protocol = l->binding->protocol->name;
 	m->number = number;
@@ -162,7 +193,21 @@ static void post_line_to(struct tap *t, const struct link *l, const char *what, 
 	cw_post(g->conf.control, &m->mail, on_line);
 }
 
-/* To everybody who follows this identity: they share the link's tap by its name. */
+/* Who follows the listener gets the bytes as they came and nothing that is made of them; the decoder makes it again. */
+static int is_for(const struct tap *t, const char *what)
+{
+	static const char *const made[] = { "in", "refused", "noise", "settled", "line" };
+	static const char *const raw[] = { "open", "data" };
+	const char *const *words = t->wide ? made : raw;
+	size_t i, n = t->wide ? sizeof(made) / sizeof(made[0]) : sizeof(raw) / sizeof(raw[0]);
+
+	for (i = 0; i < n; i++)
+		if (strcmp(words[i], what) == 0)
+			return 0;
+	return 1;
+}
+
+/* To everybody who follows this identity, as they share the link's tap by its name, or its listener. */
 static void post_line(struct link *l, const char *what, const char *text, struct cw_bytes bytes, int64_t number)
 {
 	struct cw_list *e;
@@ -170,7 +215,8 @@ static void post_line(struct link *l, const char *what, const char *text, struct
 	cw_list_each(e, &l->gw->taps) {
 		struct tap *t = cw_container_of(e, struct tap, link);
 
-		if (t == l->tap || strcmp(t->identity, l->tap->identity) == 0)
+		if ((t->wide ? strcmp(t->identity, l->binding->name) == 0 : l->tap != NULL && strcmp(t->identity, l->tap->identity) == 0) &&
+		    is_for(t, what))
 			post_line_to(t, l, what, text, bytes, number);
 	}
 }
@@ -193,6 +239,7 @@ static void on_line(struct cw_mail *mail)
 	struct cw_list *e, *next;
 	struct cw_trace_line line = {
 		.utc_ms = m->utc_ms,
+		.conn = m->conn,
 		.protocol = m->protocol,
 		.what = m->what,
 		.text = (const char *)m->bytes,
@@ -226,6 +273,7 @@ static int tell_workers(struct cw_trace *t, int stop)
 		tap->gw = &t->gateway->workers[i];
 		tap->id = t->id;
 		tap->stop = stop;
+		tap->wide = t->wide;
 		cw_list_init(&tap->link);
 		memcpy(tap->identity, t->identity, sizeof(tap->identity));
 		cw_post(tap->gw->worker, &tap->mail, on_tap);
@@ -233,7 +281,7 @@ static int tell_workers(struct cw_trace *t, int stop)
 	return 0;
 }
 
-int cw_gateway_trace(struct cw_gateway *g, const char *identity, cw_trace_fn on_line_fn, void *arg, struct cw_trace **ret_trace)
+static int trace(struct cw_gateway *g, const char *identity, int wide, cw_trace_fn on_line_fn, void *arg, struct cw_trace **ret_trace)
 {
 	struct cw_trace *t;
 	int rc;
@@ -247,6 +295,7 @@ int cw_gateway_trace(struct cw_gateway *g, const char *identity, cw_trace_fn on_
 	t->id = ++g->next_trace;
 	t->on_line = on_line_fn;
 	t->arg = arg;
+	t->wide = wide;
 	strcpy(t->identity, identity);
 	cw_list_push_back(&g->traces, &t->link);
 	rc = tell_workers(t, 0);
@@ -256,6 +305,18 @@ int cw_gateway_trace(struct cw_gateway *g, const char *identity, cw_trace_fn on_
 	}
 	*ret_trace = t;
 	return 0;
+}
+
+int cw_gateway_trace(struct cw_gateway *g, const char *identity, cw_trace_fn on_line_fn, void *arg, struct cw_trace **ret_trace)
+{
+	return trace(g, identity, 0, on_line_fn, arg, ret_trace);
+}
+
+int cw_gateway_trace_listener(struct cw_gateway *g, const char *listener, cw_trace_fn on_line_fn, void *arg, struct cw_trace **ret_trace)
+{
+	if (gw_bound_find(&g->listeners, listener, NULL) != NULL || gw_bound_find(&g->connections, listener, NULL) != NULL)
+		return trace(g, listener, 1, on_line_fn, arg, ret_trace);
+	return CW_ENOENT;
 }
 
 void cw_gateway_trace_stop(struct cw_trace *t)

@@ -3,8 +3,11 @@
  * hands over, then passes it to the connection's owner. A refused call is counted;
  * the plugin learns why from the return value.
  */
+#include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
@@ -43,7 +46,7 @@ static int host_send(void *hx, uint64_t conn, struct cw_bytes out)
 	return out.len == 0 ? 0 : c->ops->send(c->owner, out);
 }
 
-static int kind_ok(unsigned kind)
+int cw_record_kind_ok(unsigned kind)
 {
 	return kind >= CW_KIND_PROPERTIES && kind <= CW_KIND_SHADOW_REPORT;
 }
@@ -56,7 +59,7 @@ static int host_emit(void *hx, uint64_t conn, uint64_t device, uint64_t ticket, 
 
 	if (c == NULL)
 		return refuse(CW_EINVAL);
-	if (!cw_flat_valid(record) || !cw_record_read(record, &rec) || !kind_ok(rec.kind)) {
+	if (!cw_flat_valid(record) || !cw_record_read(record, &rec) || !cw_record_kind_ok(rec.kind)) {
 		cw_log(plugin_misbehaved, "it emitted a malformed record; dropped", CW_LS("protocol", c->runner->desc->name),
 		       CW_LB("peer", c->peer, c->peer_len), CW_LU("bytes", record.len));
 		return refuse(CW_EINVAL);
@@ -73,7 +76,7 @@ static int host_emit(void *hx, uint64_t conn, uint64_t device, uint64_t ticket, 
 }
 
 /* Printable UTF-8 of bounded length: identities end up in logs, file names of traces and topics. */
-static int identity_ok(struct cw_bytes id)
+int cw_identity_ok(struct cw_bytes id)
 {
 	size_t i;
 
@@ -92,7 +95,7 @@ static int host_identify(void *hx, uint64_t conn, const struct cw_identify *who)
 	struct cw_writer w = cw_writer_of(flat, sizeof(flat));
 	int multi = c != NULL && (c->runner->desc->caps & CW_CAP_MULTI_DEVICE) != 0, rc;
 
-	if (c == NULL || who == NULL || who->size < sizeof(*who) || !identity_ok(who->identity))
+	if (c == NULL || who == NULL || who->size < sizeof(*who) || !cw_identity_ok(who->identity))
 		return refuse(CW_EINVAL);
 	cw_put_textn(&w, (const char *)who->identity.ptr, who->identity.len);
 	if (w.overflow || !cw_flat_valid(cw_written(&w)))
@@ -241,33 +244,104 @@ static int host_want_block(void *hx, uint64_t conn, uint64_t id, uint64_t offset
 	return c->ops->want_block == NULL ? refuse(CW_EUNSUPPORTED) : c->ops->want_block(c->owner, id, offset, length);
 }
 
+/* ---- attachments: number, name and limits are made here, where the decoder runs ---- */
+
+#define ATTACHMENTS_MOST 256u /* unfinished ones of one decoder */
+
+static struct conn_attachment *attachment_of(struct cw_conn *c, uint64_t id)
+{
+	struct conn_attachment *a;
+
+	for (a = c == NULL ? NULL : c->attachments; a != NULL; a = a->next)
+		if (a->id == id)
+			return a;
+	return NULL;
+}
+
+void cw_conn_drop_attachment(struct cw_conn *c, struct conn_attachment *a)
+{
+	struct conn_attachment **p;
+
+	for (p = &c->attachments; *p != a; p = &(*p)->next)
+		;
+	*p = a->next;
+	c->runner->open_attachments--;
+	cw_free(a);
+}
+
+/* Identity and suffix become part of a file name: nothing but letters, digits and a few marks. */
+static void put_safe(char *out, size_t size, const char *in)
+{
+	size_t i;
+
+	for (i = 0; in[i] != '\0' && i + 1 < size; i++)
+		out[i] = isalnum((unsigned char)in[i]) || in[i] == '-' || in[i] == '_' ? in[i] : '_';
+	out[i] = '\0';
+}
+
 static int host_attach_open(void *hx, uint64_t conn, uint64_t device, const char *suffix, uint64_t *ret_attachment)
 {
 	struct cw_conn *c = conn_of(hx, conn);
 	struct cw_rdevice *d = c == NULL ? NULL : device_of(c, device);
-	uint64_t inner;
+	struct conn_attachment *a;
+	char who[25], kind[9];
 	int rc;
 
 	if (d == NULL || suffix == NULL || ret_attachment == NULL || c->ops->attach_open == NULL)
 		return refuse(CW_EINVAL);
-	rc = c->ops->attach_open(c->owner, d, suffix, &inner);
-	if (rc == 0)
-		*ret_attachment = inner;
-	return rc;
+	if (c->attach_most == 0)
+		return CW_EUNSUPPORTED;
+	if (c->runner->open_attachments >= ATTACHMENTS_MOST)
+		return refuse(CW_ELIMIT);
+	a = cw_zalloc(sizeof(*a));
+	if (a == NULL)
+		return CW_ENOMEM;
+	a->id = ++c->runner->next_attachment;
+	put_safe(who, sizeof(who), d->text);
+	put_safe(kind, sizeof(kind), suffix);
+	(void)snprintf(a->name, sizeof(a->name), "%s-%lld-%u.%s", who, (long long)cw_clock_wall_ms(),
+	               (unsigned)(cw_worker_index(c->runner->worker) * 100000 + a->id % 100000), kind);
+	rc = c->ops->attach_open(c->owner, d, a->id, a->name);
+	if (rc < 0) {
+		cw_free(a);
+		return rc;
+	}
+	a->next = c->attachments;
+	c->attachments = a;
+	c->runner->open_attachments++;
+	*ret_attachment = a->id;
+	return 0;
 }
 
 static int host_attach_write(void *hx, uint64_t conn, uint64_t attachment, struct cw_bytes data)
 {
 	struct cw_conn *c = conn_of(hx, conn);
+	struct conn_attachment *a = attachment_of(c, attachment);
+	int rc;
 
-	return c == NULL || c->ops->attach_write == NULL ? refuse(CW_EINVAL) : c->ops->attach_write(c->owner, attachment, data);
+	if (a == NULL)
+		return refuse(CW_EINVAL);
+	if (data.len > c->attach_most - a->len)
+		return refuse(CW_ELIMIT);
+	rc = c->ops->attach_write(c->owner, attachment, data);
+	if (rc == 0)
+		a->len += data.len;
+	return rc;
 }
 
 static int host_attach_close(void *hx, uint64_t conn, uint64_t attachment, int commit, char name[64])
 {
 	struct cw_conn *c = conn_of(hx, conn);
+	struct conn_attachment *a = attachment_of(c, attachment);
+	int rc;
 
-	return c == NULL || c->ops->attach_close == NULL ? refuse(CW_EINVAL) : c->ops->attach_close(c->owner, attachment, commit, name);
+	if (a == NULL)
+		return refuse(CW_EINVAL);
+	rc = c->ops->attach_close(c->owner, attachment, commit, a->name);
+	if (rc == 0 && commit)
+		memcpy(name, a->name, sizeof(a->name));
+	cw_conn_drop_attachment(c, a);
+	return rc;
 }
 
 static void host_foreign(void *hx, uint64_t conn, struct cw_bytes identity)

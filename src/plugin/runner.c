@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
+#include "plugin/remote.h"
 #include "plugin/runner_impl.h"
 
 /* A call of a decoder over this is counted and logged. */
@@ -25,159 +26,6 @@
 #define KEPT_MOST (256u * 1024u)
 /* So often decode() may ask for one frame again; each time after identify(). */
 #define AGAIN_MOST 16
-
-/* ---- handles ---------------------------------------------------------------- */
-
-int cw_handle_new(struct handles *h, void *ptr, uint64_t *ret_handle)
-{
-	uint32_t i;
-
-	if (h->free_head == 0) {
-		uint32_t size = h->size == 0 ? 64 : h->size * 2;
-		struct handle_slot *slots = cw_realloc(h->slots, size * sizeof(*slots));
-
-		if (slots == NULL)
-			return CW_ENOMEM;
-		memset(slots + h->size, 0, (size - h->size) * sizeof(*slots));
-		for (i = size; i > h->size; i--) {
-			slots[i - 1].next_free = h->free_head;
-			h->free_head = i;
-		}
-		h->slots = slots;
-		h->size = size;
-	}
-	i = h->free_head - 1;
-	h->free_head = h->slots[i].next_free;
-	h->slots[i].ptr = ptr;
-	h->slots[i].gen = (h->slots[i].gen + 1) & 0x7fffffffu;
-	*ret_handle = h->bit | (uint64_t)h->slots[i].gen << 32 | (i + 1);
-	return 0;
-}
-
-void *cw_handle_get(const struct handles *h, uint64_t handle)
-{
-	uint32_t i = (uint32_t)handle;
-
-	if (i == 0 || i > h->size || (handle & DEVICE_BIT) != h->bit)
-		return NULL;
-	return h->slots[i - 1].gen == (uint32_t)((handle & ~DEVICE_BIT) >> 32) ? h->slots[i - 1].ptr : NULL;
-}
-
-void cw_handle_free(struct handles *h, uint64_t handle)
-{
-	uint32_t i = (uint32_t)handle;
-
-	if (cw_handle_get(h, handle) == NULL)
-		return;
-	h->slots[i - 1].ptr = NULL;
-	h->slots[i - 1].next_free = h->free_head;
-	h->free_head = i;
-}
-
-/* ---- instance --------------------------------------------------------------- */
-
-static size_t count_counters(const struct cw_plugin_desc *desc)
-{
-	size_t n = 0;
-
-	while (desc->counters != NULL && desc->counters[n].name != NULL)
-		n++;
-	return n;
-}
-
-int cw_runner_new(const struct cw_plugin_desc *desc, struct cw_worker *w, struct cw_runner **ret_runner, struct cw_msg *msg)
-{
-	struct cw_runner *r = cw_zalloc(sizeof(*r));
-	int rc;
-
-	if (r == NULL)
-		return cw_fail(msg, CW_ENOMEM, "out of memory");
-	r->desc = desc;
-	r->worker = w;
-	r->host = cw_host_table;
-	r->devices.bit = DEVICE_BIT;
-	r->counter_count = count_counters(desc);
-	r->counters = cw_calloc(r->counter_count, sizeof(uint64_t));
-	if (r->counters == NULL) {
-		rc = cw_fail(msg, CW_ENOMEM, "out of memory");
-		goto err_runner;
-	}
-	rc = desc->decoder->create(&r->host, r, &r->decoder);
-	if (rc < 0) {
-		(void)cw_fail(msg, rc, "protocol \"%s\": create() failed: %s", desc->name, cw_error_text(rc));
-		goto err_counters;
-	}
-	*ret_runner = r;
-	return 0;
-err_counters:
-	cw_free(r->counters);
-err_runner:
-	cw_free(r);
-	return rc;
-}
-
-void cw_runner_free(struct cw_runner *r)
-{
-	if (r == NULL)
-		return;
-	cw_invariant(r->open_conns == 0);
-	r->desc->decoder->destroy(r->decoder);
-	cw_free(r->conns.slots);
-	cw_free(r->devices.slots);
-	cw_free(r->counters);
-	cw_free(r);
-}
-
-int cw_runner_settings(struct cw_runner *r, struct cw_bytes settings, void **ret_conf, struct cw_msg *msg)
-{
-	char text[400] = "";
-	int rc;
-
-	*ret_conf = NULL;
-	msg->text[0] = '\0';
-	if (r->desc->decoder->settings == NULL)
-		return 0;
-	rc = r->desc->decoder->settings(r->decoder, settings, text, sizeof(text), ret_conf);
-	text[sizeof(text) - 1] = '\0';
-	if (rc < 0)
-		return cw_fail(msg, rc, "%s", text[0] != '\0' ? text : cw_error_text(rc));
-	if (text[0] != '\0')
-		(void)cw_fail(msg, 0, "%s", text);
-	return 0;
-}
-
-void cw_runner_settings_free(struct cw_runner *r, void *conf)
-{
-	if (conf != NULL && r->desc->decoder->settings_free != NULL)
-		r->desc->decoder->settings_free(r->decoder, conf);
-}
-
-uint64_t cw_runner_stuck_ms(const struct cw_runner *r)
-{
-	uint64_t entered = atomic_load_explicit(&((struct cw_runner *)(uintptr_t)r)->entered_ms, memory_order_acquire);
-	uint64_t now = cw_clock_ms();
-
-	return entered == 0 || now < entered ? 0 : now - entered;
-}
-
-void cw_runner_describe(struct cw_runner *r, char *out, size_t size)
-{
-	struct cw_conn *c = atomic_load_explicit(&r->at_conn, memory_order_relaxed);
-	const uint8_t *frame = atomic_load_explicit(&r->at_frame, memory_order_relaxed);
-	size_t len = atomic_load_explicit(&r->at_frame_len, memory_order_relaxed), used, i;
-
-	used = (size_t)snprintf(out, size, "protocol=%s device=%s peer=%.*s frame=", r->desc->name,
-	                        c == NULL || c->devices == NULL ? "-" : c->devices->text, c == NULL ? 1 : c->peer_len,
-	                        c == NULL ? "-" : c->peer);
-	for (i = 0; frame != NULL && i < len && used + 3 < size; i++)
-		used += (size_t)snprintf(out + used, size - used, "%02x", frame[i]);
-}
-
-const uint64_t *cw_runner_counters(const struct cw_runner *r, size_t *ret_count)
-{
-	*ret_count = r->counter_count;
-	return r->counters;
-}
 
 /* ---- calling the decoder ------------------------------------------------------ */
 
@@ -212,14 +60,23 @@ static void fill_event(struct cw_conn *c, struct cw_rdevice *dev, uint32_t kind,
 }
 
 /* Around every entry of the decoder: what the watchdog needs, and the time spent. */
-static void enter(struct cw_conn *c, struct cw_bytes frame)
+static void enter(struct cw_conn *c, uint32_t kind, uint64_t id, struct cw_bytes frame)
 {
 	struct cw_runner *r = c->runner;
 
+	if (r->entering != NULL)
+		r->entering(c, kind, id, frame);
 	atomic_store_explicit(&r->at_conn, c, memory_order_relaxed);
 	atomic_store_explicit(&r->at_frame, frame.ptr, memory_order_relaxed);
 	atomic_store_explicit(&r->at_frame_len, frame.len, memory_order_relaxed);
 	atomic_store_explicit(&r->entered_ms, uv_now(cw_worker_loop(r->worker)) + 1, memory_order_release);
+}
+
+static void outside(struct cw_runner *r)
+{
+	atomic_store_explicit(&r->entered_ms, 0, memory_order_release);
+	if (r->leaving != NULL)
+		r->leaving(r);
 }
 
 /* The only device of a connection is the one most events are about. */
@@ -233,7 +90,7 @@ static uint64_t leave(struct cw_conn *c, uint64_t started_ns)
 {
 	uint64_t now = cw_clock_ns(), spent = now - started_ns;
 
-	atomic_store_explicit(&c->runner->entered_ms, 0, memory_order_release);
+	outside(c->runner);
 	if (spent < CALL_BUDGET_NS)
 		return now;
 	cw_count(plugin, slow_calls);
@@ -256,7 +113,7 @@ static int call_event(struct cw_conn *c, struct cw_event *ev)
 	uint64_t started = cw_clock_ns();
 	int rc;
 
-	enter(c, ev->data);
+	enter(c, ev->kind, ev->id, ev->data);
 	rc = ev->kind == CW_EV_COMMAND ? ops->command(c->runner->decoder, ev) : ops->event(c->runner->decoder, ev);
 	(void)leave(c, started);
 	if (rc == CW_ECLOSED)
@@ -327,7 +184,7 @@ static int decode_one(struct cw_conn *c, const struct cw_event *ev, struct cw_by
 
 	if (!again)
 		cw_count(plugin, frames_in);
-	enter(c, frame);
+	enter(c, CW_EV_DATA, 0, frame);
 	rc = ops->decode(c->runner->decoder, ev, frame);
 	*clock_ns = leave(c, *clock_ns);
 	if (rc == CW_EBUSY && c->asked > 0)
@@ -399,9 +256,9 @@ static int cut_one(struct cw_conn *c, struct cw_bytes *rest, struct cw_event *ev
 	int rc;
 
 	ev->flags |= c->final ? CW_EVF_FINAL : 0;
-	enter(c, *rest);
+	enter(c, CW_EV_DATA, 0, *rest);
 	rc = c->runner->desc->decoder->frame(c->runner->decoder, ev, *rest, cut);
-	atomic_store_explicit(&c->runner->entered_ms, 0, memory_order_release);
+	outside(c->runner);
 	ev->flags = c->flags;
 	if (rc < 0) {
 		ask_close(c, "the decoder cannot find a frame in these bytes");
@@ -489,6 +346,7 @@ static int feed_all(struct cw_conn *c, struct cw_bytes all)
 	int rc;
 
 	c->feeding = 1;
+	c->input_end = all.ptr + all.len;
 	rc = cut_frames(c, &all);
 	if ((c->flags & CW_EVF_DATAGRAM) != 0 && rc == 0 && all.len > 0) {
 		(void)count_noise(c, all); /* frames do not span datagrams */
@@ -504,7 +362,7 @@ static int feed_all(struct cw_conn *c, struct cw_bytes all)
 	return rc;
 }
 
-static int append_kept(struct cw_conn *c, struct cw_bytes in)
+int cw_conn_keep_more(struct cw_conn *c, struct cw_bytes in)
 {
 	size_t need = c->kept_len + in.len;
 
@@ -527,13 +385,15 @@ int cw_conn_feed(struct cw_conn *c, struct cw_bytes in)
 {
 	int rc;
 
+	if (c->remote != NULL)
+		return cw_remote_feed(c, in);
 	if (c->closing)
 		return CW_ECLOSED;
 	if (in.len == 0)
 		return 0;
 	if (c->kept_len == 0 && !c->feeding)
 		return feed_all(c, in);
-	rc = append_kept(c, in);
+	rc = cw_conn_keep_more(c, in);
 	if (rc < 0) {
 		ask_close(c, rc == CW_ENOMEM ? "out of memory" : "more bytes than may wait");
 		return CW_ECLOSED;
@@ -557,17 +417,23 @@ static int after_call(struct cw_conn *c)
 
 void cw_conn_hold(struct cw_conn *c)
 {
+	if (c->remote != NULL)
+		cw_remote_hold(c);
 	c->held = 1;
 }
 
 int cw_conn_resume(struct cw_conn *c)
 {
+	if (c->remote != NULL)
+		return cw_remote_resume(c);
 	c->held = 0;
 	return after_call(c);
 }
 
 void cw_conn_set_arrival(struct cw_conn *c, int64_t utc_ms)
 {
+	if (c->remote != NULL)
+		cw_remote_set_arrival(c, utc_ms);
 	c->arrived_ms = utc_ms;
 }
 
@@ -680,12 +546,10 @@ int cw_conn_set_timer(struct cw_conn *c, uint64_t id, uint64_t delay_ms)
 
 /* ---- connections and devices --------------------------------------------------- */
 
-int cw_conn_open(struct cw_runner *r, const struct cw_conn_ops *ops, void *owner, const struct cw_conn_open *how,
-                 struct cw_conn **ret_conn)
+int cw_conn_make(struct cw_runner *r, const struct cw_conn_ops *ops, void *owner, const struct cw_conn_open *how, struct cw_conn **ret_conn)
 {
 	size_t peer_len = how->peer.len > 255 ? 255 : how->peer.len;
 	struct cw_conn *c = cw_zalloc(sizeof(*c) + peer_len);
-	struct cw_event ev;
 	int rc;
 
 	if (c == NULL)
@@ -695,9 +559,10 @@ int cw_conn_open(struct cw_runner *r, const struct cw_conn_ops *ops, void *owner
 	c->owner = owner;
 	c->conf = how->conf;
 	c->listener = how->listener;
-	c->flags = how->flags & ~CW_EVF_DIALLED;
+	c->flags = how->flags & ~(CW_EVF_DIALLED | CW_EVF_RESUMED);
 	c->max_noise = how->max_noise;
 	c->cap = how->cap;
+	c->attach_most = how->attach_most;
 	c->peer_len = (uint8_t)peer_len;
 	if (peer_len > 0)
 		memcpy(c->peer, how->peer.ptr, peer_len);
@@ -708,8 +573,34 @@ int cw_conn_open(struct cw_runner *r, const struct cw_conn_ops *ops, void *owner
 	}
 	r->open_conns++;
 	*ret_conn = c;
+	return 0;
+}
+
+void cw_conn_unmake(struct cw_conn *c)
+{
+	while (c->attachments != NULL)
+		cw_conn_drop_attachment(c, c->attachments);
+	cw_handle_free(&c->runner->conns, c->handle);
+	c->runner->open_conns--;
+	cw_free(c->kept);
+	cw_free(c);
+}
+
+int cw_conn_open(struct cw_runner *r, const struct cw_conn_ops *ops, void *owner, const struct cw_conn_open *how,
+                 struct cw_conn **ret_conn)
+{
+	struct cw_event ev;
+	struct cw_conn *c;
+	int rc;
+
+	if (r->keeper != NULL)
+		return cw_remote_open(r, ops, owner, how, ret_conn);
+	rc = cw_conn_make(r, ops, owner, how, &c);
+	if (rc < 0)
+		return rc;
+	*ret_conn = c;
 	fill_event(c, NULL, CW_EV_OPEN, &ev);
-	ev.flags |= how->flags & CW_EVF_DIALLED;
+	ev.flags |= how->flags & (CW_EVF_DIALLED | CW_EVF_RESUMED);
 	ev.identity = how->identity;
 	deliver(c, &ev);
 	return 0;
@@ -722,7 +613,7 @@ static void answered(struct cw_conn *c)
 	c->asked--;
 }
 
-static struct cw_rdevice *find_device(struct cw_conn *c, struct cw_bytes identity)
+struct cw_rdevice *cw_find_device(struct cw_conn *c, struct cw_bytes identity)
 {
 	struct cw_rdevice *d;
 
@@ -732,7 +623,7 @@ static struct cw_rdevice *find_device(struct cw_conn *c, struct cw_bytes identit
 	return NULL;
 }
 
-static struct cw_rdevice *new_device(struct cw_conn *c, struct cw_bytes identity, const char *product_key, const char *device_name)
+struct cw_rdevice *cw_new_device(struct cw_conn *c, struct cw_bytes identity, const char *product_key, const char *device_name)
 {
 	size_t pk = strlen(product_key), dn = strlen(device_name);
 	struct cw_rdevice *d;
@@ -761,12 +652,12 @@ static struct cw_rdevice *new_device(struct cw_conn *c, struct cw_bytes identity
 int cw_conn_identified(struct cw_conn *c, struct cw_bytes identity, const char *product_key, const char *device_name,
                        struct cw_bytes saved, unsigned how, const void *conf, void *user, struct cw_rdevice **ret_dev)
 {
-	struct cw_rdevice *d = find_device(c, identity);
+	struct cw_rdevice *d = cw_find_device(c, identity);
 	int attached = (how & CW_CONN_ATTACHED) != 0;
 	struct cw_event ev;
 
 	if (d == NULL)
-		d = new_device(c, identity, product_key, device_name);
+		d = cw_new_device(c, identity, product_key, device_name);
 	if (d == NULL)
 		return CW_ENOMEM;
 	if (attached || !d->attached) { /* a look-up of a device that is attached takes nothing from it */
@@ -775,12 +666,18 @@ int cw_conn_identified(struct cw_conn *c, struct cw_bytes identity, const char *
 	}
 	d->attached = (uint8_t)(attached || d->attached);
 	*ret_dev = d;
+	if (c->remote != NULL)
+		return cw_remote_identified(c, d, saved, how);
 	if ((how & CW_CONN_UNASKED) == 0)
 		answered(c);
 	fill_event(c, d, CW_EV_IDENTIFIED, &ev);
 	ev.saved = saved;
 	if (d->attached)
 		ev.flags |= CW_EVF_ATTACHED;
+	else
+		d->conf = NULL; /* lent for this event */
+	if ((how & CW_CONN_RESUMED) != 0)
+		ev.flags |= CW_EVF_RESUMED;
 	deliver(c, &ev);
 	return 0;
 }
@@ -789,6 +686,10 @@ void cw_conn_refused(struct cw_conn *c, struct cw_bytes identity, int code)
 {
 	struct cw_event ev;
 
+	if (c->remote != NULL) {
+		cw_remote_refused(c, identity, code);
+		return;
+	}
 	answered(c);
 	if (code == CW_REFUSED_KEPT && c->again_len > 0)
 		c->again_drop = 1;
@@ -802,6 +703,10 @@ void cw_conn_members(struct cw_conn *c, struct cw_bytes prefix, int count)
 {
 	struct cw_event ev;
 
+	if (c->remote != NULL) {
+		cw_remote_members(c, prefix, count);
+		return;
+	}
 	answered(c);
 	fill_event(c, NULL, CW_EV_MEMBERS, &ev);
 	ev.identity = prefix;
@@ -811,6 +716,8 @@ void cw_conn_members(struct cw_conn *c, struct cw_bytes prefix, int count)
 
 struct cw_bytes cw_conn_waiting_frame(const struct cw_conn *c)
 {
+	if (c->remote != NULL)
+		return cw_remote_waiting_frame(c);
 	return cw_bytes_of(c->kept, c->feeding ? 0 : c->again_len);
 }
 
@@ -818,6 +725,10 @@ void cw_conn_state(struct cw_conn *c, struct cw_rdevice *dev, int online, int co
 {
 	struct cw_event ev;
 
+	if (c->remote != NULL) {
+		cw_remote_state(c, dev, online, code);
+		return;
+	}
 	fill_event(c, dev, online ? CW_EV_ONLINE : CW_EV_OFFLINE, &ev);
 	ev.code = code;
 	deliver(c, &ev);
@@ -827,6 +738,10 @@ void cw_conn_settled(struct cw_conn *c, uint64_t ticket, int code)
 {
 	struct cw_event ev;
 
+	if (c->remote != NULL) {
+		cw_remote_settled(c, ticket, code);
+		return;
+	}
 	fill_event(c, only_device(c), CW_EV_SETTLED, &ev);
 	ev.ticket = ticket;
 	ev.code = code;
@@ -842,6 +757,8 @@ int cw_conn_command(struct cw_conn *c, struct cw_rdevice *dev, uint64_t id, stru
 		return CW_EUNSUPPORTED;
 	if (c->closing)
 		return CW_ECLOSED;
+	if (c->remote != NULL)
+		return cw_remote_command(c, dev, id, command, deadline_ms);
 	fill_event(c, dev, CW_EV_COMMAND, &ev);
 	ev.id = id;
 	ev.data = command;
@@ -857,6 +774,10 @@ void cw_conn_command_cancelled(struct cw_conn *c, struct cw_rdevice *dev, uint64
 {
 	struct cw_event ev;
 
+	if (c->remote != NULL) {
+		cw_remote_command_cancelled(c, dev, id);
+		return;
+	}
 	fill_event(c, dev, CW_EV_COMMAND_CANCELLED, &ev);
 	ev.id = id;
 	deliver(c, &ev);
@@ -866,6 +787,10 @@ void cw_conn_reply(struct cw_conn *c, struct cw_rdevice *dev, struct cw_bytes re
 {
 	struct cw_event ev;
 
+	if (c->remote != NULL) {
+		cw_remote_reply(c, dev, request, code, data);
+		return;
+	}
 	fill_event(c, dev, CW_EV_REPLY, &ev);
 	ev.request = request;
 	ev.code = code;
@@ -877,6 +802,10 @@ void cw_conn_block(struct cw_conn *c, struct cw_rdevice *dev, uint64_t id, uint6
 {
 	struct cw_event ev;
 
+	if (c->remote != NULL) {
+		cw_remote_block(c, dev, id, offset, code, data);
+		return;
+	}
 	fill_event(c, dev, CW_EV_BLOCK, &ev);
 	ev.id = id;
 	ev.offset = offset;
@@ -889,12 +818,16 @@ void cw_conn_broadcast(struct cw_conn *c, struct cw_bytes command)
 {
 	struct cw_event ev;
 
+	if (c->remote != NULL) {
+		cw_remote_broadcast(c, command);
+		return;
+	}
 	fill_event(c, NULL, CW_EV_BROADCAST, &ev);
 	ev.data = command;
 	deliver(c, &ev);
 }
 
-static void forget_device(struct cw_conn *c, struct cw_rdevice *dev)
+void cw_forget_device(struct cw_conn *c, struct cw_rdevice *dev)
 {
 	struct cw_rdevice **p;
 
@@ -912,9 +845,13 @@ void cw_conn_detached(struct cw_conn *c, struct cw_rdevice *dev)
 {
 	struct cw_event ev;
 
+	if (c->remote != NULL) {
+		cw_remote_detached(c, dev);
+		return;
+	}
 	fill_event(c, dev, CW_EV_DETACHED, &ev);
 	(void)call_event(c, &ev);
-	forget_device(c, dev);
+	cw_forget_device(c, dev);
 	c->ops->called(c->owner);
 	if (c->scan)
 		(void)after_call(c);
@@ -924,6 +861,10 @@ void cw_conn_close(struct cw_conn *c)
 {
 	struct cw_event ev;
 
+	if (c->remote != NULL) {
+		cw_remote_close(c);
+		return;
+	}
 	c->closing = 1;
 	stop_waiting(c);
 	while (c->timers != NULL)
@@ -931,16 +872,21 @@ void cw_conn_close(struct cw_conn *c)
 	while (c->devices != NULL) {
 		fill_event(c, c->devices, CW_EV_DETACHED, &ev);
 		(void)call_event(c, &ev);
-		forget_device(c, c->devices);
+		cw_forget_device(c, c->devices);
 	}
 	fill_event(c, NULL, CW_EV_CLOSED, &ev);
 	(void)call_event(c, &ev);
 	while (c->timers != NULL) /* armed by the last words */
 		drop_timer(c, c->timers);
-	cw_handle_free(&c->runner->conns, c->handle);
-	c->runner->open_conns--;
-	cw_free(c->kept);
-	cw_free(c);
+	cw_conn_unmake(c);
+}
+
+int cw_conn_end(struct cw_conn *c)
+{
+	if (c->remote != NULL)
+		return cw_remote_end(c);
+	cw_conn_close(c);
+	return 0;
 }
 
 void *cw_rdevice_user(const struct cw_rdevice *dev)

@@ -32,7 +32,9 @@ struct cw_conn_ops {
 	int (*command_extend)(void *owner, uint64_t id, uint64_t delay_ms);
 	int (*save)(void *owner, struct cw_rdevice *dev, struct cw_bytes state);
 	int (*want_block)(void *owner, uint64_t id, uint64_t offset, size_t length);
-	int (*attach_open)(void *owner, struct cw_rdevice *dev, const char *suffix, uint64_t *ret_attachment);
+	/* The runner made number and name, which is safe as that of a file; it allows no more than attach_most bytes. A tool may put
+	 * another name in place of the one in `name`. */
+	int (*attach_open)(void *owner, struct cw_rdevice *dev, uint64_t attachment, const char *name);
 	int (*attach_write)(void *owner, uint64_t attachment, struct cw_bytes data);
 	int (*attach_close)(void *owner, uint64_t attachment, int keep, char name[64]);
 	void (*field)(void *owner, int group, const char *name, struct cw_bytes value, size_t offset, size_t length); /* INSPECT only */
@@ -46,6 +48,16 @@ struct cw_conn_ops {
 	void (*close)(void *owner, uint64_t delay_ms, const char *reason);
 	/* An entry of the decoder has returned: settle tickets, look at queues. May call back into the runner, save for cw_conn_close(). */
 	void (*called)(void *owner);
+	/*
+	 * Only from a decoder in another process (isolate.h), and never from within a call of the owner's; may be NULL for a tool.
+	 * room: after CW_EBUSY of feed() or resume(), bytes are taken again. command_refused: the decoder did not take over a
+	 * command, as cw_conn_command() would have said. lost: the process has died; tickets and attachments of this
+	 * connection are gone, its open commands were refused just before; the connection goes on. closed: after cw_conn_end().
+	 */
+	void (*room)(void *owner);
+	void (*command_refused)(void *owner, uint64_t id, int rc);
+	void (*lost)(void *owner);
+	void (*closed)(void *owner);
 };
 
 /* Make the instance of `desc` for worker `w`. Errors carry a sentence. */
@@ -74,6 +86,7 @@ struct cw_conn_open {
 	uint32_t flags;        /* CW_EVF_* */
 	size_t max_noise;      /* bytes without a frame before the connection is closed */
 	size_t cap;            /* bytes a decoder may charge */
+	uint64_t attach_most;  /* bytes of one attachment; 0: none is taken */
 };
 
 int cw_conn_open(struct cw_runner *r, const struct cw_conn_ops *ops, void *owner, const struct cw_conn_open *how,
@@ -95,10 +108,11 @@ size_t cw_conn_missing(const struct cw_conn *c);
 void cw_conn_set_arrival(struct cw_conn *c, int64_t utc_ms);
 /*
  * Outcome of one identify. The handle of an identity that is already there is used again. `user` is the owner's pointer for
- * the device. `conf` NULL: the connection's.
+ * the device. `conf` NULL: the connection's; without CW_CONN_ATTACHED it is lent for the call.
  */
 #define CW_CONN_ATTACHED 1u /* the connection is the way to the device: CW_EVF_ATTACHED */
 #define CW_CONN_UNASKED 2u  /* not an outcome: a member, or an identity that was added later */
+#define CW_CONN_RESUMED 4u  /* the decoder before this one had it: CW_EVF_RESUMED */
 int cw_conn_identified(struct cw_conn *c, struct cw_bytes identity, const char *product_key, const char *device_name,
                        struct cw_bytes saved, unsigned how, const void *conf, void *user, struct cw_rdevice **ret_dev);
 /* The outcome of CW_IDENTIFY_MEMBERS, after an unasked cw_conn_identified() for each. */
@@ -120,6 +134,9 @@ void cw_conn_broadcast(struct cw_conn *c, struct cw_bytes command);
 void cw_conn_detached(struct cw_conn *c, struct cw_rdevice *dev);
 /* DETACHED for every device, CLOSED, free. Not from within an entry of the decoder. */
 void cw_conn_close(struct cw_conn *c);
+/* The same once the decoder has worked through what it was fed. 0: done; CW_EBUSY: it still does, `closed` follows, and until then
+ * callbacks may come. */
+int cw_conn_end(struct cw_conn *c);
 
 void *cw_rdevice_user(const struct cw_rdevice *dev);
 const char *cw_rdevice_identity(const struct cw_rdevice *dev);

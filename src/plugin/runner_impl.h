@@ -30,6 +30,13 @@ struct conn_timer {
 	uint64_t id;
 };
 
+/* An attachment that the decoder has open. */
+struct conn_attachment {
+	struct conn_attachment *next;
+	uint64_t id, len;
+	char name[64];
+};
+
 struct cw_rdevice {
 	struct cw_rdevice *next;
 	struct cw_conn *conn;
@@ -37,6 +44,7 @@ struct cw_rdevice {
 	void *ctx;
 	void *user;
 	uint64_t handle;
+	struct remote_device *remote; /* in causewayd, when the decoder runs in a plugin host */
 	uint8_t attached;
 	uint8_t identity_len, product_key_len, device_name_len;
 	char text[]; /* identity, product key, device name, each NUL-terminated */
@@ -51,12 +59,16 @@ struct cw_conn {
 	const char *listener;
 	struct cw_rdevice *devices;
 	struct conn_timer *timers;
-	uint8_t *kept; /* bytes not yet cut into frames */
+	struct remote_conn *remote; /* in causewayd, when the decoder runs in a plugin host */
+	struct conn_attachment *attachments;
+	uint8_t *kept; /* bytes not yet cut into frames; remote: fed and not yet consumed */
 	size_t kept_len, kept_size;
 	uint64_t handle;
 	int64_t charged;
 	int64_t arrived_ms; /* of frames that were set aside; 0: now */
 	size_t cap, max_noise, noise;
+	uint64_t attach_most;     /* bytes of one attachment; 0: none is taken */
+	const uint8_t *input_end; /* of what is being cut: says where in the stream a frame stands */
 	uint32_t flags;
 	struct conn_timer *waiter; /* cw_cut.wait_ms: then frame() looks for the last time; NULL: not armed */
 	size_t missing;      /* bytes that frame() said would help; 0: it did not say */
@@ -87,6 +99,12 @@ struct cw_runner {
 	_Atomic(struct cw_conn *) at_conn;
 	_Atomic(const uint8_t *) at_frame;
 	_Atomic(size_t) at_frame_len;
+	struct keeper *keeper; /* the decoder runs in a plugin host: who keeps that alive; NULL: here */
+	/* Inside a plugin host: note each entry where causewayd finds it after a crash. NULL elsewhere. */
+	void (*entering)(struct cw_conn *c, uint32_t kind, uint64_t id, struct cw_bytes frame);
+	void (*leaving)(struct cw_runner *r);
+	uint64_t next_attachment;
+	unsigned open_attachments;
 };
 
 extern const struct cw_host cw_host_table;
@@ -94,6 +112,20 @@ extern const struct cw_host cw_host_table;
 int cw_handle_new(struct handles *h, void *ptr, uint64_t *ret_handle);
 void *cw_handle_get(const struct handles *h, uint64_t handle);
 void cw_handle_free(struct handles *h, uint64_t handle);
+
+/* What host.c checks in a plugin's calls; remote.c checks it again in what a plugin host says. */
+int cw_identity_ok(struct cw_bytes identity);
+int cw_record_kind_ok(unsigned kind);
+/* Shared by both sides of a connection. NULL: out of memory. */
+struct cw_rdevice *cw_find_device(struct cw_conn *c, struct cw_bytes identity);
+struct cw_rdevice *cw_new_device(struct cw_conn *c, struct cw_bytes identity, const char *product_key, const char *device_name);
+void cw_forget_device(struct cw_conn *c, struct cw_rdevice *dev);
+/* A connection without a word to its decoder: made, and unmade. */
+int cw_conn_make(struct cw_runner *r, const struct cw_conn_ops *ops, void *owner, const struct cw_conn_open *how, struct cw_conn **ret_conn);
+void cw_conn_unmake(struct cw_conn *c);
+/* More bytes behind those kept. CW_ELIMIT, CW_ENOMEM. */
+int cw_conn_keep_more(struct cw_conn *c, struct cw_bytes in);
+void cw_conn_drop_attachment(struct cw_conn *c, struct conn_attachment *a);
 
 /* For host.c: arm a timer of the connection; look at kept bytes again. */
 int cw_conn_set_timer(struct cw_conn *c, uint64_t id, uint64_t delay_ms);

@@ -136,7 +136,7 @@ class Bench(Ways):
             p.stdout.close()
 
     @contextlib.contextmanager
-    def world(self, devices, workers=1, listener="", upstream="", conf=None):
+    def world(self, devices, workers=1, listener="", upstream="", conf=None, extra=""):
         """The emulator and the gateway, with so many devices in their files. `upstream` may be made when the emulator runs."""
         import conftest
         import gw
@@ -155,7 +155,7 @@ class Bench(Ways):
             file.chmod(0o600)
             cloud = conftest.Cloud(spawn("causeway-cloud", "--free-ports", "--config", file, "--tls-dir", self.dir / "tls"))
             ways = {"upstream": upstream} if isinstance(upstream, str) else {"upstream": upstream(cloud), "rates": ""}
-            gateway = gw.Gateway(spawn, place, cloud, devices=devices, listener=listener, extra=f"workers = {workers}", **ways)
+            gateway = gw.Gateway(spawn, place, cloud, devices=devices, listener=listener, extra=f"workers = {workers}\n{extra}", **ways)
             gateway.wait_up()
             gateway.port = int(gateway.address.rsplit(":", 1)[1])
             gateway.pid = gateway.process.popen.pid
@@ -201,6 +201,32 @@ class Bench(Ways):
                 if best[k] is None or got["per_second"] > best[k]["per_second"]:
                     best[k] = got
         return best
+
+    def isolation(self):
+        """What a process of its own for the decoder costs: heartbeats as in frames, decoder in causewayd and in a plugin host, in turn."""
+        loads = (("one connection, one frame at a time", ["--count", 1, "--window", 1, "--seconds", 1]),
+                 ("200 connections, one a read", ["--count", 200, "--window", 1, "--seconds", 1]),
+                 ("200 connections, ten a read", ["--count", 200, "--window", 10, "--batch", 10, "--seconds", 1]))
+        with self.world(200) as (_, inside), self.world(200, extra="isolation.protocols = [jt808]") as (_, apart):
+            host = wait_until(lambda: [h["pid"] for h in apart.status()["pluginHosts"] if h["state"] == "up"], "a plugin host")[0]
+            for name, args in loads:
+                best = {}
+                for _ in range(3):
+                    for gateway in (inside, apart):
+                        before = cpu_s(host)
+                        got = self.load("flood", gateway.port, "--pid", gateway.pid, *args)
+                        if got["refused"] or got["unasked"] or not got["messages"]:
+                            raise Failed(f"messages were not answered as they should: {got}")
+                        got["host_us"] = (cpu_s(host) - before) * 1e6 / got["messages"]
+                        if gateway not in best or got["per_second"] > best[gateway]["per_second"]:
+                            best[gateway] = got
+                a, b = best[inside], best[apart]
+                self.add(f"frames/s isolated, {name}; in causewayd", b["per_second"], "/s", a["per_second"])
+                if "one connection" in name:
+                    self.add("  from frame to answer", 1e6 / b["per_second"], "us", 1e6 / a["per_second"])
+                self.add("  CPU a frame, both processes", micro(b) + b["host_us"], "us", micro(a))
+                self.add("  of it in causewayd", micro(b), "us", micro(a))
+            self.add("resident memory of a plugin host", rss(host) / 1048576, "MiB")
 
     def decode(self):
         """The decoder alone, through a host that discards."""
@@ -535,7 +561,7 @@ def wait_until(*args, **more):
 
 
 Bench.micro, Bench.cpu_s, Bench.wait_online, Bench.wait_until = (staticmethod(f) for f in (micro, cpu_s, wait_online, wait_until))
-PARTS = ("frames", "decode", "memory", "logins", "upstream", "broker", "ways", "devices", "storms", "emulator", "stock", "bridge")
+PARTS = ("frames", "isolation", "decode", "memory", "logins", "upstream", "broker", "ways", "devices", "storms", "emulator", "stock", "bridge")
 
 
 def main():

@@ -20,6 +20,10 @@ GW = ("a1EmuGw0001", "gw-0001")
 PK = "a1EmuSub001"
 
 
+# Every decoder of every test in a process of its own: CW_TEST_ISOLATED=1.
+ISOLATED = 'isolation.protocols = ["*"]' if os.environ.get("CW_TEST_ISOLATED") == "1" else ""
+
+
 def device_name(i):
     return f"sub-{i + 1:04d}"
 
@@ -150,6 +154,7 @@ listeners = [
 upstreams {{ cloud {{ endpoint = "{self.endpoint}", retryMin = 100ms, retryMax = 1s, {p["rates"]}
   {p["upstream"]} }} }}
 {p["extra"]}
+{ISOLATED if ISOLATED and "isolation" not in p["extra"] else ""}
 """)
         self.config.chmod(0o600)
 

@@ -49,8 +49,73 @@ static int frame(struct cw_decoder *d, const struct cw_event *ev, struct cw_byte
 	return rc;
 }
 
+#ifdef NAUGHTY_DEADLY /* for tests of isolation: does what the line says, and most of it ends a process */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int is(struct cw_bytes line, const char *word)
+{
+	size_t n = strlen(word);
+
+	return line.len >= n && memcmp(line.ptr, word, n) == 0;
+}
+
+static void eat_memory(void)
+{
+	for (;;) {
+		volatile char *p = malloc(1 << 20);
+		size_t i;
+
+		for (i = 0; i < 1 << 20; i += 4096)
+			p[i] = 1; /* NULL where no more is given */
+	}
+}
+
+static void tell(struct cw_decoder *d, const struct cw_event *ev, const char *what, int value)
+{
+	char text[80];
+	int n = snprintf(text, sizeof(text), "%s,%d\n", what, value);
+
+	(void)d->host->send(d->hx, ev->conn, cw_bytes_of(text, (size_t)n));
+}
+
+static void obey(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes line)
+{
+	if (is(line, "crash"))
+		*(volatile int *)(d->hx == NULL ? (void *)d : NULL) = 1;
+	if (is(line, "abort"))
+		abort();
+	if (is(line, "exit"))
+		_exit(3);
+	if (is(line, "hang"))
+		for (;;)
+			__asm__ volatile("");
+	if (is(line, "eat"))
+		eat_memory();
+	if (is(line, "socket"))
+		tell(d, ev, "socket", socket(AF_INET, SOCK_STREAM, 0));
+	if (is(line, "open"))
+		tell(d, ev, "open", open("/etc/passwd", O_RDONLY));
+	if (is(line, "pid"))
+		tell(d, ev, "pid", (int)getpid());
+	if (is(line, "print"))
+		(void)fprintf(stderr, "a decoder prints %.*s", (int)line.len, (const char *)line.ptr);
+	if (is(line, "timer"))
+		(void)d->host->timer(d->hx, ev->conn, 77, 20);
+	if (is(line, "late")) { /* speaks, then dies: nobody hears of it */
+		tell(d, ev, "late", 1);
+		abort();
+	}
+}
+#endif
+
 static int decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes f)
 {
+#ifdef NAUGHTY_DEADLY
+	obey(d, ev, f);
+#endif
 #ifdef NAUGHTY_STATIC
 	frames_seen++;
 #endif
@@ -77,6 +142,10 @@ static int decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_byt
 #ifdef NAUGHTY_EAT
 	while (says(f, "temp,") && malloc(1 << 20) != NULL)
 		;
+#endif
+#ifdef NAUGHTY_BEYOND /* looks at the byte behind the frame */
+	if (says(f, "ok,") && *(const volatile uint8_t *)(f.ptr + f.len) == 1)
+		return CW_EPROTO;
 #endif
 #ifdef NAUGHTY_SLOW
 	for (volatile long k = 0; says(f, "temp,") && k < 60000000; k++)
@@ -111,6 +180,10 @@ static int event(struct cw_decoder *d, const struct cw_event *ev)
 	if (ev->kind == CW_EV_TIMER)
 		(void)d->host->command_done(d->hx, ev->conn, 4711, CW_CODE_OK, cw_bytes_of(NULL, 0));
 #endif
+#ifdef NAUGHTY_DEADLY
+	if (ev->kind == CW_EV_TIMER && ev->timer == 77)
+		abort();
+#endif
 #ifdef NAUGHTY_STATUS
 	if (ev->kind == CW_EV_OFFLINE)
 		return CW_EINVAL;
@@ -138,10 +211,19 @@ static int event(struct cw_decoder *d, const struct cw_event *ev)
 	return sk_event(d, ev);
 }
 
+static int command(struct cw_decoder *d, const struct cw_event *ev)
+{
+#ifdef NAUGHTY_DEADLY
+	if (memmem(ev->data.ptr, ev->data.len, "Deadly", 6) != NULL)
+		abort();
+#endif
+	return sk_command(d, ev);
+}
+
 static const struct cw_decoder_ops ops = {
 	CW_DECODER_OPS_INIT,
 	.create = sk_create, .destroy = sk_destroy, .settings = sk_settings, .settings_free = sk_settings_free,
-	.frame = frame, .decode = decode, .event = event, .command = sk_command,
+	.frame = frame, .decode = decode, .event = event, .command = command,
 };
 static const struct cw_plugin_counter counters[] = { { "badLine", "Lines that are none of the protocol's" }, { NULL, NULL } };
 static const struct cw_plugin_desc desc = {
