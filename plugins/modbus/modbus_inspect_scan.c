@@ -165,7 +165,7 @@ static void show_tcp(struct cw_bytes frame, struct mb_scan *s)
 	s->what = MB_SHOW;
 	s->tcp = 1;
 	s->length = frame.len;
-	s->tid = frame.len > 1 ? (uint16_t)(frame.ptr[0] << 8 | frame.ptr[1]) : 0;
+	s->tid = frame.len > 1 ? (uint16_t)((unsigned)frame.ptr[0] << 8 | frame.ptr[1]) : 0;
 	s->unit = frame.len > 6 ? frame.ptr[6] : 0;
 	s->pdu = frame.len > 7 ? cw_bytes_of(frame.ptr + 7, frame.len - 7) : cw_bytes_of(NULL, 0);
 	if (frame.len > 3 && (frame.ptr[2] | frame.ptr[3]) != 0)

@@ -74,7 +74,7 @@ static inline int mb_bit(struct cw_bytes data, unsigned i)
 
 static inline uint16_t mb_register(struct cw_bytes data, unsigned i)
 {
-	return i * 2 + 1 < data.len ? (uint16_t)(data.ptr[i * 2] << 8 | data.ptr[i * 2 + 1]) : 0;
+	return i * 2 + 1 < data.len ? (uint16_t)((unsigned)data.ptr[i * 2] << 8 | data.ptr[i * 2 + 1]) : 0;
 }
 
 /* "40001", "465536": 0, or the name of the error in *ret_error. */

@@ -429,7 +429,8 @@ static int poll_exception(struct cw_decoder *d, const struct cw_event *ev, struc
 
 	if (code == 2 || code == 3) {
 		mb_unit_split(d, ev, c, u, o->group, block_at(u, o->group, o->place));
-		st->at = st->start = 0; /* places have moved */
+		st->at = st->start == 0 && o->place < st->at ? o->place : st->start == 0 ? st->at : 0;
+		st->start = 0; /* the places of a cycle that began elsewhere have moved: it begins anew */
 		return 1;
 	}
 	if (code == 6 && st->busy < u->conf->busy_retries) {

@@ -591,7 +591,7 @@ static void request_of(const uint8_t *pdu, struct mb_request *q)
 	q->fc = pdu[0];
 	q->address = (uint16_t)(pdu[1] << 8 | pdu[2]);
 	q->quantity = (uint16_t)(pdu[3] << 8 | pdu[4]);
-	q->or_mask = pdu[0] == MB_MASK_WRITE ? (uint16_t)(pdu[5] << 8 | pdu[6]) : 0;
+	q->or_mask = pdu[0] == MB_MASK_WRITE ? (uint16_t)((unsigned)pdu[5] << 8 | pdu[6]) : 0;
 }
 
 size_t mb_job_request(struct cw_decoder *d, struct mb_job *j, struct mb_request *q, uint8_t *out)

@@ -175,7 +175,7 @@ static unsigned write_many(struct cw_sim_unit *u, int bit, unsigned most, const 
 	if (fault_of(u, address, quantity) != 0)
 		return fault_of(u, address, quantity);
 	for (i = 0; i < quantity && rc == 0; i++)
-		rc = bit ? cw_sim_unit_set(u, 1, address + i, at[5 + i / 8] >> i % 8 & 1u) : cw_sim_unit_set(u, 0, address + i, be16(at + 5 + 2 * i));
+		rc = bit ? cw_sim_unit_set(u, 1, address + i, (unsigned)at[5 + i / 8] >> i % 8 & 1u) : cw_sim_unit_set(u, 0, address + i, be16(at + 5 + 2 * i));
 	return rc < 0 ? DEVICE_FAILURE : 0;
 }
 

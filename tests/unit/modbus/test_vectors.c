@@ -190,7 +190,7 @@ static void a_write(struct cw_bytes v, struct cw_bytes expect, const char *id)
 {
 	static const char *const same[] = { "area", "address", "type", "order", "bit", "length", "packing", "scale", "offset", "min", "max" };
 	struct cw_bytes point = cw_map_get(v, "point"), set = cw_map_get(v, "set"), pdus = cw_map_get(expect, "pdus");
-	char json[1500] = "{\"property\":\"v\",\"access\":\"rw\"", body[400], want[600];
+	char json[1500] = "{\"property\":\"v\",\"access\":\"rw\"", body[400], want[2000];
 	struct cw_reader r = cw_reader_of(pdus);
 	struct cw_item it = cw_read_item(&r);
 	struct fake_blob *b;
