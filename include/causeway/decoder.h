@@ -95,7 +95,7 @@ struct cw_event {
 	uint64_t mono_ms;   /* monotonic */
 	void **conn_ctx;    /* the decoder's pointer for this connection; NULL at OPEN; never touched by the host */
 	void **device_ctx;  /* the same for `device`; NULL pointer when there is no device */
-	const void *conf;   /* what ops->settings() made for this connection or device */
+	const void *conf;   /* what ops->settings() made for this connection or device; of a device that was only looked up, during IDENTIFIED only */
 	struct cw_bytes peer;     /* "192.0.2.7:4711", text */
 	struct cw_bytes listener; /* name of the listener or connection in the configuration, text */
 	struct cw_bytes identity; /* originalIdentity; OPEN: what the configuration binds to this connection, else empty */

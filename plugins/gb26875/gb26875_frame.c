@@ -86,15 +86,15 @@ static size_t bad_length(const uint8_t *p, size_t total, size_t *ret_skip)
 }
 
 /*
- * A frame that is not all here: 0, or where a whole good one begins inside its head. A head holds none, so this start was
- * noise, and need not be waited for. Data may hold frames: what begins there proves nothing.
+ * A frame that is not all here: 0, or where a whole good one begins among its first `most` bytes. A head (27) holds none, so
+ * this start was noise, and need not be waited for. Data may hold frames: what begins there proves nothing.
  */
-static size_t good_inside_head(const uint8_t *p, size_t n)
+static size_t good_inside(const uint8_t *p, size_t n, size_t most)
 {
-	size_t at, inner, most = n < GB_HEAD ? n : GB_HEAD;
+	size_t at, inner;
 	int error;
 
-	for (at = next_start(p, 1, n); at < most; at = next_start(p, at + 1, n))
+	for (at = next_start(p, 1, n); at < n && at < most; at = next_start(p, at + 1, n))
 		if (judge(p + at, n - at, &error, &inner) == GOOD)
 			return at;
 	return 0;
@@ -120,9 +120,10 @@ int gb_frame(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes in
 			ret->skip = skip;
 		return 0;
 	default:
-		if (ev->flags & CW_EVF_FINAL) {
+		/* A tool says what is missing of a frame rather than that it is noise, unless a good one follows. */
+		if ((ev->flags & (CW_EVF_FINAL | CW_EVF_INSPECT)) == CW_EVF_FINAL) {
 			ret->skip = next_start(in.ptr, 1, in.len);
-		} else if ((skip = good_inside_head(in.ptr, in.len)) > 0) {
+		} else if ((skip = good_inside(in.ptr, in.len, ev->flags & CW_EVF_FINAL ? in.len : GB_HEAD)) > 0) {
 			ret->skip = skip;
 		} else {
 			ret->need = total > 0 ? total : GB_HEAD + GB_TAIL;

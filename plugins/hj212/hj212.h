@@ -147,7 +147,8 @@ struct hj_device {
 	struct hj_device *next;
 	struct hj_conn *conn;
 	uint64_t handle;
-	const struct hj_conf *conf;  /* of the host, while attached or looked up */
+	const struct hj_conf *conf;  /* of the host while attached; while only looked up, a copy */
+	struct hj_conf *looked;      /* that copy, or NULL */
 	struct hj_cmd *cmds;
 	struct hj_join *joins;
 	struct hj_mark *marks;       /* HJ_MARKS_MOST, or NULL */
@@ -318,6 +319,7 @@ void hj_command_expire(struct cw_decoder *d, const struct cw_event *ev, struct h
 struct hj_device *hj_device_find(struct hj_conn *c, struct cw_bytes mn);
 struct hj_device *hj_device_new(struct cw_decoder *d, const struct cw_event *ev, struct hj_conn *c, struct cw_bytes mn);
 void hj_device_free(struct cw_decoder *d, const struct cw_event *ev, struct hj_device *dev);
+void hj_device_forget_settings(struct cw_decoder *d, const struct cw_event *ev, struct hj_device *dev);
 void hj_device_load(struct hj_device *dev, struct cw_bytes saved);
 void hj_device_save(struct cw_decoder *d, const struct cw_event *ev, struct hj_device *dev);
 const struct hj_conf *hj_conf_of(struct cw_decoder *d, const struct hj_conn *c, const struct hj_device *dev);

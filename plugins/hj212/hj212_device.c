@@ -41,6 +41,16 @@ struct hj_device *hj_device_new(struct cw_decoder *d, const struct cw_event *ev,
 	return dev;
 }
 
+void hj_device_forget_settings(struct cw_decoder *d, const struct cw_event *ev, struct hj_device *dev)
+{
+	if (dev->looked == NULL)
+		return;
+	free(dev->looked);
+	dev->looked = NULL;
+	dev->conf = NULL;
+	d->host->charge(d->hx, ev->conn, -(int64_t)sizeof(*dev->looked));
+}
+
 void hj_device_free(struct cw_decoder *d, const struct cw_event *ev, struct hj_device *dev)
 {
 	struct hj_conn *c = dev->conn;
@@ -49,6 +59,7 @@ void hj_device_free(struct cw_decoder *d, const struct cw_event *ev, struct hj_d
 	hj_command_drop(d, ev, dev);
 	hj_answer_drop(d, ev, c, dev);
 	hj_join_free(d, ev, dev);
+	hj_device_forget_settings(d, ev, dev);
 	if (dev->marks != NULL) {
 		free(dev->marks);
 		d->host->charge(d->hx, ev->conn, -(int64_t)(sizeof(*dev->marks) * HJ_MARKS_MOST));

@@ -155,10 +155,16 @@ static uint64_t wait_of(const struct cw_event *ev)
 	return conf != NULL ? conf->wait_ms : 1000;
 }
 
+/* The decode tool has read all there is, but shows a frame without its end as what it is: unfinished. */
+static int nothing_follows(const struct cw_event *ev)
+{
+	return (ev->flags & (CW_EVF_FINAL | CW_EVF_DATAGRAM)) != 0 && (ev->flags & CW_EVF_INSPECT) == 0;
+}
+
 /* The checksum fits at its place; what follows is not CR LF. */
 static void cut_loose_end(const struct cw_event *ev, struct cw_bytes in, size_t end, struct cw_cut *cut)
 {
-	int last = (ev->flags & (CW_EVF_FINAL | CW_EVF_DATAGRAM)) != 0;
+	int last = nothing_follows(ev);
 
 	if (in.len > end && in.ptr[end] == '\n')
 		cut->length = end + 1;
@@ -191,7 +197,7 @@ static void cut_line(const struct cw_event *ev, struct cw_bytes in, size_t at, s
 		cut->skip = at + 1;
 	else if (nl != NULL)
 		cut->length = line;
-	else if (in.len - at >= HJ_FRAME_MAX || (ev->flags & (CW_EVF_FINAL | CW_EVF_DATAGRAM)) != 0)
+	else if (in.len - at >= HJ_FRAME_MAX || nothing_follows(ev))
 		cut->skip = at + 1;
 	else
 		cut->wait_ms = wait_of(ev);
@@ -202,7 +208,7 @@ static void cut_at(const struct cw_event *ev, struct cw_bytes in, size_t at, str
 {
 	unsigned said = number4(in.ptr + at + 2);
 	size_t segment = at + 6, crc = segment + said, end = crc + 4, found;
-	int last = (ev->flags & (CW_EVF_FINAL | CW_EVF_DATAGRAM)) != 0;
+	int last = nothing_follows(ev);
 
 	if (said > HJ_SEGMENT_MAX) {
 		cut->skip = at + 1;
@@ -244,7 +250,7 @@ int hj_frame(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes in
 	}
 	if (at == in.len || starts(in, at) == 2) {
 		ret_cut->need = at + 6;
-		if ((ev->flags & CW_EVF_FINAL) != 0)
+		if (nothing_follows(ev))
 			ret_cut->skip = in.len;
 		return 0;
 	}

@@ -365,6 +365,23 @@ int hj_decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes f
 
 /* ---- events --------------------------------------------------------------------------------------- */
 
+/* The settings of a device that was only looked up are lent: its frames are judged by a copy. */
+static void keep_settings(struct cw_decoder *d, const struct cw_event *ev, struct hj_device *dev)
+{
+	if (dev->attached || ev->conf == NULL)
+		return;
+	hj_device_forget_settings(d, ev, dev);
+	if (d->host->charge(d->hx, ev->conn, sizeof(*dev->looked)) < 0)
+		return;
+	dev->looked = malloc(sizeof(*dev->looked));
+	if (dev->looked == NULL) {
+		d->host->charge(d->hx, ev->conn, -(int64_t)sizeof(*dev->looked));
+		return;
+	}
+	memcpy(dev->looked, ev->conf, sizeof(*dev->looked));
+	dev->conf = dev->looked;
+}
+
 static void on_identified(struct cw_decoder *d, const struct cw_event *ev, struct hj_conn *c)
 {
 	struct hj_device *dev = hj_device_find(c, ev->identity);
@@ -377,8 +394,13 @@ static void on_identified(struct cw_decoder *d, const struct cw_event *ev, struc
 	}
 	*ev->device_ctx = dev;
 	dev->handle = ev->device;
+	if (!(ev->flags & CW_EVF_ATTACHED)) {
+		keep_settings(d, ev, dev);
+		return;
+	}
+	hj_device_forget_settings(d, ev, dev);
 	dev->conf = ev->conf;
-	if (!(ev->flags & CW_EVF_ATTACHED) || dev->attached)
+	if (dev->attached)
 		return;
 	dev->attached = 1;
 	dev->seen_ms = ev->mono_ms;

@@ -143,18 +143,21 @@ static void inspect_rtu(const struct mb_line *l, struct cw_bytes in, int final, 
 	}
 }
 
-/* 1: a header; 0: not enough; -1: none. A wrong protocol id is a header when everything else says so. */
-static int tcp_here(struct cw_bytes in, size_t *ret_len, int final, int strict)
+/* 1: a frame of *ret_len; 0: more bytes may make one; -1: none. */
+static int tcp_here(struct cw_bytes in, size_t *ret_len, int final)
 {
 	unsigned length;
 
+	if ((in.len > 2 && in.ptr[2] != 0) || (in.len > 3 && in.ptr[3] != 0) || (in.len > 4 && in.ptr[4] != 0))
+		return -1;
 	if (in.len < 8)
-		return final ? -1 : (in.len > 4 && in.ptr[4] > 1) || (strict && in.len > 3 && (in.ptr[2] | in.ptr[3]) != 0) ? -1 : 0;
-	length = (unsigned)(in.ptr[4] << 8 | in.ptr[5]);
-	if ((strict && (in.ptr[2] | in.ptr[3]) != 0) || length < 2 || length > 254 || !mb_fc_known(in.ptr[7] & 0x7f))
-		return (in.ptr[7] & 0x80) && !strict && length == 3 && (in.ptr[2] | in.ptr[3]) == 0 ? (*ret_len = 9, in.len < 9 ? 0 : 1) : -1;
+		return final ? -1 : 0;
+	length = in.ptr[5];
+	/* An exception may name any function. */
+	if (length < 3 || length > 254 || !(mb_fc_known(in.ptr[7] & 0x7f) || ((in.ptr[7] & 0x80) && length == 3)))
+		return -1;
 	*ret_len = 6 + length;
-	return in.len < *ret_len ? (final ? -1 : 0) : 1;
+	return in.len >= *ret_len ? 1 : final ? -1 : 0;
 }
 
 static void show_tcp(struct cw_bytes frame, struct mb_scan *s)
@@ -171,28 +174,31 @@ static void show_tcp(struct cw_bytes frame, struct mb_scan *s)
 		s->error = MB_E_LENGTH;
 }
 
-/* A good header cuts a frame; what none begins in is one bad frame. */
+/* Behind what is no frame: does a heartbeat begin here? Like the others. */
+static int heartbeat_here(const struct mb_line *l, struct cw_bytes in, int final)
+{
+	unsigned which;
+	int part;
+
+	return mb_heartbeat(l->ch, in, &which, &part) > 0 ? 1 : part && !final ? 0 : -1;
+}
+
+/* A good header cuts a frame; what stands before the next one, or before the end, is one bad frame. */
 static void inspect_tcp(const struct mb_line *l, struct cw_bytes in, int final, struct mb_scan *s)
 {
 	size_t i, len = 0;
-	int rc = tcp_here(in, &len, final, 0);
+	int rc = 0;
 
-	if (rc > 0 && len >= 9 && (in.ptr[2] | in.ptr[3]) == 0) {
-		show_tcp(cw_bytes_of(in.ptr, len), s);
-		return;
-	}
-	if (rc == 0) {
-		s->wait_ms = l->ch->partial_ms;
-		return;
-	}
-	for (i = 1, rc = -1; i < in.len && i < MB_TCP_MAX; i++) {
-		rc = tcp_here(cw_bytes_of(in.ptr + i, in.len - i), &len, final, 1);
-		if (rc > 0 && len < 9)
-			rc = -1;
+	for (i = 0; i < in.len && i < MB_TCP_MAX; i++) {
+		rc = tcp_here(cw_bytes_of(in.ptr + i, in.len - i), &len, final);
+		if (rc < 0 && i > 0)
+			rc = heartbeat_here(l, cw_bytes_of(in.ptr + i, in.len - i), final);
 		if (rc >= 0)
 			break;
 	}
-	if (rc > 0 || final || i == MB_TCP_MAX) {
+	if (i == 0 && rc > 0) {
+		show_tcp(cw_bytes_of(in.ptr, len), s);
+	} else if (rc > 0 || final || i == MB_TCP_MAX) {
 		show_tcp(cw_bytes_of(in.ptr, i), s);
 		if (s->error == MB_OK)
 			s->error = MB_E_LENGTH;
@@ -277,6 +283,7 @@ int mb_scan_inspect(const struct mb_line *l, struct cw_bytes in, int final, stru
 {
 	enum mb_framing framing = l->ch->framing;
 	unsigned which = 0;
+	size_t length;
 	int part = 0;
 
 	memset(s, 0, offsetof(struct mb_scan, bytes));
@@ -290,16 +297,22 @@ int mb_scan_inspect(const struct mb_line *l, struct cw_bytes in, int final, stru
 		inspect_envelope(l, in, final, s);
 		return 0;
 	}
-	s->length = mb_heartbeat(l->ch, in, &which, &part);
-	if (s->length > 0 && (framing == MB_RTU || s->length == in.len)) {
-		s->what = MB_HEARTBEAT;
-		s->which = which;
-		return 0;
+	/* A frame goes before a heartbeat: the number of a transaction may be one. */
+	if (framing != MB_TCP || tcp_here(in, &length, final) < 0) {
+		s->length = mb_heartbeat(l->ch, in, &which, &part);
+		if (s->length > 0) {
+			s->what = MB_HEARTBEAT;
+			s->which = which;
+			return 0;
+		}
+		if (part && !final) {
+			s->wait_ms = l->ch->partial_ms;
+			return 0;
+		}
 	}
-	s->length = 0;
 	if (!l->registered && l->ch->reg_mode != MB_REG_NONE &&
 	    (l->ch->reg->length > 0 || l->ch->reg->until.len > 0 || l->ch->reg->accept_count > 0)) {
-		int rc = mb_registration(l->ch->reg, in, final, s);
+		int rc = framing == MB_TCP && tcp_here(in, &length, final) > 0 ? -1 : mb_registration(l->ch->reg, in, final, s);
 
 		if (rc > 0)
 			return 0;

@@ -72,9 +72,9 @@ void cw_capture_free(struct cw_capture *c);
 /* The bytes of an event; empty where it has none. */
 static inline struct cw_bytes cw_seen_bytes(const struct cw_capture *c, const struct cw_seen *e)
 {
-	int has = e->kind == CW_SEEN_UP || e->kind == CW_SEEN_DOWN || e->kind == CW_SEEN_NOTE;
+	int has = e->len > 0 && (e->kind == CW_SEEN_UP || e->kind == CW_SEEN_DOWN || e->kind == CW_SEEN_NOTE);
 
-	return cw_bytes_of(c->bytes + e->at, has ? (size_t)e->len : 0);
+	return has ? cw_bytes_of(c->bytes + e->at, (size_t)e->len) : cw_bytes_of(NULL, 0);
 }
 
 /* A line of hex, as decode tools take it, into out[len / 2]; how many bytes, or -1: it is none. */

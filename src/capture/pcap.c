@@ -54,7 +54,9 @@ static uint32_t be32(const uint8_t *p)
 
 static uint16_t f16(const struct file *f, const uint8_t *p)
 {
-	return f->swap ? (uint16_t)(p[1] << 8 | p[0]) : be16(p);
+	uint8_t turned[2] = { p[1], p[0] };
+
+	return be16(f->swap ? turned : p);
 }
 
 static uint32_t f32(const struct file *f, const uint8_t *p)

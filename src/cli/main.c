@@ -25,7 +25,7 @@ static const struct verb {
 	{ "config", cw_cmd_config, "look at configuration files: check, print, get, reference" },
 	{ "identity", cw_cmd_identity, "the table of identities: import, add, remove, list, rekey" },
 	{ "decode", cw_cmd_decode, "decode frames of a protocol: hex in, JSON out" },
-	{ "plugin", cw_cmd_plugin, "for authors of protocols: new, test, describe" },
+	{ "plugin", cw_cmd_plugin, "for authors of protocols: new, test, fuzz, replay, describe" },
 	{ "sign", cw_cmd_sign, "sign mqtt: what any MQTT client needs to log in as a device" },
 	{ "doctor", cw_cmd_doctor, "each upstream step by step: name, TCP, TLS, login; what fails and what to do" },
 	{ "triple", cw_cmd_triple,

@@ -17,7 +17,8 @@ static const struct {
 } caps[] = {
 	{ CW_CAP_DOWNLINK, "downlink", "takes commands" },
 	{ CW_CAP_MULTI_DEVICE, "multiDevice", "several devices may speak through one connection" },
-	{ CW_CAP_KEEP_OLDER, "keepOlder", "a second connection of a device is refused; it does not supersede the first" },
+	{ CW_CAP_KEEP_OLDER, "keepOlder",
+	  "a second connection of a device is refused; it does not supersede the first" },
 	{ CW_CAP_DATAGRAM, "datagram", "may be used over UDP" },
 	{ CW_CAP_SHARED, "shared", "several connections may speak for one device" },
 };
@@ -49,7 +50,8 @@ static int print_settings(const struct cw_plugin_desc *d)
 	rc = cw_dump_fields(d->conf, prefix, CW_REFERENCE_TEXT, &text, &len);
 	if (rc < 0)
 		return rc;
-	puts("\nSettings (of the protocol as written here, or in settings {} of a listener, connection, product or device)\n");
+	puts("\nSettings (of the protocol as written here, or in settings {} of a listener, connection, product or "
+	     "device)\n");
 	fwrite(text, 1, len, stdout);
 	cw_free(text);
 	return 0;
@@ -59,8 +61,10 @@ static int print_text(const struct cw_plugin_desc *d)
 {
 	size_t i;
 
-	printf("%s %s%s%s\n\n", d->name, d->version, d->summary == NULL ? "" : ": ", d->summary == NULL ? "" : d->summary);
-	printf("ABI            %u.%u (this causeway speaks %u.%u)\n", d->abi >> 16, d->abi & 0xffffu, CW_ABI_MAJOR, CW_ABI_MINOR);
+	printf("%s %s%s%s\n\n", d->name, d->version, d->summary == NULL ? "" : ": ",
+	       d->summary == NULL ? "" : d->summary);
+	printf("ABI            %u.%u (this causeway speaks %u.%u)\n", d->abi >> 16, d->abi & 0xffffu, CW_ABI_MAJOR,
+	       CW_ABI_MINOR);
 	printf("longest frame  %u bytes\n", d->max_frame);
 	if (d->caps & CW_CAP_DOWNLINK)
 		printf("commands       %u at once for a device\n", d->max_outstanding == 0 ? 1 : d->max_outstanding);

@@ -1,8 +1,8 @@
 /*
  * plugin_new.c - `causeway plugin new`: a folder with a plugin that builds, is tested and runs.
  *
- * It is made from plugins/skeleton, which is built and tested with this tree and lies in this program as it is there; only the
- * name is replaced. So what authors start from stays right.
+ * It is made from plugins/skeleton, which is built and tested with this tree and lies in this program as it is there;
+ * only the name is replaced. So what authors start from stays right.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -34,7 +34,9 @@
 	X(cw_new_application, "application.conf")                                                                      \
 	X(cw_new_devices, "devices.conf")
 
-#define DECLARE(array, path) extern const unsigned char array[]; extern const size_t array##_len;
+#define DECLARE(array, path)                                                                                           \
+	extern const unsigned char array[];                                                                            \
+	extern const size_t array##_len;
 FILES(DECLARE)
 
 static const struct {
@@ -63,10 +65,13 @@ static int check_name(const char *name, struct cw_msg *msg)
 		if (!((name[i] >= 'a' && name[i] <= 'z') || (name[i] >= '0' && name[i] <= '9')))
 			break;
 	if (n == 0 || n > NAME_MOST || i < n || name[0] < 'a')
-		return cw_fail(msg, CW_EINVAL, "'%.60s' cannot name a protocol: 1 to %u lower-case letters and digits, a letter first", name, NAME_MOST);
+		return cw_fail(msg, CW_EINVAL,
+			       "'%.60s' cannot name a protocol: 1 to %u lower-case letters and digits, a letter first",
+			       name, NAME_MOST);
 	for (i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
 		if (strcmp(taken[i], name) == 0)
-			return cw_fail(msg, CW_EINVAL, "'%s' is the name of something else in the folder; take another", name);
+			return cw_fail(msg, CW_EINVAL, "'%s' is the name of something else in the folder; take another",
+				       name);
 	return 0;
 }
 
@@ -78,8 +83,13 @@ static int part_of_word(char c)
 /* What becomes of the text at `at`: how long it is there, and what stands for it in the new file; 0: it stays. */
 static size_t replaced(const struct fresh *f, const char *text, size_t at, size_t len, char out[PATH_MAX])
 {
-	static const struct { const char *word; size_t n; int form; } words[] = { { "skeleton", 8, 0 }, { "SKELETON", 8, 1 }, { "Skeleton", 8, 2 },
-		                                                                  { "sk_", 3, 3 }, { "@CONTROL@", 9, 4 } };
+	static const struct {
+		const char *word;
+		size_t n;
+		int form;
+	} words[] = {
+		{ "skeleton", 8, 0 }, { "SKELETON", 8, 1 }, { "Skeleton", 8, 2 }, { "sk_", 3, 3 }, { "@CONTROL@", 9, 4 }
+	};
 	size_t i, k;
 
 	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
@@ -144,7 +154,7 @@ static int make_folder(struct fresh *f, const char *dir)
 
 	if (mkdir(dir, 0777) < 0)
 		return errno == EEXIST ? cw_fail(&f->msg, CW_EEXIST, "%s exists already; nothing was changed", dir)
-		                       : cw_fail(&f->msg, CW_EIO, "cannot make %s: %s", dir, strerror(errno));
+				       : cw_fail(&f->msg, CW_EIO, "cannot make %s: %s", dir, strerror(errno));
 	if (realpath(dir, f->dir) == NULL)
 		return cw_fail(&f->msg, CW_EIO, "%s: %s", dir, strerror(errno));
 	(void)snprintf(tests, sizeof(tests), "%s/tests", f->dir);
@@ -170,9 +180,12 @@ static const char usage[] =
 	"usage: causeway plugin new NAME [DIR]\n"
 	"\n"
 	"Makes the folder DIR (default: NAME) with a small but complete plugin for the protocol NAME: decoder, wire\n"
-	"scripts, Makefile, CMakeLists.txt, README, and a configuration with which causewayd runs it at once. NAME is 1\n"
-	"to 31 lower-case letters and digits, a letter first. It is built against the headers that pkg-config or CMake\n"
-	"find as causeway-plugin and CausewayPlugin. C; its README says what C++ takes. Exit status: 0; 1 with nothing\n"
+	"scripts, Makefile, CMakeLists.txt, README, and a configuration with which causewayd runs it at once. NAME is "
+	"1\n"
+	"to 31 lower-case letters and digits, a letter first. It is built against the headers that pkg-config or "
+	"CMake\n"
+	"find as causeway-plugin and CausewayPlugin. C; its README says what C++ takes. Exit status: 0; 1 with "
+	"nothing\n"
 	"made or a reason; 2 wrong command line.\n";
 
 int cw_plugin_new(int argc, char **argv)

@@ -87,7 +87,8 @@ static void on_rule(void *ctx, const char *rule, const char *variant, unsigned f
 	if (t->json)
 		put_line("rule", rule, variant, NULL, (long)findings);
 	else
-		printf("%s %s%s%s%s\n", findings == 0 ? "ok    " : "FAILED", rule, variant[0] == '\0' ? "" : ", ", variant, t->note);
+		printf("%s %s%s%s%s\n", findings == 0 ? "ok    " : "FAILED", rule, variant[0] == '\0' ? "" : ", ",
+		       variant, t->note);
 	t->note[0] = '\0';
 	fflush(stdout);
 }
@@ -143,9 +144,11 @@ static const char usage[] =
 	"usage: causeway plugin test [--only RULE] [--all] [--json] PLUGIN.so [SCRIPT...]\n"
 	"       causeway plugin test --list [--json]\n"
 	"\n"
-	"Holds a plugin to the rules of the ABI (--list names them) and plays wire scripts; plugins/README.md says how\n"
+	"Holds a plugin to the rules of the ABI (--list names them) and plays wire scripts; plugins/README.md says "
+	"how\n"
 	"these are written. A script's frames are also what the rules try: without scripts little is tested. A file\n"
-	"*.txt has frames alone, one a line, which are tried but not played. The object is taken as it was built; each\n"
+	"*.txt has frames alone, one a line, which are tried but not played. The object is taken as it was built; "
+	"each\n"
 	"rule runs in a process of its own, so that one which crashes, hangs or eats memory is named, with the frame\n"
 	"that was at hand. Allocations fail by way of the object's own relocations: no special build is needed.\n"
 	"\n"
@@ -154,13 +157,21 @@ static const char usage[] =
 	"  --timeout SECS  an entry of the decoder that takes longer hangs (10)\n"
 	"  --json          a JSON object a line: what (rule, finding, note), rule, text\n"
 	"\n"
-	"Exit status: 0 all rules are kept; 1 one is broken, or the plugin cannot be loaded; 2 wrong command line, or a\n"
+	"Exit status: 0 all rules are kept; 1 one is broken, or the plugin cannot be loaded; 2 wrong command line, or "
+	"a\n"
 	"script that cannot be read.\n";
 
 static int run(const char *plugin, char **scripts, int n, const char *only, unsigned timeout_ms, struct told *told)
 {
-	struct cw_conform_setup setup = { .plugin = plugin, .only = only, .all = told->all, .entry_timeout_ms = timeout_ms, .settings = cw_inspect_settings,
-		                          .ctx = told, .finding = on_finding, .note = on_note, .rule = on_rule };
+	struct cw_conform_setup setup = { .plugin = plugin,
+					  .only = only,
+					  .all = told->all,
+					  .entry_timeout_ms = timeout_ms,
+					  .settings = cw_inspect_settings,
+					  .ctx = told,
+					  .finding = on_finding,
+					  .note = on_note,
+					  .rule = on_rule };
 	struct cw_wire_script *v = cw_calloc((size_t)n + 1, sizeof(*v));
 	size_t i;
 	int rc;
@@ -175,8 +186,9 @@ static int run(const char *plugin, char **scripts, int n, const char *only, unsi
 		cw_wire_free(&v[i]);
 	cw_free(v);
 	if (rc != 2 && !told->json)
-		printf("%s: %u of %u kept, %u fault%s%s\n", plugin, told->rules - told->broken, told->rules, told->findings,
-		       told->findings == 1 ? "" : "s", told->findings > told->shown ? " (--all shows each)" : "");
+		printf("%s: %u of %u kept, %u fault%s%s\n", plugin, told->rules - told->broken, told->rules,
+		       told->findings, told->findings == 1 ? "" : "s",
+		       told->findings > told->shown ? " (--all shows each)" : "");
 	return rc;
 }
 

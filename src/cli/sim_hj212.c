@@ -151,10 +151,10 @@ static void report(struct logger *l, const char *cn, unsigned pnum, unsigned pno
 		memcpy(m.qn, qn, 18);
 	else
 		new_number(l, m.qn);
-	snprintf(m.flag, sizeof(m.flag), "%u", (l->old ? 0u : 4u) + (pnum > 0 ? 3u : 1u));
+	m.flag[0] = (char)('0' + (l->old ? 0 : 4) + (pnum > 0 ? 3 : 1));
 	if (pnum > 0) {
-		snprintf(m.pnum, sizeof(m.pnum), "%u", pnum);
-		snprintf(m.pno, sizeof(m.pno), "%u", pno);
+		m.pnum[0] = (char)('0' + pnum % 10); /* a few at most */
+		m.pno[0] = (char)('0' + pno % 10);
 	}
 	snprintf(m.cp, sizeof(m.cp), "%s", cp);
 	push(l, &m);
@@ -331,7 +331,7 @@ static void parameters(struct logger *l, const struct cw_sim_hj *request, const 
 	va_end(ap);
 	head(l, &m, "32", request->cn);
 	memcpy(m.qn, request->qn, sizeof(m.qn));
-	snprintf(m.flag, sizeof(m.flag), "%u", l->old ? 0u : 4u);
+	m.flag[0] = l->old ? '0' : '4';
 	snprintf(m.cp, sizeof(m.cp), "&&%s&&", text);
 	push(l, &m);
 }

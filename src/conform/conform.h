@@ -1,5 +1,6 @@
 /*
- * conform.h - the conformance suite: holds a built plugin to what decoder.h and host.h ask of every decoder, whatever its protocol.
+ * conform.h - the conformance suite: holds a built plugin to what decoder.h and host.h ask of every decoder, whatever
+ * its protocol.
  *
  * Each rule runs in a child process of its own, through the real runner, with clocks that stand still and
  * random numbers that come again: a fault shows again. A decoder that crashes, hangs or eats memory ends its
@@ -20,14 +21,15 @@ struct cw_conform_rule {
 int cw_conform_rule(size_t i, struct cw_conform_rule *ret_rule);
 
 struct cw_conform_setup {
-	const char *plugin; /* path of the .so */
+	const char *plugin;                   /* path of the .so */
 	const struct cw_wire_script *scripts; /* those that are not strict first */
 	size_t script_count;
-	const char *only;        /* one rule, or NULL */
-	int all;                 /* every finding; else the first three of each rule */
+	const char *only;          /* one rule, or NULL */
+	int all;                   /* every finding; else the first three of each rule */
 	unsigned entry_timeout_ms; /* an entry of the decoder that lasts longer hangs; 0: 10 s */
 	/* Settings as an encoded map: `text` over the defaults of the plugin's table. *ret_bytes is owned (cw_free). */
-	int (*settings)(const struct cw_plugin_desc *desc, const char *text, uint8_t **ret_bytes, size_t *ret_len, struct cw_msg *msg);
+	int (*settings)(const struct cw_plugin_desc *desc, const char *text, uint8_t **ret_bytes, size_t *ret_len,
+			struct cw_msg *msg);
 	void *ctx;
 	/* Told as it goes: something is wrong; a remark; a rule is through, with how many findings. Texts are lent. */
 	void (*finding)(void *ctx, const char *rule, const char *text);

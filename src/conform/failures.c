@@ -51,7 +51,8 @@ void rule_refusals(struct toy *a, struct toy *b)
 	(void)b;
 	for (s = 0; s < suite.session_count; s++)
 		for (k = 0; k < sizeof(codes) / sizeof(codes[0]); k++)
-			refuse_each(a, &suite.sessions[s], codes[k], k == 0 ? 1 : 3); /* the first code was tried at every place */
+			refuse_each(a, &suite.sessions[s], codes[k],
+				    k == 0 ? 1 : 3); /* the first code was tried at every place */
 }
 
 /* One run in which an allocation fails. 1: none was left to fail. */
@@ -93,7 +94,9 @@ void rule_memory(struct toy *a, struct toy *b)
 				(void)snprintf(where, sizeof(where), "%s", heap_failed_place());
 			if (heap_live() > 0) {
 				heap_describe(left, sizeof(left));
-				fault("the failure is in %s; afterwards %ld blocks are left after destroy(), the first %s", where, heap_live(), left);
+				fault("the failure is in %s; afterwards %ld blocks are left after destroy(), the first "
+				      "%s",
+				      where, heap_live(), left);
 				heap_forget();
 			}
 		}

@@ -77,8 +77,8 @@ void rule_frames(struct toy *a, struct toy *b)
 		doing("%s", e->name);
 		once(a, e);
 		if (e->kind == 'f' && (a->frames_ok != 1 || a->frames_bad != 0 || a->noise != 0))
-			fault("%zu good frames, %zu refused ones and %zu bytes of noise where one good frame is", a->frames_ok, a->frames_bad,
-			      a->noise);
+			fault("%zu good frames, %zu refused ones and %zu bytes of noise where one good frame is",
+			      a->frames_ok, a->frames_bad, a->noise);
 		if (e->kind == 'r' && (a->frames_ok > 0 || a->records > 0))
 			fault("a frame to be refused was taken, with %zu records", a->records);
 	}
@@ -96,7 +96,8 @@ static void split_session(struct toy *t, const struct session *of, size_t only, 
 	for (i = 0; i < of->n; i++) {
 		const struct cw_wire_step *s = of->v[i];
 
-		if (s->kind == CW_WIRE_DATA && (only == SIZE_MAX || only == i) && at < s->len && !t->closing && t->conn != NULL) {
+		if (s->kind == CW_WIRE_DATA && (only == SIZE_MAX || only == i) && at < s->len && !t->closing &&
+		    t->conn != NULL) {
 			toy_feed(t, s->ptr, at);
 			toy_feed(t, s->ptr + at, s->len - at);
 		} else {
@@ -198,7 +199,8 @@ static void cut_sessions(struct toy *a, struct toy *b)
 				continue;
 			frame++;
 			for (k = 1 + suite_random((uint32_t)stride); k < of->v[i]->len; k += stride) {
-				doing("frame %zu (%s line %u) ends after %zu bytes", frame, of->name, of->v[i]->line, k);
+				doing("frame %zu (%s line %u) ends after %zu bytes", frame, of->name, of->v[i]->line,
+				      k);
 				toy_renew(b, of, 0);
 				(void)toy_open(b);
 				for (j = 0; j < i; j++)

@@ -15,8 +15,8 @@
 static struct {
 	const uint8_t *base;
 	size_t len;
-	const ElfW(Ehdr) *eh;
-	const ElfW(Shdr) *sections;
+	const ElfW(Ehdr) * eh;
+	const ElfW(Shdr) * sections;
 	const char *names;
 } im;
 
@@ -30,7 +30,7 @@ int object_open(const char *path)
 	struct stat st;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	void *base = MAP_FAILED;
-	const ElfW(Shdr) *sections;
+	const ElfW(Shdr) * sections;
 	unsigned i;
 
 	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size >= (off_t)sizeof(ElfW(Ehdr)))
@@ -42,7 +42,8 @@ int object_open(const char *path)
 	im.base = base;
 	im.len = (size_t)st.st_size;
 	im.eh = base;
-	if (memcmp(im.eh->e_ident, ELFMAG, SELFMAG) != 0 || im.eh->e_ident[EI_CLASS] != (sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32))
+	if (memcmp(im.eh->e_ident, ELFMAG, SELFMAG) != 0 ||
+	    im.eh->e_ident[EI_CLASS] != (sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32))
 		return -1;
 	if (im.eh->e_shoff == 0 || !inside(im.eh->e_shoff, (uint64_t)im.eh->e_shnum * sizeof(ElfW(Shdr))) ||
 	    im.eh->e_shstrndx >= im.eh->e_shnum)
@@ -56,7 +57,7 @@ int object_open(const char *path)
 	return 0;
 }
 
-static const ElfW(Shdr) *section_of_type(unsigned type)
+static const ElfW(Shdr) * section_of_type(unsigned type)
 {
 	unsigned i;
 
@@ -67,10 +68,10 @@ static const ElfW(Shdr) *section_of_type(unsigned type)
 }
 
 /* Symbol i of a table, with its name; NULL past the last. */
-static const ElfW(Sym) *symbol(unsigned table, size_t i, const char **ret_name)
+static const ElfW(Sym) * symbol(unsigned table, size_t i, const char **ret_name)
 {
 	const ElfW(Shdr) *s = section_of_type(table);
-	const ElfW(Sym) *sym;
+	const ElfW(Sym) * sym;
 
 	if (s == NULL || i >= s->sh_size / sizeof(*sym))
 		return NULL;
@@ -81,20 +82,21 @@ static const ElfW(Sym) *symbol(unsigned table, size_t i, const char **ret_name)
 
 int object_sanitized(void)
 {
-	const ElfW(Sym) *sym;
+	const ElfW(Sym) * sym;
 	const char *name;
 	size_t i;
 
 	for (i = 1; (sym = symbol(SHT_DYNSYM, i, &name)) != NULL; i++)
-		if (sym->st_shndx == SHN_UNDEF && (strncmp(name, "__asan_", 7) == 0 || strncmp(name, "__tsan_", 7) == 0 ||
-		                                   strncmp(name, "__ubsan_", 8) == 0 || strncmp(name, "__sanitizer_", 12) == 0))
+		if (sym->st_shndx == SHN_UNDEF &&
+		    (strncmp(name, "__asan_", 7) == 0 || strncmp(name, "__tsan_", 7) == 0 ||
+		     strncmp(name, "__ubsan_", 8) == 0 || strncmp(name, "__sanitizer_", 12) == 0))
 			return 1;
 	return 0;
 }
 
 void object_check_exports(void)
 {
-	const ElfW(Sym) *sym;
+	const ElfW(Sym) * sym;
 	const char *name;
 	size_t i;
 	int entry = 0;
@@ -106,7 +108,9 @@ void object_check_exports(void)
 		} else if (strcmp(name, CW_PLUGIN_ENTRY) == 0) {
 			entry = 1;
 		} else {
-			fault("it exports %s; it may export nothing but " CW_PLUGIN_ENTRY ": compile with -fvisibility=hidden", name);
+			fault("it exports %s; it may export nothing but " CW_PLUGIN_ENTRY
+			      ": compile with -fvisibility=hidden",
+			      name);
 		}
 	}
 	if (!entry)
@@ -116,7 +120,8 @@ void object_check_exports(void)
 /* The toolchain's own: a flag of its destructors and the object's handle, a word each with padding. */
 static int toolchain_owns(const char *name)
 {
-	return strncmp(name, "completed.", 10) == 0 || strcmp(name, "__dso_handle") == 0 || strcmp(name, "__TMC_END__") == 0;
+	return strncmp(name, "completed.", 10) == 0 || strcmp(name, "__dso_handle") == 0 ||
+	       strcmp(name, "__TMC_END__") == 0;
 }
 
 static int writable_data(unsigned index)
@@ -128,12 +133,13 @@ static int writable_data(unsigned index)
 	name = im.names + im.sections[index].sh_name;
 	if (im.sections[index].sh_flags & SHF_TLS)
 		return 1;
-	return (strncmp(name, ".data", 5) == 0 && strncmp(name, ".data.rel.ro", 12) != 0) || strncmp(name, ".bss", 4) == 0;
+	return (strncmp(name, ".data", 5) == 0 && strncmp(name, ".data.rel.ro", 12) != 0) ||
+	       strncmp(name, ".bss", 4) == 0;
 }
 
 void object_check_statics(void)
 {
-	const ElfW(Sym) *sym;
+	const ElfW(Sym) * sym;
 	const char *name;
 	unsigned i;
 	size_t k;
@@ -142,15 +148,18 @@ void object_check_statics(void)
 	for (k = 0; (sym = symbol(SHT_SYMTAB, k, &name)) != NULL; k++) {
 		unsigned type = sym->st_info & 15u;
 
-		if ((type == STT_OBJECT || type == STT_TLS) && sym->st_size > 0 && writable_data(sym->st_shndx) && !toolchain_owns(name)) {
-			fault("it has the writable static %s (%zu bytes); state hangs at the instance, the connection or the device", name,
-			      (size_t)sym->st_size);
+		if ((type == STT_OBJECT || type == STT_TLS) && sym->st_size > 0 && writable_data(sym->st_shndx) &&
+		    !toolchain_owns(name)) {
+			fault("it has the writable static %s (%zu bytes); state hangs at the instance, the connection "
+			      "or the device",
+			      name, (size_t)sym->st_size);
 			named = 1;
 		}
 	}
 	for (i = 0; i < im.eh->e_shnum && !named; i++) /* stripped: the sizes alone speak */
 		if (writable_data(i) && im.sections[i].sh_size > sizeof(void *))
-			fault("section %s has %zu bytes of writable data; state hangs at the instance, the connection or the device",
+			fault("section %s has %zu bytes of writable data; state hangs at the instance, the connection "
+			      "or the device",
 			      im.names + im.sections[i].sh_name, (size_t)im.sections[i].sh_size);
 }
 
@@ -158,7 +167,7 @@ void object_check_libraries(void)
 {
 	static const char *const allowed[] = { "libc.so.", "libm.so.", "libgcc_s.so.", "ld-linux" };
 	const ElfW(Shdr) *dynamic = section_of_type(SHT_DYNAMIC);
-	const ElfW(Dyn) *d;
+	const ElfW(Dyn) * d;
 	const char *strings;
 	unsigned i;
 
@@ -176,13 +185,15 @@ void object_check_libraries(void)
 			if (strncmp(name, allowed[i], strlen(allowed[i])) == 0)
 				break;
 		if (i == sizeof(allowed) / sizeof(allowed[0]))
-			fault("it needs the library %s; libc, libm and libgcc are there wherever the gateway is, others may not be", name);
+			fault("it needs the library %s; libc, libm and libgcc are there wherever the gateway is, "
+			      "others may not be",
+			      name);
 	}
 }
 
 void object_place(const void *address, char *out, size_t size)
 {
-	const ElfW(Sym) *sym;
+	const ElfW(Sym) * sym;
 	const char *name;
 	Dl_info info;
 	uintptr_t at;
@@ -218,7 +229,8 @@ static int may_look(void)
 		return 0;
 	}
 	if (object_sanitized()) {
-		remark("it was built with a sanitizer, which adds symbols, data and libraries of its own: not looked at");
+		remark("it was built with a sanitizer, which adds symbols, data and libraries of its own: not looked "
+		       "at");
 		return 0;
 	}
 	return 1;

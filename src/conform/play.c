@@ -86,12 +86,13 @@ static void missing(struct play *p, const struct said *got)
 
 	if (got != NULL) {
 		said_text(got->kind, got->number, got->who, cw_bytes_of(got->ptr, got->len), text, sizeof(text));
-		wrong(p, "expected `%.*s`, got `%s`%s%s", LINE(p), text, got->who != NULL ? " of " : "", got->who != NULL ? got->who : "");
+		wrong(p, "expected `%.*s`, got `%s`%s%s", LINE(p), text, got->who != NULL ? " of " : "",
+		      got->who != NULL ? got->who : "");
 		return;
 	}
 	say_rest(p, text, sizeof(text));
-	wrong(p, "expected `%.*s`, got %s%s%s%s", LINE(p), text[0] == '\0' ? "nothing" : "only ", text, p->t->line[0] == '\0' ? "" : "; it logged: ",
-	      p->t->line);
+	wrong(p, "expected `%.*s`, got %s%s%s%s", LINE(p), text[0] == '\0' ? "nothing" : "only ", text,
+	      p->t->line[0] == '\0' ? "" : "; it logged: ", p->t->line);
 }
 
 /* ---- expectations ------------------------------------------------------------------------- */
@@ -157,8 +158,9 @@ static void answer_members(struct play *p, const char *prefix)
 	while ((who = strsep(&rest, " ")) != NULL) {
 		if (who[0] == '\0')
 			continue;
-		if (cw_conn_identified(p->t->conn, cw_bytes_text(who), "a1Script000", who, cw_bytes_of(p->t->saved, p->t->saved_len),
-		                       CW_CONN_ATTACHED | CW_CONN_UNASKED, NULL, NULL, &dev) == 0)
+		if (cw_conn_identified(p->t->conn, cw_bytes_text(who), "a1Script000", who,
+				       cw_bytes_of(p->t->saved, p->t->saved_len), CW_CONN_ATTACHED | CW_CONN_UNASKED,
+				       NULL, NULL, &dev) == 0)
 			cw_conn_state(p->t->conn, dev, 1, 0);
 		n++;
 	}
@@ -180,8 +182,9 @@ static void answer_identify(struct play *p)
 	} else if (p->step->number <= CW_REFUSED_KEPT) {
 		cw_conn_refused(t->conn, cw_bytes_text(who), (int)p->step->number);
 	} else {
-		(void)cw_conn_identified(t->conn, cw_bytes_text(who), "a1Script000", who, cw_bytes_of(t->saved, t->saved_len),
-		                         (flags & CW_IDENTIFY_LOOKUP) != 0 ? 0 : CW_CONN_ATTACHED, NULL, NULL, &dev);
+		(void)cw_conn_identified(t->conn, cw_bytes_text(who), "a1Script000", who,
+					 cw_bytes_of(t->saved, t->saved_len),
+					 (flags & CW_IDENTIFY_LOOKUP) != 0 ? 0 : CW_CONN_ATTACHED, NULL, NULL, &dev);
 		if (p->step->number == CW_WIRE_KNOWN && (flags & CW_IDENTIFY_LOOKUP) == 0 && dev != NULL)
 			cw_conn_state(t->conn, dev, 1, 0);
 	}
@@ -198,8 +201,8 @@ static void answer(struct play *p, const struct said *s)
 		answer_identify(p);
 	} else if (p->step->kind == CW_WIRE_BLOCK && t->conn != NULL) {
 		memcpy(&id, s->ptr, sizeof(id));
-		cw_conn_block(t->conn, cw_conn_next_device(t->conn, NULL), id, p->step->offset, p->step->len == 0 ? CW_EIO : 0,
-		              cw_bytes_of(p->step->ptr, p->step->len));
+		cw_conn_block(t->conn, cw_conn_next_device(t->conn, NULL), id, p->step->offset,
+			      p->step->len == 0 ? CW_EIO : 0, cw_bytes_of(p->step->ptr, p->step->len));
 	} else if (p->step->kind == CW_WIRE_LEFT && t->conn != NULL && toy_device(t, p->step->who) != NULL) {
 		cw_conn_detached(t->conn, toy_device(t, p->step->who));
 	}
@@ -263,7 +266,8 @@ static void command(struct play *p)
 	if (out == NULL)
 		abort();
 	if (dev == NULL) {
-		wrong(p, "there is no device%s%s to give a command to", step->who == NULL ? "" : " ", step->who == NULL ? "" : step->who);
+		wrong(p, "there is no device%s%s to give a command to", step->who == NULL ? "" : " ",
+		      step->who == NULL ? "" : step->who);
 		free(out);
 		return;
 	}
@@ -284,7 +288,8 @@ static void added(struct play *p)
 	struct cw_rdevice *dev;
 
 	if (cw_conn_identified(p->t->conn, cw_bytes_text(p->step->who), "a1Script000", p->step->who,
-	                       cw_bytes_of(p->t->saved, p->t->saved_len), CW_CONN_ATTACHED | CW_CONN_UNASKED, NULL, NULL, &dev) == 0)
+			       cw_bytes_of(p->t->saved, p->t->saved_len), CW_CONN_ATTACHED | CW_CONN_UNASKED, NULL,
+			       NULL, &dev) == 0)
 		cw_conn_state(p->t->conn, dev, 1, 0);
 }
 
@@ -296,12 +301,14 @@ static void stimulate(struct play *p)
 
 	say_rest(p, rest, sizeof(rest));
 	if (rest[0] != '\0') {
-		wrong(p, "before this line it also said %s%s%s", rest, t->line[0] == '\0' ? "" : "; it logged: ", t->line);
+		wrong(p, "before this line it also said %s%s%s", rest,
+		      t->line[0] == '\0' ? "" : "; it logged: ", t->line);
 		return;
 	}
 	forget_said(p);
 	if (step->kind == CW_WIRE_DATA && t->asked.count > 0) {
-		wrong(p, "an identify() has no outcome yet, so no frame would be decoded; `identify ID known` before this line");
+		wrong(p, "an identify() has no outcome yet, so no frame would be decoded; `identify ID known` before "
+			 "this line");
 		return;
 	}
 	if (t->conn == NULL || (t->closing && (step->kind == CW_WIRE_OPEN || step->kind == CW_WIRE_DATA))) {
@@ -317,7 +324,7 @@ static void stimulate(struct play *p)
 		added(p);
 	else if (step->kind == CW_WIRE_REPLY)
 		cw_conn_reply(t->conn, toy_device(t, step->who), cw_bytes_text(step->name), (int)step->number,
-		              cw_bytes_of(step->body, step->body_len));
+			      cw_bytes_of(step->body, step->body_len));
 	else
 		toy_step(t, step);
 	if (step->kind == CW_WIRE_CLOSE)
@@ -365,7 +372,8 @@ static void play(struct toy *t, const struct session *of)
 	}
 	say_rest(&p, rest, sizeof(rest));
 	if (!p.failed && rest[0] != '\0')
-		wrong(&p, "behind its last line it also said %s%s%s", rest, t->line[0] == '\0' ? "" : "; it logged: ", t->line);
+		wrong(&p, "behind its last line it also said %s%s%s", rest,
+		      t->line[0] == '\0' ? "" : "; it logged: ", t->line);
 	toy_close(t, 1);
 	t->by_hand = 0;
 }

@@ -1,6 +1,6 @@
 /*
- * run.c - see conform.h. The parent: a child process for each rule, what it says comes through a pipe, and what is at hand lies in
- * memory that both see, so that a child that dies or hangs can still be asked.
+ * run.c - see conform.h. The parent: a child process for each rule, what it says comes through a pipe, and what is at
+ * hand lies in memory that both see, so that a child that dies or hangs can still be asked.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,34 +28,49 @@
 #define FINDINGS_SHOWN 3u /* of one rule, unless all are asked for; the rest is counted */
 
 static const struct rule rules[] = {
-	{ "loads", "the object is loaded, its descriptor is whole and its ABI is ours (plugin.h)", rule_loads, RULE_BARE | RULE_LOOK },
-	{ "exports", "it exports cw_plugin_entry and nothing else, and needs no symbol of ours (plugin.h)", rule_exports, RULE_BARE | RULE_LOOK },
-	{ "statics", "no writable static data: one instance a worker, several in a process (decoder.h)", rule_statics, RULE_BARE | RULE_LOOK },
-	{ "libraries", "it needs no library but the C library's own (plugin.h)", rule_libraries, RULE_BARE | RULE_LOOK },
-	{ "scripts", "every wire script goes through: what the decoder says is what the script says", rule_scripts, RULE_PLAIN },
+	{ "loads", "the object is loaded, its descriptor is whole and its ABI is ours (plugin.h)", rule_loads,
+	  RULE_BARE | RULE_LOOK },
+	{ "exports", "it exports cw_plugin_entry and nothing else, and needs no symbol of ours (plugin.h)",
+	  rule_exports, RULE_BARE | RULE_LOOK },
+	{ "statics", "no writable static data: one instance a worker, several in a process (decoder.h)", rule_statics,
+	  RULE_BARE | RULE_LOOK },
+	{ "libraries", "it needs no library but the C library's own (plugin.h)", rule_libraries,
+	  RULE_BARE | RULE_LOOK },
+	{ "scripts", "every wire script goes through: what the decoder says is what the script says", rule_scripts,
+	  RULE_PLAIN },
 	{ "frames", "a `frame` is taken as one frame, a `refuse` is not taken", rule_frames, RULE_INSPECT },
-	{ "split", "bytes come in any pieces: frame() never changes state, and says the same (decoder.h)", rule_split, RULE_INSPECT | RULE_PLAIN },
-	{ "truncate", "a part of a frame makes no record, and whole ones behind it are found", rule_truncate, RULE_INSPECT | RULE_PLAIN },
+	{ "split", "bytes come in any pieces: frame() never changes state, and says the same (decoder.h)", rule_split,
+	  RULE_INSPECT | RULE_PLAIN },
+	{ "truncate", "a part of a frame makes no record, and whole ones behind it are found", rule_truncate,
+	  RULE_INSPECT | RULE_PLAIN },
 	{ "noise", "a `noise` between frames costs none of them (decoder.h: cw_cut.skip)", rule_noise, RULE_INSPECT },
 	{ "glue", "two frames in one read are two frames", rule_glue, RULE_INSPECT },
 	{ "mutate", "damaged frames do no harm, and split they say the same", rule_mutate, RULE_INSPECT | RULE_PLAIN },
-	{ "session", "the scripts exercise it: frames are taken, records are emitted", rule_session, RULE_PLAIN | RULE_DATAGRAM },
-	{ "later", "no frame is decoded between identify() and its outcome; bytes wait (host.h)", rule_later, RULE_PLAIN },
-	{ "identities", "each outcome of identify() is survived; after CW_REFUSED_KEPT answer nothing, do not close (decoder.h)", rule_identities,
+	{ "session", "the scripts exercise it: frames are taken, records are emitted", rule_session,
+	  RULE_PLAIN | RULE_DATAGRAM },
+	{ "later", "no frame is decoded between identify() and its outcome; bytes wait (host.h)", rule_later,
 	  RULE_PLAIN },
+	{ "identities",
+	  "each outcome of identify() is survived; after CW_REFUSED_KEPT answer nothing, do not close (decoder.h)",
+	  rule_identities, RULE_PLAIN },
 	{ "outcomes", "each way that a ticket settles is survived, and that it never does", rule_outcomes, RULE_PLAIN },
 	{ "saved", "what device_save() kept may come back damaged or by another version", rule_saved, RULE_PLAIN },
 	{ "moments", "events come at any moment, about things that are over or never were", rule_moments, RULE_PLAIN },
-	{ "resumed", "a new instance goes on with connections that are not new (decoder.h: CW_EVF_RESUMED)", rule_resumed, RULE_PLAIN },
-	{ "kept", "frames that were set aside are accepted without a log-in (decoder.h: CW_EVF_KEPT)", rule_kept, RULE_PLAIN },
-	{ "cap", "memory that is kept for a connection is charged, and given back; above the cap something is dropped (host.h: charge())", rule_cap,
+	{ "resumed", "a new instance goes on with connections that are not new (decoder.h: CW_EVF_RESUMED)",
+	  rule_resumed, RULE_PLAIN },
+	{ "kept", "frames that were set aside are accepted without a log-in (decoder.h: CW_EVF_KEPT)", rule_kept,
 	  RULE_PLAIN },
+	{ "cap",
+	  "memory that is kept for a connection is charged, and given back; above the cap something is dropped "
+	  "(host.h: charge())",
+	  rule_cap, RULE_PLAIN },
 	{ "refusals", "every host call may refuse; the decoder goes on (host.h)", rule_refusals, RULE_PLAIN },
 	{ "memory", "every allocation may fail; nothing crashes, nothing is left", rule_memory, RULE_BARE },
 	/* watched in all the others */
 	{ "pure", "frame() never changes state, allocates nothing, says nothing (decoder.h)", NULL, 0 },
 	{ "cut", "frame() cuts what is there and no more than max_frame (decoder.h: cw_cut)", NULL, 0 },
-	{ "again", "CW_EBUSY of decode() follows an identify() of the same call, and is not endless (decoder.h)", NULL, 0 },
+	{ "again", "CW_EBUSY of decode() follows an identify() of the same call, and is not endless (decoder.h)", NULL,
+	  0 },
 	{ "status", "entries return what decoder.h says, end what is open once, and leave no context behind", NULL, 0 },
 	{ "records", "records, fields and counters are as record.h and the descriptor say", NULL, 0 },
 	{ "budget", "an entry takes at most 20 ms, and speaks and allocates in proportion to its bytes", NULL, 0 },
@@ -138,7 +153,7 @@ static void speak(char letter, const char *rule, const char *text)
 	fflush(pipe_out);
 }
 
-static void speak_fault(const char *rule, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void speak_fault(const char *rule, const char *fmt, va_list ap)
 {
 	static char last[sizeof(shared->doing)], last_rule[20];
 	char text[1600];
@@ -235,7 +250,8 @@ static int add_session(const struct cw_wire_script *first, size_t scripts)
 			if (first[i].v[k].kind != CW_WIRE_SAMPLE)
 				of->v[of->n++] = &first[i].v[k];
 	}
-	if (suite.setup->settings(suite.real, settings == NULL ? "" : settings, &of->settings, &of->settings_len, &msg) < 0) {
+	if (suite.setup->settings(suite.real, settings == NULL ? "" : settings, &of->settings, &of->settings_len,
+				  &msg) < 0) {
 		fault("the settings in %s are not the plugin's: %s", of->name, msg.text);
 		free(settings);
 		return -1;
@@ -249,7 +265,8 @@ static int make_sessions(void)
 {
 	const struct cw_wire_script *v = suite.setup->scripts;
 	size_t n = suite.setup->script_count, i, k, loose = 0;
-	static const struct cw_wire_script none = { .path = (char *)(uintptr_t) "no script", .settings = (char *)(uintptr_t) "" };
+	static const struct cw_wire_script none = { .path = (char *)(uintptr_t) "no script",
+						    .settings = (char *)(uintptr_t) "" };
 
 	suite.sessions = calloc(n + 1, sizeof(*suite.sessions));
 	if (suite.sessions == NULL)
@@ -310,7 +327,8 @@ static void judge_left(void)
 	if (heap_live() == 0)
 		return;
 	heap_describe(left, sizeof(left));
-	fault_of("leak", "%ld blocks of memory (%zu bytes) are left after destroy(), the first %s", heap_live(), heap_bytes(), left);
+	fault_of("leak", "%ld blocks of memory (%zu bytes) are left after destroy(), the first %s", heap_live(),
+		 heap_bytes(), left);
 }
 
 static void work(const struct rule *r, uint32_t flags)
@@ -329,7 +347,8 @@ static void work(const struct rule *r, uint32_t flags)
 	}
 	if ((flags & CW_EVF_DATAGRAM) != 0 && (suite.real->caps & CW_CAP_DATAGRAM) == 0)
 		return;
-	if (toy_start(&a, &suite, &suite.sessions[0], flags) < 0 || toy_start(&b, &suite, &suite.sessions[0], flags) < 0)
+	if (toy_start(&a, &suite, &suite.sessions[0], flags) < 0 ||
+	    toy_start(&b, &suite, &suite.sessions[0], flags) < 0)
 		return;
 	r->run(&a, &b);
 	doing("at the end of all that rule %s does", r->name);
@@ -409,8 +428,9 @@ static void lost(struct parent *p, const char *how)
 
 	if (shared->entry[0] != '\0')
 		cw_hex(hex, cw_bytes_of(shared->frame, shared->shown));
-	(void)snprintf(text, sizeof(text), "%s: %s%s%s%s%s%s", shared->doing, how, shared->entry[0] == '\0' ? " outside of the plugin's entries" : " in ",
-	               shared->entry, shared->entry[0] == '\0' ? "" : "()", hex[0] == '\0' ? "" : "; at hand: ", hex);
+	(void)snprintf(text, sizeof(text), "%s: %s%s%s%s%s%s", shared->doing, how,
+		       shared->entry[0] == '\0' ? " outside of the plugin's entries" : " in ", shared->entry,
+		       shared->entry[0] == '\0' ? "" : "()", hex[0] == '\0' ? "" : "; at hand: ", hex);
 	if (shared->len > shared->shown)
 		(void)snprintf(text + strlen(text), sizeof(text) - strlen(text), ".. (%zu bytes)", shared->len);
 	found(p, p->rule->name, text);
@@ -479,8 +499,10 @@ static void run_rule(struct parent *p, const struct rule *r, uint32_t flags, con
 		;
 	if (!p->ended) {
 		if (WIFSIGNALED(status))
-			(void)snprintf(how, sizeof(how), "crashes with %s (%s)", sigabbrev_np(WTERMSIG(status)) == NULL ? "a signal" : sigabbrev_np(WTERMSIG(status)),
-			               strsignal(WTERMSIG(status)));
+			(void)snprintf(how, sizeof(how), "crashes with %s (%s)",
+				       sigabbrev_np(WTERMSIG(status)) == NULL ? "a signal"
+									      : sigabbrev_np(WTERMSIG(status)),
+				       strsignal(WTERMSIG(status)));
 		else
 			(void)snprintf(how, sizeof(how), "ends the process with status %d", WEXITSTATUS(status));
 		lost(p, how);

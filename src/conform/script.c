@@ -1,4 +1,5 @@
-/* script.c - reading wire scripts; see script.h. One line, one step; what is wrong is said with file, line and what would be right. */
+/* script.c - reading wire scripts; see script.h. One line, one step; what is wrong is said with file, line and what
+ * would be right. */
 #include "conform/script.h"
 
 #include <stdarg.h>
@@ -98,7 +99,9 @@ static int add_quoted(struct parse *p, char **at)
 			(void)add_byte(p->step, (unsigned)(high << 4 | low), 0xff);
 			c += 2;
 			break;
-		default: return wrong(p, "in a text there are \\n \\r \\t \\0 \\\" \\\\ and \\xHH, not \\%c", *c == '\0' ? ' ' : *c);
+		default:
+			return wrong(p, "in a text there are \\n \\r \\t \\0 \\\" \\\\ and \\xHH, not \\%c",
+				     *c == '\0' ? ' ' : *c);
 		}
 	}
 	*at += (c - *at) + 1;
@@ -131,8 +134,9 @@ static int parse_bytes(struct parse *p, char *at, int holes)
 		low = at[1] == '\0' ? -1 : cw_hex_value(at[1]);
 		if ((high < 0 && !(holes && at[0] == '?')) || (low < 0 && !(holes && at[1] == '?')))
 			return wrong(p, "'%.12s' is neither two hexadecimal digits nor a text in quotes%s", at,
-			             holes ? " nor ?? (any byte) nor * (any number of bytes)" : "");
-		(void)add_byte(s, (unsigned)((high < 0 ? 0 : high << 4) | (low < 0 ? 0 : low)), (high < 0 ? 0 : 0xf0u) | (low < 0 ? 0 : 0x0fu));
+				     holes ? " nor ?? (any byte) nor * (any number of bytes)" : "");
+		(void)add_byte(s, (unsigned)((high < 0 ? 0 : high << 4) | (low < 0 ? 0 : low)),
+			       (high < 0 ? 0 : 0xf0u) | (low < 0 ? 0 : 0x0fu));
 		at += 2;
 	}
 	if (!holes) {
@@ -162,7 +166,10 @@ static int parse_number(struct parse *p, const char *text, const char *what, uns
 
 static int parse_time(struct parse *p, const char *text, uint64_t *ret)
 {
-	static const struct { const char *unit; uint64_t ms; } units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { "d", 86400000 } };
+	static const struct {
+		const char *unit;
+		uint64_t ms;
+	} units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }, { "d", 86400000 } };
 	char *end = NULL;
 	unsigned long long v = text == NULL ? 0 : strtoull(text, &end, 10);
 	size_t i;
@@ -196,16 +203,22 @@ static int line_bare(struct parse *p, char *rest)
 
 static int line_identify(struct parse *p, char *rest)
 {
-	static const struct { const char *word; unsigned number; } outcomes[] = {
-		{ "known", CW_WIRE_KNOWN }, { "waiting", CW_WIRE_WAITING }, { "members", CW_WIRE_MEMBERS }, { "refused", CW_REFUSED_UNKNOWN },
-		{ "unknown", CW_REFUSED_UNKNOWN }, { "invalid", CW_REFUSED_INVALID }, { "older", CW_REFUSED_OLDER }, { "later", CW_REFUSED_LATER },
+	static const struct {
+		const char *word;
+		unsigned number;
+	} outcomes[] = {
+		{ "known", CW_WIRE_KNOWN },          { "waiting", CW_WIRE_WAITING },
+		{ "members", CW_WIRE_MEMBERS },      { "refused", CW_REFUSED_UNKNOWN },
+		{ "unknown", CW_REFUSED_UNKNOWN },   { "invalid", CW_REFUSED_INVALID },
+		{ "older", CW_REFUSED_OLDER },       { "later", CW_REFUSED_LATER },
 		{ "platform", CW_REFUSED_PLATFORM }, { "kept", CW_REFUSED_KEPT },
 	};
 	char *who = word(&rest), *how = who == NULL ? NULL : word(&rest);
 	size_t i;
 
 	if (who == NULL)
-		return wrong(p, "say whom: identify ID [known|waiting|members ID...|refused|invalid|older|later|platform|kept]");
+		return wrong(p, "say whom: identify ID [known|waiting|members "
+				"ID...|refused|invalid|older|later|platform|kept]");
 	if (keep_text(&p->step->who, who) < 0 || keep_text(&p->step->name, trimmed(rest)) < 0)
 		return CW_ENOMEM;
 	for (i = 0; how != NULL && i < sizeof(outcomes) / sizeof(outcomes[0]); i++) {
@@ -215,7 +228,11 @@ static int line_identify(struct parse *p, char *rest)
 		}
 	}
 	p->step->number = CW_WIRE_KNOWN;
-	return how == NULL ? 0 : wrong(p, "an identity is known, waiting, members, refused, invalid, older, later, platform or kept, not '%.30s'", how);
+	return how == NULL ? 0
+			   : wrong(p,
+				   "an identity is known, waiting, members, refused, invalid, older, later, platform "
+				   "or kept, not '%.30s'",
+				   how);
 }
 
 static int line_settle(struct parse *p, char *rest)
@@ -242,8 +259,10 @@ static int kind_name_body(struct parse *p, char *rest, unsigned least, unsigned 
 	s->number = kind == NULL ? 0 : cw_wire_kind_number(kind);
 	if (s->number < least || s->number > most)
 		return wrong(p, least < CW_KIND_PROPERTY_SET
-		                        ? "the kind of a record is properties, event, tags, raw, otaVersion, otaProgress or shadowReport"
-		                        : "the kind of a command is set, get, service, rawDown, rrpc, ota, config, shadow, time, enable, disable or delete");
+					? "the kind of a record is properties, event, tags, raw, otaVersion, "
+					  "otaProgress or shadowReport"
+					: "the kind of a command is set, get, service, rawDown, rrpc, ota, config, "
+					  "shadow, time, enable, disable or delete");
 	rest += strspn(rest, " \t");
 	if (*rest != '\0' && *rest != '{' && *rest != '"') {
 		name = word(&rest);
@@ -361,9 +380,16 @@ static int line_settings(struct parse *p, char *rest)
 
 static int line_transport(struct parse *p, char *rest)
 {
-	static const struct { const char *word; uint32_t flags; } ways[] = {
-		{ "tcp", 0 }, { "udp", CW_EVF_DATAGRAM }, { "serial", CW_EVF_SERIAL | CW_EVF_DIALLED }, { "dialled", CW_EVF_DIALLED },
-		{ "kept", CW_EVF_KEPT }, { "resumed", CW_EVF_RESUMED },
+	static const struct {
+		const char *word;
+		uint32_t flags;
+	} ways[] = {
+		{ "tcp", 0 },
+		{ "udp", CW_EVF_DATAGRAM },
+		{ "serial", CW_EVF_SERIAL | CW_EVF_DIALLED },
+		{ "dialled", CW_EVF_DIALLED },
+		{ "kept", CW_EVF_KEPT },
+		{ "resumed", CW_EVF_RESUMED },
 	};
 	char *how;
 	size_t i;
@@ -462,7 +488,10 @@ static int parse_line(struct parse *p, char *line, const char *source)
 	for (i = 0; i < LINES && strcmp(lines[i].word, verb) != 0; i++)
 		;
 	if (i == LINES)
-		return wrong(p, "'%.40s' begins no line of a wire script; > < identify record settle command done wait close .. do", verb);
+		return wrong(p,
+			     "'%.40s' begins no line of a wire script; > < identify record settle command done wait "
+			     "close .. do",
+			     verb);
 	memset(&none, 0, sizeof(none));
 	p->step = &none;
 	if (lines[i].kind >= 0) {

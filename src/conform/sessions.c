@@ -41,8 +41,8 @@ void rule_session(struct toy *a, struct toy *b)
 		fault("none of %zu frames was taken; the scripts do not exercise it", data);
 	if (data > 0 && records == 0)
 		fault("no record was ever emitted; the scripts do not exercise it");
-	remark("%zu frames taken, %zu refused, %zu records, %zu sends, %llu commands of which %zu ended by themselves", ok, bad, records,
-	       sends, commands, done);
+	remark("%zu frames taken, %zu refused, %zu records, %zu sends, %llu commands of which %zu ended by themselves",
+	       ok, bad, records, sends, commands, done);
 }
 
 /* ---- identities ------------------------------------------------------------------------------ */
@@ -73,7 +73,8 @@ void rule_later(struct toy *a, struct toy *b)
 			if (!asks_nothing(s))
 				toy_answer(b);
 			toy_step(b, s);
-			if (k + 1 == of->n || !asks_nothing(of->v[k + 1]) || (k + 2 < of->n && !asks_nothing(of->v[k + 2])))
+			if (k + 1 == of->n || !asks_nothing(of->v[k + 1]) ||
+			    (k + 2 < of->n && !asks_nothing(of->v[k + 2])))
 				toy_answer(b);
 			else if (b->asked.count > 0) { /* one frame more, then the outcome */
 				toy_step(b, of->v[++k]);
@@ -97,10 +98,16 @@ void rule_later(struct toy *a, struct toy *b)
 	}
 }
 
-static const char *const outcomes[] = { "known", "CW_REFUSED_UNKNOWN", "CW_REFUSED_INVALID", "CW_REFUSED_OLDER", "CW_REFUSED_LATER",
-	                                "CW_REFUSED_PLATFORM", "CW_REFUSED_KEPT" };
+static const char *const outcomes[] = { "known",
+					"CW_REFUSED_UNKNOWN",
+					"CW_REFUSED_INVALID",
+					"CW_REFUSED_OLDER",
+					"CW_REFUSED_LATER",
+					"CW_REFUSED_PLATFORM",
+					"CW_REFUSED_KEPT" };
 
-/* Kept: its frames go to a connection of their own; about the one that asked this one says nothing, and does not close. */
+/* Kept: its frames go to a connection of their own; about the one that asked this one says nothing, and does not close.
+ */
 static void judge_kept(struct toy *t, const struct session *of)
 {
 	size_t i, asks;
@@ -131,7 +138,8 @@ void rule_identities(struct toy *a, struct toy *b)
 		const struct session *of = &suite.sessions[i];
 
 		for (code = -1; code <= CW_REFUSED_KEPT; code++) {
-			doing("the session of %s, identities: %s", of->name, code < 0 ? "some known, some refused" : outcomes[code]);
+			doing("the session of %s, identities: %s", of->name,
+			      code < 0 ? "some known, some refused" : outcomes[code]);
 			toy_renew(a, of, 0);
 			a->refuse = code;
 			a->settle_with = code == 0 ? -1 : code % 4;
@@ -213,15 +221,27 @@ void rule_saved(struct toy *a, struct toy *b)
 /* Each kind of event, about things that never were, at this moment. */
 static void odd_events(struct toy *t)
 {
-	static const uint32_t kinds[] = { CW_EV_IDENTIFIED, CW_EV_REFUSED, CW_EV_ONLINE, CW_EV_OFFLINE, CW_EV_TIMER, CW_EV_SETTLED,
-		                          CW_EV_COMMAND_CANCELLED, CW_EV_BLOCK, CW_EV_BROADCAST, CW_EV_REPLY, CW_EV_SCANNED, CW_EV_MEMBERS, 99 };
+	static const uint32_t kinds[] = { CW_EV_IDENTIFIED,
+					  CW_EV_REFUSED,
+					  CW_EV_ONLINE,
+					  CW_EV_OFFLINE,
+					  CW_EV_TIMER,
+					  CW_EV_SETTLED,
+					  CW_EV_COMMAND_CANCELLED,
+					  CW_EV_BLOCK,
+					  CW_EV_BROADCAST,
+					  CW_EV_REPLY,
+					  CW_EV_SCANNED,
+					  CW_EV_MEMBERS,
+					  99 };
 	static const uint64_t numbers[] = { 0, 1, 2, 3, 5, 0x7fffffffu, 0x123456789abcdef0u, UINT64_MAX };
 	static const uint8_t junk[] = { 0xbf, 0x00, 0x18, 0x21, 0xff };
 	size_t i, k;
 
 	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		for (k = 0; k < sizeof(numbers) / sizeof(numbers[0]) && !t->closing && t->conn != NULL; k++)
-			toy_event(t, kinds[i], numbers[k], k % 2 ? cw_bytes_of(junk, sizeof(junk)) : cw_bytes_of(NULL, 0));
+			toy_event(t, kinds[i], numbers[k],
+				  k % 2 ? cw_bytes_of(junk, sizeof(junk)) : cw_bytes_of(NULL, 0));
 	for (i = 0; i <= sizeof(junk) && !t->closing && t->conn != NULL; i++) /* commands cut off anywhere */
 		(void)toy_command(t, cw_conn_next_device(t->conn, NULL), cw_bytes_of(junk, i));
 }
@@ -297,8 +317,9 @@ void rule_resumed(struct toy *a, struct toy *b)
 			a->flags |= CW_EVF_RESUMED;
 			(void)toy_open(a);
 			if (a->identity[0] != '\0' && !a->closing &&
-			    cw_conn_identified(a->conn, cw_bytes_text(a->identity), "a1Conform00", "device", cw_bytes_of(a->saved, a->saved_len),
-			                       CW_CONN_ATTACHED | CW_CONN_UNASKED, NULL, NULL, &dev) == 0)
+			    cw_conn_identified(a->conn, cw_bytes_text(a->identity), "a1Conform00", "device",
+					       cw_bytes_of(a->saved, a->saved_len), CW_CONN_ATTACHED | CW_CONN_UNASKED,
+					       NULL, NULL, &dev) == 0)
 				cw_conn_state(a->conn, dev, 1, 0);
 			for (i = at; i < of->n; i++)
 				toy_step(a, of->v[i]);
@@ -333,7 +354,8 @@ void rule_kept(struct toy *a, struct toy *b)
 			if (of->v[i]->kind == CW_WIRE_DATA)
 				toy_step(a, of->v[i]);
 		if (before > 0 && a->records == 0)
-			fault("they made %zu records on a live connection and none here; decoder.h: accept them without the log-in of the protocol",
+			fault("they made %zu records on a live connection and none here; decoder.h: accept them "
+			      "without the log-in of the protocol",
 			      before);
 		toy_fire_timers(a);
 		toy_close(a, 1);

@@ -140,7 +140,8 @@ void watch_toy(struct toy *t);
 
 /* A runner and its settings; CW_E* when the plugin says no. */
 int toy_start(struct toy *t, const struct suite *s, const struct session *of, uint32_t flags);
-/* A new instance, and nothing known of what was before; ends the child when that fails. `keep_saved`: but what it saved. */
+/* A new instance, and nothing known of what was before; ends the child when that fails. `keep_saved`: but what it
+ * saved. */
 void toy_renew(struct toy *t, const struct session *of, int keep_saved);
 void toy_stop(struct toy *t);
 int toy_open(struct toy *t);

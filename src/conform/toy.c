@@ -22,7 +22,9 @@ static void tell(struct toy *t, char kind, uint64_t number, uint64_t offset, con
 	if (t->said == NULL)
 		abort();
 	s = &t->said[t->said_count++];
-	*s = (struct said){ .kind = kind, .number = number, .offset = offset, .who = who == NULL ? NULL : strdup(who), .len = b.len };
+	*s = (struct said){
+		.kind = kind, .number = number, .offset = offset, .who = who == NULL ? NULL : strdup(who), .len = b.len
+	};
 	s->ptr = malloc(b.len + 1);
 	if (s->ptr == NULL)
 		abort();
@@ -31,7 +33,8 @@ static void tell(struct toy *t, char kind, uint64_t number, uint64_t offset, con
 	s->ptr[b.len] = 0;
 }
 
-/* One letter says what: S sent, E record, I identify, D left, C command done, Q command taken or refused, V saved, R frame, K close, .. */
+/* One letter says what: S sent, E record, I identify, D left, C command done, Q command taken or refused, V saved, R
+ * frame, K close, .. */
 static void note(struct toy *t, char kind, uint64_t number, const void *ptr, size_t len)
 {
 	size_t need = t->len + 1 + sizeof(number) + sizeof(len) + len;
@@ -95,7 +98,8 @@ static void bytes_text(struct cw_bytes b, size_t most, char *out, size_t size)
 	int plain = n > 0;
 
 	for (i = 0; i < n; i++)
-		plain &= (b.ptr[i] >= 0x20 && b.ptr[i] < 0x7f && b.ptr[i] != '"' && b.ptr[i] != '\\') || b.ptr[i] == '\n' || b.ptr[i] == '\r';
+		plain &= (b.ptr[i] >= 0x20 && b.ptr[i] < 0x7f && b.ptr[i] != '"' && b.ptr[i] != '\\') ||
+			 b.ptr[i] == '\n' || b.ptr[i] == '\r';
 	if (plain) {
 		out[used++] = '"';
 		for (i = 0; i < n && used + 8 < size; i++) {
@@ -138,8 +142,9 @@ static void record_text(struct cw_bytes bytes, char *out, size_t size)
 		bytes_text(rec.body, 100, body + 1, sizeof(body) - 1), body[0] = ' ';
 	else
 		item_text(rec.body, body, sizeof(body));
-	(void)snprintf(out, size, "record %s %.*s%s", cw_wire_kind_word(rec.kind), rec.name.len == 0 ? 1 : (int)rec.name.len,
-	               rec.name.len == 0 ? "-" : (const char *)rec.name.ptr, body);
+	(void)snprintf(out, size, "record %s %.*s%s", cw_wire_kind_word(rec.kind),
+		       rec.name.len == 0 ? 1 : (int)rec.name.len, rec.name.len == 0 ? "-" : (const char *)rec.name.ptr,
+		       body);
 }
 
 void said_text(char kind, uint64_t number, const char *who, struct cw_bytes b, char *out, size_t size)
@@ -156,7 +161,8 @@ void said_text(char kind, uint64_t number, const char *who, struct cw_bytes b, c
 	case 'C':
 		if (cw_flat_valid(b))
 			item_text(b, some, sizeof(some));
-		(void)snprintf(out, size, "done %d%s%s", (int)(uint32_t)number, b.len > 0 && some[0] != ' ' ? " " : "", b.len > 0 ? some : "");
+		(void)snprintf(out, size, "done %d%s%s", (int)(uint32_t)number, b.len > 0 && some[0] != ' ' ? " " : "",
+			       b.len > 0 ? some : "");
 		break;
 	case 'W': (void)snprintf(out, size, "block of a file (%llu bytes)", (unsigned long long)number); break;
 	case 'K': (void)snprintf(out, size, "closed (%.*s)", (int)b.len, (const char *)b.ptr); break;
@@ -165,7 +171,8 @@ void said_text(char kind, uint64_t number, const char *who, struct cw_bytes b, c
 		if (number == 0)
 			(void)snprintf(out, size, "taken: the frame %s", some);
 		else
-			(void)snprintf(out, size, "refused: the frame %s (%s)", some, cw_error_text((int)(int64_t)number));
+			(void)snprintf(out, size, "refused: the frame %s (%s)", some,
+				       cw_error_text((int)(int64_t)number));
 		break;
 	case 'V': (void)snprintf(out, size, "%zu bytes to keep", b.len); break;
 	case 'X': (void)snprintf(out, size, "more time for a command"); break;
@@ -200,7 +207,8 @@ void toy_difference(const struct toy *whole, const struct toy *other, char *out,
 	uint64_t number;
 
 	/* Both are walked by the lengths of the first, which hold as long as they are the same. */
-	while ((next = trace_next(whole, at, &kind, &number, &b)) != 0 && next <= other->len && memcmp(whole->trace + at, other->trace + at, next - at) == 0)
+	while ((next = trace_next(whole, at, &kind, &number, &b)) != 0 && next <= other->len &&
+	       memcmp(whole->trace + at, other->trace + at, next - at) == 0)
 		at = next;
 	if (at >= whole->len && at >= other->len) {
 		(void)snprintf(out, size, "%zu bytes of noise, in one piece %zu", other->noise, whole->noise);
@@ -229,7 +237,8 @@ static int on_send(void *owner, struct cw_bytes out)
 	return 0;
 }
 
-static int on_emit(void *owner, struct cw_rdevice *dev, uint64_t ticket, struct cw_bytes record, const struct cw_record *rec)
+static int on_emit(void *owner, struct cw_rdevice *dev, uint64_t ticket, struct cw_bytes record,
+		   const struct cw_record *rec)
 {
 	struct toy *t = owner;
 	size_t i;
@@ -398,7 +407,7 @@ static void members(struct toy *t, const char *prefix)
 	for (i = 0; i < t->members; i++) {
 		(void)snprintf(who, sizeof(who), "%.*s%u", CW_IDENTITY_MAX - 10, prefix, i + 1);
 		if (cw_conn_identified(t->conn, cw_bytes_text(who), "a1Conform00", "device", cw_bytes_of(NULL, 0),
-		                       CW_CONN_ATTACHED | CW_CONN_UNASKED, NULL, NULL, &dev) == 0)
+				       CW_CONN_ATTACHED | CW_CONN_UNASKED, NULL, NULL, &dev) == 0)
 			cw_conn_state(t->conn, dev, 1, 0);
 	}
 	cw_conn_members(t->conn, cw_bytes_text(prefix), (int)i);
@@ -420,8 +429,9 @@ static void answer_identify(struct toy *t)
 		return;
 	}
 	(void)snprintf(t->identity, sizeof(t->identity), "%s", identity);
-	(void)cw_conn_identified(t->conn, cw_bytes_text(identity), "a1Conform00", "device", cw_bytes_of(t->saved, t->saved_len),
-	                         (flags & CW_IDENTIFY_LOOKUP) != 0 ? 0 : CW_CONN_ATTACHED, NULL, NULL, &dev);
+	(void)cw_conn_identified(t->conn, cw_bytes_text(identity), "a1Conform00", "device",
+				 cw_bytes_of(t->saved, t->saved_len),
+				 (flags & CW_IDENTIFY_LOOKUP) != 0 ? 0 : CW_CONN_ATTACHED, NULL, NULL, &dev);
 	if ((flags & CW_IDENTIFY_LOOKUP) == 0 && dev != NULL)
 		cw_conn_state(t->conn, dev, 1, 0);
 }
@@ -453,10 +463,24 @@ static void on_called(void *owner)
 }
 
 static const struct cw_conn_ops toy_ops = {
-	.send = on_send, .emit = on_emit, .identify = on_identify, .detach = on_detach, .command_done = on_command_done,
-	.command_extend = on_command_extend, .save = on_save, .want_block = on_want_block, .attach_open = on_attach_open,
-	.attach_write = on_attach_write, .attach_close = on_attach_close, .field = on_field, .line = on_line,
-	.foreign = on_foreign, .frame = on_frame, .noise = on_noise, .close = on_close, .called = on_called,
+	.send = on_send,
+	.emit = on_emit,
+	.identify = on_identify,
+	.detach = on_detach,
+	.command_done = on_command_done,
+	.command_extend = on_command_extend,
+	.save = on_save,
+	.want_block = on_want_block,
+	.attach_open = on_attach_open,
+	.attach_write = on_attach_write,
+	.attach_close = on_attach_close,
+	.field = on_field,
+	.line = on_line,
+	.foreign = on_foreign,
+	.frame = on_frame,
+	.noise = on_noise,
+	.close = on_close,
+	.called = on_called,
 };
 
 /* ---- life ---------------------------------------------------------------------------------------- */
@@ -604,7 +628,8 @@ int toy_command(struct toy *t, struct cw_rdevice *dev, struct cw_bytes command)
 	for (i = 0; i < COMMANDS_MOST; i++) {
 		if (t->commands[i] == 0)
 			free_slot = i;
-		else if (++open >= most && !t->by_hand) { /* no more than it declares: the host would have let this one run out */
+		else if (++open >= most &&
+			 !t->by_hand) { /* no more than it declares: the host would have let this one run out */
 			uint64_t gone = t->commands[i];
 
 			t->commands[i] = 0;
@@ -685,7 +710,8 @@ void toy_wait(struct toy *t, uint64_t ms)
 		timer->fire(timer);
 	}
 	if (i == 10000)
-		fault_of("budget", "its timers ran out 10000 times within one wait; a timer that is set to 0 again and again?");
+		fault_of("budget",
+			 "its timers ran out 10000 times within one wait; a timer that is set to 0 again and again?");
 	pass(t, ms);
 }
 

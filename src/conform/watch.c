@@ -1,4 +1,5 @@
-/* watch.c - see suite.h. Between the runner and the plugin: entries are counted, timed and judged, host calls counted and made to fail. */
+/* watch.c - see suite.h. Between the runner and the plugin: entries are counted, timed and judged, host calls counted
+ * and made to fail. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -64,15 +65,17 @@ static void judge(const char *name, struct before before, size_t bytes)
 	if (heap_calls() - before.heap > 200 + bytes)
 		fault_of("budget", "%s() made %lu allocations for %zu bytes", name, heap_calls() - before.heap, bytes);
 	if (!SUITE_SLOW && spent > ENTRY_MOST_NS) {
-		fault_of("budget", "%s() took %lld ms of processor time; meanwhile no other device of its worker is served", name,
-		         (long long)spent / 1000000);
+		fault_of("budget",
+			 "%s() took %lld ms of processor time; meanwhile no other device of its worker is served", name,
+			 (long long)spent / 1000000);
 		if (++slow_calls == SLOW_MOST)
 			give_up("it is too slow");
 	}
 	if (current != NULL && current->conn != NULL && current->cap > 0 &&
 	    heap_bytes() > current->base_bytes + UNCHARGED_MOST + (size_t)(current->charged > 0 ? current->charged : 0))
-		fault_of("cap", "%s() left %zu bytes held for one connection, of which %lld are charged; host.h: charge()", name,
-		         heap_bytes() - current->base_bytes, (long long)current->charged);
+		fault_of("cap",
+			 "%s() left %zu bytes held for one connection, of which %lld are charged; host.h: charge()",
+			 name, heap_bytes() - current->base_bytes, (long long)current->charged);
 	said = 0;
 }
 
@@ -83,23 +86,30 @@ static int watched_frame(struct cw_decoder *d, const struct cw_event *ev, struct
 	int rc = real_ops->frame(d, ev, in, cut), rc2;
 
 	rc2 = real_ops->frame(d, ev, in, &again);
-	if (rc != rc2 || (rc == 0 && (cut->skip != again.skip || cut->length != again.length || cut->need != again.need ||
-	                              cut->wait_ms != again.wait_ms)))
-		fault_of("pure", "frame() says something else about the same %zu bytes when asked again: first skip %zu length %zu need %zu, "
-		                 "then skip %zu length %zu need %zu", in.len, cut->skip, cut->length, cut->need, again.skip, again.length, again.need);
+	if (rc != rc2 || (rc == 0 && (cut->skip != again.skip || cut->length != again.length ||
+				      cut->need != again.need || cut->wait_ms != again.wait_ms)))
+		fault_of("pure",
+			 "frame() says something else about the same %zu bytes when asked again: first skip %zu length "
+			 "%zu need %zu, "
+			 "then skip %zu length %zu need %zu",
+			 in.len, cut->skip, cut->length, cut->need, again.skip, again.length, again.need);
 	if (said > 0 || heap_calls() != before.heap)
 		fault_of("pure", "frame() spoke to the host or allocated");
 	judge("frame", before, in.len);
 	if (rc != 0)
 		return rc;
 	if (cut->skip > in.len || cut->length > in.len - cut->skip)
-		fault_of("cut", "frame() cut %zu bytes after skipping %zu, of %zu there are", cut->length, cut->skip, in.len);
+		fault_of("cut", "frame() cut %zu bytes after skipping %zu, of %zu there are", cut->length, cut->skip,
+			 in.len);
 	else if (cut->length > suite.real->max_frame)
-		fault_of("cut", "frame() cut %zu bytes, the descriptor's max_frame is %u", cut->length, suite.real->max_frame);
+		fault_of("cut", "frame() cut %zu bytes, the descriptor's max_frame is %u", cut->length,
+			 suite.real->max_frame);
 	else if (cut->length == 0 && cut->need != 0 && cut->need <= in.len - cut->skip)
 		fault_of("cut", "frame() needs %zu bytes and has %zu, yet cuts nothing", cut->need, in.len - cut->skip);
 	else if ((ev->flags & CW_EVF_FINAL) != 0 && in.len > 0 && cut->length == 0 && cut->skip == 0)
-		fault_of("cut", "frame() with CW_EVF_FINAL neither cut nor skipped; no further byte will come for these %zu", in.len);
+		fault_of("cut",
+			 "frame() with CW_EVF_FINAL neither cut nor skipped; no further byte will come for these %zu",
+			 in.len);
 	if (cut->wait_ms != 0 && current != NULL)
 		current->waited = 1;
 	return rc;
@@ -123,7 +133,8 @@ static int watched_decode(struct cw_decoder *d, const struct cw_event *ev, struc
 	if (rc > 0)
 		fault_of("status", "decode() returned %d; it may return 0 or an error of error.h", rc);
 	if (rc == CW_EBUSY && !asked_now && !host_has_failed)
-		fault_of("again", "decode() returned CW_EBUSY without identify() in the same call: there is no outcome to wait for");
+		fault_of("again", "decode() returned CW_EBUSY without identify() in the same call: there is no outcome "
+				  "to wait for");
 	return rc;
 }
 
@@ -223,11 +234,11 @@ static int gate(void)
 	return host_fail_code;
 }
 
-#define GATED(name, params, args)                                   \
-	static int gated_##name params                              \
-	{                                                           \
-		int rc = gate();                                    \
-		return rc < 0 ? rc : real_host.name args;           \
+#define GATED(name, params, args)                                                                                      \
+	static int gated_##name params                                                                                 \
+	{                                                                                                              \
+		int rc = gate();                                                                                       \
+		return rc < 0 ? rc : real_host.name args;                                                              \
 	}
 GATED(send, (void *hx, uint64_t c, struct cw_bytes b), (hx, c, b))
 GATED(detach, (void *hx, uint64_t c, uint64_t d), (hx, c, d))
@@ -255,9 +266,11 @@ static int gated_emit(void *hx, uint64_t c, uint64_t d, uint64_t ticket, struct 
 	int rc = gate();
 
 	if (!cw_flat_valid(record))
-		fault_of("records", "it emitted bytes that are no record: not one whole item, text that is not UTF-8, or nested too deep");
+		fault_of("records", "it emitted bytes that are no record: not one whole item, text that is not UTF-8, "
+				    "or nested too deep");
 	else if (!cw_record_read(record, &rec) || rec.kind < CW_KIND_PROPERTIES || rec.kind > CW_KIND_SHADOW_REPORT)
-		fault_of("records", "it emitted a record without a kind, or with a member of another type than record.h says");
+		fault_of("records",
+			 "it emitted a record without a kind, or with a member of another type than record.h says");
 	return rc < 0 ? rc : real_host.emit(hx, c, d, ticket, record);
 }
 
@@ -274,14 +287,17 @@ static int gated_charge(void *hx, uint64_t c, int64_t bytes)
 	return rc;
 }
 
-static int gated_field(void *hx, uint64_t c, int group, const char *name, struct cw_bytes v, size_t offset, size_t length)
+static int gated_field(void *hx, uint64_t c, int group, const char *name, struct cw_bytes v, size_t offset,
+		       size_t length)
 {
 	int rc = real_host.field(hx, c, group, name, v, offset, length);
 
 	said++;
 	if (rc < 0)
-		fault_of("records", "it showed a field '%s' that the host refused: no item of record.h, or not with CW_EVF_INSPECT",
-		         name == NULL ? "(none)" : name);
+		fault_of(
+			"records",
+			"it showed a field '%s' that the host refused: no item of record.h, or not with CW_EVF_INSPECT",
+			name == NULL ? "(none)" : name);
 	return rc;
 }
 

@@ -1,4 +1,5 @@
-/* words.c - words of wire scripts for numbers of the ABI, and comparing what was said with what was expected; see script.h. */
+/* words.c - words of wire scripts for numbers of the ABI, and comparing what was said with what was expected; see
+ * script.h. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +12,25 @@ static const struct {
 	const char *word;
 	unsigned number;
 } kinds[] = {
-	{ "properties", CW_KIND_PROPERTIES }, { "event", CW_KIND_EVENT }, { "tags", CW_KIND_TAGS }, { "raw", CW_KIND_RAW },
-	{ "otaVersion", CW_KIND_OTA_VERSION }, { "otaProgress", CW_KIND_OTA_PROGRESS }, { "shadowReport", CW_KIND_SHADOW_REPORT },
-	{ "set", CW_KIND_PROPERTY_SET }, { "get", CW_KIND_PROPERTY_GET }, { "service", CW_KIND_SERVICE }, { "rawDown", CW_KIND_RAW_DOWN },
-	{ "rrpc", CW_KIND_RRPC }, { "ota", CW_KIND_OTA_NOTICE }, { "config", CW_KIND_CONFIG }, { "shadow", CW_KIND_SHADOW },
-	{ "time", CW_KIND_TIME }, { "enable", CW_KIND_ENABLE }, { "disable", CW_KIND_DISABLE }, { "delete", CW_KIND_DELETE },
+	{ "properties", CW_KIND_PROPERTIES },
+	{ "event", CW_KIND_EVENT },
+	{ "tags", CW_KIND_TAGS },
+	{ "raw", CW_KIND_RAW },
+	{ "otaVersion", CW_KIND_OTA_VERSION },
+	{ "otaProgress", CW_KIND_OTA_PROGRESS },
+	{ "shadowReport", CW_KIND_SHADOW_REPORT },
+	{ "set", CW_KIND_PROPERTY_SET },
+	{ "get", CW_KIND_PROPERTY_GET },
+	{ "service", CW_KIND_SERVICE },
+	{ "rawDown", CW_KIND_RAW_DOWN },
+	{ "rrpc", CW_KIND_RRPC },
+	{ "ota", CW_KIND_OTA_NOTICE },
+	{ "config", CW_KIND_CONFIG },
+	{ "shadow", CW_KIND_SHADOW },
+	{ "time", CW_KIND_TIME },
+	{ "enable", CW_KIND_ENABLE },
+	{ "disable", CW_KIND_DISABLE },
+	{ "delete", CW_KIND_DELETE },
 };
 
 unsigned cw_wire_kind_number(const char *word)
@@ -68,7 +83,8 @@ int cw_wire_matches(const struct cw_wire_step *p, struct cw_bytes got)
 
 static int is_number(const struct cw_item *it)
 {
-	return it->type == CW_ITEM_INT || it->type == CW_ITEM_UINT || it->type == CW_ITEM_DECIMAL || it->type == CW_ITEM_DOUBLE;
+	return it->type == CW_ITEM_INT || it->type == CW_ITEM_UINT || it->type == CW_ITEM_DECIMAL ||
+	       it->type == CW_ITEM_DOUBLE;
 }
 
 static long double value_of(const struct cw_item *it)

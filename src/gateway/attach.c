@@ -127,18 +127,27 @@ void gw_post_moved(struct gw_worker *gw, uint64_t tie)
 
 /* ---- the answer (worker) ----------------------------------------------------------- */
 
+/* Settings of the device's own, NULL when it has none. */
+static void *own_settings(struct link *l, struct ask *k)
+{
+	struct cw_msg msg;
+	void *conf = NULL;
+
+	if (k->settings != NULL &&
+	    cw_runner_settings(l->gw->runners[l->binding->protocol_index], cw_bytes_of(k->settings, k->settings_len), &conf, &msg) < 0)
+		cw_log(conf_warning, msg.text, CW_LB("device", k->identity, k->identity_len));
+	return conf;
+}
+
 static struct attachee *new_attachee(struct link *l, struct ask *k)
 {
 	struct attachee *a = cw_zalloc(sizeof(*a));
-	struct cw_msg msg;
 
 	if (a == NULL)
 		return NULL;
 	a->up = k->up;
 	a->tie = k->tie;
-	if (k->settings != NULL &&
-	    cw_runner_settings(l->gw->runners[l->binding->protocol_index], cw_bytes_of(k->settings, k->settings_len), &a->conf, &msg) < 0)
-		cw_log(conf_warning, msg.text, CW_LB("device", k->identity, k->identity_len));
+	a->conf = own_settings(l, k);
 	return a;
 }
 
@@ -157,6 +166,8 @@ static void tell_identified(struct link *l, struct ask *k)
 	unsigned how = (k->lookup ? 0 : CW_CONN_ATTACHED) | (k->unasked ? CW_CONN_UNASKED : 0);
 	struct attachee *a = NULL;
 	struct cw_rdevice *dev;
+	void *conf;
+	int rc;
 
 	if (!k->lookup) {
 		a = new_attachee(l, k);
@@ -171,8 +182,11 @@ static void tell_identified(struct link *l, struct ask *k)
 		gw_trace_attach(l, k->identity);
 	}
 	/* The handle is there before the decoder hears of it: what it says meanwhile may ask for it. */
-	if (cw_conn_identified(l->conn, identity, pk, dn, saved, how, a == NULL ? NULL : a->conf, a,
-			       a == NULL ? &dev : &a->rdev) == 0)
+	conf = a == NULL ? own_settings(l, k) : a->conf;
+	rc = cw_conn_identified(l->conn, identity, pk, dn, saved, how, conf, a, a == NULL ? &dev : &a->rdev);
+	if (a == NULL) /* nobody keeps them: they were there while the decoder was told */
+		cw_runner_settings_free(l->gw->runners[l->binding->protocol_index], conf);
+	if (rc == 0)
 		return;
 	if (a != NULL) {
 		l->attached = a->next;
@@ -292,6 +306,8 @@ static void on_found(struct cw_question *q, int rc, const struct cw_identity *id
 		cw_log(identity_later, cw_error_text(rc), CW_LB("identity", k->identity, k->identity_len), CW_LS("listener", k->binding->name));
 	if (rc == CW_OK)
 		rc = fill_found(k, id->product_key, id->device_name);
+	if (rc == CW_OK)
+		fill_settings(k, id->product_key, id->settings);
 	gw_answer(k, rc == CW_OK ? 0 : rc == CW_ENOENT ? CW_REFUSED_UNKNOWN : CW_REFUSED_LATER);
 }
 

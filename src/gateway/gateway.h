@@ -154,7 +154,7 @@ struct cw_trace_line {
 };
 typedef void (*cw_trace_fn)(void *arg, const struct cw_trace_line *line);
 int cw_gateway_trace(struct cw_gateway *g, const char *identity, cw_trace_fn on_line, void *arg, struct cw_trace **ret_trace);
-/* The same of all connections of a listener. CW_ENOENT: there is none of that name. */
+/* The same of all connections of a listener, or of one the gateway opens. CW_ENOENT: there is none of that name. */
 int cw_gateway_trace_listener(struct cw_gateway *g, const char *listener, cw_trace_fn on_line, void *arg, struct cw_trace **ret_trace);
 void cw_gateway_trace_stop(struct cw_trace *t);
 

@@ -674,6 +674,8 @@ int cw_conn_identified(struct cw_conn *c, struct cw_bytes identity, const char *
 	ev.saved = saved;
 	if (d->attached)
 		ev.flags |= CW_EVF_ATTACHED;
+	else
+		d->conf = NULL; /* lent for this event */
 	if ((how & CW_CONN_RESUMED) != 0)
 		ev.flags |= CW_EVF_RESUMED;
 	deliver(c, &ev);

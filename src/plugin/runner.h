@@ -108,7 +108,7 @@ size_t cw_conn_missing(const struct cw_conn *c);
 void cw_conn_set_arrival(struct cw_conn *c, int64_t utc_ms);
 /*
  * Outcome of one identify. The handle of an identity that is already there is used again. `user` is the owner's pointer for
- * the device. `conf` NULL: the connection's.
+ * the device. `conf` NULL: the connection's; without CW_CONN_ATTACHED it is lent for the call.
  */
 #define CW_CONN_ATTACHED 1u /* the connection is the way to the device: CW_EVF_ATTACHED */
 #define CW_CONN_UNASKED 2u  /* not an outcome: a member, or an identity that was added later */

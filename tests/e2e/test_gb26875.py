@@ -251,7 +251,7 @@ def test_a_frame_is_decoded_and_answered_as_its_vector_says(vector):
     [one] = objects
     if want.get("error") == "incomplete":
         assert (status, one["error"]["code"], one["replies"]) == (1, "incomplete", [])
-        assert one["frame"] == vector["hex"].lower()
+        assert one["frame"] == vector["hex"].lower() and one["fields"] == {"needMore": want["needMore"]}
         return
     check(shown(one), want)
     assert one["ok"] == want["valid"], err
@@ -279,9 +279,28 @@ def test_a_stream_is_cut_as_its_vector_says(vector):
     assert [o["header"]["error"] for o in objects if o["error"] and o["error"]["code"] == "malformed"] == want.get("errors", [])
 
 
+def test_a_frame_behind_one_cut_off_is_found():
+    by_name = {v["name"]: v["hex"] for v in VECTORS}
+    _, objects, _ = decode(bytes.fromhex(by_name["truncated-frame"] + by_name["utd-software-version-1.1"]), protocol="gb26875")
+    assert [o["error"] and o["error"]["code"] for o in objects] == ["noise", None]
+    assert objects[1]["frame"] == by_name["utd-software-version-1.1"].lower()
+
+
 def test_what_leniency_takes_is_confirmed():
     [vector] = [v for v in VECTORS if v["decoded"].get("error") == "adu"]
     _, [one], _ = decode(vector["hex"], protocol="gb26875")
     assert one["ok"] and bytes.fromhex(one["replies"][0])[26] == CONFIRM
     assert [r["name"] for r in one["records"] if "name" in r] == ["malformed"]
     assert any("utdStatus" in r["values"] for r in one["records"])
+
+
+def test_the_readme_shows_every_setting_and_the_tool_takes_them():
+    text = (ROOT / "plugins" / "gb26875" / "README.md").read_text()
+    example = re.search(r"^    protocols\.gb26875 \{\n(.*?)^    \}", text, re.S | re.M)[1]
+    table = (ROOT / "plugins" / "gb26875" / "gb26875_conf.c").read_text()
+    names = re.findall(r'^\t\{ "(\w+)", CW_FIELD_', table, re.M)
+    assert len(names) > 25
+    assert [n for n in names if not re.search(rf"\b{n} (=|\{{)", example)] == []
+    vector = next(v for v in VECTORS if v["name"] == "fire-smoke-zone10-point2")
+    status, [one], err = decode(vector["hex"], "--set", example, protocol="gb26875")
+    assert status == 0 and one["ok"], err

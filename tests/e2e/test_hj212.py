@@ -137,7 +137,7 @@ def test_the_edition_of_2005(water):
 
 def test_while_the_platform_is_away_nothing_is_acknowledged(water):
     """covers: M02"""
-    cloud, gateway = water(more="ack = delivered, ackTimeout = 500ms")
+    cloud, gateway = water(more="ack = delivered", upstream="ackTimeout = 500ms")
     with station(gateway) as s:
         s.expect_answer(s.send("2021", "SB1-RS=1"))
         cloud.stop()

@@ -117,7 +117,7 @@ def test_two_units_behind_a_dtu_that_dials_in(world, dtus):
     units[1].input[3] += 1
     wait_value(cloud, 0, "energy", 1234.57)
     units[1].holding[4] = 8
-    wait_until(lambda: any(m["topic"].endswith("/thing/event/overTemp/post") for m in cloud.get("/messages", device=f"{PK}/{device_name(0)}")),
+    wait_until(lambda: cloud.messages(topic=f"/sys/{PK}/{device_name(0)}/thing/event/overTemp/post"),
                "the event")
     assert stat(gateway, "heartbeats") > 2 and stat(gateway, "timeouts") == 0
     assert "error" not in gateway.process.stderr()
@@ -153,7 +153,7 @@ def test_registers_that_a_device_does_not_have(world, dtus):
     dtus(gateway, "dtu", IMEI[0].encode(), {1: u})
     wait_value(cloud, 0, "setpoint", 20.5)
     u.holding[4] = 8
-    wait_until(lambda: any(m["topic"].endswith("/thing/event/overTemp/post") for m in cloud.get("/messages", device=f"{PK}/{device_name(0)}")),
+    wait_until(lambda: cloud.messages(topic=f"/sys/{PK}/{device_name(0)}/thing/event/overTemp/post"),
                "the event of the point beside it")
     assert "mode" not in cloud.device(PK, device_name(0))["reported"]
     assert stat(gateway, "refusedPoints") == 1

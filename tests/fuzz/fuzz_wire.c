@@ -24,10 +24,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	} else {
 		for (i = 0; i + 1 < script.n; i++) {
 			(void)cw_wire_matches(&script.v[i], cw_bytes_of(script.v[i + 1].ptr, script.v[i + 1].len));
-			if (script.v[i].mask == NULL && !cw_wire_matches(&script.v[i], cw_bytes_of(script.v[i].ptr, script.v[i].len)))
+			if (script.v[i].mask == NULL &&
+			    !cw_wire_matches(&script.v[i], cw_bytes_of(script.v[i].ptr, script.v[i].len)))
 				abort();
-			if (script.v[i].body != NULL && !cw_wire_within(cw_bytes_of(script.v[i].body, script.v[i].body_len),
-			                                                cw_bytes_of(script.v[i].body, script.v[i].body_len)))
+			if (script.v[i].body != NULL &&
+			    !cw_wire_within(cw_bytes_of(script.v[i].body, script.v[i].body_len),
+					    cw_bytes_of(script.v[i].body, script.v[i].body_len)))
 				abort();
 		}
 		cw_wire_free(&script);

@@ -78,12 +78,17 @@ def modbus_frames(vectors):
     return [{**v, "name": v["id"]} for v in vectors["vectors"] if v["kind"] == "adu" and v["transport"] == "tcp"]
 
 
+def modbus_kind(v):
+    """A header promises so many bytes: cut off behind it, the longest takes more than two others as its own."""
+    return "b" if len(v["hex"]) > 40 else "f"
+
+
 def main(name, source, target):
     vectors = json.loads(pathlib.Path(source).read_text())
     if name == "modbus":
         vectors = modbus_frames(vectors)
     kind, session = {"jt808": (jt808_kind, jt808_session), "gb26875": (gb26875_kind, gb26875_session),
-                     "hj212": (hj212_kind, hj212_session), "modbus": (lambda v: "f", lambda vectors: [])}[name]
+                     "hj212": (hj212_kind, hj212_session), "modbus": (modbus_kind, lambda vectors: [])}[name]
     lines = [f"# Made from {pathlib.Path(source).name}."]
     lines += [f"{kind(v)} {v['name']} {v['hex'] if 'hex' in v else v['text'].encode().hex()}" for v in vectors]
     lines += [f"s {step} {frame.hex()}" for step, frame in session(vectors)]

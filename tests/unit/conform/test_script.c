@@ -50,8 +50,9 @@ static void assert_within(const char *want, const char *got, int yes)
 
 static void a_script_is_read_line_by_line(void **state)
 {
-	static const char text[] = "# comment\r\n\n  > 0aFf \"a\\x00\\n\" # behind\nsettings { a = 1 }\nsettings { b = 2 }\nbound dev\n"
-	                           "transport serial\nidentify * later\nrecord @m event Leak {\"a\": 1}\nwait 2m\nframe one 01\n";
+	static const char text[] =
+		"# comment\r\n\n  > 0aFf \"a\\x00\\n\" # behind\nsettings { a = 1 }\nsettings { b = 2 }\nbound dev\n"
+		"transport serial\nidentify * later\nrecord @m event Leak {\"a\": 1}\nwait 2m\nframe one 01\n";
 
 	(void)state;
 	assert_int_equal(cw_wire_parse("x.wire", text, &script, &msg), 0);
@@ -63,7 +64,10 @@ static void a_script_is_read_line_by_line(void **state)
 	assert_int_equal(script.v[0].kind, CW_WIRE_DATA);
 	assert_int_equal(script.v[0].line, 3);
 	assert_int_equal(script.v[0].len, 5);
-	assert_memory_equal(script.v[0].ptr, "\x0a\xff" "a\0\n", 5);
+	assert_memory_equal(script.v[0].ptr,
+			    "\x0a\xff"
+			    "a\0\n",
+			    5);
 	assert_int_equal(script.v[1].number, CW_REFUSED_LATER);
 	assert_string_equal(script.v[2].who, "m");
 	assert_string_equal(script.v[2].name, "Leak");
@@ -75,7 +79,9 @@ static void a_script_is_read_line_by_line(void **state)
 static void a_file_of_frames_has_letters_and_is_not_strict(void **state)
 {
 	(void)state;
-	assert_int_equal(cw_wire_parse("x.txt", "o {\"a\": 1}\nf one 01\ns step 0203\nc 35 - {}\nc 45 topic {}\n", &script, &msg), 0);
+	assert_int_equal(cw_wire_parse("x.txt", "o {\"a\": 1}\nf one 01\ns step 0203\nc 35 - {}\nc 45 topic {}\n",
+				       &script, &msg),
+			 0);
 	assert_int_equal(script.strict, 0);
 	assert_int_equal(script.n, 4);
 	assert_int_equal(script.v[1].kind, CW_WIRE_DATA);
@@ -124,7 +130,8 @@ static void json_is_a_part_of_what_was_said(void **state)
 static void text_of_hex_stands_for_bytes(void **state)
 {
 	static const uint8_t bytes[] = { 0x42, 0xab, 0xcd };
-	static const uint8_t same[] = { 0x64, 'A', 'b', 'c', 'D' }, shorter[] = { 0x62, 'a', 'b' }, other[] = { 0x64, 'a', 'b', 'c', 'e' };
+	static const uint8_t same[] = { 0x64, 'A', 'b', 'c', 'D' }, shorter[] = { 0x62, 'a', 'b' },
+			     other[] = { 0x64, 'a', 'b', 'c', 'e' };
 
 	(void)state;
 	assert_int_equal(cw_wire_within(cw_bytes_of(same, sizeof(same)), cw_bytes_of(bytes, sizeof(bytes))), 1);
@@ -140,7 +147,10 @@ static void short_memory_is_survived(void **state)
 	(void)state;
 	for (n = 0;; n++) {
 		cw_mem_fail_at(n);
-		rc = cw_wire_parse("x.wire", "settings { a = 1 }\n> 00\nidentify a members b c\nrecord event Leak {\"a\": [1, 2.5]}\nclose\n", &script, &msg);
+		rc = cw_wire_parse("x.wire",
+				   "settings { a = 1 }\n> 00\nidentify a members b c\nrecord event Leak {\"a\": [1, "
+				   "2.5]}\nclose\n",
+				   &script, &msg);
 		if (rc == 0)
 			break;
 		assert_int_equal(rc, CW_ENOMEM);
