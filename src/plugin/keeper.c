@@ -355,7 +355,7 @@ static void start(struct keeper *k)
 {
 	struct cw_host_setup setup = {
 		.worker = cw_worker_index(k->runner->worker),
-		.log_level = cw_log_lowest(),
+		.log_level = (int)cw_log_lowest(),
 		.sandbox = k->how.sandbox,
 		.memory = k->how.memory,
 	};

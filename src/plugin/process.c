@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "plugin/remote.h"
+#include "plugin/sandbox.h"
 
 #define FREE_FROM 20 /* descriptors below are left to what a host has open */
 
@@ -81,7 +81,7 @@ static int spawn(struct cw_process *p, const char *name, int alive)
 	(void)posix_spawnattr_setsigdefault(&attr, &all);
 	rc = posix_spawn_file_actions_addopen(&acts, 0, "/dev/null", O_RDWR, 0);
 	/* A decoder writes to nobody's terminal: what it prints may be anything. */
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef CW_SANITIZED
 	rc = rc != 0 ? rc : posix_spawn_file_actions_adddup2(&acts, 0, 1);
 	rc = rc != 0 ? rc : posix_spawn_file_actions_adddup2(&acts, 0, 2);
 #endif

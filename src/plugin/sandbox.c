@@ -10,15 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
-#ifndef SANITIZED
+#ifndef CW_SANITIZED
 #include <seccomp.h>
 #endif
 
@@ -29,7 +21,7 @@ static int limit(int what, rlim_t value)
 	return setrlimit((__rlimit_resource_t)what, &l);
 }
 
-#ifndef SANITIZED
+#ifndef CW_SANITIZED
 /* Address space in use now, bytes. */
 static uint64_t address_space(void)
 {
@@ -97,7 +89,7 @@ int cw_sandbox_enter(enum cw_sandbox how, uint64_t memory, struct cw_msg *msg)
 
 	if (limit(RLIMIT_CORE, 0) != 0 || limit(RLIMIT_FSIZE, 0) != 0)
 		return cw_fail(msg, CW_EACCESS, "setrlimit: %s", strerror(errno));
-#ifdef SANITIZED /* the sanitizers need terabytes of addresses, and calls of their own when they report */
+#ifdef CW_SANITIZED /* the sanitizers need terabytes of addresses, and calls of their own when they report */
 	(void)memory;
 	(void)next;
 	rc = cw_fail(msg, 0, "seccomp: this is a build with sanitizers");

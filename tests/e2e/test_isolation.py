@@ -371,6 +371,51 @@ def test_without_a_filter_it_runs_open_and_says_so(zoo):
         assert line.until("open") == "open,-1", "the limit of descriptors holds without a filter"
 
 
+NO_SECCOMP = """#!/usr/bin/python3
+import ctypes, os, sys
+lib = ctypes.CDLL("libseccomp.so.2", use_errno=True)
+lib.seccomp_init.restype = ctypes.c_void_p
+ctx = ctypes.c_void_p(lib.seccomp_init(ctypes.c_uint32(0x7fff0000)))  # allow
+no = ctypes.c_uint32(0x00050001)  # EPERM
+assert lib.seccomp_rule_add(ctx, no, lib.seccomp_syscall_resolve_name(b"seccomp"), 0) == 0
+lib.seccomp_rule_add.argtypes = None
+class Cmp(ctypes.Structure):
+    _fields_ = [("arg", ctypes.c_uint), ("op", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64)]
+assert lib.seccomp_rule_add_array(ctx, no, lib.seccomp_syscall_resolve_name(b"prctl"), 1, ctypes.byref(Cmp(0, 4, 22, 0))) == 0
+assert lib.seccomp_load(ctx) == 0
+os.execv({program!r}, [{program!r}, *sys.argv[1:]])
+"""
+
+
+@pytest.mark.skipif(SANITIZED, reason="no filter of system calls in builds with sanitizers")
+@pytest.mark.parametrize("sandbox", ["preferred", "required"])
+def test_where_the_system_allows_no_filter_it_is_said_or_refused(start_cloud, start_gateway, tmp_path, sandbox):
+    """As in a container whose own filter forbids seccomp."""
+    program = tmp_path / "causewayd-in-a-container"
+    program.write_text(NO_SECCOMP.format(program=str(BUILD / "bin" / "causewayd")))
+    program.chmod(0o755)
+    cloud = start_cloud(cloud_conf(1))
+    gateway = start_gateway(cloud, devices=1, program=program, extra=f"""workers = 1
+isolation {{ protocols = [jt808], sandbox = {sandbox}, crashes = 2 }}""").wait_up()
+    if sandbox == "preferred":
+        wait_hosts(gateway)
+        assert "seccomp" in gateway.log_lines("plugin.host_open")[0]
+        with gateway.terminal(0) as truck:
+            truck.log_in()
+            assert truck.report_acked(speed=10) == 0
+    else:
+        wait_hosts(gateway, "out of service")
+        assert all("could not start: seccomp" in line for line in gateway.log_lines("plugin.host_died"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="changes its user, which only root may")
+def test_a_plain_user_runs_hosts_as_root_does(zoo, tmp_path):
+    """Starting, watching and ending hosts needs no privilege."""
+    done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", BUILD / "tests" / "test_plugin_isolated"],
+                          capture_output=True, text=True, timeout=120, cwd="/")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_what_a_decoder_prints_reaches_nobodys_terminal(zoo):
     if SANITIZED:
         pytest.skip("the sanitizers' reports go there")
