@@ -2,7 +2,7 @@
  * capture.h - what was on a wire, read from a file: connections and what happened on them, in order of time.
  *
  * Read are: lines of hex; pcap and pcapng of TCP and UDP, over Ethernet (VLAN tags too), Linux cooked v1 and v2,
- * loopback and raw IP; and the gateway's own recording (`causeway trace --record`, README). TCP is put together
+ * loopback and raw IP; and the gateway's own recording (`causeway trace --record`, conf/DEVICES.md). TCP is put together
  * again: segments out of order, sent twice or overlapping; what the capture lacks is a gap with its length.
  * Everything is bounded: the file, the connections, what waits for a segment that is missing.
  *
