@@ -41,7 +41,7 @@ struct cw_seen {
 struct cw_seen_conn {
 	char name[104];  /* the device's address and port, or the name in the file */
 	char listener[64]; /* of a recording, else empty */
-	uint8_t datagram, dialled;
+	uint8_t datagram, dialled, serial;
 	uint8_t begun;   /* its beginning is in the capture */
 };
 
