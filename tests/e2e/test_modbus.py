@@ -14,7 +14,7 @@ IMEI = ["868333031234567", "868333031234568"]
 
 PROFILES = """
 protocols.modbus {
-  gap = 0ms, settle = 0ms, spreadStart = false, answerTimeout = 500ms, lateGuard = 0ms, retries = 0, probeEvery = 1s
+  gap = 0ms, settle = 0ms, spreadStart = false, answerTimeout = 500ms, lateGuard = 0ms, retries = 0, probeEvery = 1s, graceTime = 0s
   profiles {
     meter {
       interval = 200ms
@@ -182,6 +182,24 @@ def test_an_unknown_dtu_is_closed_and_named(world, dtus):
     stranger = dtus(gateway, "dtu", b"999999999999999", {1: unit()})
     gateway.wait_log("999999999999999")
     assert stranger.closed.wait(60)
+
+
+def test_a_dtu_that_dials_again_was_never_offline(world, dtus):
+    """The grace time after a lost connection, and without it."""
+    cloud, gateway = start(world, entry(0, IMEI[0] + "/1", "profile = meter, graceTime = 60s"), entry(1, IMEI[1] + "/1"),
+                           listeners=listener("dtu", RTU))
+    first = dtus(gateway, "dtu", IMEI[0].encode(), {1: unit()})
+    other = dtus(gateway, "dtu", IMEI[1].encode(), {1: unit()})
+    cloud.wait_status(PK, device_name(0), "ONLINE")
+    cloud.wait_status(PK, device_name(1), "ONLINE")
+    first.close()
+    other.close()
+    cloud.wait_status(PK, device_name(1), "OFFLINE")
+    gateway.wait_gauge("bridge.devices_attached", 0)
+    assert cloud.device(PK, device_name(0))["status"] == "ONLINE"
+    dtus(gateway, "dtu", IMEI[0].encode(), {1: unit(energy=7)})
+    wait_value(cloud, 0, "energy", 0.07)
+    assert gateway.log_lines("device.offline") == [line for line in gateway.log_lines("device.offline") if device_name(0) not in line]
 
 
 def test_devices_are_added_and_removed_while_the_dtu_is_there(world, dtus):
