@@ -401,6 +401,11 @@ void cw_remote_broadcast(struct cw_conn *c, struct cw_bytes command)
 	down(c, (struct cw_wire){ .kind = CW_DOWN_BROADCAST, .parts = 1, .part = { command } });
 }
 
+void cw_conn_rehearse(struct cw_conn *c, uint64_t what, uint64_t number, struct cw_bytes data)
+{
+	down(c, (struct cw_wire){ .kind = CW_DOWN_REHEARSE, .a = what, .b = number, .parts = 1, .part = { data } });
+}
+
 /* ---- the end of a connection ------------------------------------------------------------- */
 
 static void free_conn(struct cw_conn *c)
