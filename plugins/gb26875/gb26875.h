@@ -129,6 +129,8 @@ struct gb_system;    /* gb26875_systems.c */
 #define GB_TIMER_SILENCE 2
 #define GB_TIMER_DUTY 3    /* duty checks that wait for the operator */
 
+struct gb_rate { uint64_t from_ms; uint32_t left; };
+
 /* One connection. */
 struct gb_conn {
 	uint64_t device;            /* 0: not attached */
@@ -141,8 +143,7 @@ struct gb_conn {
 	char *bound;                /* owned: identity the configuration binds, or NULL */
 	uint16_t serial;            /* of our next new request */
 	uint32_t bad_run;           /* refused frames in a row */
-	uint32_t denies_left;
-	uint64_t denies_from_ms;
+	struct gb_rate denies, told; /* told: malformed events */
 	uint64_t ticket;
 	struct gb_upload *uploads;  /* owned */
 	size_t upload_count;
