@@ -95,6 +95,12 @@ static void push(struct pend *p, struct kept_frame *f, int front)
 	p->bytes += f->len;
 }
 
+/* Of an identity that has some. */
+static struct kept_frame *oldest_of(const struct pend *p)
+{
+	return cw_container_of(p->frames.next, struct kept_frame, link);
+}
+
 static struct kept_frame *shift(struct pend *p)
 {
 	struct cw_list *e = cw_list_pop(&p->frames);
@@ -186,8 +192,7 @@ static void on_sweep(struct cw_timer *t)
 		struct pend *p = cw_container_of(e, struct pend, all);
 		size_t n = 0;
 
-		while (p->count > 0 &&
-		       cw_container_of(cw_list_first(&p->frames), struct kept_frame, link)->arrived_ms < oldest) {
+		while (p->count > 0 && oldest_of(p)->arrived_ms < oldest) {
 			drop_oldest(p);
 			n++;
 		}
@@ -463,7 +468,7 @@ static int start(struct pend *p)
 	cw_list_init(&r->frames);
 	cw_list_init(&r->taken);
 	cw_list_init(&r->back);
-	f = cw_container_of(cw_list_first(&p->frames), struct kept_frame, link);
+	f = oldest_of(p);
 	r->gw = f->gw; /* of a connection, the only one that has its settings */
 	r->pend = p;
 	r->binding = f->binding;
@@ -473,7 +478,7 @@ static int start(struct pend *p)
 	memcpy(r->peer, p->peer, sizeof(r->peer));
 	/* Frames that came by another listener are decoded after these. */
 	while (p->count > 0) {
-		f = cw_container_of(cw_list_first(&p->frames), struct kept_frame, link);
+		f = oldest_of(p);
 		if (f->binding != r->binding || f->gw != r->gw)
 			break;
 		(void)shift(p);
