@@ -95,6 +95,12 @@ static void push(struct pend *p, struct kept_frame *f, int front)
 	p->bytes += f->len;
 }
 
+/* Of an identity that has some. */
+static struct kept_frame *oldest_of(const struct pend *p)
+{
+	return cw_container_of(p->frames.next, struct kept_frame, link);
+}
+
 static struct kept_frame *shift(struct pend *p)
 {
 	struct cw_list *e = cw_list_pop(&p->frames);
