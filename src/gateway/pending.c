@@ -58,6 +58,7 @@ struct pending {
 
 static void pump(struct pending *s);
 static void ask_sources(struct pend *p);
+static void let_in(struct pend *p, int refused);
 
 static struct pend *find(struct pending *s, const char *identity, size_t len)
 {
@@ -119,11 +120,13 @@ static void drop_oldest(struct pend *p)
 	cw_free(f);
 }
 
-/* Forget the identity when nothing is left of it. */
+/* Forget the identity when nothing is left of it. Who waits behind frames that were dropped waits for nothing. */
 static void end_if_empty(struct pend *p)
 {
 	struct pending *s = store_of(p);
 
+	if (p->count == 0 && !p->replaying && !cw_list_empty(&p->parked) && !s->over)
+		let_in(p, 0);
 	if (p->count > 0 || p->out > 0 || p->replaying || !cw_list_empty(&p->parked))
 		return;
 	if (p->asking)
@@ -496,8 +499,10 @@ static void pump(struct pending *s)
 	while (s->running < REPLAYS_MOST && (e = cw_list_pop(&s->ready)) != NULL) {
 		struct pend *p = cw_container_of(e, struct pend, ready);
 
-		if (p->count == 0)
+		if (p->count == 0) { /* dropped meanwhile */
+			end_if_empty(p);
 			continue;
+		}
 		if (start(p) < 0)
 			p->retry = 1;
 		else
