@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cli/plugin/plugin.h"
 #include "cli/show.h"
 #include "json/json.h"
 #include "plugin/asked.h"
@@ -410,7 +411,7 @@ int cw_inspect_open(const char *protocol, const char *plugin_dir, const char *se
 	int rc;
 
 	cw_plugin_dir(plugin_dir, dir, sizeof(dir));
-	rc = strchr(protocol, '/') != NULL ? cw_plugin_load(protocol, &desc, msg) : cw_plugin_load_named(dir, protocol, &desc, msg);
+	rc = strchr(protocol, '/') != NULL ? cw_plugin_find(protocol, dir, &desc, msg) : cw_plugin_load_named(dir, protocol, &desc, msg);
 	if (rc < 0)
 		return rc;
 	d = cw_zalloc(sizeof(*d));

@@ -553,7 +553,7 @@ int cw_wire_read(const char *path, struct cw_wire_script *s, struct cw_msg *msg)
 	FILE *f = fopen(path, "re");
 	char *text = cw_alloc(1);
 	size_t len = 0, n;
-	int rc;
+	int rc, unread = f == NULL;
 
 	while (f != NULL && text != NULL && len < FILE_MOST) {
 		char *grown = cw_realloc(text, len + 65537);
@@ -566,7 +566,9 @@ int cw_wire_read(const char *path, struct cw_wire_script *s, struct cw_msg *msg)
 		if (n == 0)
 			break;
 	}
-	if (f == NULL || text == NULL) {
+	if (f != NULL)
+		unread = ferror(f) != 0; /* a directory can be opened */
+	if (unread || text == NULL) {
 		rc = cw_fail(msg, CW_ENOENT, "%s: cannot be read", path);
 	} else if (memchr(text, '\0', len) != NULL) {
 		rc = cw_fail(msg, CW_EPROTO, "%s: is no text; a wire script has bytes in hex or in quotes", path);

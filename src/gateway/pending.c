@@ -58,6 +58,7 @@ struct pending {
 
 static void pump(struct pending *s);
 static void ask_sources(struct pend *p);
+static void let_in(struct pend *p, int refused);
 
 static struct pend *find(struct pending *s, const char *identity, size_t len)
 {
@@ -127,11 +128,13 @@ static void drop_oldest(struct pend *p)
 	cw_free(f);
 }
 
-/* Forget the identity when nothing is left of it. */
+/* Forget the identity when nothing is left of it. Who waits behind frames that were dropped waits for nothing. */
 static void end_if_empty(struct pend *p)
 {
 	struct pending *s = store_of(p);
 
+	if (p->count == 0 && !p->replaying && !cw_list_empty(&p->parked) && !s->over)
+		let_in(p, 0);
 	if (p->count > 0 || p->out > 0 || p->replaying || !cw_list_empty(&p->parked))
 		return;
 	if (p->asking)
@@ -501,8 +504,10 @@ static void pump(struct pending *s)
 		struct pend *p = cw_container_of(e, struct pend, ready);
 		struct kept_frame *f = oldest_of(p);
 
-		if (f == NULL)
+		if (f == NULL) { /* dropped meanwhile */
+			end_if_empty(p);
 			continue;
+		}
 		if (start(p, f) < 0)
 			p->retry = 1;
 		else

@@ -84,6 +84,8 @@ static void on_work(uv_work_t *work)
 	}
 	if (close(fd) != 0 && j->error == 0)
 		j->error = errno;
+	if (j->error != 0)
+		(void)unlink(j->path); /* half a frame would be taken for one */
 	make_room(j);
 }
 

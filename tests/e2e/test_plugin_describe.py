@@ -85,3 +85,17 @@ def test_what_is_no_plugin_at_all(tmp_path):
     assert plugin()[0] == 2 and "describe" in plugin()[2]
     assert "no such verb: dance" in plugin("dance")[2]
     assert plugin("--help")[0] == 0 and plugin("describe", "--help")[0] == 0
+
+
+@pytest.mark.parametrize("entry, words", [
+    ("abort();", "died of signal 6 (Aborted)"),
+    ("exit(0);", "ended the process with status 0"),
+    ("_exit(3);", "ended the process with status 3"),
+])
+@pytest.mark.parametrize("verb, status", [("describe", 1), ("fuzz", 3), ("replay", 1)])
+def test_an_object_that_ends_the_process_when_it_is_loaded_does_not_do_so_without_a_word(tmp_path, entry, words, verb, status):
+    (tmp_path / "bad.c").write_text("#include <stdlib.h>\n#include <unistd.h>\nvoid *cw_plugin_entry(void){ %s }\n" % entry)
+    subprocess.run(["cc", "-w", "-shared", "-fPIC", "-o", tmp_path / "bad.so", tmp_path / "bad.c"], check=True)
+    (tmp_path / "capture.hex").write_text("> 7e00\n")
+    got, out, err = plugin(verb, str(tmp_path / "bad.so"), *([str(tmp_path / "capture.hex")] if verb == "replay" else []))
+    assert got == status and words in err and "bad.so" in err, (out, err)

@@ -116,6 +116,11 @@ def test_wrong_command_lines():
     assert status == 0 and "Exit status" in out
 
 
+def test_a_folder_is_no_script(tmp_path):
+    status, _, err = plugin("test", SKELETON, str(tmp_path))
+    assert status == 2 and f"{tmp_path}: cannot be read" in err
+
+
 def test_without_scripts_the_session_rule_has_nothing_to_say(tmp_path, monkeypatch):
     shutil.copy(SKELETON, tmp_path / "skeleton.so")
     monkeypatch.chdir(tmp_path)

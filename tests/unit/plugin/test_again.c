@@ -334,6 +334,63 @@ static void frames_that_were_set_aside_keep_their_time(void **state)
 	assert_true(toy.now_ms > 1234);
 }
 
+static int feed_frame(const char *bytes, size_t len)
+{
+	return cw_conn_feed_frame(t.conn, cw_bytes_of(bytes, len));
+}
+
+/* Each is one frame as it was cut: frame() is not asked, whatever the length in front says. */
+static void a_frame_that_was_set_aside_is_decoded_as_it_is(void **state)
+{
+	assert_int_equal(feed("\1a", 2), CW_EBUSY);
+	answer(0);
+	assert_int_equal(feed_frame("\1a", 2), 0);
+	assert_int_equal(feed_frame("\7a", 2), 0);
+	assert_int_equal(feed_frame("\1aa", 3), 0);
+	assert_string_equal(t.sent, "a;a;a;aa;");
+	assert_int_equal(t.noise, 0);
+	assert_int_equal(cw_conn_buffered(t.conn), 0);
+	/* Bytes that follow are cut as always. */
+	assert_int_equal(feed("\1a\1a", 4), 0);
+	assert_string_equal(t.sent, "a;a;a;aa;a;a;");
+}
+
+static void a_frame_that_was_set_aside_may_ask_and_comes_again(void **state)
+{
+	assert_int_equal(feed_frame("\7ab", 3), CW_EBUSY);
+	assert_int_equal(cw_conn_waiting_frame(t.conn).len, 3);
+	answer(0);
+	assert_string_equal(t.sent, "");
+	answer(0);
+	assert_string_equal(t.sent, "ab;");
+	/* The next asks, is refused for good, and is shown once more. */
+	assert_int_equal(feed_frame("\7c", 2), CW_EBUSY);
+	answer(CW_REFUSED_LATER);
+	assert_string_equal(t.sent, "ab;c;");
+	assert_int_equal(cw_conn_buffered(t.conn), 0);
+}
+
+static void a_frame_that_was_set_aside_waits_where_the_connection_is_held(void **state)
+{
+	assert_int_equal(feed("\1a", 2), CW_EBUSY);
+	answer(0);
+	cw_conn_hold(t.conn);
+	assert_int_equal(feed_frame("\7a", 2), CW_EBUSY);
+	assert_string_equal(t.sent, "a;");
+	assert_int_equal(cw_conn_resume(t.conn), 0);
+	assert_string_equal(t.sent, "a;a;");
+}
+
+static void without_memory_a_frame_that_was_set_aside_closes_and_leaks_nothing(void **state)
+{
+	cw_conn_hold(t.conn);
+	cw_mem_fail_at(0);
+	assert_int_equal(feed_frame("\1a", 2), CW_ECLOSED);
+	cw_mem_fail_at(-1);
+	assert_int_equal(t.closed, 1);
+	assert_int_equal(feed_frame("\1a", 2), CW_ECLOSED);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -351,6 +408,10 @@ int main(void)
 		TEST(looking_again_ends_with_an_event),
 		TEST(looking_for_the_last_time_leaves_nothing),
 		TEST(frames_that_were_set_aside_keep_their_time),
+		TEST(a_frame_that_was_set_aside_is_decoded_as_it_is),
+		TEST(a_frame_that_was_set_aside_may_ask_and_comes_again),
+		TEST(a_frame_that_was_set_aside_waits_where_the_connection_is_held),
+		TEST(without_memory_a_frame_that_was_set_aside_closes_and_leaks_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
