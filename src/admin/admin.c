@@ -458,7 +458,7 @@ static void follow_any(struct cw_admin *a, struct cw_http_req *req, const char *
 
 	if (rc < 0) {
 		cw_free(f);
-		cw_admin_reply_text(req, rc == CW_ENOENT ? 404 : 503, "error", rc == CW_ENOENT ? "there is no such listener" : "out of memory");
+		cw_admin_reply_text(req, rc == CW_ENOENT ? 404 : 503, "error", rc == CW_ENOENT ? "there is no listener or connection of that name; causeway status has them" : "out of memory");
 		return;
 	}
 	f->req = req;

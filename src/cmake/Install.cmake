@@ -25,9 +25,10 @@ install(FILES plugins/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR}/plugins COMP
 install(FILES conf/application.conf conf/devices.conf DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples COMPONENT causeway)
 install(FILES conf/cloud.conf DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/causeway-cloud/examples COMPONENT causeway-cloud)
 install(FILES src/cloud/USING.md DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/causeway-cloud COMPONENT causeway-cloud)
-foreach(part causeway causeway-cloud libcauseway libcauseway-dev)
+foreach(part causeway causeway-cloud libcauseway-dev)
 	install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/${part} RENAME copyright COMPONENT ${part})
 endforeach()
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/libcauseway${PROJECT_VERSION_MAJOR} RENAME copyright COMPONENT libcauseway)
 
 # The service: its unit names the programs where they will be, which is known when they are installed.
 install(CODE "set(CW_SBINDIR \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_SBINDIR}\")
