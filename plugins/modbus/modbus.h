@@ -87,7 +87,7 @@ struct mb_conf {
 	struct mb_channel ch[2]; /* of a connection that came to us, and of one that we opened */
 	struct mb_channel resolved[3]; /* framing = auto: of the first, of the second, and of a serial line */
 	struct mb_reg_rule reg;
-	uint32_t answer_ms[2], gap_ms, broadcast_gap_ms, settle_ms, late_guard_ms, busy_wait_ms, probe_ms, min_downlink_ms, write_deadline_ms;
+	uint32_t answer_ms[2], gap_ms, broadcast_gap_ms, settle_ms, late_guard_ms, busy_wait_ms, probe_ms, grace_ms, min_downlink_ms, write_deadline_ms;
 	uint32_t baud;
 	unsigned retries, write_retries, busy_retries, offline_after, max_outstanding;
 	uint8_t spread, by, dir_auto;  /* by: enum mb_by */

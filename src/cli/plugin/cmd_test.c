@@ -100,9 +100,11 @@ static void print_rules(int json)
 
 	for (i = 0; cw_conform_rule(i, &r); i++) {
 		if (json)
-			put_line("clause", r.name, NULL, r.clause, -1);
+			put_line("clause", r.name, r.not_isolated == NULL ? "" : "in-process", r.clause, -1);
 		else
 			printf("%-11s %s\n", r.name, r.clause);
+		if (!json && r.not_isolated != NULL)
+			printf("%-11s   in-process only: %s\n", "", r.not_isolated);
 	}
 }
 
@@ -141,7 +143,7 @@ static int read_scripts(char **paths, int n, struct cw_wire_script *out, size_t 
 }
 
 static const char usage[] =
-	"usage: causeway plugin test [--only RULE] [--all] [--json] PLUGIN.so [SCRIPT...]\n"
+	"usage: causeway plugin test [--isolated] [--only RULE] [--all] [--json] PLUGIN.so [SCRIPT...]\n"
 	"       causeway plugin test --list [--json]\n"
 	"\n"
 	"Holds a plugin to the rules of the ABI (--list names them) and plays wire scripts; plugins/README.md says "
@@ -153,6 +155,8 @@ static const char usage[] =
 	"that was at hand. Allocations fail by way of the object's own relocations: no special build is needed.\n"
 	"\n"
 	"  --only RULE     this rule alone\n"
+	"  --isolated      with the decoder in a plugin host, as causewayd runs an isolated protocol: its rings, its\n"
+	"                  sandbox; --list says which rules are tried in-process only, and why\n"
 	"  --all           every fault; else the first three of each rule\n"
 	"  --timeout SECS  an entry of the decoder that takes longer hangs (10)\n"
 	"  --json          a JSON object a line: what (rule, finding, note), rule, text\n"
@@ -161,10 +165,11 @@ static const char usage[] =
 	"a\n"
 	"script that cannot be read.\n";
 
-static int run(const char *plugin, char **scripts, int n, const char *only, unsigned timeout_ms, struct told *told)
+static int run(const char *plugin, char **scripts, int n, const char *only, unsigned timeout_ms, int isolated, struct told *told)
 {
 	struct cw_conform_setup setup = { .plugin = plugin,
 					  .only = only,
+					  .isolated = isolated,
 					  .all = told->all,
 					  .entry_timeout_ms = timeout_ms,
 					  .settings = cw_inspect_settings,
@@ -196,6 +201,7 @@ int cw_plugin_test(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "only", required_argument, NULL, 'o' },
+		{ "isolated", no_argument, NULL, 'i' },
 		{ "all", no_argument, NULL, 'a' },
 		{ "timeout", required_argument, NULL, 't' },
 		{ "json", no_argument, NULL, 'j' },
@@ -207,12 +213,13 @@ int cw_plugin_test(int argc, char **argv)
 	const char *only = NULL;
 	char path[1024];
 	unsigned long seconds = 0;
-	int opt, list = 0;
+	int opt, list = 0, isolated = 0;
 
 	optind = 1;
-	while ((opt = getopt_long(argc, argv, "o:at:jlh", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "o:iat:jlh", options, NULL)) != -1) {
 		switch (opt) {
 		case 'o': only = optarg; break;
+		case 'i': isolated = 1; break;
 		case 'a': told.all = 1; break;
 		case 't': seconds = strtoul(optarg, NULL, 10); break;
 		case 'j': told.json = 1; break;
@@ -235,5 +242,5 @@ int cw_plugin_test(int argc, char **argv)
 	}
 	/* dlopen() would look for a name without a slash in the system's folders. */
 	(void)snprintf(path, sizeof(path), "%s%s", strchr(argv[optind], '/') == NULL ? "./" : "", argv[optind]);
-	return run(path, argv + optind + 1, argc - optind - 1, only, (unsigned)seconds * 1000, &told);
+	return run(path, argv + optind + 1, argc - optind - 1, only, (unsigned)seconds * 1000, isolated, &told);
 }

@@ -496,7 +496,7 @@ int conn_open(struct rconn *c, const struct cw_seen_conn *seen)
 		.conf = r->conf,
 		.peer = cw_bytes_text(seen->name),
 		.identity = r->how->identity == NULL ? cw_bytes_of(NULL, 0) : cw_bytes_text(r->how->identity),
-		.flags = (seen->datagram ? CW_EVF_DATAGRAM : 0) | (seen->dialled ? CW_EVF_DIALLED : 0),
+		.flags = (seen->datagram ? CW_EVF_DATAGRAM : 0) | (seen->dialled ? CW_EVF_DIALLED : 0) | (seen->serial ? CW_EVF_SERIAL : 0),
 		.max_noise = SIZE_MAX,
 		.cap = 1u << 20,
 		.attach_most = UINT64_MAX,
