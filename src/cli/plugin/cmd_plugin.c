@@ -34,7 +34,8 @@ int cw_plugin_find(const char *name, const char *plugin_dir, const struct cw_plu
 
 	if (strchr(name, '/') != NULL)
 		return cw_plugin_load(name, ret_desc, msg);
-	if (strlen(name) > 3 && strcmp(name + strlen(name) - 3, ".so") == 0) { /* dlopen() would look for it in the system's folders */
+	if (strlen(name) > 3 &&
+	    strcmp(name + strlen(name) - 3, ".so") == 0) { /* dlopen() would look for it in the system's folders */
 		(void)snprintf(dir, sizeof(dir), "./%s", name);
 		return cw_plugin_load(dir, ret_desc, msg);
 	}

@@ -34,7 +34,8 @@ unsigned cw_sim_count(struct cw_sim_fleet *f, int (*is)(struct cw_sim_peer *p))
 
 /* ---- lines ------------------------------------------------------------------------ */
 
-static void say(struct cw_sim_lines *lines, unsigned kind, const char *who, const char *fmt, va_list ap) __attribute__((format(printf, 4, 0)));
+static void say(struct cw_sim_lines *lines, unsigned kind, const char *who, const char *fmt, va_list ap)
+	__attribute__((format(printf, 4, 0)));
 
 static void say(struct cw_sim_lines *lines, unsigned kind, const char *who, const char *fmt, va_list ap)
 {

@@ -43,7 +43,7 @@ struct cw_sim_peer {
 };
 
 struct cw_sim_protocol {
-	size_t size;                                           /* of a device's struct, which begins with its struct cw_sim_peer */
+	size_t size; /* of a device's struct, which begins with its struct cw_sim_peer */
 	int (*make)(struct cw_sim_peer *p);                    /* from its identity; -1: it has said why not */
 	void (*connected)(struct cw_sim_peer *p);
 	void (*take)(struct cw_sim_peer *p, const uint8_t *bytes, size_t n);
@@ -84,6 +84,7 @@ void cw_sim_say(struct cw_sim_peer *p, unsigned kind, const char *fmt, ...) __at
 
 /* The two for simulators that have connections of another sort. */
 void cw_sim_write(uv_stream_t *to, const void *bytes, size_t n);
-void cw_sim_line(struct cw_sim_lines *lines, unsigned kind, const char *who, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void cw_sim_line(struct cw_sim_lines *lines, unsigned kind, const char *who, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 
 #endif

@@ -224,8 +224,10 @@ static void send_something(struct utd *t)
 /* One object of a response: the key is copied from the request, the rest is ours. */
 static void put_answer(struct cw_gbsim_unit *u, unsigned request, const uint8_t *key)
 {
-	uint32_t component = request == 62 || request == 63 || request == 67
-	                             ? (uint32_t)key[2] | (uint32_t)key[3] << 8 | (uint32_t)key[4] << 16 | (uint32_t)key[5] << 24 : 0;
+	uint32_t component =
+		request == 62 || request == 63 || request == 67
+			? (uint32_t)key[2] | (uint32_t)key[3] << 8 | (uint32_t)key[4] << 16 | (uint32_t)key[5] << 24
+			: 0;
 
 	switch (request) {
 	case 61: put_system_state(u, key[0], key[1], 0x0001); break;
@@ -347,7 +349,8 @@ static void on_frame(struct utd *t, const struct cw_gbsim_frame *m)
 	hex[2 * i] = 0;
 	if (obey(t, m)) {
 		fleet_of(t)->commands++;
-		cw_sim_say(&t->peer, L_COMMAND, "command %u received and answered: %s%s", m->command, hex, m->unit_len > 64 ? ".." : "");
+		cw_sim_say(&t->peer, L_COMMAND, "command %u received and answered: %s%s", m->command, hex,
+			   m->unit_len > 64 ? ".." : "");
 	} else {
 		fleet_of(t)->broken++;
 		cw_sim_say(&t->peer, L_COMMAND, "command %u denied: %s", m->command, hex);
@@ -452,18 +455,19 @@ static void progress(struct cw_sim_fleet *base)
 {
 	struct fleet *f = cw_container_of(base, struct fleet, base);
 
-	printf("%u of %u connected, %" PRIu64 " messages, %" PRIu64 " confirmed, %" PRIu64 " commands\n", cw_sim_count(base, is_connected),
-	       f->devices, f->messages, f->confirmed, f->commands);
+	printf("%u of %u connected, %" PRIu64 " messages, %" PRIu64 " confirmed, %" PRIu64 " commands\n",
+	       cw_sim_count(base, is_connected), f->devices, f->messages, f->confirmed, f->commands);
 }
 
 static int summary(const struct fleet *f)
 {
 	int bad = f->base.silent > 0 || f->broken > 0 || f->accepted < f->devices;
 
-	printf("%u devices: %u accepted; %" PRIu64 " messages, %" PRIu64 " confirmed, %" PRIu64 " denials and %" PRIu64 " resends, %" PRIu64
-	       " without answer; %" PRIu64 " commands answered; %" PRIu64 " wrong frames, %" PRIu64 " connections cut: %s\n",
-	       f->devices, f->accepted, f->messages, f->confirmed, f->denied, f->resent, f->base.silent, f->commands, f->broken, f->base.cuts,
-	       bad ? "NOT all as expected" : "all as expected");
+	printf("%u devices: %u accepted; %" PRIu64 " messages, %" PRIu64 " confirmed, %" PRIu64 " denials and %" PRIu64
+	       " resends, %" PRIu64 " without answer; %" PRIu64 " commands answered; %" PRIu64 " wrong frames, %" PRIu64
+	       " connections cut: %s\n",
+	       f->devices, f->accepted, f->messages, f->confirmed, f->denied, f->resent, f->base.silent, f->commands,
+	       f->broken, f->base.cuts, bad ? "NOT all as expected" : "all as expected");
 	return bad;
 }
 

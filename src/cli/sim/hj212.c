@@ -260,7 +260,8 @@ static void answer(struct logger *l, const struct cw_sim_hj *request, const char
 }
 
 /* Parameters are told under the number of the request. */
-static void parameters(struct logger *l, const struct cw_sim_hj *request, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void parameters(struct logger *l, const struct cw_sim_hj *request, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 static void parameters(struct logger *l, const struct cw_sim_hj *request, const char *fmt, ...)
 {
@@ -350,7 +351,8 @@ static void obey(struct logger *l, const struct cw_sim_hj *m)
 	char value[16];
 
 	fleet_of(l)->commands++;
-	cw_sim_say(&l->peer, L_COMMAND, "request %s received and answered: %s", m->cn, strcmp(m->cn, "1072") == 0 ? "(a password)" : m->cp);
+	cw_sim_say(&l->peer, L_COMMAND, "request %s received and answered: %s", m->cn,
+		   strcmp(m->cn, "1072") == 0 ? "(a password)" : m->cp);
 	if (strcmp(m->cn, "2012") == 0 || strcmp(m->cn, "2022") == 0) {
 		answer(l, m, "9013", "", 0);
 		return;
@@ -490,18 +492,19 @@ static void progress(struct cw_sim_fleet *base)
 {
 	struct fleet *f = cw_container_of(base, struct fleet, base);
 
-	printf("%u of %u connected, %" PRIu64 " reports, %" PRIu64 " answered, %" PRIu64 " requests\n", cw_sim_count(base, is_connected),
-	       base->o->devices, f->messages, f->answers, f->commands);
+	printf("%u of %u connected, %" PRIu64 " reports, %" PRIu64 " answered, %" PRIu64 " requests\n",
+	       cw_sim_count(base, is_connected), base->o->devices, f->messages, f->answers, f->commands);
 }
 
 static int summary(const struct fleet *f)
 {
 	int bad = f->base.silent > 0 || f->wrong > 0 || f->heard < f->base.o->devices;
 
-	printf("%u loggers: %u were answered; %" PRIu64 " reports, %" PRIu64 " that wanted an answer, %" PRIu64 " answered, %" PRIu64
-	       " without answer; %" PRIu64 " requests answered; %" PRIu64 " wrong frames, %" PRIu64 " connections cut: %s\n",
-	       f->base.o->devices, f->heard, f->messages, f->wanted, f->answers, f->base.silent, f->commands, f->wrong, f->base.cuts,
-	       bad ? "NOT all as expected" : "all as expected");
+	printf("%u loggers: %u were answered; %" PRIu64 " reports, %" PRIu64 " that wanted an answer, %" PRIu64
+	       " answered, %" PRIu64 " without answer; %" PRIu64 " requests answered; %" PRIu64
+	       " wrong frames, %" PRIu64 " connections cut: %s\n",
+	       f->base.o->devices, f->heard, f->messages, f->wanted, f->answers, f->base.silent, f->commands, f->wrong,
+	       f->base.cuts, bad ? "NOT all as expected" : "all as expected");
 	return bad;
 }
 

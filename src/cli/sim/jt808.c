@@ -62,7 +62,8 @@ static struct fleet *fleet_of(const struct terminal *t)
 
 /* ---- sending ------------------------------------------------------------------ */
 
-static void send_part(struct terminal *t, unsigned id, unsigned serial, unsigned total, unsigned index, const struct cw_sim_body *b)
+static void send_part(struct terminal *t, unsigned id, unsigned serial, unsigned total, unsigned index,
+		      const struct cw_sim_body *b)
 {
 	uint8_t wire[CW_SIM_WIRE_MAX];
 
@@ -645,8 +646,8 @@ static void progress(struct cw_sim_fleet *base)
 {
 	struct fleet *f = cw_container_of(base, struct fleet, base);
 
-	printf("%u of %u online, %" PRIu64 " messages, %" PRIu64 " answered, %" PRIu64 " commands\n", cw_sim_count(base, is_online),
-	       base->o->devices, f->messages, f->acks, f->commands);
+	printf("%u of %u online, %" PRIu64 " messages, %" PRIu64 " answered, %" PRIu64 " commands\n",
+	       cw_sim_count(base, is_online), base->o->devices, f->messages, f->acks, f->commands);
 }
 
 static int summary(const struct fleet *f)
@@ -654,10 +655,11 @@ static int summary(const struct fleet *f)
 	uint64_t silent = f->base.silent;
 	int bad = silent > 0 || f->refused > 0 || f->online_once < f->base.o->devices;
 
-	printf("%u terminals: %u authenticated, %u registrations; %" PRIu64 " messages, %" PRIu64 " answered (%" PRIu64 " of them denied), %" PRIu64
-	       " without answer; %" PRIu64 " commands answered; %" PRIu64 " parts sent again; %" PRIu64 " logins refused, %" PRIu64 " connections cut: %s\n",
-	       f->base.o->devices, f->online_once, f->registered, f->messages, f->acks, f->denied, silent, f->commands, f->resent, f->refused, f->base.cuts,
-	       bad ? "NOT all as expected" : "all as expected");
+	printf("%u terminals: %u authenticated, %u registrations; %" PRIu64 " messages, %" PRIu64 " answered (%" PRIu64
+	       " of them denied), %" PRIu64 " without answer; %" PRIu64 " commands answered; %" PRIu64
+	       " parts sent again; %" PRIu64 " logins refused, %" PRIu64 " connections cut: %s\n",
+	       f->base.o->devices, f->online_once, f->registered, f->messages, f->acks, f->denied, silent, f->commands,
+	       f->resent, f->refused, f->base.cuts, bad ? "NOT all as expected" : "all as expected");
 	return bad;
 }
 

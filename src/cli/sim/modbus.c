@@ -169,7 +169,8 @@ static size_t ask_unit(struct link *l, struct cw_sim_unit *u, const struct cw_si
 		f->exceptions++;
 	} else if (is_write(q->pdu)) {
 		f->writes++;
-		cw_sim_line(&f->lines, L_WRITE, l->box->registration, "unit %u: written by function %u at address %u", u->id, q->pdu[0], q->pdu[1] * 256u + q->pdu[2]);
+		cw_sim_line(&f->lines, L_WRITE, l->box->registration, "unit %u: written by function %u at address %u",
+			    u->id, q->pdu[0], q->pdu[1] * 256u + q->pdu[2]);
 	}
 	return n;
 }
@@ -206,7 +207,8 @@ static void take_requests(struct link *l)
 	size_t at = 0;
 	int n = 0;
 
-	while (l->state == OPEN && l->tx_n == 0 && (n = cw_sim_request_cut(l->fleet->framing, l->rx + at, l->rx_n - at, &q)) != 0) {
+	while (l->state == OPEN && l->tx_n == 0 &&
+	       (n = cw_sim_request_cut(l->fleet->framing, l->rx + at, l->rx_n - at, &q)) != 0) {
 		if (n > 0) {
 			at += (size_t)n;
 			memmove(l->rx, l->rx + at, l->rx_n - at); /* before it is answered: that comes back here */
@@ -463,7 +465,8 @@ static void progress(struct fleet *f)
 	if (f->o->quiet || now - f->line_ms < 5000)
 		return;
 	f->line_ms = now;
-	printf("%u lines open, %" PRIu64 " requests, %" PRIu64 " writes, %" PRIu64 " exceptions\n", f->link_count, f->requests, f->writes, f->exceptions);
+	printf("%u lines open, %" PRIu64 " requests, %" PRIu64 " writes, %" PRIu64 " exceptions\n", f->link_count,
+	       f->requests, f->writes, f->exceptions);
 	fflush(stdout);
 }
 
@@ -730,10 +733,11 @@ static int summary(const struct fleet *f)
 		units += f->boxes[i].unit_count;
 	}
 	bad = asked < f->box_count || f->noise > 0;
-	printf("%u lines with %u units: %u of them asked; %" PRIu64 " requests, %" PRIu64 " writes, %" PRIu64 " exceptions, %" PRIu64
-	       " for units that are not there; %" PRIu64 " heartbeats; %" PRIu64 " connections, %" PRIu64 " cut; %" PRIu64 " bytes that were no request: %s\n",
-	       f->box_count, units, asked, f->requests, f->writes, f->exceptions, f->strangers, f->heartbeats, f->opened, f->cuts, f->noise,
-	       bad ? "NOT all as expected" : "all as expected");
+	printf("%u lines with %u units: %u of them asked; %" PRIu64 " requests, %" PRIu64 " writes, %" PRIu64
+	       " exceptions, %" PRIu64 " for units that are not there; %" PRIu64 " heartbeats; %" PRIu64
+	       " connections, %" PRIu64 " cut; %" PRIu64 " bytes that were no request: %s\n",
+	       f->box_count, units, asked, f->requests, f->writes, f->exceptions, f->strangers, f->heartbeats,
+	       f->opened, f->cuts, f->noise, bad ? "NOT all as expected" : "all as expected");
 	return bad;
 }
 
