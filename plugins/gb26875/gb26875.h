@@ -137,6 +137,7 @@ struct gb_conn {
 	uint64_t device;            /* 0: not attached */
 	uint64_t heard_ms;          /* monotonic, of the last good frame */
 	uint8_t attached, asked, refused, contacted, bcd, published;
+	uint8_t silenced;           /* let go by us, for its silence */
 	uint8_t version_main, version_user;
 	uint8_t source[6], centre[6]; /* of the device's frames */
 	const struct gb_conf *conf; /* of the device, as long as it is attached; NULL: the event's */

@@ -289,6 +289,8 @@ static int on_refused(struct cw_decoder *d, const struct cw_event *ev, struct mb
 {
 	struct mb_unit *u = mb_unit_of(c, ev->identity);
 
+	if (u != NULL && u->device != 0)
+		return 0; /* it is with us: the device still points to it, and what ends that is DETACHED */
 	if (u != NULL) { /* one that was off, and may not come back now */
 		u->state = MB_U_OFF;
 		u->probe_ms = ev->mono_ms + c->conf->probe_ms;

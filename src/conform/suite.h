@@ -121,6 +121,7 @@ struct toy {
 	int isolated;     /* the decoder is in a plugin host */
 	int ended;        /* .. that has said its last about the connection */
 	int refused;      /* .. what it said about the command at hand */
+	int answered;     /* an identity; the host is to go on */
 	int many;         /* several frames came in one read */
 	unsigned members; /* of CW_IDENTIFY_MEMBERS */
 	/* what the decoder says, one entry after the other */

@@ -95,10 +95,12 @@ static void push(struct pend *p, struct kept_frame *f, int front)
 	p->bytes += f->len;
 }
 
-/* Of an identity that has some. */
+/* NULL: it has none. */
 static struct kept_frame *oldest_of(const struct pend *p)
 {
-	return cw_container_of(p->frames.next, struct kept_frame, link);
+	struct cw_list *e = cw_list_first(&p->frames);
+
+	return e == NULL ? NULL : cw_container_of(e, struct kept_frame, link);
 }
 
 static struct kept_frame *shift(struct pend *p)
@@ -180,14 +182,6 @@ static void make_room(struct pending *s, struct pend *p)
 		log_dropped(victim, drop_all(victim), "pending.bytes is reached, and it was not heard of for longest");
 		end_if_empty(victim);
 	}
-}
-
-/* NULL: it has none. */
-static struct kept_frame *oldest_of(const struct pend *p)
-{
-	struct cw_list *e = cw_list_first(&p->frames);
-
-	return e == NULL ? NULL : cw_container_of(e, struct kept_frame, link);
 }
 
 static void on_sweep(struct cw_timer *t)

@@ -35,9 +35,11 @@ def test_the_new_folder_builds_is_tested_and_installed_both_ways(kit, tmp_path):
     done = sh(f"make check CFLAGS='-O1 -Wall -Wextra -Werror -Wpedantic' && make install DESTDIR={tmp_path}/root && make clean", made, kit)
     assert done.returncode == 0 and "0 faults" in done.stdout, done.stdout + done.stderr
     assert [p.name for p in (tmp_path / "root").rglob("*.so")] == ["gauge7.so"] and not list(made.glob("*.so"))
-    done = sh(f"cmake -B build -DCMAKE_INSTALL_PREFIX={tmp_path}/prefix && cmake --build build && ctest --test-dir build && cmake --install build",
+    done = sh(f"cmake -B build -DCMAKE_INSTALL_PREFIX=/usr && cmake --build build && ctest --test-dir build && "
+              f"DESTDIR={tmp_path}/staged cmake --install build",  # the kit of the build tree would put it among the plugins built here
               made, kit)
     assert done.returncode == 0 and "100% tests passed" in done.stdout, done.stdout + done.stderr
+    assert [p.name for p in (tmp_path / "staged").rglob("*.so")] == ["gauge7.so"] and not (BUILD / "plugins" / "gauge7.so").exists()
     described = plugin("describe", str(made / "build" / "gauge7.so"))
     assert described[0] == 0 and described[1].startswith("gauge7 1.0.0")
 
