@@ -204,7 +204,8 @@ static int take_line(struct names *names, struct line *l, const char *s, size_t 
 	if (n < 0)
 		rc = cw_fail(msg, CW_EPROTO, "line %zu is no hex; text protocols too are given in hex, and # begins a comment", number);
 	else if (n > 0)
-		rc = capture_event(names->c, d->conn, l->down ? CW_SEEN_DOWN : CW_SEEN_UP, l->time_ms, cw_bytes_of(bytes, (size_t)n));
+		rc = capture_event(names->c, d->conn, l->down ? CW_SEEN_DOWN : CW_SEEN_UP, l->time_ms,
+				   cw_bytes_of(bytes, (size_t)n));
 	cw_free(bytes);
 	return rc;
 }

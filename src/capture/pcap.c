@@ -327,8 +327,8 @@ static int read_enhanced(struct file *f, const uint8_t *p, size_t len, int old)
 		f->c->damaged++;
 		return 0;
 	}
-	return take_packet(f, f->v[id].link, ticks_to_ms(&f->v[id], (uint64_t)f32(f, p + 4) << 32 | f32(f, p + 8)), p + 20, caplen,
-	                   f32(f, p + 16));
+	return take_packet(f, f->v[id].link, ticks_to_ms(&f->v[id], (uint64_t)f32(f, p + 4) << 32 | f32(f, p + 8)),
+			   p + 20, caplen, f32(f, p + 16));
 }
 
 static int read_block(struct file *f, uint32_t type, const uint8_t *p, size_t len)

@@ -582,7 +582,8 @@ static void fill_defaults(struct cw_dial_conf *c)
 }
 
 /* The policy that its sessions are made under. */
-static int make_policy(const struct cw_dial_conf *conf, const struct cw_net_target *t, struct cw_msg *msg, struct cw_net_policy **ret)
+static int make_policy(const struct cw_dial_conf *conf, const struct cw_net_target *t, struct cw_msg *msg,
+		       struct cw_net_policy **ret)
 {
 	struct cw_listener_conf l = {
 		.name = conf->name,
@@ -688,12 +689,14 @@ static int same(const struct cw_dial_conf *a, const struct cw_dial_conf *b)
 	for (i = 0; i < TEXTS; i++)
 		if (!same_text(*of_x[i], *of_y[i]))
 			return 0;
-	return a->tls.no_verify == b->tls.no_verify && a->connect_ms == b->connect_ms && a->retry_min_ms == b->retry_min_ms &&
-	       a->retry_max_ms == b->retry_max_ms && a->keep_alive_s == b->keep_alive_s && a->keep_interval_s == b->keep_interval_s &&
+	return a->tls.no_verify == b->tls.no_verify && a->connect_ms == b->connect_ms &&
+	       a->retry_min_ms == b->retry_min_ms && a->retry_max_ms == b->retry_max_ms &&
+	       a->keep_alive_s == b->keep_alive_s && a->keep_interval_s == b->keep_interval_s &&
 	       a->keep_probes == b->keep_probes && a->limits.bytes_per_connection == b->limits.bytes_per_connection &&
-	       a->limits.identify_ms == b->limits.identify_ms && a->limits.idle_ms == b->limits.idle_ms && s->baud == t->baud &&
-	       s->parity == t->parity && s->stop_bits == t->stop_bits && s->data_bits == t->data_bits && s->rs485 == t->rs485 &&
-	       s->rts_on_send == t->rts_on_send && s->before_ms == t->before_ms && s->after_ms == t->after_ms;
+	       a->limits.identify_ms == b->limits.identify_ms && a->limits.idle_ms == b->limits.idle_ms &&
+	       s->baud == t->baud && s->parity == t->parity && s->stop_bits == t->stop_bits &&
+	       s->data_bits == t->data_bits && s->rs485 == t->rs485 && s->rts_on_send == t->rts_on_send &&
+	       s->before_ms == t->before_ms && s->after_ms == t->after_ms;
 }
 
 struct change {

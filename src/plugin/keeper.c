@@ -195,11 +195,15 @@ static void take_ready(struct keeper *k, const struct cw_wire *m)
 	i->ready = 1;
 	atomic_store(&k->state, CW_HOST_UP);
 	atomic_store(&k->sandboxed, m->a != 0);
-	cw_log(plugin_host_started, "", CW_LS("protocol", k->runner->desc->name), CW_LU("worker", cw_worker_index(k->runner->worker)),
-	       CW_LU("pid", i->process.pid), CW_LS("sandbox", m->a != 0 ? "seccomp" : "limits only"));
+	cw_log(plugin_host_started, "", CW_LS("protocol", k->runner->desc->name),
+	       CW_LU("worker", cw_worker_index(k->runner->worker)), CW_LU("pid", i->process.pid),
+	       CW_LS("sandbox", m->a != 0 ? "seccomp" : "limits only"));
 	if (m->a == 0 && k->how.sandbox != CW_SANDBOX_OFF)
-		cw_log(plugin_host_open, "the plugin host runs without a filter of system calls: it could open files and sockets of this user",
-		       CW_LS("protocol", k->runner->desc->name), CW_LB("why", m->part[0].ptr, m->part[0].len > 200 ? 200 : m->part[0].len));
+		cw_log(plugin_host_open,
+		       "the plugin host runs without a filter of system calls: it could open files and sockets of this "
+		       "user",
+		       CW_LS("protocol", k->runner->desc->name),
+		       CW_LB("why", m->part[0].ptr, m->part[0].len > 200 ? 200 : m->part[0].len));
 	cw_remote_resume_all(k);
 }
 
@@ -208,7 +212,8 @@ static void take(struct keeper *k, const struct cw_wire *m)
 	switch (m->kind) {
 	case CW_UP_READY: take_ready(k, m); return;
 	case CW_UP_FAILED:
-		(void)snprintf(k->failed, sizeof(k->failed), "%.*s", (int)(m->part[0].len > 190 ? 190 : m->part[0].len), (const char *)m->part[0].ptr);
+		(void)snprintf(k->failed, sizeof(k->failed), "%.*s", (int)(m->part[0].len > 190 ? 190 : m->part[0].len),
+			       (const char *)m->part[0].ptr);
 		return;
 	case CW_UP_LOG: take_log(k, m); return;
 	case CW_UP_STAT: take_stat(k, m); return;
@@ -325,7 +330,8 @@ static int open_handles(struct keeper *k, struct incarnation *i)
 	uv_loop_t *loop = cw_worker_loop(k->runner->worker);
 
 	/* Neither can fail for an eventfd or a pipe but for memory, and libuv ends the process then. */
-	cw_invariant(uv_poll_init(loop, &i->bell, i->process.parent_bell) == 0 && uv_poll_init(loop, &i->alive, i->process.alive) == 0);
+	cw_invariant(uv_poll_init(loop, &i->bell, i->process.parent_bell) == 0 &&
+		     uv_poll_init(loop, &i->alive, i->process.alive) == 0);
 	cw_closing_init(&i->closing, on_incarnation_gone);
 	cw_closing_add(&i->closing, (uv_handle_t *)&i->bell);
 	cw_closing_add(&i->closing, (uv_handle_t *)&i->alive);
@@ -340,7 +346,8 @@ static void on_again(struct cw_timer *t)
 	if (k->out) {
 		k->out = 0;
 		k->death_count = 0;
-		cw_log(plugin_back, "it is tried again", CW_LS("protocol", k->runner->desc->name), CW_LU("worker", cw_worker_index(k->runner->worker)));
+		cw_log(plugin_back, "it is tried again", CW_LS("protocol", k->runner->desc->name),
+		       CW_LU("worker", cw_worker_index(k->runner->worker)));
 	}
 	start(k);
 }
@@ -365,7 +372,8 @@ static void start(struct keeper *k)
 	memcpy(setup.plugin, k->plugin, sizeof(setup.plugin));
 	if (i == NULL || cw_process_start(&i->process, &setup, k->runner->desc, k->how.fork_only, &msg) < 0) {
 		cw_free(i);
-		cw_log(plugin_host_failed, msg.text, CW_LS("protocol", k->runner->desc->name), CW_LS("then", "it is tried again"));
+		cw_log(plugin_host_failed, msg.text, CW_LS("protocol", k->runner->desc->name),
+		       CW_LS("then", "it is tried again"));
 		start_later(k, BACKOFF_MOST_MS);
 		return;
 	}
@@ -411,13 +419,17 @@ static void say_who(struct keeper *k, long pid, const struct affected *who, cons
 		cw_poison_keep(k->runner, &k->how, who, why, file, sizeof(file));
 	}
 	if (who->found)
-		cw_log(plugin_host_died, why, CW_LS("protocol", k->runner->desc->name), CW_LU("worker", cw_worker_index(k->runner->worker)),
-		       CW_LU("pid", pid), CW_LS("device", who->device), CW_LS("peer", who->peer), CW_LU("event", h->kind),
-		       CW_LS("frame", n == 0 ? NULL : hex), CW_LU("bytes", who->frame.len), CW_LS("file", file[0] == '\0' ? NULL : file),
-		       CW_LU("connections", who->connections), CW_LS("devices", who->devices[0] == '\0' ? NULL : who->devices));
+		cw_log(plugin_host_died, why, CW_LS("protocol", k->runner->desc->name),
+		       CW_LU("worker", cw_worker_index(k->runner->worker)), CW_LU("pid", pid),
+		       CW_LS("device", who->device), CW_LS("peer", who->peer), CW_LU("event", h->kind),
+		       CW_LS("frame", n == 0 ? NULL : hex), CW_LU("bytes", who->frame.len),
+		       CW_LS("file", file[0] == '\0' ? NULL : file), CW_LU("connections", who->connections),
+		       CW_LS("devices", who->devices[0] == '\0' ? NULL : who->devices));
 	else
-		cw_log(plugin_host_died, why, CW_LS("protocol", k->runner->desc->name), CW_LU("worker", cw_worker_index(k->runner->worker)),
-		       CW_LU("pid", pid), CW_LU("connections", who->connections), CW_LS("devices", who->devices[0] == '\0' ? NULL : who->devices));
+		cw_log(plugin_host_died, why, CW_LS("protocol", k->runner->desc->name),
+		       CW_LU("worker", cw_worker_index(k->runner->worker)), CW_LU("pid", pid),
+		       CW_LU("connections", who->connections),
+		       CW_LS("devices", who->devices[0] == '\0' ? NULL : who->devices));
 }
 
 /* How often it died within the window, this time included. */
@@ -438,8 +450,8 @@ static void take_out(struct keeper *k, unsigned deaths)
 	k->out = 1;
 	cw_count(plugin, taken_out);
 	cw_log(plugin_out, "its connections are closed and new ones refused; a reload tries it again at once",
-	       CW_LS("protocol", k->runner->desc->name), CW_LU("worker", cw_worker_index(k->runner->worker)), CW_LU("deaths", deaths),
-	       CW_LU("retryMs", k->how.retry_ms));
+	       CW_LS("protocol", k->runner->desc->name), CW_LU("worker", cw_worker_index(k->runner->worker)),
+	       CW_LU("deaths", deaths), CW_LU("retryMs", k->how.retry_ms));
 	cw_remote_close_all(k, "its protocol was taken out of service");
 	start_later(k, k->how.retry_ms);
 }
@@ -577,7 +589,8 @@ int cw_runner_quiet(struct cw_runner *r)
 	if (i == NULL)
 		return r->keeper == NULL;
 	/* It says that it sleeps after it has said all else; a timer of the decoder's may wake it, of course. */
-	return i->ready && i->down.wait_len == 0 && cw_ring_drained(&i->down.ring) && atomic_load(&i->process.shared->down.reader_sleeps) != 0 &&
+	return i->ready && i->down.wait_len == 0 && cw_ring_drained(&i->down.ring) &&
+	       atomic_load(&i->process.shared->down.reader_sleeps) != 0 &&
 	       atomic_load(&i->process.shared->up.head) == i->up.ring.own;
 }
 

@@ -115,6 +115,9 @@ void fake_block(struct fake *f, struct cw_bytes data, int code);
 void fake_close(struct fake *f);
 /* Ends the connection if open, frees all; fails the test when timers, charges or attachments are left. */
 void fake_fini(struct fake *f);
+/* Fail the test unless the bytes are UTF-8, or one item of record.h: well-formed, keys are text and come once. */
+void fake_check_text(struct cw_bytes t);
+void fake_check_item(struct cw_bytes item);
 /* The next one not taken; NULL when there is none. Valid until fake_forget(). */
 struct fake_blob *fake_next(struct fake_list *l);
 void fake_forget(struct fake *f);

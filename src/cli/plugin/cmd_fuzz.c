@@ -57,7 +57,8 @@ static int number(const char *text, unsigned long most, unsigned *ret)
 
 	errno = 0;
 	n = strtoul(text, &end, 10);
-	if (errno != 0 || end == text || text[0] == '-' || n == 0 || n > most || (*end != '\0' && (*end != 's' || end != text + len - 1)))
+	if (errno != 0 || end == text || text[0] == '-' || n == 0 || n > most ||
+	    (*end != '\0' && (*end != 's' || end != text + len - 1)))
 		return -1;
 	*ret = (unsigned)n;
 	return 0;

@@ -223,7 +223,8 @@ int fuzz_read_seeds(struct fuzzer *f, const char *path, struct cw_msg *msg)
 		return seeds_of_file(f, path, msg);
 	dir = opendir(path);
 	while (dir != NULL && rc == 0 && (e = readdir(dir)) != NULL) {
-		if (snprintf(name, sizeof(name), "%s/%s", path, e->d_name) < (int)sizeof(name) && stat(name, &st) == 0 && S_ISREG(st.st_mode))
+		if (snprintf(name, sizeof(name), "%s/%s", path, e->d_name) < (int)sizeof(name) &&
+		    stat(name, &st) == 0 && S_ISREG(st.st_mode))
 			rc = seeds_of_file(f, name, msg);
 	}
 	if (dir != NULL)
@@ -266,13 +267,15 @@ static int tokens_of_plugin(struct fuzzer *f)
 	if (cw_file_read(f->path, 256u << 20, &text, &len, &msg) < 0)
 		return 0;
 	h = (const void *)text;
-	if (len > sizeof(*h) && memcmp(h->e_ident, ELFMAG, SELFMAG) == 0 && h->e_ident[EI_CLASS] == ELFCLASS64 && h->e_shoff < len &&
-	    h->e_shentsize == sizeof(*s) && h->e_shnum <= (len - h->e_shoff) / sizeof(*s) && h->e_shstrndx < h->e_shnum && h->e_shoff % 8 == 0) {
+	if (len > sizeof(*h) && memcmp(h->e_ident, ELFMAG, SELFMAG) == 0 && h->e_ident[EI_CLASS] == ELFCLASS64 &&
+	    h->e_shoff < len && h->e_shentsize == sizeof(*s) && h->e_shnum <= (len - h->e_shoff) / sizeof(*s) &&
+	    h->e_shstrndx < h->e_shnum && h->e_shoff % 8 == 0) {
 		s = (const void *)(text + h->e_shoff);
 		for (i = 0; i < h->e_shnum && rc == 0; i++) {
 			size_t name = s[h->e_shstrndx].sh_offset + s[i].sh_name;
 
-			if (name < len && strncmp(text + name, ".rodata", len - name) == 0 && s[i].sh_offset < len && s[i].sh_size <= len - s[i].sh_offset)
+			if (name < len && strncmp(text + name, ".rodata", len - name) == 0 && s[i].sh_offset < len &&
+			    s[i].sh_size <= len - s[i].sh_offset)
 				rc = take_words(f, cw_bytes_of(text + s[i].sh_offset, s[i].sh_size));
 		}
 	}
@@ -283,8 +286,10 @@ static int tokens_of_plugin(struct fuzzer *f)
 /* A command of each kind, behind whatever the first seed says. */
 static void basic_commands(struct fuzzer *f, uint8_t *buf, size_t *len)
 {
-	static const unsigned kinds[] = { CW_KIND_PROPERTY_SET, CW_KIND_SERVICE, CW_KIND_PROPERTY_GET, CW_KIND_RAW_DOWN, CW_KIND_OTA_NOTICE,
-		                          CW_KIND_SHADOW, CW_KIND_TIME, CW_KIND_DISABLE };
+	static const unsigned kinds[] = {
+		CW_KIND_PROPERTY_SET, CW_KIND_SERVICE, CW_KIND_PROPERTY_GET, CW_KIND_RAW_DOWN,
+		CW_KIND_OTA_NOTICE,   CW_KIND_SHADOW,  CW_KIND_TIME,         CW_KIND_DISABLE
+	};
 	static const char *const bodies[] = { "{\"a\":1}", "{\"text\":\"a\",\"value\":2.5}", "{\"identifiers\":[\"a\"]}", "\"\"",
 		                              "{\"version\":\"2\",\"size\":1000}", "{}", "{\"now\":1767225600000}", "{}" };
 	size_t i, n;
@@ -422,7 +427,8 @@ static void change_bytes(struct fuzzer *f, const struct fuzz_cases *all, uint8_t
 }
 
 /* Among the parts: twice, gone, elsewhere, from another case, or a new one. */
-static void change_parts(struct fuzzer *f, const struct fuzz_cases *all, uint8_t *one, size_t *len, const struct part *v, size_t n)
+static void change_parts(struct fuzzer *f, const struct fuzz_cases *all, uint8_t *one, size_t *len,
+			 const struct part *v, size_t n)
 {
 	const struct part *p = &v[fuzz_random(f, (uint32_t)n)];
 	size_t head = p->at - 3, size = p->len + 3;

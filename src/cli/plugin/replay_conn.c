@@ -314,7 +314,8 @@ static void answer_identify(struct rconn *c, const char *identity, uint32_t flag
 	if (c->r->known != NULL) {
 		id = cw_identities_find(c->r->known, identity, strlen(identity));
 		if (id == NULL) {
-			say_note(c, "identity %s is not known%s", identity, flags & CW_IDENTIFY_OPTIONAL ? ", and need not be" : "");
+			say_note(c, "identity %s is not known%s", identity,
+				 flags & CW_IDENTIFY_OPTIONAL ? ", and need not be" : "");
 			if ((flags & CW_IDENTIFY_OPTIONAL) == 0)
 				c->r->totals->refused_identities++;
 			cw_conn_refused(c->real.conn, cw_bytes_text(identity), CW_REFUSED_UNKNOWN);

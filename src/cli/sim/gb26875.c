@@ -1,40 +1,27 @@
 /*
  * gb26875.c - a fleet of user-information transmission devices (UTD) on one loop.
  *
- *   idle -> dialling -> connected
- *
- * There is no log-in: a UTD counts as accepted when its first heartbeat is confirmed. One tick spends the message rate over
- * the UTDs that are connected and looks for answers that are overdue. The mix: heartbeats in their four forms, states of the
- * UTD, of systems and of components (every fortieth message is a fire), analogue values, operations, versions and
+ * There is no log-in: a UTD counts as accepted when its first heartbeat is confirmed. The mix: heartbeats in their four forms,
+ * states of the UTD, of systems and of components (every fortieth message is a fire), analogue values, operations, versions and
  * configurations. What is denied is sent again three times, as the standard wants. Every request is answered with its
  * response, every control with a confirm; a duty check is answered by the person on duty, type 24.
  */
-#include "cli/sim/sim.h"
+#include "cli/sim/fleet.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uv.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cli/sim/gb26875_wire.h"
 
-#define TICK_MS 10
-#define ANSWER_MS 20000 /* a gateway that waits for its platform denies after 8 s; later than this is silence */
-#define REDIAL_MS 5000
-#define LINES_EACH 40   /* lines of one kind before they become numbers only */
-#define DIALS_A_TICK 20
 #define OPEN_MAX 8      /* unanswered messages of one UTD */
 #define RESENDS 3
 #define OBJECTS_MOST 16 /* in one answer of ours */
 
 enum { CONTROL = 1, SEND, CONFIRM, REQUEST, RESPONSE, DENY, KEEP_ALIVE };
-enum state { IDLE, DIALLING, CONNECTED, DONE };
-
-struct fleet;
 
 struct open {
 	uint64_t since;
@@ -44,14 +31,10 @@ struct open {
 };
 
 struct utd {
-	struct fleet *fleet;
-	uv_tcp_t tcp;
-	uv_connect_t dial;
-	enum state state;
-	int handle_open, accepted;
-	unsigned index, serial, sent;
+	struct cw_sim_peer peer;
+	int accepted;
+	unsigned serial, sent;
 	uint8_t address[6];
-	uint64_t due_ms; /* dial again */
 	struct open open[OPEN_MAX];
 	unsigned open_count;
 	uint8_t rx[2 * CW_GBSIM_WIRE_MAX];
@@ -59,69 +42,19 @@ struct utd {
 };
 
 struct fleet {
-	uv_loop_t loop;
-	uv_timer_t tick;
-	uv_signal_t interrupt, terminate;
-	const struct cw_sim_options *o;
-	struct utd *t;
-	unsigned next_dial, next_sender, devices; /* devices: without components */
-	double credit;
-	uint64_t end_ms, drain_ms, last_line_ms;
-	int ending, closing;
-	char chunk[65536];
-	unsigned lines[8];
-	/* the summary */
-	uint64_t messages, confirmed, denied, resent, silent, commands, broken, cuts;
-	unsigned accepted;
+	struct cw_sim_fleet base;
+	uint64_t messages, confirmed, denied, resent, commands, broken;
+	unsigned accepted, devices; /* devices: without components */
 };
 
-enum kind { L_ACCEPTED, L_COMMAND, L_CUT, L_SILENT, L_DENIED };
+enum { L_ACCEPTED = CW_SIM_LINE_CUT + 1, L_COMMAND, L_SILENT, L_DENIED, L_BROKEN };
 
-static void say(struct fleet *f, enum kind kind, const struct utd *t, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-
-static void say(struct fleet *f, enum kind kind, const struct utd *t, const char *fmt, ...)
+static struct fleet *fleet_of(const struct utd *t)
 {
-	char text[512];
-	va_list ap;
-
-	f->lines[kind]++;
-	if (f->o->quiet || f->lines[kind] > LINES_EACH + 1)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	if (f->lines[kind] > LINES_EACH)
-		printf("(further lines of this kind are counted only)\n");
-	else
-		printf("%s %s\n", f->o->identities[t->index], text);
-	fflush(stdout);
+	return cw_container_of(t->peer.fleet, struct fleet, base);
 }
 
 /* ---- sending ------------------------------------------------------------------ */
-
-struct out {
-	uv_write_t req;
-	uint8_t bytes[];
-};
-
-static void on_written(uv_write_t *req, int status)
-{
-	(void)status; /* a failed write is followed by the end of the connection */
-	cw_free(cw_container_of(req, struct out, req));
-}
-
-static void push(struct utd *t, const uint8_t *bytes, size_t n)
-{
-	struct out *out = cw_alloc(sizeof(*out) + n);
-	uv_buf_t buf;
-
-	if (out == NULL)
-		return;
-	memcpy(out->bytes, bytes, n);
-	buf = uv_buf_init((char *)out->bytes, (unsigned)n);
-	if (uv_write(&out->req, (uv_stream_t *)&t->tcp, &buf, 1, on_written) < 0)
-		cw_free(out);
-}
 
 static size_t make(const struct utd *t, unsigned command, unsigned serial, const struct cw_gbsim_unit *u, uint8_t *wire)
 {
@@ -142,7 +75,7 @@ static void answer(struct utd *t, unsigned command, unsigned serial, const struc
 {
 	uint8_t wire[CW_GBSIM_WIRE_MAX];
 
-	push(t, wire, make(t, command, serial, u, wire));
+	cw_sim_push(&t->peer, wire, make(t, command, serial, u, wire));
 }
 
 /* An upload, which the gateway must answer. */
@@ -160,11 +93,11 @@ static void tell(struct utd *t, unsigned command, const struct cw_gbsim_unit *u)
 		return;
 	o->n = n;
 	o->serial = t->serial++ & 0xffff;
-	o->since = uv_now(&t->fleet->loop);
+	o->since = cw_sim_now(&t->peer);
 	o->tries = 0;
 	t->open_count++;
-	t->fleet->messages++;
-	push(t, wire, n);
+	fleet_of(t)->messages++;
+	cw_sim_push(&t->peer, wire, n);
 }
 
 static void close_open(struct utd *t, unsigned i)
@@ -291,8 +224,10 @@ static void send_something(struct utd *t)
 /* One object of a response: the key is copied from the request, the rest is ours. */
 static void put_answer(struct cw_gbsim_unit *u, unsigned request, const uint8_t *key)
 {
-	uint32_t component = request == 62 || request == 63 || request == 67
-	                             ? (uint32_t)key[2] | (uint32_t)key[3] << 8 | (uint32_t)key[4] << 16 | (uint32_t)key[5] << 24 : 0;
+	uint32_t component =
+		request == 62 || request == 63 || request == 67
+			? (uint32_t)key[2] | (uint32_t)key[3] << 8 | (uint32_t)key[4] << 16 | (uint32_t)key[5] << 24
+			: 0;
 
 	switch (request) {
 	case 61: put_system_state(u, key[0], key[1], 0x0001); break;
@@ -368,7 +303,7 @@ static int obey(struct utd *t, const struct cw_gbsim_frame *m)
 
 static void on_answer(struct utd *t, const struct cw_gbsim_frame *m)
 {
-	struct fleet *f = t->fleet;
+	struct fleet *f = fleet_of(t);
 	unsigned i;
 
 	for (i = 0; i < t->open_count && t->open[i].serial != m->serial; i++)
@@ -377,11 +312,11 @@ static void on_answer(struct utd *t, const struct cw_gbsim_frame *m)
 		return; /* of a resend that crossed the answer */
 	if (m->command == DENY) {
 		f->denied++;
-		say(f, L_DENIED, t, "serial %u denied", m->serial);
+		cw_sim_say(&t->peer, L_DENIED, "serial %u denied", m->serial);
 		if (t->open[i].tries++ < RESENDS) {
 			f->resent++;
-			t->open[i].since = uv_now(&f->loop);
-			push(t, t->open[i].wire, t->open[i].n);
+			t->open[i].since = cw_sim_now(&t->peer);
+			cw_sim_push(&t->peer, t->open[i].wire, t->open[i].n);
 			return;
 		}
 	} else {
@@ -389,7 +324,7 @@ static void on_answer(struct utd *t, const struct cw_gbsim_frame *m)
 		if (!t->accepted) {
 			t->accepted = 1;
 			f->accepted++;
-			say(f, L_ACCEPTED, t, "accepted");
+			cw_sim_say(&t->peer, L_ACCEPTED, "accepted");
 		}
 	}
 	close_open(t, i);
@@ -401,8 +336,8 @@ static void on_frame(struct utd *t, const struct cw_gbsim_frame *m)
 	size_t i;
 
 	if (memcmp(m->destination, t->address, sizeof(t->address)) != 0) {
-		t->fleet->broken++;
-		say(t->fleet, L_CUT, t, "a frame of the gateway is for somebody else");
+		fleet_of(t)->broken++;
+		cw_sim_say(&t->peer, L_BROKEN, "a frame of the gateway is for somebody else");
 		return;
 	}
 	if (m->command == CONFIRM || m->command == DENY) {
@@ -413,30 +348,32 @@ static void on_frame(struct utd *t, const struct cw_gbsim_frame *m)
 		sprintf(hex + 2 * i, "%02x", m->unit[i]);
 	hex[2 * i] = 0;
 	if (obey(t, m)) {
-		t->fleet->commands++;
-		say(t->fleet, L_COMMAND, t, "command %u received and answered: %s%s", m->command, hex, m->unit_len > 64 ? ".." : "");
+		fleet_of(t)->commands++;
+		cw_sim_say(&t->peer, L_COMMAND, "command %u received and answered: %s%s", m->command, hex,
+			   m->unit_len > 64 ? ".." : "");
 	} else {
-		t->fleet->broken++;
-		say(t->fleet, L_COMMAND, t, "command %u denied: %s", m->command, hex);
+		fleet_of(t)->broken++;
+		cw_sim_say(&t->peer, L_COMMAND, "command %u denied: %s", m->command, hex);
 	}
 }
 
-static void take(struct utd *t, const uint8_t *p, size_t n)
+static void take(struct cw_sim_peer *p, const uint8_t *bytes, size_t n)
 {
+	struct utd *t = cw_container_of(p, struct utd, peer);
 	struct cw_gbsim_frame m;
 	int len;
 
 	while (n > 0) {
 		size_t room = sizeof(t->rx) - t->rx_len, part = n < room ? n : room;
 
-		memcpy(t->rx + t->rx_len, p, part);
+		memcpy(t->rx + t->rx_len, bytes, part);
 		t->rx_len += part;
-		p += part;
+		bytes += part;
 		n -= part;
 		while (t->rx_len > 0 && (len = cw_gbsim_take(t->rx, t->rx_len, &m)) != 0) {
 			if (len < 0) {
-				t->fleet->broken++;
-				say(t->fleet, L_CUT, t, "a frame of the gateway is wrong");
+				fleet_of(t)->broken++;
+				cw_sim_say(&t->peer, L_BROKEN, "a frame of the gateway is wrong");
 				len = 1;
 			} else {
 				on_frame(t, &m);
@@ -447,263 +384,104 @@ static void take(struct utd *t, const uint8_t *p, size_t n)
 	}
 }
 
-/* ---- connections -------------------------------------------------------------- */
+/* ---- what the fleet asks of it -------------------------------------------------- */
 
-static void on_closed(uv_handle_t *h)
+static int make_utd(struct cw_sim_peer *p)
 {
-	struct utd *t = cw_container_of((uv_tcp_t *)h, struct utd, tcp);
+	struct utd *t = cw_container_of(p, struct utd, peer);
+	const char *identity = p->fleet->o->identities[p->index];
 
-	t->handle_open = 0;
-	t->state = t->fleet->closing ? DONE : IDLE;
-	t->due_ms = uv_now(&t->fleet->loop) + REDIAL_MS;
+	if (strchr(identity, ':') != NULL) {
+		p->link = CW_SIM_DONE; /* a component: its UTD speaks for it */
+		return 0;
+	}
+	fleet_of(t)->devices++;
+	if (cw_gbsim_address(t->address, identity) == 0)
+		return 0;
+	fprintf(stderr, "causeway: simulate: identity `%s` is no address (up to 12 hex digits)\n", identity);
+	return -1;
+}
+
+static void connected(struct cw_sim_peer *p)
+{
+	heartbeat(cw_container_of(p, struct utd, peer), 0);
+}
+
+static void lost(struct cw_sim_peer *p)
+{
+	struct utd *t = cw_container_of(p, struct utd, peer);
+
+	fleet_of(t)->messages -= t->open_count; /* a cut link loses them: the UTD would store and send again */
+	while (t->open_count > 0)
+		close_open(t, 0);
 	t->rx_len = 0;
 }
 
-/* Close; messages under way count as unanswered only if the run is not over. */
-static void hang_up(struct utd *t, const char *why)
+static int send_next(struct cw_sim_peer *p)
 {
-	if (!t->handle_open || uv_is_closing((uv_handle_t *)&t->tcp))
-		return;
-	if (why != NULL) {
-		t->fleet->cuts++;
-		say(t->fleet, L_CUT, t, "%s", why);
-	}
-	t->fleet->messages -= t->open_count; /* a cut link loses them: the UTD would store and send again */
-	while (t->open_count > 0)
-		close_open(t, 0);
-	t->state = DONE;
-	uv_close((uv_handle_t *)&t->tcp, on_closed);
+	struct utd *t = cw_container_of(p, struct utd, peer);
+
+	if (t->open_count + 1 >= OPEN_MAX)
+		return 0;
+	send_something(t);
+	return 1;
 }
 
-static void on_alloc(uv_handle_t *h, size_t want, uv_buf_t *buf)
+static void overdue(struct cw_sim_peer *p, uint64_t now)
 {
-	struct utd *t = cw_container_of((uv_tcp_t *)h, struct utd, tcp);
-
-	(void)want;
-	*buf = uv_buf_init(t->fleet->chunk, sizeof(t->fleet->chunk));
-}
-
-static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
-{
-	struct utd *t = cw_container_of((uv_tcp_t *)s, struct utd, tcp);
-
-	if (n < 0)
-		hang_up(t, n == UV_EOF ? "the gateway closed the connection" : uv_strerror((int)n));
-	else if (n > 0)
-		take(t, (const uint8_t *)buf->base, (size_t)n);
-}
-
-static void on_dialled(uv_connect_t *req, int status)
-{
-	struct utd *t = cw_container_of(req, struct utd, dial);
-
-	if (status == UV_ECANCELED)
-		return;
-	if (status < 0) {
-		hang_up(t, uv_strerror(status));
-		return;
-	}
-	uv_tcp_nodelay(&t->tcp, 1);
-	uv_read_start((uv_stream_t *)&t->tcp, on_alloc, on_read);
-	t->state = CONNECTED;
-	heartbeat(t, 0);
-}
-
-static void dial(struct utd *t)
-{
-	struct fleet *f = t->fleet;
-	int rc = uv_tcp_init(&f->loop, &t->tcp);
-
-	if (rc < 0)
-		return;
-	t->handle_open = 1;
-	t->state = DIALLING;
-	t->due_ms = 0;
-	rc = uv_tcp_connect(&t->dial, &t->tcp, (const struct sockaddr *)&f->o->to, on_dialled);
-	if (rc < 0)
-		hang_up(t, uv_strerror(rc));
-}
-
-/* ---- time --------------------------------------------------------------------- */
-
-static void look_overdue(struct fleet *f, struct utd *t)
-{
-	uint64_t now = uv_now(&f->loop);
+	struct utd *t = cw_container_of(p, struct utd, peer);
 	unsigned i;
 
 	for (i = 0; i < t->open_count; i++) {
-		if (now - t->open[i].since < ANSWER_MS)
+		if (now - t->open[i].since < CW_SIM_ANSWER_MS)
 			continue;
-		f->silent++;
-		say(f, L_SILENT, t, "no answer to serial %u", t->open[i].serial);
+		p->fleet->silent++;
+		cw_sim_say(p, L_SILENT, "no answer to serial %u", t->open[i].serial);
 		close_open(t, i--);
 	}
 }
 
-static unsigned pending(const struct fleet *f)
+static unsigned pending(struct cw_sim_peer *p)
 {
-	unsigned i, n = 0;
-
-	for (i = 0; i < f->o->devices; i++)
-		n += f->t[i].open_count;
-	return n;
+	return cw_container_of(p, struct utd, peer)->open_count;
 }
 
-static void close_all(struct fleet *f)
+static int is_connected(struct cw_sim_peer *p)
 {
-	unsigned i;
-
-	f->closing = 1;
-	uv_close((uv_handle_t *)&f->tick, NULL);
-	uv_close((uv_handle_t *)&f->interrupt, NULL);
-	uv_close((uv_handle_t *)&f->terminate, NULL);
-	for (i = 0; i < f->o->devices; i++) {
-		f->silent += f->t[i].open_count;
-		hang_up(&f->t[i], NULL);
-	}
+	return p->link == CW_SIM_CONNECTED;
 }
 
-static void spend(struct fleet *f)
+static void progress(struct cw_sim_fleet *base)
 {
-	unsigned tried;
+	struct fleet *f = cw_container_of(base, struct fleet, base);
 
-	f->credit += f->o->rate * TICK_MS / 1000;
-	if (f->credit > f->o->rate + 1)
-		f->credit = f->o->rate + 1; /* no burst after a time without UTDs */
-	for (tried = 0; f->credit >= 1 && tried < f->o->devices; tried++) {
-		struct utd *t = &f->t[f->next_sender];
-
-		f->next_sender = (f->next_sender + 1) % f->o->devices;
-		/* One that still waits for answers is passed over: a UTD does not pile up messages. */
-		if (t->state != CONNECTED || t->open_count + 1 >= OPEN_MAX)
-			continue;
-		send_something(t);
-		f->credit -= 1;
-	}
-}
-
-static void progress(struct fleet *f)
-{
-	uint64_t now = uv_now(&f->loop);
-	unsigned i, connected = 0;
-
-	if (f->o->quiet || now - f->last_line_ms < 5000)
-		return;
-	f->last_line_ms = now;
-	for (i = 0; i < f->o->devices; i++)
-		connected += f->t[i].state == CONNECTED;
-	printf("%u of %u connected, %" PRIu64 " messages, %" PRIu64 " confirmed, %" PRIu64 " commands\n", connected, f->devices, f->messages,
-	       f->confirmed, f->commands);
-	fflush(stdout);
-}
-
-static void on_tick(uv_timer_t *timer)
-{
-	struct fleet *f = cw_container_of(timer, struct fleet, tick);
-	uint64_t now = uv_now(&f->loop);
-	unsigned i, dialled = 0;
-
-	for (i = 0; i < f->o->devices && !f->ending && dialled < DIALS_A_TICK; i++) {
-		struct utd *t = &f->t[f->next_dial];
-
-		f->next_dial = (f->next_dial + 1) % f->o->devices;
-		if (t->state == IDLE && !t->handle_open && now >= t->due_ms) {
-			dial(t);
-			dialled++;
-		}
-	}
-	/* A hundredth of the fleet at each tick is soon enough for what is measured in seconds. */
-	for (i = 0; i < f->o->devices / 100 + 1; i++)
-		look_overdue(f, &f->t[(now / TICK_MS * (f->o->devices / 100 + 1) + i) % f->o->devices]);
-	progress(f);
-	if (!f->ending) {
-		spend(f);
-		if (f->end_ms == 0 || now < f->end_ms)
-			return;
-		f->ending = 1;
-		f->drain_ms = now + ANSWER_MS + 1000;
-	}
-	if (pending(f) == 0 || now >= f->drain_ms)
-		close_all(f);
-}
-
-static void on_interrupt(uv_signal_t *s, int number)
-{
-	struct fleet *f = s->data;
-
-	(void)number;
-	if (f->ending) {
-		if (!f->closing)
-			close_all(f);
-		return;
-	}
-	f->ending = 1;
-	f->drain_ms = uv_now(&f->loop) + ANSWER_MS + 1000;
-}
-
-static int make_fleet(struct fleet *f)
-{
-	unsigned i;
-
-	f->t = cw_calloc(f->o->devices, sizeof(*f->t));
-	if (f->t == NULL)
-		return -1;
-	for (i = 0; i < f->o->devices; i++) {
-		struct utd *t = &f->t[i];
-
-		t->fleet = f;
-		t->index = i;
-		if (strchr(f->o->identities[i], ':') != NULL) {
-			t->state = DONE;
-			continue;
-		}
-		f->devices++;
-		if (cw_gbsim_address(t->address, f->o->identities[i]) < 0) {
-			fprintf(stderr, "causeway: simulate: identity `%s` is no address (up to 12 hex digits)\n", f->o->identities[i]);
-			cw_free(f->t);
-			return -1;
-		}
-	}
-	return 0;
+	printf("%u of %u connected, %" PRIu64 " messages, %" PRIu64 " confirmed, %" PRIu64 " commands\n",
+	       cw_sim_count(base, is_connected), f->devices, f->messages, f->confirmed, f->commands);
 }
 
 static int summary(const struct fleet *f)
 {
-	int bad = f->silent > 0 || f->broken > 0 || f->accepted < f->devices;
+	int bad = f->base.silent > 0 || f->broken > 0 || f->accepted < f->devices;
 
-	printf("%u devices: %u accepted; %" PRIu64 " messages, %" PRIu64 " confirmed, %" PRIu64 " denials and %" PRIu64 " resends, %" PRIu64
-	       " without answer; %" PRIu64 " commands answered; %" PRIu64 " wrong frames, %" PRIu64 " connections cut: %s\n",
-	       f->devices, f->accepted, f->messages, f->confirmed, f->denied, f->resent, f->silent, f->commands, f->broken, f->cuts,
-	       bad ? "NOT all as expected" : "all as expected");
+	printf("%u devices: %u accepted; %" PRIu64 " messages, %" PRIu64 " confirmed, %" PRIu64 " denials and %" PRIu64
+	       " resends, %" PRIu64 " without answer; %" PRIu64 " commands answered; %" PRIu64 " wrong frames, %" PRIu64
+	       " connections cut: %s\n",
+	       f->devices, f->accepted, f->messages, f->confirmed, f->denied, f->resent, f->base.silent, f->commands,
+	       f->broken, f->base.cuts, bad ? "NOT all as expected" : "all as expected");
 	return bad;
 }
 
 int cw_sim_gb26875(const struct cw_sim_options *o)
 {
+	static const struct cw_sim_protocol protocol = {
+		.size = sizeof(struct utd), .make = make_utd, .connected = connected, .take = take, .lost = lost, .send = send_next,
+		.overdue = overdue, .pending = pending, .progress = progress,
+	};
 	struct fleet *f = cw_zalloc(sizeof(*f));
-	int rc;
+	int rc = 1;
 
-	if (f == NULL)
-		return 1;
-	f->o = o;
-	if (make_fleet(f) < 0) {
-		cw_free(f);
-		return 1;
-	}
-	uv_loop_init(&f->loop);
-	uv_timer_init(&f->loop, &f->tick);
-	uv_signal_init(&f->loop, &f->interrupt);
-	uv_signal_init(&f->loop, &f->terminate);
-	f->interrupt.data = f->terminate.data = f;
-	uv_signal_start(&f->interrupt, on_interrupt, SIGINT);
-	uv_signal_start(&f->terminate, on_interrupt, SIGTERM);
-	uv_timer_start(&f->tick, on_tick, 0, TICK_MS);
-	f->last_line_ms = uv_now(&f->loop);
-	f->end_ms = o->for_ms == 0 ? 0 : uv_now(&f->loop) + o->for_ms;
-	uv_run(&f->loop, UV_RUN_DEFAULT);
-	uv_loop_close(&f->loop);
-	rc = summary(f);
-	cw_free(f->t);
+	if (f != NULL && cw_sim_fleet_run(&f->base, o, &protocol) == 0)
+		rc = summary(f);
 	cw_free(f);
 	return rc;
 }

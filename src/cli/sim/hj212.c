@@ -1,48 +1,32 @@
 /*
  * hj212.c - data loggers of HJ 212 on one loop.
  *
- *   idle -> dialling -> online
- *
  * Every third logger speaks the edition of 2005. There is no log-in: a logger reports as soon as it is connected, waits
  * for the answers it asked for, and reports again what a cut connection left unanswered. Most reports are real-time data;
  * in between come minute, hour and day data, states of facilities, packets in several frames, requests for the time, and
  * what it could not send an hour ago. Each request of the centre gets 9011, its data and 9012.
  */
-#include "cli/sim/sim.h"
+#include "cli/sim/fleet.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uv.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cli/sim/hj212_wire.h"
 
-#define TICK_MS 10
-#define ANSWER_MS 20000 /* a gateway that waits for its platform is silent for 8 s; later than this the answer stays out */
-#define REDIAL_MS 5000
-#define LINES_EACH 40   /* lines of one kind before they become numbers only */
-#define DIALS_A_TICK 20
 #define OPEN_MAX 12     /* unanswered reports of one logger */
 #define HISTORY_MOST 5  /* packets of one history request */
 #define TURNS 24        /* reports until the mix begins anew */
 
-enum state { IDLE, DIALLING, ONLINE, DONE };
-
-struct fleet;
-
 struct logger {
-	struct fleet *fleet;
-	uv_tcp_t tcp;
-	uv_connect_t dial;
-	enum state state;
-	int handle_open, heard; /* heard: answered at least once */
-	unsigned index, old;    /* old: edition 2005 */
+	struct cw_sim_peer peer;
+	int heard;              /* answered at least once */
+	unsigned old;           /* edition 2005 */
 	unsigned sent, interval, minutes;
-	uint64_t due_ms;
 	int64_t qn_ms;          /* the last number given */
 	char pw[16];
 	struct { char qn[18]; uint64_t since; } open[OPEN_MAX];
@@ -52,67 +36,25 @@ struct logger {
 };
 
 struct fleet {
-	uv_loop_t loop;
-	uv_timer_t tick;
-	uv_signal_t interrupt, terminate;
-	const struct cw_sim_options *o;
-	struct logger *l;
-	unsigned next_dial, next_sender;
-	double credit;
-	uint64_t end_ms, drain_ms, last_line_ms;
-	int ending, closing;
-	char chunk[65536];
-	unsigned lines[4];
-	/* the summary */
-	uint64_t messages, wanted, answers, silent, commands, cuts, wrong;
+	struct cw_sim_fleet base;
+	uint64_t messages, wanted, answers, commands, wrong;
 	unsigned heard;
 };
 
-enum kind { L_COMMAND, L_CUT, L_SILENT, L_WRONG };
+enum { L_COMMAND = CW_SIM_LINE_CUT + 1, L_SILENT, L_WRONG };
 
-static void say(struct fleet *f, enum kind kind, const struct logger *l, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-
-static void say(struct fleet *f, enum kind kind, const struct logger *l, const char *fmt, ...)
+static struct fleet *fleet_of(const struct logger *l)
 {
-	char text[512];
-	va_list ap;
-
-	f->lines[kind]++;
-	if (f->o->quiet || f->lines[kind] > LINES_EACH + 1)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	if (f->lines[kind] > LINES_EACH)
-		printf("(further lines of this kind are counted only)\n");
-	else
-		printf("%s %s\n", f->o->identities[l->index], text);
-	fflush(stdout);
+	return cw_container_of(l->peer.fleet, struct fleet, base);
 }
 
 /* ---- sending ------------------------------------------------------------------ */
 
-struct out {
-	uv_write_t req;
-	char bytes[CW_SIM_HJ_WIRE];
-};
-
-static void on_written(uv_write_t *req, int status)
-{
-	(void)status; /* a failed write is followed by the end of the connection */
-	cw_free(cw_container_of(req, struct out, req));
-}
-
 static void push(struct logger *l, const struct cw_sim_hj *m)
 {
-	struct out *out = cw_alloc(sizeof(*out));
-	uv_buf_t buf;
+	char wire[CW_SIM_HJ_WIRE];
 
-	if (out == NULL)
-		return;
-	buf = uv_buf_init(out->bytes, (unsigned)cw_sim_hj_frame(m, out->bytes));
-	if (uv_write(&out->req, (uv_stream_t *)&l->tcp, &buf, 1, on_written) < 0)
-		cw_free(out);
+	cw_sim_push(&l->peer, wire, cw_sim_hj_frame(m, wire));
 }
 
 static void new_number(struct logger *l, char qn[18])
@@ -129,7 +71,7 @@ static void head(const struct logger *l, struct cw_sim_hj *m, const char *st, co
 	snprintf(m->st, sizeof(m->st), "%s", st);
 	snprintf(m->cn, sizeof(m->cn), "%s", cn);
 	snprintf(m->pw, sizeof(m->pw), "%s", l->pw);
-	snprintf(m->mn, sizeof(m->mn), "%s", l->fleet->o->identities[l->index]);
+	snprintf(m->mn, sizeof(m->mn), "%s", l->peer.fleet->o->identities[l->peer.index]);
 }
 
 static void await_answer(struct logger *l, const char *qn)
@@ -137,8 +79,8 @@ static void await_answer(struct logger *l, const char *qn)
 	if (l->open_count == OPEN_MAX)
 		return;
 	memcpy(l->open[l->open_count].qn, qn, 18);
-	l->open[l->open_count++].since = uv_now(&l->fleet->loop);
-	l->fleet->wanted++;
+	l->open[l->open_count++].since = cw_sim_now(&l->peer);
+	fleet_of(l)->wanted++;
 }
 
 /* A report that wants an answer, packet `pno` of `pnum` (0: the only one); `qn` empty: a number of its own. */
@@ -158,7 +100,7 @@ static void report(struct logger *l, const char *cn, unsigned pnum, unsigned pno
 	}
 	snprintf(m.cp, sizeof(m.cp), "%s", cp);
 	push(l, &m);
-	l->fleet->messages++;
+	fleet_of(l)->messages++;
 	await_answer(l, m.qn);
 }
 
@@ -174,14 +116,14 @@ static void mention(struct logger *l, const char *cn, const char *cp)
 	}
 	snprintf(m.cp, sizeof(m.cp), "%s", cp);
 	push(l, &m);
-	l->fleet->messages++;
+	fleet_of(l)->messages++;
 }
 
 /* ---- what a logger has to tell -------------------------------------------------- */
 
 static double some(const struct logger *l, double base)
 {
-	return base + (double)((l->sent * 37 + l->index * 11) % 100) / 100;
+	return base + (double)((l->sent * 37 + l->peer.index * 11) % 100) / 100;
 }
 
 static int64_t floor_to(int64_t ms, int64_t unit)
@@ -267,7 +209,7 @@ static void log_book(struct logger *l)
 static void send_something(struct logger *l)
 {
 	char cp[CW_SIM_HJ_CP];
-	unsigned turn = (l->sent++ + l->index * 5) % TURNS;
+	unsigned turn = (l->sent++ + l->peer.index * 5) % TURNS;
 
 	switch (turn) {
 	case 3: report_period(l, "2051", 600000); break;
@@ -318,7 +260,8 @@ static void answer(struct logger *l, const struct cw_sim_hj *request, const char
 }
 
 /* Parameters are told under the number of the request. */
-static void parameters(struct logger *l, const struct cw_sim_hj *request, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void parameters(struct logger *l, const struct cw_sim_hj *request, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 static void parameters(struct logger *l, const struct cw_sim_hj *request, const char *fmt, ...)
 {
@@ -407,8 +350,9 @@ static void obey(struct logger *l, const struct cw_sim_hj *m)
 {
 	char value[16];
 
-	l->fleet->commands++;
-	say(l->fleet, L_COMMAND, l, "request %s received and answered: %s", m->cn, strcmp(m->cn, "1072") == 0 ? "(a password)" : m->cp);
+	fleet_of(l)->commands++;
+	cw_sim_say(&l->peer, L_COMMAND, "request %s received and answered: %s", m->cn,
+		   strcmp(m->cn, "1072") == 0 ? "(a password)" : m->cp);
 	if (strcmp(m->cn, "2012") == 0 || strcmp(m->cn, "2022") == 0) {
 		answer(l, m, "9013", "", 0);
 		return;
@@ -432,7 +376,7 @@ static void obey(struct logger *l, const struct cw_sim_hj *m)
 
 static void on_answer(struct logger *l, const struct cw_sim_hj *m)
 {
-	struct fleet *f = l->fleet;
+	struct fleet *f = fleet_of(l);
 	char inside[18];
 	const char *qn = m->qn[0] != 0 ? m->qn : cw_sim_hj_value(m, "QN", inside, sizeof(inside)) ? inside : "";
 	unsigned i;
@@ -448,19 +392,18 @@ static void on_answer(struct logger *l, const struct cw_sim_hj *m)
 	l->heard = 1;
 }
 
-static void hang_up(struct logger *l, const char *why);
-
-static void take(struct logger *l, const char *p, size_t n)
+static void take(struct cw_sim_peer *p, const uint8_t *bytes, size_t n)
 {
+	struct logger *l = cw_container_of(p, struct logger, peer);
 	struct cw_sim_hj m;
 	size_t at = 0, room;
 	long len;
 
 	while (n > 0) {
 		room = sizeof(l->rx) - l->rx_len < n ? sizeof(l->rx) - l->rx_len : n;
-		memcpy(l->rx + l->rx_len, p, room);
+		memcpy(l->rx + l->rx_len, bytes, room);
 		l->rx_len += room;
-		p += room;
+		bytes += room;
 		n -= room;
 		for (at = 0; (len = cw_sim_hj_parse(l->rx + at, l->rx_len - at, &m)) > 0; at += (size_t)len) {
 			if (m.cn[0] == '9')
@@ -469,9 +412,9 @@ static void take(struct logger *l, const char *p, size_t n)
 				obey(l, &m);
 		}
 		if (len < 0) {
-			l->fleet->wrong++;
-			say(l->fleet, L_WRONG, l, "a frame of the gateway is wrong");
-			hang_up(l, NULL);
+			fleet_of(l)->wrong++;
+			cw_sim_say(&l->peer, L_WRONG, "a frame of the gateway is wrong");
+			cw_sim_hang_up(&l->peer, NULL);
 			return;
 		}
 		memmove(l->rx, l->rx + at, l->rx_len - at);
@@ -479,251 +422,103 @@ static void take(struct logger *l, const char *p, size_t n)
 	}
 }
 
-/* ---- connections ------------------------------------------------------------------ */
+/* ---- what the fleet asks of it -------------------------------------------------- */
 
-static void on_closed(uv_handle_t *h)
+static int make_logger(struct cw_sim_peer *p)
 {
-	struct logger *l = cw_container_of((uv_tcp_t *)h, struct logger, tcp);
+	struct logger *l = cw_container_of(p, struct logger, peer);
+	const char *identity = p->fleet->o->identities[p->index];
 
-	l->handle_open = 0;
-	l->state = l->fleet->closing ? DONE : IDLE;
-	l->due_ms = uv_now(&l->fleet->loop) + REDIAL_MS;
+	if (strlen(identity) >= sizeof(((struct cw_sim_hj *)NULL)->mn) || strpbrk(identity, ";=&") != NULL) {
+		fprintf(stderr, "causeway: simulate: identity `%s` cannot be an MN (up to 39 characters without ; = &)\n", identity);
+		return -1;
+	}
+	l->old = p->index % 3 == 2;
+	l->interval = 30;
+	l->minutes = 10;
+	snprintf(l->pw, sizeof(l->pw), "123456");
+	return 0;
+}
+
+static void connected(struct cw_sim_peer *p)
+{
+	states(cw_container_of(p, struct logger, peer));
+}
+
+static void lost(struct cw_sim_peer *p)
+{
+	struct logger *l = cw_container_of(p, struct logger, peer);
+
+	fleet_of(l)->wanted -= l->open_count; /* a cut link loses them: the logger would store and send again */
+	l->open_count = 0;
 	l->rx_len = 0;
 }
 
-static void hang_up(struct logger *l, const char *why)
+static int send_next(struct cw_sim_peer *p)
 {
-	if (!l->handle_open || uv_is_closing((uv_handle_t *)&l->tcp))
-		return;
-	if (why != NULL) {
-		l->fleet->cuts++;
-		say(l->fleet, L_CUT, l, "%s", why);
-	}
-	l->fleet->wanted -= l->open_count; /* a cut link loses them: the logger would store and send again */
-	l->open_count = 0;
-	l->state = DONE;
-	uv_close((uv_handle_t *)&l->tcp, on_closed);
+	struct logger *l = cw_container_of(p, struct logger, peer);
+
+	if (l->open_count + 2 > OPEN_MAX)
+		return 0;
+	send_something(l);
+	return 1;
 }
 
-static void on_alloc(uv_handle_t *h, size_t want, uv_buf_t *buf)
+static void overdue(struct cw_sim_peer *p, uint64_t now)
 {
-	struct logger *l = cw_container_of((uv_tcp_t *)h, struct logger, tcp);
-
-	(void)want;
-	*buf = uv_buf_init(l->fleet->chunk, sizeof(l->fleet->chunk));
-}
-
-static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
-{
-	struct logger *l = cw_container_of((uv_tcp_t *)s, struct logger, tcp);
-
-	if (n < 0)
-		hang_up(l, n == UV_EOF ? "the gateway closed the connection" : uv_strerror((int)n));
-	else if (n > 0)
-		take(l, buf->base, (size_t)n);
-}
-
-static void on_dialled(uv_connect_t *req, int status)
-{
-	struct logger *l = cw_container_of(req, struct logger, dial);
-
-	if (status == UV_ECANCELED)
-		return;
-	if (status < 0) {
-		hang_up(l, uv_strerror(status));
-		return;
-	}
-	uv_tcp_nodelay(&l->tcp, 1);
-	uv_read_start((uv_stream_t *)&l->tcp, on_alloc, on_read);
-	l->state = ONLINE;
-	states(l);
-}
-
-static void dial(struct logger *l)
-{
-	int rc = uv_tcp_init(&l->fleet->loop, &l->tcp);
-
-	if (rc < 0)
-		return;
-	l->handle_open = 1;
-	l->state = DIALLING;
-	rc = uv_tcp_connect(&l->dial, &l->tcp, (const struct sockaddr *)&l->fleet->o->to, on_dialled);
-	if (rc < 0)
-		hang_up(l, uv_strerror(rc));
-}
-
-/* ---- time --------------------------------------------------------------------------- */
-
-static void look_overdue(struct fleet *f, struct logger *l)
-{
-	uint64_t now = uv_now(&f->loop);
+	struct logger *l = cw_container_of(p, struct logger, peer);
 	unsigned i;
 
 	for (i = 0; i < l->open_count; i++) {
-		if (now - l->open[i].since < ANSWER_MS)
+		if (now - l->open[i].since < CW_SIM_ANSWER_MS)
 			continue;
-		f->silent++;
-		say(f, L_SILENT, l, "no answer to %s", l->open[i].qn);
-		l->open[i] = l->open[--l->open_count];
-		i--;
+		p->fleet->silent++;
+		cw_sim_say(p, L_SILENT, "no answer to %s", l->open[i].qn);
+		l->open[i--] = l->open[--l->open_count];
 	}
 }
 
-static unsigned pending(const struct fleet *f)
+static unsigned pending(struct cw_sim_peer *p)
 {
-	unsigned i, n = 0;
-
-	for (i = 0; i < f->o->devices; i++)
-		n += f->l[i].open_count;
-	return n;
+	return cw_container_of(p, struct logger, peer)->open_count;
 }
 
-static void close_all(struct fleet *f)
+static int is_connected(struct cw_sim_peer *p)
 {
-	unsigned i;
-
-	f->closing = 1;
-	uv_close((uv_handle_t *)&f->tick, NULL);
-	uv_close((uv_handle_t *)&f->interrupt, NULL);
-	uv_close((uv_handle_t *)&f->terminate, NULL);
-	for (i = 0; i < f->o->devices; i++)
-		hang_up(&f->l[i], NULL);
+	return p->link == CW_SIM_CONNECTED;
 }
 
-static void spend(struct fleet *f)
+static void progress(struct cw_sim_fleet *base)
 {
-	unsigned tried;
+	struct fleet *f = cw_container_of(base, struct fleet, base);
 
-	f->credit += f->o->rate * TICK_MS / 1000;
-	if (f->credit > f->o->rate + 1)
-		f->credit = f->o->rate + 1; /* no burst after a time without loggers */
-	for (tried = 0; f->credit >= 1 && tried < f->o->devices; tried++) {
-		struct logger *l = &f->l[f->next_sender];
-
-		f->next_sender = (f->next_sender + 1) % f->o->devices;
-		/* One that still waits for answers is passed over: loggers do not pile up reports. */
-		if (l->state != ONLINE || l->open_count + 2 > OPEN_MAX)
-			continue;
-		send_something(l);
-		f->credit -= 1;
-	}
-}
-
-static void progress(struct fleet *f)
-{
-	uint64_t now = uv_now(&f->loop);
-	unsigned i, online = 0;
-
-	if (f->o->quiet || now - f->last_line_ms < 5000)
-		return;
-	f->last_line_ms = now;
-	for (i = 0; i < f->o->devices; i++)
-		online += f->l[i].state == ONLINE;
-	printf("%u of %u connected, %" PRIu64 " reports, %" PRIu64 " answered, %" PRIu64 " requests\n", online, f->o->devices, f->messages, f->answers,
-	       f->commands);
-	fflush(stdout);
-}
-
-static void end(struct fleet *f)
-{
-	f->ending = 1;
-	f->drain_ms = uv_now(&f->loop) + ANSWER_MS + 1000;
-}
-
-static void on_tick(uv_timer_t *timer)
-{
-	struct fleet *f = cw_container_of(timer, struct fleet, tick);
-	uint64_t now = uv_now(&f->loop);
-	unsigned i, dialled = 0;
-
-	for (i = 0; i < f->o->devices && !f->ending && dialled < DIALS_A_TICK; i++) {
-		struct logger *l = &f->l[f->next_dial];
-
-		f->next_dial = (f->next_dial + 1) % f->o->devices;
-		if (l->state == IDLE && !l->handle_open && now >= l->due_ms) {
-			dial(l);
-			dialled++;
-		}
-	}
-	for (i = 0; i < f->o->devices; i++)
-		look_overdue(f, &f->l[i]);
-	progress(f);
-	if (!f->ending) {
-		spend(f);
-		if (f->end_ms != 0 && now >= f->end_ms)
-			end(f);
-		return;
-	}
-	if (pending(f) == 0 || now >= f->drain_ms)
-		close_all(f);
-}
-
-static void on_interrupt(uv_signal_t *s, int number)
-{
-	struct fleet *f = s->data;
-
-	(void)number;
-	if (!f->ending)
-		end(f);
-	else if (!f->closing)
-		close_all(f);
-}
-
-static int make_loggers(struct fleet *f)
-{
-	unsigned i;
-
-	f->l = cw_calloc(f->o->devices, sizeof(*f->l));
-	if (f->l == NULL)
-		return -1;
-	for (i = 0; i < f->o->devices; i++) {
-		if (strlen(f->o->identities[i]) >= sizeof(((struct cw_sim_hj *)NULL)->mn) || strpbrk(f->o->identities[i], ";=&") != NULL) {
-			fprintf(stderr, "causeway: simulate: identity `%s` cannot be an MN (up to 39 characters without ; = &)\n", f->o->identities[i]);
-			cw_free(f->l);
-			return -1;
-		}
-		f->l[i] = (struct logger){ .fleet = f, .index = i, .old = i % 3 == 2, .interval = 30, .minutes = 10, .pw = "123456" };
-	}
-	return 0;
+	printf("%u of %u connected, %" PRIu64 " reports, %" PRIu64 " answered, %" PRIu64 " requests\n",
+	       cw_sim_count(base, is_connected), base->o->devices, f->messages, f->answers, f->commands);
 }
 
 static int summary(const struct fleet *f)
 {
-	int bad = f->silent > 0 || f->wrong > 0 || f->heard < f->o->devices;
+	int bad = f->base.silent > 0 || f->wrong > 0 || f->heard < f->base.o->devices;
 
-	printf("%u loggers: %u were answered; %" PRIu64 " reports, %" PRIu64 " that wanted an answer, %" PRIu64 " answered, %" PRIu64
-	       " without answer; %" PRIu64 " requests answered; %" PRIu64 " wrong frames, %" PRIu64 " connections cut: %s\n",
-	       f->o->devices, f->heard, f->messages, f->wanted, f->answers, f->silent, f->commands, f->wrong, f->cuts,
-	       bad ? "NOT all as expected" : "all as expected");
+	printf("%u loggers: %u were answered; %" PRIu64 " reports, %" PRIu64 " that wanted an answer, %" PRIu64
+	       " answered, %" PRIu64 " without answer; %" PRIu64 " requests answered; %" PRIu64
+	       " wrong frames, %" PRIu64 " connections cut: %s\n",
+	       f->base.o->devices, f->heard, f->messages, f->wanted, f->answers, f->base.silent, f->commands, f->wrong,
+	       f->base.cuts, bad ? "NOT all as expected" : "all as expected");
 	return bad;
 }
 
 int cw_sim_hj212(const struct cw_sim_options *o)
 {
+	static const struct cw_sim_protocol protocol = {
+		.size = sizeof(struct logger), .make = make_logger, .connected = connected, .take = take, .lost = lost, .send = send_next,
+		.overdue = overdue, .pending = pending, .progress = progress,
+	};
 	struct fleet *f = cw_zalloc(sizeof(*f));
-	int rc;
+	int rc = 1;
 
-	if (f == NULL)
-		return 1;
-	f->o = o;
-	if (make_loggers(f) < 0) {
-		cw_free(f);
-		return 1;
-	}
-	uv_loop_init(&f->loop);
-	uv_timer_init(&f->loop, &f->tick);
-	uv_signal_init(&f->loop, &f->interrupt);
-	uv_signal_init(&f->loop, &f->terminate);
-	f->tick.data = f->interrupt.data = f->terminate.data = f;
-	uv_signal_start(&f->interrupt, on_interrupt, SIGINT);
-	uv_signal_start(&f->terminate, on_interrupt, SIGTERM);
-	uv_timer_start(&f->tick, on_tick, 0, TICK_MS);
-	f->last_line_ms = uv_now(&f->loop);
-	f->end_ms = o->for_ms == 0 ? 0 : uv_now(&f->loop) + o->for_ms;
-	uv_run(&f->loop, UV_RUN_DEFAULT);
-	uv_loop_close(&f->loop);
-	rc = summary(f);
-	cw_free(f->l);
+	if (f != NULL && cw_sim_fleet_run(&f->base, o, &protocol) == 0)
+		rc = summary(f);
 	cw_free(f);
 	return rc;
 }

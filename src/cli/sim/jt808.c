@@ -1,54 +1,41 @@
 /*
  * jt808.c - a fleet of JT/T 808 terminals on one loop.
  *
- *   idle -> dialling -> registering -> authenticating -> online
+ *   offline -> registering -> authenticating -> online
  *
  * Every third terminal speaks the edition of 2019. A terminal registers once and
- * keeps its code; after a cut it dials again and authenticates with that code. One
- * tick spends the message rate over the terminals that are online and looks for
- * answers that are overdue. Most messages are positions; in between come
+ * keeps its code; after a cut it dials again and authenticates with that code. Most messages are positions; in between come
  * heartbeats, alarms that go on and off, batches, pictures in parts, other data.
  */
-#include "cli/sim/sim.h"
+#include "cli/sim/fleet.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uv.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cli/sim/jt808_wire.h"
 
-#define TICK_MS 10
-#define ANSWER_MS 20000   /* a gateway that waits for its platform denies after 8 s; later than this is silence */
-#define REDIAL_MS 5000
-#define LINES_EACH 40     /* lines of one kind before they become numbers only */
-#define DIALS_A_TICK 20
 #define OPEN_MAX 8        /* unanswered messages of one terminal */
 #define PICTURE_PARTS 3
 
-enum state { IDLE, DIALLING, REGISTERING, AUTHENTICATING, ONLINE, DONE };
+enum state { OFFLINE, REGISTERING, AUTHENTICATING, ONLINE };
 
 struct params {
 	uint32_t heartbeat, interval, sleep, emergency, distance, strategy, max_speed, overspeed_s, driving, mask;
 };
 
-struct fleet;
-
 struct terminal {
-	struct fleet *fleet;
-	uv_tcp_t tcp;
-	uv_connect_t dial;
+	struct cw_sim_peer peer;
 	enum state state;
-	int handle_open, known; /* known: authenticated once */
-	unsigned index, serial;
+	int known;              /* authenticated once */
+	unsigned serial;
 	struct cw_sim_number number;
 	char code[128];
 	char plate[16];
-	uint64_t due_ms;        /* dial again; or answer to registration and authentication */
+	uint64_t answer_due_ms; /* to the registration; 0: none is under way */
 	struct params params;
 	struct cw_sim_place place;
 	struct { uint16_t id, serial; uint64_t since; } open[OPEN_MAX];
@@ -61,75 +48,26 @@ struct terminal {
 };
 
 struct fleet {
-	uv_loop_t loop;
-	uv_timer_t tick;
-	uv_signal_t interrupt, terminate;
-	const struct cw_sim_options *o;
-	struct terminal *t;
-	unsigned next_dial, next_sender, handles;
-	double credit;
-	uint64_t end_ms, drain_ms, last_line_ms;
-	int ending, closing;
-	char chunk[65536];
-	unsigned lines[8];
-	/* the summary */
-	uint64_t messages, acks, denied, silent, commands, refused, cuts, resent;
+	struct cw_sim_fleet base;
+	uint64_t messages, acks, denied, commands, refused, resent;
 	unsigned registered, online_once;
 };
 
-enum kind { L_REGISTERED, L_ONLINE, L_COMMAND, L_CUT, L_SILENT, L_REFUSED };
+enum { L_REGISTERED = CW_SIM_LINE_CUT + 1, L_ONLINE, L_COMMAND, L_SILENT, L_REFUSED, L_BROKEN };
 
-static void say(struct fleet *f, enum kind kind, const struct terminal *t, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-
-static void say(struct fleet *f, enum kind kind, const struct terminal *t, const char *fmt, ...)
+static struct fleet *fleet_of(const struct terminal *t)
 {
-	char text[512];
-	va_list ap;
-
-	f->lines[kind]++;
-	if (f->o->quiet || f->lines[kind] > LINES_EACH + 1)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	if (f->lines[kind] > LINES_EACH)
-		printf("(further lines of this kind are counted only)\n");
-	else
-		printf("%s %s\n", f->o->identities[t->index], text);
-	fflush(stdout);
+	return cw_container_of(t->peer.fleet, struct fleet, base);
 }
 
 /* ---- sending ------------------------------------------------------------------ */
 
-struct out {
-	uv_write_t req;
-	uint8_t bytes[];
-};
-
-static void on_written(uv_write_t *req, int status)
-{
-	(void)status; /* a failed write is followed by the end of the connection */
-	cw_free(cw_container_of(req, struct out, req));
-}
-
-static void push(struct terminal *t, const uint8_t *bytes, size_t n)
-{
-	struct out *out = cw_alloc(sizeof(*out) + n);
-	uv_buf_t buf;
-
-	if (out == NULL)
-		return;
-	memcpy(out->bytes, bytes, n);
-	buf = uv_buf_init((char *)out->bytes, (unsigned)n);
-	if (uv_write(&out->req, (uv_stream_t *)&t->tcp, &buf, 1, on_written) < 0)
-		cw_free(out);
-}
-
-static void send_part(struct terminal *t, unsigned id, unsigned serial, unsigned total, unsigned index, const struct cw_sim_body *b)
+static void send_part(struct terminal *t, unsigned id, unsigned serial, unsigned total, unsigned index,
+		      const struct cw_sim_body *b)
 {
 	uint8_t wire[CW_SIM_WIRE_MAX];
 
-	push(t, wire, cw_sim_frame(&t->number, id, serial, total, index, b->b, b->n, wire));
+	cw_sim_push(&t->peer, wire, cw_sim_frame(&t->number, id, serial, total, index, b->b, b->n, wire));
 }
 
 static unsigned send_body(struct terminal *t, unsigned id, const struct cw_sim_body *b)
@@ -146,9 +84,9 @@ static void expect_answer(struct terminal *t, unsigned id, unsigned serial)
 		return;
 	t->open[t->open_count].id = (uint16_t)id;
 	t->open[t->open_count].serial = (uint16_t)serial;
-	t->open[t->open_count].since = uv_now(&t->fleet->loop);
+	t->open[t->open_count].since = cw_sim_now(&t->peer);
 	t->open_count++;
-	t->fleet->messages++;
+	fleet_of(t)->messages++;
 }
 
 /* A message of the terminal's own, which the gateway must answer. */
@@ -259,7 +197,7 @@ static void transparent(struct terminal *t)
 static void send_something(struct terminal *t)
 {
 	struct cw_sim_body b = { .n = 0 };
-	unsigned turn = (t->sent++ + t->index * 7) % 40;
+	unsigned turn = (t->sent++ + t->peer.index * 7) % 40;
 
 	switch (turn) {
 	case 5: tell(t, 0x0002, &b); break;
@@ -280,17 +218,17 @@ static void start_login(struct terminal *t)
 	struct cw_sim_body b = { .n = 0 };
 	char id[32], imei[24];
 
-	snprintf(imei, sizeof(imei), "86%013u", t->index % 100000000u);
+	snprintf(imei, sizeof(imei), "86%013u", t->peer.index % 100000000u);
 	if (t->code[0] != 0) {
 		cw_sim_auth(&b, t->number.wide, t->code, imei, "sim-1.0");
 		t->state = AUTHENTICATING;
 		expect_answer(t, 0x0102, send_body(t, 0x0102, &b));
 		return;
 	}
-	snprintf(id, sizeof(id), "S%06u", t->index % 1000000u);
+	snprintf(id, sizeof(id), "S%06u", t->peer.index % 1000000u);
 	cw_sim_register(&b, t->number.wide, 31, 115, "CWSIM", "SIM-808", id, 1, t->plate);
 	t->state = REGISTERING;
-	t->due_ms = uv_now(&t->fleet->loop) + ANSWER_MS;
+	t->answer_due_ms = cw_sim_now(&t->peer) + CW_SIM_ANSWER_MS;
 	send_body(t, 0x0100, &b);
 }
 
@@ -469,7 +407,7 @@ static void resend(struct terminal *t, const struct cw_sim_frame *m)
 			continue;
 		picture_part(t, t->picture, index, &b);
 		send_part(t, 0x0801, t->serial++ & 0xffff, PICTURE_PARTS, index, &b);
-		t->fleet->resent++;
+		fleet_of(t)->resent++;
 	}
 }
 
@@ -514,22 +452,20 @@ static int obey(struct terminal *t, const struct cw_sim_frame *m)
 
 /* ---- answers ------------------------------------------------------------------ */
 
-static void hang_up(struct terminal *t, const char *why);
-
 static void logged_in(struct terminal *t)
 {
-	struct fleet *f = t->fleet;
+	struct fleet *f = fleet_of(t);
 
 	t->state = ONLINE;
 	if (!t->known)
 		f->online_once++;
 	t->known = 1;
-	say(f, L_ONLINE, t, "authenticated");
+	cw_sim_say(&t->peer, L_ONLINE, "authenticated");
 }
 
 static void on_general(struct terminal *t, const struct cw_sim_frame *m)
 {
-	struct fleet *f = t->fleet;
+	struct fleet *f = fleet_of(t);
 	unsigned serial, id, i;
 
 	if (m->n < 5)
@@ -552,30 +488,30 @@ static void on_general(struct terminal *t, const struct cw_sim_frame *m)
 		return;
 	}
 	f->refused++;
-	say(f, L_REFUSED, t, "authentication refused (result %u), will register", m->body[4]);
+	cw_sim_say(&t->peer, L_REFUSED, "authentication refused (result %u), will register", m->body[4]);
 	t->code[0] = 0;
-	hang_up(t, NULL);
+	cw_sim_hang_up(&t->peer, NULL);
 }
 
 static void on_registered(struct terminal *t, const struct cw_sim_frame *m)
 {
-	struct fleet *f = t->fleet;
+	struct fleet *f = fleet_of(t);
 	size_t n;
 
 	if (t->state != REGISTERING || m->n < 3)
 		return;
 	if (m->body[2] != 0) {
 		f->refused++;
-		say(f, L_REFUSED, t, "registration refused (result %u)", m->body[2]);
-		hang_up(t, NULL);
+		cw_sim_say(&t->peer, L_REFUSED, "registration refused (result %u)", m->body[2]);
+		cw_sim_hang_up(&t->peer, NULL);
 		return;
 	}
 	n = m->n - 3 < sizeof(t->code) - 1 ? m->n - 3 : sizeof(t->code) - 1;
 	memcpy(t->code, m->body + 3, n);
 	t->code[n] = 0;
-	t->due_ms = 0;
+	t->answer_due_ms = 0;
 	f->registered++;
-	say(f, L_REGISTERED, t, "registered (%s header)", t->number.wide ? "2019" : "2013");
+	cw_sim_say(&t->peer, L_REGISTERED, "registered (%s header)", t->number.wide ? "2019" : "2013");
 	start_login(t);
 }
 
@@ -588,7 +524,7 @@ static void on_frame(struct terminal *t, uint8_t *bytes, size_t n)
 	if (n == 0)
 		return;
 	if (cw_sim_parse(&t->number, bytes, n, &m) < 0) {
-		say(t->fleet, L_CUT, t, "a frame of the gateway is wrong");
+		cw_sim_say(&t->peer, L_BROKEN, "a frame of the gateway is wrong");
 		return;
 	}
 	if (m.id == 0x8001) {
@@ -603,16 +539,17 @@ static void on_frame(struct terminal *t, uint8_t *bytes, size_t n)
 		sprintf(hex + 2 * i, "%02x", m.body[i]);
 	hex[2 * i] = 0;
 	if (obey(t, &m)) {
-		t->fleet->commands++;
-		say(t->fleet, L_COMMAND, t, "command 0x%04x received and answered: %s%s", m.id, hex, m.n > 64 ? ".." : "");
+		fleet_of(t)->commands++;
+		cw_sim_say(&t->peer, L_COMMAND, "command 0x%04x received and answered: %s%s", m.id, hex, m.n > 64 ? ".." : "");
 	}
 }
 
-static void take(struct terminal *t, const uint8_t *p, size_t n)
+static void take(struct cw_sim_peer *peer, const uint8_t *p, size_t n)
 {
+	struct terminal *t = cw_container_of(peer, struct terminal, peer);
 	size_t i;
 
-	for (i = 0; i < n && t->state != DONE; i++) {
+	for (i = 0; i < n && peer->link == CW_SIM_CONNECTED; i++) {
 		if (p[i] == 0x7e) {
 			size_t len = t->rx_len;
 
@@ -626,270 +563,117 @@ static void take(struct terminal *t, const uint8_t *p, size_t n)
 	}
 }
 
-/* ---- connections -------------------------------------------------------------- */
+/* ---- what the fleet asks of it -------------------------------------------------- */
 
-static void on_closed(uv_handle_t *h)
+static int make_terminal(struct cw_sim_peer *p)
 {
-	struct terminal *t = cw_container_of((uv_tcp_t *)h, struct terminal, tcp);
+	struct terminal *t = cw_container_of(p, struct terminal, peer);
+	const char *identity = p->fleet->o->identities[p->index];
+	unsigned i = p->index;
 
-	t->handle_open = 0;
-	t->fleet->handles--;
-	t->state = t->fleet->closing ? DONE : IDLE;
-	t->due_ms = uv_now(&t->fleet->loop) + REDIAL_MS;
+	if (cw_sim_number_set(&t->number, identity, i % 3 == 2 || strlen(identity) > 12) < 0) {
+		fprintf(stderr, "causeway: simulate: identity `%s` is no terminal number (1 to 20 digits)\n", identity);
+		return -1;
+	}
+	snprintf(t->plate, sizeof(t->plate), "SIM%05u", i % 100000u);
+	t->params = (struct params){ 60, 30, 300, 10, 500, 0, 120, 10, 14400, 0 };
+	t->place = (struct cw_sim_place){
+		.latitude = 31.2 + (i % 100) * 0.001, .longitude = 121.4 + (i / 100 % 100) * 0.001, .altitude = 12, .fuel = 480
+	};
+	return 0;
+}
+
+static void connected(struct cw_sim_peer *p)
+{
+	start_login(cw_container_of(p, struct terminal, peer));
+}
+
+static void lost(struct cw_sim_peer *p)
+{
+	struct terminal *t = cw_container_of(p, struct terminal, peer);
+
+	fleet_of(t)->messages -= t->open_count; /* a cut link loses them: the terminal would store and send again */
+	t->open_count = 0;
+	t->state = OFFLINE;
 	t->rx_len = 0;
 	t->rx_inside = 0;
+	t->answer_due_ms = 0;
 }
 
-/* Close; messages under way count as unanswered only if the run is not over. */
-static void hang_up(struct terminal *t, const char *why)
+static int send_next(struct cw_sim_peer *p)
 {
-	if (!t->handle_open || uv_is_closing((uv_handle_t *)&t->tcp))
-		return;
-	if (why != NULL) {
-		t->fleet->cuts++;
-		say(t->fleet, L_CUT, t, "%s", why);
-	}
-	t->fleet->messages -= t->open_count; /* a cut link loses them: the terminal would store and send again */
-	t->open_count = 0;
-	t->state = DONE;
-	uv_close((uv_handle_t *)&t->tcp, on_closed);
+	struct terminal *t = cw_container_of(p, struct terminal, peer);
+
+	if (t->state != ONLINE || t->open_count + PICTURE_PARTS > OPEN_MAX)
+		return 0;
+	send_something(t);
+	return 1;
 }
 
-static void on_alloc(uv_handle_t *h, size_t want, uv_buf_t *buf)
+static void overdue(struct cw_sim_peer *p, uint64_t now)
 {
-	struct terminal *t = cw_container_of((uv_tcp_t *)h, struct terminal, tcp);
-
-	(void)want;
-	*buf = uv_buf_init(t->fleet->chunk, sizeof(t->fleet->chunk));
-}
-
-static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
-{
-	struct terminal *t = cw_container_of((uv_tcp_t *)s, struct terminal, tcp);
-
-	if (n < 0)
-		hang_up(t, n == UV_EOF ? "the gateway closed the connection" : uv_strerror((int)n));
-	else if (n > 0)
-		take(t, (const uint8_t *)buf->base, (size_t)n);
-}
-
-static void on_dialled(uv_connect_t *req, int status)
-{
-	struct terminal *t = cw_container_of(req, struct terminal, dial);
-
-	if (status == UV_ECANCELED)
-		return;
-	if (status < 0) {
-		hang_up(t, uv_strerror(status));
-		return;
-	}
-	uv_tcp_nodelay(&t->tcp, 1);
-	uv_read_start((uv_stream_t *)&t->tcp, on_alloc, on_read);
-	start_login(t);
-}
-
-static void dial(struct terminal *t)
-{
-	struct fleet *f = t->fleet;
-	int rc = uv_tcp_init(&f->loop, &t->tcp);
-
-	if (rc < 0)
-		return;
-	t->handle_open = 1;
-	f->handles++;
-	t->state = DIALLING;
-	t->due_ms = 0;
-	rc = uv_tcp_connect(&t->dial, &t->tcp, (const struct sockaddr *)&f->o->to, on_dialled);
-	if (rc < 0)
-		hang_up(t, uv_strerror(rc));
-}
-
-/* ---- time --------------------------------------------------------------------- */
-
-static void look_overdue(struct fleet *f, struct terminal *t)
-{
-	uint64_t now = uv_now(&f->loop);
+	struct terminal *t = cw_container_of(p, struct terminal, peer);
 	unsigned i;
 
-	if (t->state == REGISTERING && t->due_ms != 0 && now >= t->due_ms) {
-		f->silent++;
-		say(f, L_SILENT, t, "no answer to the registration");
-		hang_up(t, NULL);
+	if (t->state == REGISTERING && t->answer_due_ms != 0 && now >= t->answer_due_ms) {
+		p->fleet->silent++;
+		cw_sim_say(p, L_SILENT, "no answer to the registration");
+		cw_sim_hang_up(p, NULL);
 		return;
 	}
 	for (i = 0; i < t->open_count; i++) {
-		if (now - t->open[i].since < ANSWER_MS)
+		if (now - t->open[i].since < CW_SIM_ANSWER_MS)
 			continue;
-		f->silent++;
-		say(f, L_SILENT, t, "no answer to 0x%04x, serial %u", t->open[i].id, t->open[i].serial);
-		t->open[i] = t->open[--t->open_count];
-		i--;
+		p->fleet->silent++;
+		cw_sim_say(p, L_SILENT, "no answer to 0x%04x, serial %u", t->open[i].id, t->open[i].serial);
+		t->open[i--] = t->open[--t->open_count];
 	}
 }
 
-static unsigned pending(const struct fleet *f)
+static unsigned pending(struct cw_sim_peer *p)
 {
-	unsigned i, n = 0;
+	struct terminal *t = cw_container_of(p, struct terminal, peer);
 
-	for (i = 0; i < f->o->devices; i++)
-		n += f->t[i].open_count + (f->t[i].state == REGISTERING);
-	return n;
+	return t->open_count + (t->state == REGISTERING);
 }
 
-static void close_all(struct fleet *f)
+static int is_online(struct cw_sim_peer *p)
 {
-	unsigned i;
-
-	f->closing = 1;
-	uv_close((uv_handle_t *)&f->tick, NULL);
-	uv_close((uv_handle_t *)&f->interrupt, NULL);
-	uv_close((uv_handle_t *)&f->terminate, NULL);
-	for (i = 0; i < f->o->devices; i++)
-		hang_up(&f->t[i], NULL);
+	return cw_container_of(p, struct terminal, peer)->state == ONLINE;
 }
 
-static void spend(struct fleet *f)
+static void progress(struct cw_sim_fleet *base)
 {
-	unsigned tried;
+	struct fleet *f = cw_container_of(base, struct fleet, base);
 
-	f->credit += f->o->rate * TICK_MS / 1000;
-	if (f->credit > f->o->rate + 1)
-		f->credit = f->o->rate + 1; /* no burst after a time without terminals */
-	for (tried = 0; f->credit >= 1 && tried < f->o->devices; tried++) {
-		struct terminal *t = &f->t[f->next_sender];
-
-		f->next_sender = (f->next_sender + 1) % f->o->devices;
-		/* One that still waits for answers is passed over: terminals do not pile up messages. */
-		if (t->state != ONLINE || t->open_count + PICTURE_PARTS > OPEN_MAX)
-			continue;
-		send_something(t);
-		f->credit -= 1;
-	}
-}
-
-static void progress(struct fleet *f)
-{
-	uint64_t now = uv_now(&f->loop);
-	unsigned i, online = 0;
-
-	if (f->o->quiet || now - f->last_line_ms < 5000)
-		return;
-	f->last_line_ms = now;
-	for (i = 0; i < f->o->devices; i++)
-		online += f->t[i].state == ONLINE;
-	printf("%u of %u online, %" PRIu64 " messages, %" PRIu64 " answered, %" PRIu64 " commands\n", online, f->o->devices, f->messages, f->acks,
-	       f->commands);
-	fflush(stdout);
-}
-
-static void on_tick(uv_timer_t *timer)
-{
-	struct fleet *f = cw_container_of(timer, struct fleet, tick);
-	uint64_t now = uv_now(&f->loop);
-	unsigned i, dialled = 0;
-
-	for (i = 0; i < f->o->devices && !f->ending && dialled < DIALS_A_TICK; i++) {
-		struct terminal *t = &f->t[f->next_dial];
-
-		f->next_dial = (f->next_dial + 1) % f->o->devices;
-		if (t->state == IDLE && !t->handle_open && now >= t->due_ms) {
-			dial(t);
-			dialled++;
-		}
-	}
-	/* A hundredth of the fleet at each tick is soon enough for what is measured in seconds. */
-	for (i = 0; i < f->o->devices / 100 + 1; i++)
-		look_overdue(f, &f->t[(now / TICK_MS * (f->o->devices / 100 + 1) + i) % f->o->devices]);
-	progress(f);
-	if (!f->ending) {
-		spend(f);
-		if (f->end_ms != 0 && now >= f->end_ms) {
-			f->ending = 1;
-			f->drain_ms = now + ANSWER_MS + 1000;
-		}
-		return;
-	}
-	if (pending(f) == 0 || now >= f->drain_ms)
-		close_all(f);
-}
-
-static void on_interrupt(uv_signal_t *s, int number)
-{
-	struct fleet *f = s->data;
-
-	(void)number;
-	if (f->ending) {
-		if (!f->closing)
-			close_all(f);
-		return;
-	}
-	f->ending = 1;
-	f->drain_ms = uv_now(&f->loop) + ANSWER_MS + 1000;
-}
-
-static int make_terminals(struct fleet *f)
-{
-	unsigned i;
-
-	f->t = cw_calloc(f->o->devices, sizeof(*f->t));
-	if (f->t == NULL)
-		return -1;
-	for (i = 0; i < f->o->devices; i++) {
-		struct terminal *t = &f->t[i];
-		int wide = i % 3 == 2 || strlen(f->o->identities[i]) > 12;
-
-		t->fleet = f;
-		t->index = i;
-		if (cw_sim_number_set(&t->number, f->o->identities[i], wide) < 0) {
-			fprintf(stderr, "causeway: simulate: identity `%s` is no terminal number (1 to 20 digits)\n", f->o->identities[i]);
-			cw_free(f->t);
-			return -1;
-		}
-		snprintf(t->plate, sizeof(t->plate), "SIM%05u", i % 100000u);
-		t->params = (struct params){ 60, 30, 300, 10, 500, 0, 120, 10, 14400, 0 };
-		t->place = (struct cw_sim_place){ .latitude = 31.2 + (i % 100) * 0.001, .longitude = 121.4 + (i / 100 % 100) * 0.001, .altitude = 12, .fuel = 480 };
-	}
-	return 0;
+	printf("%u of %u online, %" PRIu64 " messages, %" PRIu64 " answered, %" PRIu64 " commands\n",
+	       cw_sim_count(base, is_online), base->o->devices, f->messages, f->acks, f->commands);
 }
 
 static int summary(const struct fleet *f)
 {
-	uint64_t silent = f->silent;
-	int bad = silent > 0 || f->refused > 0 || f->online_once < f->o->devices;
+	uint64_t silent = f->base.silent;
+	int bad = silent > 0 || f->refused > 0 || f->online_once < f->base.o->devices;
 
-	printf("%u terminals: %u authenticated, %u registrations; %" PRIu64 " messages, %" PRIu64 " answered (%" PRIu64 " of them denied), %" PRIu64
-	       " without answer; %" PRIu64 " commands answered; %" PRIu64 " parts sent again; %" PRIu64 " logins refused, %" PRIu64 " connections cut: %s\n",
-	       f->o->devices, f->online_once, f->registered, f->messages, f->acks, f->denied, silent, f->commands, f->resent, f->refused, f->cuts,
-	       bad ? "NOT all as expected" : "all as expected");
+	printf("%u terminals: %u authenticated, %u registrations; %" PRIu64 " messages, %" PRIu64 " answered (%" PRIu64
+	       " of them denied), %" PRIu64 " without answer; %" PRIu64 " commands answered; %" PRIu64
+	       " parts sent again; %" PRIu64 " logins refused, %" PRIu64 " connections cut: %s\n",
+	       f->base.o->devices, f->online_once, f->registered, f->messages, f->acks, f->denied, silent, f->commands,
+	       f->resent, f->refused, f->base.cuts, bad ? "NOT all as expected" : "all as expected");
 	return bad;
 }
 
 int cw_sim_jt808(const struct cw_sim_options *o)
 {
+	static const struct cw_sim_protocol protocol = {
+		.size = sizeof(struct terminal), .make = make_terminal, .connected = connected, .take = take, .lost = lost,
+		.send = send_next, .overdue = overdue, .pending = pending, .progress = progress,
+	};
 	struct fleet *f = cw_zalloc(sizeof(*f));
-	int rc;
+	int rc = 1;
 
-	if (f == NULL)
-		return 1;
-	f->o = o;
-	if (make_terminals(f) < 0) {
-		cw_free(f);
-		return 1;
-	}
-	uv_loop_init(&f->loop);
-	uv_timer_init(&f->loop, &f->tick);
-	uv_signal_init(&f->loop, &f->interrupt);
-	uv_signal_init(&f->loop, &f->terminate);
-	f->interrupt.data = f->terminate.data = f;
-	uv_signal_start(&f->interrupt, on_interrupt, SIGINT);
-	uv_signal_start(&f->terminate, on_interrupt, SIGTERM);
-	uv_timer_start(&f->tick, on_tick, 0, TICK_MS);
-	f->last_line_ms = uv_now(&f->loop);
-	f->end_ms = o->for_ms == 0 ? 0 : uv_now(&f->loop) + o->for_ms;
-	uv_run(&f->loop, UV_RUN_DEFAULT);
-	uv_loop_close(&f->loop);
-	rc = summary(f);
-	cw_free(f->t);
+	if (f != NULL && cw_sim_fleet_run(&f->base, o, &protocol) == 0)
+		rc = summary(f);
 	cw_free(f);
 	return rc;
 }

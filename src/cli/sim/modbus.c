@@ -5,10 +5,9 @@
  * a *link* is one open line to the gateway. The gateway asks and a box answers, one request at a time: after
  * --answer-delay, in pieces of --split bytes. What the registers hold is said in modbus_wire.h.
  */
-#include "cli/sim/sim.h"
+#include "cli/sim/fleet.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +22,6 @@
 #define TICK_MS 20
 #define REDIAL_MS 2000
 #define DIALS_A_TICK 20
-#define LINES_EACH 40 /* lines of one kind before they become numbers only */
 #define UNITS_MOST 256
 #define LINKS_MOST 64 /* to a server */
 
@@ -90,58 +88,18 @@ struct fleet {
 	uint64_t start_ms, end_ms, line_ms;
 	int ending;
 	char chunk[65536];
-	unsigned lines[4];
+	struct cw_sim_lines lines;
 	/* the summary */
 	uint64_t opened, requests, writes, exceptions, strangers, noise, heartbeats, cuts;
 };
 
 enum kind { L_OPEN, L_WRITE, L_CUT, L_NOISE };
 
-static void say(struct fleet *f, enum kind kind, const struct box *b, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-
-static void say(struct fleet *f, enum kind kind, const struct box *b, const char *fmt, ...)
-{
-	va_list ap;
-
-	f->lines[kind]++;
-	if (f->o->quiet || f->lines[kind] > LINES_EACH + 1)
-		return;
-	if (f->lines[kind] > LINES_EACH) {
-		puts("(further lines of this kind are counted only)");
-	} else {
-		printf("%s ", b->registration);
-		va_start(ap, fmt);
-		vprintf(fmt, ap);
-		va_end(ap);
-		putchar('\n');
-	}
-	fflush(stdout);
-}
-
 /* ---- sending ---------------------------------------------------------------------------- */
-
-struct out {
-	uv_write_t req;
-	uint8_t bytes[];
-};
-
-static void on_written(uv_write_t *req, int status)
-{
-	(void)status; /* a failed write is followed by the end of the line */
-	cw_free(cw_container_of(req, struct out, req));
-}
 
 static void push(struct link *l, const void *bytes, size_t n)
 {
-	struct out *out = cw_alloc(sizeof(*out) + n);
-	uv_buf_t buf;
-
-	if (out == NULL)
-		return;
-	memcpy(out->bytes, bytes, n);
-	buf = uv_buf_init((char *)out->bytes, (unsigned)n);
-	if (uv_write(&out->req, &l->u.stream, &buf, 1, on_written) < 0)
-		cw_free(out);
+	cw_sim_write(&l->u.stream, bytes, n);
 }
 
 static void send_registration(struct link *l)
@@ -211,7 +169,8 @@ static size_t ask_unit(struct link *l, struct cw_sim_unit *u, const struct cw_si
 		f->exceptions++;
 	} else if (is_write(q->pdu)) {
 		f->writes++;
-		say(f, L_WRITE, l->box, "unit %u: written by function %u at address %u", u->id, q->pdu[0], q->pdu[1] * 256u + q->pdu[2]);
+		cw_sim_line(&f->lines, L_WRITE, l->box->registration, "unit %u: written by function %u at address %u",
+			    u->id, q->pdu[0], q->pdu[1] * 256u + q->pdu[2]);
 	}
 	return n;
 }
@@ -248,7 +207,8 @@ static void take_requests(struct link *l)
 	size_t at = 0;
 	int n = 0;
 
-	while (l->state == OPEN && l->tx_n == 0 && (n = cw_sim_request_cut(l->fleet->framing, l->rx + at, l->rx_n - at, &q)) != 0) {
+	while (l->state == OPEN && l->tx_n == 0 &&
+	       (n = cw_sim_request_cut(l->fleet->framing, l->rx + at, l->rx_n - at, &q)) != 0) {
 		if (n > 0) {
 			at += (size_t)n;
 			memmove(l->rx, l->rx + at, l->rx_n - at); /* before it is answered: that comes back here */
@@ -258,7 +218,7 @@ static void take_requests(struct link *l)
 			continue;
 		}
 		l->fleet->noise++;
-		say(l->fleet, L_NOISE, l->box, "0x%02x begins no request", l->rx[at]);
+		cw_sim_line(&l->fleet->lines, L_NOISE, l->box->registration, "0x%02x begins no request", l->rx[at]);
 		at++;
 	}
 	memmove(l->rx, l->rx + at, l->rx_n - at);
@@ -293,7 +253,7 @@ static void hang_up(struct link *l, const char *why)
 	l->state = CLOSING;
 	if (why != NULL) {
 		l->fleet->cuts++;
-		say(l->fleet, L_CUT, l->box, "%s", why);
+		cw_sim_line(&l->fleet->lines, L_CUT, l->box->registration, "%s", why);
 	}
 	if (opt.serial != NULL && uv_fileno(&l->u.handle, &fd) == 0)
 		cw_serial_release(fd);
@@ -376,7 +336,7 @@ static void on_dialled(uv_connect_t *req, int status)
 	opened(l);
 	if (opt.registration != REGISTER_NONE)
 		send_registration(l);
-	say(l->fleet, L_OPEN, l->box, "connected, with %u units", l->box->unit_count);
+	cw_sim_line(&l->fleet->lines, L_OPEN, l->box->registration, "connected, with %u units", l->box->unit_count);
 }
 
 static void dial(struct fleet *f, struct box *b)
@@ -405,7 +365,7 @@ static void on_caller(uv_stream_t *server, int status)
 	}
 	uv_tcp_nodelay(&l->u.tcp, 1);
 	opened(l);
-	say(f, L_OPEN, l->box, "the gateway has connected");
+	cw_sim_line(&f->lines, L_OPEN, l->box->registration, "the gateway has connected");
 }
 
 static int start_server(struct fleet *f)
@@ -441,7 +401,7 @@ static void open_line(struct fleet *f, struct box *b)
 
 	b->due_ms = uv_now(&f->loop) + REDIAL_MS;
 	if (cw_serial_open(opt.serial, &opt.line, &msg, &warning, &fd) < 0) {
-		say(f, L_CUT, b, "%s", msg.text);
+		cw_sim_line(&f->lines, L_CUT, b->registration, "%s", msg.text);
 		return;
 	}
 	l = new_link(f, b);
@@ -456,7 +416,7 @@ static void open_line(struct fleet *f, struct box *b)
 		return;
 	}
 	opened(l);
-	say(f, L_OPEN, b, "open, with %u units", b->unit_count);
+	cw_sim_line(&f->lines, L_OPEN, b->registration, "open, with %u units", b->unit_count);
 }
 
 /* ---- time ------------------------------------------------------------------------------- */
@@ -505,7 +465,8 @@ static void progress(struct fleet *f)
 	if (f->o->quiet || now - f->line_ms < 5000)
 		return;
 	f->line_ms = now;
-	printf("%u lines open, %" PRIu64 " requests, %" PRIu64 " writes, %" PRIu64 " exceptions\n", f->link_count, f->requests, f->writes, f->exceptions);
+	printf("%u lines open, %" PRIu64 " requests, %" PRIu64 " writes, %" PRIu64 " exceptions\n", f->link_count,
+	       f->requests, f->writes, f->exceptions);
 	fflush(stdout);
 }
 
@@ -772,10 +733,11 @@ static int summary(const struct fleet *f)
 		units += f->boxes[i].unit_count;
 	}
 	bad = asked < f->box_count || f->noise > 0;
-	printf("%u lines with %u units: %u of them asked; %" PRIu64 " requests, %" PRIu64 " writes, %" PRIu64 " exceptions, %" PRIu64
-	       " for units that are not there; %" PRIu64 " heartbeats; %" PRIu64 " connections, %" PRIu64 " cut; %" PRIu64 " bytes that were no request: %s\n",
-	       f->box_count, units, asked, f->requests, f->writes, f->exceptions, f->strangers, f->heartbeats, f->opened, f->cuts, f->noise,
-	       bad ? "NOT all as expected" : "all as expected");
+	printf("%u lines with %u units: %u of them asked; %" PRIu64 " requests, %" PRIu64 " writes, %" PRIu64
+	       " exceptions, %" PRIu64 " for units that are not there; %" PRIu64 " heartbeats; %" PRIu64
+	       " connections, %" PRIu64 " cut; %" PRIu64 " bytes that were no request: %s\n",
+	       f->box_count, units, asked, f->requests, f->writes, f->exceptions, f->strangers, f->heartbeats,
+	       f->opened, f->cuts, f->noise, bad ? "NOT all as expected" : "all as expected");
 	return bad;
 }
 
@@ -820,6 +782,7 @@ int cw_sim_modbus(const struct cw_sim_options *o)
 	if (f == NULL)
 		return 1;
 	f->o = &with;
+	f->lines.quiet = o->quiet;
 	f->framing = opt.framing >= 0 ? (enum cw_sim_framing)opt.framing : opt.listen != NULL ? CW_SIM_TCP : CW_SIM_RTU;
 	uv_loop_init(&f->loop);
 	if (make_boxes(f) == 0)

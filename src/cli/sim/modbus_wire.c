@@ -133,8 +133,8 @@ static unsigned read_bits(struct cw_sim_unit *u, double seconds, const uint8_t *
 	return 0;
 }
 
-static unsigned read_registers(struct cw_sim_unit *u, double seconds, int holding, unsigned address, unsigned quantity, uint8_t *out,
-                               size_t *ret_n)
+static unsigned read_registers(struct cw_sim_unit *u, double seconds, int holding, unsigned address, unsigned quantity,
+			       uint8_t *out, size_t *ret_n)
 {
 	unsigned i;
 
@@ -175,7 +175,8 @@ static unsigned write_many(struct cw_sim_unit *u, int bit, unsigned most, const 
 	if (fault_of(u, address, quantity) != 0)
 		return fault_of(u, address, quantity);
 	for (i = 0; i < quantity && rc == 0; i++)
-		rc = bit ? cw_sim_unit_set(u, 1, address + i, (unsigned)at[5 + i / 8] >> i % 8 & 1u) : cw_sim_unit_set(u, 0, address + i, be16(at + 5 + 2 * i));
+		rc = bit ? cw_sim_unit_set(u, 1, address + i, (unsigned)at[5 + i / 8] >> i % 8 & 1u)
+			 : cw_sim_unit_set(u, 0, address + i, be16(at + 5 + 2 * i));
 	return rc < 0 ? DEVICE_FAILURE : 0;
 }
 
@@ -230,7 +231,9 @@ static unsigned read_write(struct cw_sim_unit *u, double seconds, const uint8_t 
 /* 0 or an exception; the shortest requests are n bytes, the others checked where they are read. */
 static unsigned carry_out(struct cw_sim_unit *u, double seconds, const uint8_t *pdu, size_t n, uint8_t *out, size_t *ret_n)
 {
-	static const uint8_t least[] = { [1] = 5, [2] = 5, [3] = 5, [4] = 5, [5] = 5, [6] = 5, [15] = 7, [16] = 8, [22] = 7, [23] = 12, [43] = 4 };
+	static const uint8_t least[] = {
+		[1] = 5, [2] = 5, [3] = 5, [4] = 5, [5] = 5, [6] = 5, [15] = 7, [16] = 8, [22] = 7, [23] = 12, [43] = 4
+	};
 	unsigned code;
 
 	if (pdu[0] >= sizeof(least) || least[pdu[0]] == 0)
@@ -392,7 +395,8 @@ static size_t frame_ascii(const uint8_t *bytes, size_t n, uint8_t *out)
 	return 5 + 2 * n;
 }
 
-size_t cw_sim_modbus_frame(enum cw_sim_framing framing, unsigned transaction, uint8_t unit, const uint8_t *pdu, size_t n, uint8_t *out)
+size_t cw_sim_modbus_frame(enum cw_sim_framing framing, unsigned transaction, uint8_t unit, const uint8_t *pdu,
+			   size_t n, uint8_t *out)
 {
 	uint8_t bytes[CW_SIM_PDU_MAX + 1];
 	unsigned crc;

@@ -60,6 +60,7 @@ struct cw_sim_request {
 /* The request at the front. Its length; 0: not whole yet; -1: the front byte belongs to none. */
 int cw_sim_request_cut(enum cw_sim_framing framing, const uint8_t *in, size_t n, struct cw_sim_request *ret);
 /* One frame into out[CW_SIM_ADU_MAX]; returns its length. */
-size_t cw_sim_modbus_frame(enum cw_sim_framing framing, unsigned transaction, uint8_t unit, const uint8_t *pdu, size_t n, uint8_t *out);
+size_t cw_sim_modbus_frame(enum cw_sim_framing framing, unsigned transaction, uint8_t unit, const uint8_t *pdu,
+			   size_t n, uint8_t *out);
 
 #endif

@@ -6,38 +6,10 @@
 
 #include <cmocka.h>
 
+#include "faults.h"
 #include "utd.h"
 
 #include "../../../plugins/gb26875/gb26875.h"
-
-/* The decoder's sources are compiled into this test with these in place of malloc and calloc. */
-static long countdown = -1;
-static int failed;
-
-static int fails(void)
-{
-	if (countdown < 0 || countdown-- > 0)
-		return 0;
-	failed = 1;
-	return 1;
-}
-
-void *plugin_malloc(size_t n);
-void *plugin_calloc(size_t count, size_t n);
-
-void *plugin_malloc(size_t n)
-{
-	return fails() ? NULL : realloc(NULL, n > 0 ? n : 1);
-}
-
-void *plugin_calloc(size_t count, size_t n)
-{
-	void *p = fails() ? NULL : realloc(NULL, count * n + 1);
-
-	if (p != NULL)
-		memset(p, 0, count * n);
-	return p;
-}
 
 /* Whatever fails inside, the device goes on talking and everything is given back. */
 static void a_life(void)
@@ -67,20 +39,10 @@ static void a_life(void)
 
 static void every_allocation_may_fail_once(void **state)
 {
-	int nth;
-
 	(void)state;
 	start("{\"components\": \"child\"}");
 	fake_close(&f);
-	for (nth = 0;; nth++) {
-		failed = 0;
-		countdown = nth;
-		a_life();
-		countdown = -1;
-		if (!failed)
-			break;
-	}
-	assert_true(nth > 12);
+	assert_true(faults_each_allocation(a_life) > 12);
 	a_life();
 	assert_int_equal(f.charged, 0);
 	/* The same with a cap that is reached instead. */
@@ -92,25 +54,8 @@ static void every_allocation_may_fail_once(void **state)
 
 static void a_decoder_that_cannot_be_made_says_so(void **state)
 {
-	struct cw_decoder *d = NULL;
-	struct cw_host host = { .size = sizeof(host), .abi = CW_ABI };
-	void *conf = NULL;
-	char why[64];
-	int nth, rc;
-
 	(void)state;
-	for (nth = 0; nth < 3; nth++) {
-		countdown = nth;
-		rc = cw_plugin_entry()->decoder->create(&host, NULL, &d);
-		countdown = -1;
-		assert_int_equal(rc, CW_ENOMEM);
-		assert_null(d);
-	}
-	assert_int_equal(cw_plugin_entry()->decoder->create(&host, NULL, &d), 0);
-	countdown = 0;
-	assert_int_equal(cw_plugin_entry()->decoder->settings(d, cw_bytes_of("\xa0", 1), why, sizeof(why), &conf), CW_ENOMEM);
-	countdown = -1;
-	cw_plugin_entry()->decoder->destroy(d);
+	faults_create(3);
 }
 
 static void settings_that_cannot_be_used_are_refused_with_a_sentence(void **state)
@@ -120,47 +65,18 @@ static void settings_that_cannot_be_used_are_refused_with_a_sentence(void **stat
 		"{\"vendorCommands\": \"300\"}", "{\"vendorCommands\": \"7:\"}", "{\"analogueSteps\": {\"4\": \"0\"}}",
 		"{\"analogueSteps\": {\"256\": \"1\"}}", "{\"analogueSteps\": {\"4\": \"1.x\"}}", "{\"analogueSteps\": {\"4\": \"99999\"}}",
 	};
-	struct cw_decoder *d = NULL;
-	struct cw_host host = { .size = sizeof(host), .abi = CW_ABI };
-	size_t i, n;
+	size_t i;
 
 	(void)state;
-	assert_int_equal(cw_plugin_entry()->decoder->create(&host, NULL, &d), 0);
-	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		uint8_t *s = fake_settings(cw_plugin_entry()->conf, bad[i], &n);
-		void *conf = NULL;
-		char why[200] = "";
-
-		if (cw_plugin_entry()->decoder->settings(d, cw_bytes_of(s, n), why, sizeof(why), &conf) != CW_ECONF)
-			fail_msg("%s is accepted", bad[i]);
-		assert_null(conf);
-		assert_true(strlen(why) > 10);
-		cw_free(s);
-	}
-	cw_plugin_entry()->decoder->destroy(d);
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		faults_refused(bad[i], NULL);
 }
 
 /* The defaults of the table mean what the code does without settings. */
 static void every_default_is_that_of_the_code(void **state)
 {
-	const struct cw_conf_field *c = cw_plugin_entry()->conf;
-	struct cw_decoder *d = NULL;
-	struct cw_host host = { .size = sizeof(host), .abi = CW_ABI };
-	void *empty = NULL, *full = NULL;
-	char why[64];
-	uint8_t *s;
-	size_t n;
-
 	(void)state;
-	assert_int_equal(cw_plugin_entry()->decoder->create(&host, NULL, &d), 0);
-	s = fake_settings(c, NULL, &n);
-	assert_int_equal(cw_plugin_entry()->decoder->settings(d, cw_bytes_of("\xa0", 1), why, sizeof(why), &empty), 0);
-	assert_int_equal(cw_plugin_entry()->decoder->settings(d, cw_bytes_of(s, n), why, sizeof(why), &full), 0);
-	assert_memory_equal(empty, full, sizeof(struct gb_conf));
-	cw_free(s);
-	cw_plugin_entry()->decoder->settings_free(d, empty);
-	cw_plugin_entry()->decoder->settings_free(d, full);
-	cw_plugin_entry()->decoder->destroy(d);
+	faults_defaults(sizeof(struct gb_conf));
 }
 
 static void noise_of_all_sorts_passes(void **state)

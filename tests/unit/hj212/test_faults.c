@@ -1,41 +1,7 @@
 /* No memory: each allocation of the decoder fails in turn through a station's whole life; settings; noise of all sorts. */
 #include "station.h"
+#include "faults.h"
 #include "../../../plugins/hj212/hj212.h"
-
-/* The decoder's sources are compiled into this test with these in place of malloc, calloc and realloc. */
-static long countdown = -1;
-static int failed;
-
-static int fails(void)
-{
-	if (countdown < 0 || countdown-- > 0)
-		return 0;
-	failed = 1;
-	return 1;
-}
-
-void *plugin_malloc(size_t n);
-void *plugin_calloc(size_t count, size_t n);
-void *plugin_realloc(void *p, size_t n);
-
-void *plugin_malloc(size_t n)
-{
-	return fails() ? NULL : realloc(NULL, n > 0 ? n : 1);
-}
-
-void *plugin_calloc(size_t count, size_t n)
-{
-	void *p = fails() ? NULL : realloc(NULL, count * n + 1);
-
-	if (p != NULL)
-		memset(p, 0, count * n);
-	return p;
-}
-
-void *plugin_realloc(void *p, size_t n)
-{
-	return fails() ? NULL : realloc(p, n);
-}
 
 #define UP(qn, cn, flag, cp) "QN=" qn ";ST=32;CN=" cn ";PW=123456;MN=" MN ";Flag=" flag ";CP=" cp
 
@@ -64,19 +30,9 @@ static void a_life(void)
 
 static void every_allocation_may_fail_once(void **state)
 {
-	int nth;
-
 	(void)state;
 	fake_init(&f, cw_plugin_entry(), NULL);
-	for (nth = 0;; nth++) {
-		failed = 0;
-		countdown = nth;
-		a_life();
-		countdown = -1;
-		if (!failed)
-			break;
-	}
-	assert_true(nth > 10);
+	assert_true(faults_each_allocation(a_life) > 10);
 	a_life();
 	assert_int_equal(f.charged, 0);
 	fake_fini(&f);
@@ -85,25 +41,8 @@ static void every_allocation_may_fail_once(void **state)
 
 static void a_decoder_that_cannot_be_made_says_so(void **state)
 {
-	struct cw_decoder *d = NULL;
-	struct cw_host host = { .size = sizeof(host), .abi = CW_ABI };
-	void *conf = NULL;
-	char why[64];
-	int nth, rc;
-
 	(void)state;
-	for (nth = 0; nth < 5; nth++) {
-		countdown = nth;
-		rc = cw_plugin_entry()->decoder->create(&host, NULL, &d);
-		countdown = -1;
-		assert_int_equal(rc, CW_ENOMEM);
-		assert_null(d);
-	}
-	assert_int_equal(cw_plugin_entry()->decoder->create(&host, NULL, &d), 0);
-	countdown = 0;
-	assert_int_equal(cw_plugin_entry()->decoder->settings(d, cw_bytes_of("\xa0", 1), why, sizeof(why), &conf), CW_ENOMEM);
-	countdown = -1;
-	cw_plugin_entry()->decoder->destroy(d);
+	faults_create(5);
 }
 
 static void settings_that_cannot_be_used_are_refused_with_a_sentence(void **state)
@@ -113,23 +52,11 @@ static void settings_that_cannot_be_used_are_refused_with_a_sentence(void **stat
 		"{\"firstConnection\": {\"rtdInterval\": 7}}", "{\"firstConnection\": {\"minInterval\": 7}}",
 		"{\"password\": \"01234567890123456789012345678901234567890123456789012345678901234\"}",
 	};
-	struct cw_decoder *d = NULL;
-	struct cw_host host = { .size = sizeof(host), .abi = CW_ABI };
-	size_t i, n;
+	size_t i;
 
 	(void)state;
-	assert_int_equal(cw_plugin_entry()->decoder->create(&host, NULL, &d), 0);
-	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		uint8_t *s = fake_settings(cw_plugin_entry()->conf, bad[i], &n);
-		void *conf = NULL;
-		char why[200] = "";
-
-		assert_int_equal(cw_plugin_entry()->decoder->settings(d, cw_bytes_of(s, n), why, sizeof(why), &conf), CW_ECONF);
-		assert_null(conf);
-		assert_true(strlen(why) > 10);
-		cw_free(s);
-	}
-	cw_plugin_entry()->decoder->destroy(d);
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		faults_refused(bad[i], NULL);
 }
 
 /* Each switch of the protocol is a setting whose default means what the code does without settings. */
@@ -142,12 +69,7 @@ static void defaults_are_what_happens_without_settings(void **state)
 		"joinTimeout", "joinBytes", "joins", "maxDevices", "frameWait", "firstConnection",
 	};
 	const struct cw_conf_field *c = cw_plugin_entry()->conf;
-	struct cw_decoder *d = NULL;
-	struct cw_host host = { .size = sizeof(host), .abi = CW_ABI };
-	void *empty = NULL, *full = NULL;
-	uint8_t *s;
-	char why[64];
-	size_t i, n;
+	size_t i;
 
 	(void)state;
 	for (i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
@@ -156,17 +78,9 @@ static void defaults_are_what_happens_without_settings(void **state)
 		assert_non_null(c[i].help);
 	}
 	assert_null(c[i].name);
+	faults_defaults(sizeof(struct hj_conf));
 	for (i = 0; i < HJ_D_COUNT; i++)
 		assert_string_equal(cw_plugin_entry()->counters[i].name, c[0].fields[i].name);
-	assert_int_equal(cw_plugin_entry()->decoder->create(&host, NULL, &d), 0);
-	s = fake_settings(c, NULL, &n);
-	assert_int_equal(cw_plugin_entry()->decoder->settings(d, cw_bytes_of("\xa0", 1), why, sizeof(why), &empty), 0);
-	assert_int_equal(cw_plugin_entry()->decoder->settings(d, cw_bytes_of(s, n), why, sizeof(why), &full), 0);
-	assert_memory_equal(empty, full, sizeof(struct hj_conf));
-	cw_free(s);
-	cw_plugin_entry()->decoder->settings_free(d, empty);
-	cw_plugin_entry()->decoder->settings_free(d, full);
-	cw_plugin_entry()->decoder->destroy(d);
 }
 
 static void noise_of_all_sorts_passes(void **state)

@@ -10,35 +10,7 @@
 
 #include "base/mem.h"
 #include "fake_host.h"
-
-/* The decoder's sources are compiled into this test with these in place of malloc and calloc. */
-static long countdown = -1;
-static int failed;
-
-static int fails(void)
-{
-	if (countdown < 0 || countdown-- > 0)
-		return 0;
-	failed = 1;
-	return 1;
-}
-
-void *plugin_malloc(size_t n);
-void *plugin_calloc(size_t count, size_t n);
-
-void *plugin_malloc(size_t n)
-{
-	return fails() ? NULL : realloc(NULL, n > 0 ? n : 1);
-}
-
-void *plugin_calloc(size_t count, size_t n)
-{
-	void *p = fails() ? NULL : realloc(NULL, count * n + 1);
-
-	if (p != NULL)
-		memset(p, 0, count * n);
-	return p;
-}
+#include "faults.h"
 
 static struct fake f;
 
@@ -76,19 +48,9 @@ static void a_life(void)
 
 static void every_allocation_may_fail_once(void **state)
 {
-	int nth;
-
 	(void)state;
 	fake_init(&f, cw_plugin_entry(), SETTINGS);
-	for (nth = 0;; nth++) {
-		failed = 0;
-		countdown = nth;
-		a_life();
-		countdown = -1;
-		if (!failed)
-			break;
-	}
-	assert_true(nth > 6);
+	assert_true(faults_each_allocation(a_life) > 6);
 	a_life();
 	assert_int_equal(f.charged, 0);
 	fake_fini(&f);
@@ -97,34 +59,9 @@ static void every_allocation_may_fail_once(void **state)
 
 static void settings_and_instances_too(void **state)
 {
-	struct cw_decoder *d = NULL;
-	struct cw_host host = { .size = sizeof(host), .abi = CW_ABI };
-	void *conf = NULL;
-	uint8_t *s;
-	char why[200];
-	size_t n;
-	int nth, rc = -1;
-
 	(void)state;
-	for (nth = 0; nth < 3; nth++) {
-		countdown = nth;
-		rc = cw_plugin_entry()->decoder->create(&host, NULL, &d);
-		countdown = -1;
-		assert_int_equal(rc, CW_ENOMEM);
-		assert_null(d);
-	}
-	assert_int_equal(cw_plugin_entry()->decoder->create(&host, NULL, &d), 0);
-	s = fake_settings(cw_plugin_entry()->conf, SETTINGS, &n);
-	for (nth = 0, rc = -1; rc != 0; nth++) {
-		countdown = nth;
-		rc = cw_plugin_entry()->decoder->settings(d, cw_bytes_of(s, n), why, sizeof(why), &conf);
-		countdown = -1;
-		assert_true(rc == 0 || rc == CW_ENOMEM);
-	}
-	assert_true(nth > 3);
-	cw_plugin_entry()->decoder->settings_free(d, conf);
-	cw_plugin_entry()->decoder->destroy(d);
-	cw_free(s);
+	faults_create(3);
+	assert_true(faults_settings(SETTINGS) > 2);
 }
 
 /* What cannot be is refused with a sentence that names the point. covers the checks at load time */
@@ -145,25 +82,15 @@ static void register_maps_that_cannot_be_are_named(void **state)
 		{ "{\"property\":\"v.\",\"area\":\"holding\",\"address\":1}", "property must be a name" },
 		{ "{\"area\":\"holding\",\"address\":1}", "needs a property or an event" },
 	};
-	struct cw_decoder *d = NULL;
-	struct cw_host host = { .size = sizeof(host), .abi = CW_ABI };
-	char json[600], why[300];
-	size_t i, n;
+	char json[600];
+	size_t i;
 
 	(void)state;
-	assert_int_equal(cw_plugin_entry()->decoder->create(&host, NULL, &d), 0);
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		void *conf = NULL;
-		uint8_t *s;
-
 		snprintf(json, sizeof(json), "{\"profiles\":{\"meter\":{\"points\":[%s]}}}", bad[i].point);
-		s = fake_settings(cw_plugin_entry()->conf, json, &n);
-		assert_int_equal(cw_plugin_entry()->decoder->settings(d, cw_bytes_of(s, n), why, sizeof(why), &conf), CW_ECONF);
-		if (strstr(why, bad[i].said) == NULL || strstr(why, "profile \"meter\", point ") == NULL)
-			fail_msg("%s", why);
-		cw_free(s);
+		faults_refused(json, bad[i].said);
+		faults_refused(json, "profile \"meter\", point ");
 	}
-	cw_plugin_entry()->decoder->destroy(d);
 }
 
 int main(void)
