@@ -130,11 +130,14 @@ struct gb_system;    /* gb26875_systems.c */
 #define GB_TIMER_SILENCE 2
 #define GB_TIMER_DUTY 3    /* duty checks that wait for the operator */
 
+struct gb_rate { uint64_t from_ms; uint32_t left; };
+
 /* One connection. */
 struct gb_conn {
 	uint64_t device;            /* 0: not attached */
 	uint64_t heard_ms;          /* monotonic, of the last good frame */
 	uint8_t attached, asked, refused, contacted, bcd, published;
+	uint8_t silenced;           /* let go by us, for its silence */
 	uint8_t version_main, version_user;
 	uint8_t source[6], centre[6]; /* of the device's frames */
 	const struct gb_conf *conf; /* of the device, as long as it is attached; NULL: the event's */
@@ -142,8 +145,7 @@ struct gb_conn {
 	char *bound;                /* owned: identity the configuration binds, or NULL */
 	uint16_t serial;            /* of our next new request */
 	uint32_t bad_run;           /* refused frames in a row */
-	uint32_t denies_left;
-	uint64_t denies_from_ms;
+	struct gb_rate denies, told; /* told: malformed events */
 	uint64_t ticket;
 	struct gb_upload *uploads;  /* owned */
 	size_t upload_count;

@@ -65,33 +65,36 @@ static void answer(const struct gb_call *x, const struct gb_msg *m, uint8_t comm
 	answer_as(x, m, command, cw_bytes_of(NULL, 0));
 }
 
-/* 1 when one more deny may go out: answered line noise can make a device send for ever. */
-static int may_deny(const struct gb_call *x)
+/* 1 when one more of its kind may go out: answered line noise can make a device send for ever. */
+static int may(const struct gb_call *x, struct gb_rate *r, uint32_t a_second)
 {
-	struct gb_conn *c = x->c;
-
 	if (x->ev->flags & CW_EVF_INSPECT)
 		return 1;
-	if (x->ev->mono_ms - c->denies_from_ms >= 1000 || c->denies_from_ms == 0) {
-		c->denies_from_ms = x->ev->mono_ms;
-		c->denies_left = x->conf->denies;
+	if (x->ev->mono_ms - r->from_ms >= 1000 || r->from_ms == 0) {
+		r->from_ms = x->ev->mono_ms;
+		r->left = a_second;
 	}
-	if (c->denies_left == 0)
+	if (r->left == 0)
 		return 0;
-	c->denies_left--;
+	r->left--;
 	return 1;
+}
+
+/* The platform hears of it also where nothing is denied. */
+static void tell_platform(const struct gb_call *x, int error, struct cw_bytes frame)
+{
+	if (x->c->attached && may(x, &x->c->told, x->conf->denies > 0 ? x->conf->denies : 1))
+		gb_publish_malformed(x, gb_error_name(error), frame);
 }
 
 /* Deny what is wrong, and say so to the platform; both in moderation. */
 static void deny_bad(const struct gb_call *x, const struct gb_msg *m, int error, struct cw_bytes frame)
 {
-	if (!may_deny(x)) {
+	tell_platform(x, error, frame);
+	if (may(x, &x->c->denies, x->conf->denies))
+		answer(x, m, GB_DENY);
+	else
 		gb_count(x, GB_N_DENIES_HELD, 1);
-		return;
-	}
-	if (x->c->attached)
-		gb_publish_malformed(x, gb_error_name(error), frame);
-	answer(x, m, GB_DENY);
 }
 
 /* ---- checks --------------------------------------------------------------------- */
@@ -288,8 +291,7 @@ static int upload(const struct gb_call *x, const struct gb_msg *m, struct cw_byt
 			return CW_EPROTO;
 		}
 		gb_count(x, GB_N_PARTIAL, 1);
-		if (may_deny(x))
-			gb_publish_malformed(x, gb_error_name(GB_E_ADU), frame);
+		tell_platform(x, GB_E_ADU, frame);
 	}
 	if (m->command == GB_SEND && m->adu.len >= 2)
 		gb_request_answer(x, m);
