@@ -174,6 +174,12 @@ static int on_detach(void *owner, struct cw_rdevice *dev)
 	return 0;
 }
 
+static int on_linger(void *owner, struct cw_rdevice *dev, uint64_t delay_ms)
+{
+	say_for(owner, (struct cw_wire){ .kind = CW_UP_LINGER, .dev = wire_of(dev), .a = delay_ms });
+	return 0;
+}
+
 static int on_done(void *owner, uint64_t id, int32_t code, struct cw_bytes reply)
 {
 	say_for(owner, (struct cw_wire){ .kind = CW_UP_DONE, .a = id, .b = (uint64_t)code, .parts = 1, .part = { reply } });
@@ -259,7 +265,7 @@ static void on_called(void *owner)
 }
 
 static const struct cw_conn_ops conn_ops = {
-	.send = on_send, .emit = on_emit, .identify = on_identify, .detach = on_detach, .command_done = on_done,
+	.send = on_send, .emit = on_emit, .identify = on_identify, .detach = on_detach, .linger = on_linger, .command_done = on_done,
 	.command_extend = on_extend, .save = on_save, .want_block = on_want_block, .attach_open = on_attach_open,
 	.attach_write = on_attach_write, .attach_close = on_attach_close, .line = on_line, .foreign = on_foreign, .frame = on_frame,
 	.noise = on_noise, .close = on_close, .called = on_called,

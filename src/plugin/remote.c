@@ -864,6 +864,10 @@ void cw_remote_take(struct keeper *k, const struct cw_wire *m)
 		if (d != NULL)
 			(void)c->ops->detach(c->owner, d);
 		break;
+	case CW_UP_LINGER:
+		if (d != NULL && m->a <= CW_LINGER_MOST_MS && c->ops->linger != NULL)
+			(void)c->ops->linger(c->owner, d, m->a);
+		break;
 	case CW_UP_DONE: take_done(c, m); break;
 	case CW_UP_COMMAND_REFUSED: take_command_refused(c, m); break;
 	case CW_UP_EXTEND:
