@@ -318,8 +318,8 @@ void rule_resumed(struct toy *a, struct toy *b)
 			(void)toy_open(a);
 			if (a->identity[0] != '\0' && !a->closing &&
 			    cw_conn_identified(a->conn, cw_bytes_text(a->identity), "a1Conform00", "device",
-					       cw_bytes_of(a->saved, a->saved_len), CW_CONN_ATTACHED | CW_CONN_UNASKED,
-					       NULL, NULL, &dev) == 0)
+					       cw_bytes_of(a->saved, a->saved_len),
+					       CW_CONN_ATTACHED | CW_CONN_UNASKED | CW_CONN_RESUMED, NULL, NULL, &dev) == 0)
 				cw_conn_state(a->conn, dev, 1, 0);
 			for (i = at; i < of->n; i++)
 				toy_step(a, of->v[i]);

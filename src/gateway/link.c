@@ -524,7 +524,15 @@ void gw_link_end(struct link *l, int why, const char *reason)
 	cw_map_remove(&l->gw->links, &l->node);
 	if (gw_traced(l))
 		gw_trace_text(l, "closed", reason, why);
-	cw_conn_close(l->conn); /* its last words still reach ingest and dispatch */
+	/* Its last words still reach ingest and dispatch. */
+	if (l->gw->holding || l->gw->replays_over) {
+		cw_conn_close(l->conn);
+	} else if (cw_conn_end(l->conn) == CW_EBUSY) {
+		gw_trace_detach(l);
+		l->replay = NULL; /* its frames are over */
+		cw_list_push_back(&l->gw->parting, &l->part);
+		return;
+	}
 	end_link(l);
 }
 

@@ -15,7 +15,6 @@
 #include "base/mem.h"
 #include "base/stat.h"
 #include "gateway/gateway_impl.h"
-#include "plugin/isolate.h"
 
 #define SWEEP_MS 2000u
 /* Connections of kept frames at once. */
@@ -278,13 +277,9 @@ static void on_kept(struct cw_mail *mail)
 /* On the worker: the frame that waits for its outcome, of a device that nobody knows. 1: it is on its way. */
 int gw_pending_keep(struct link *l, const struct ask *k)
 {
-	struct cw_runner *runner = l->gw->runners[l->binding->protocol_index];
 	struct cw_bytes waiting = cw_conn_waiting_frame(l->conn);
 	struct cw_bytes frame = waiting.len > 0 ? waiting : cw_bytes_of(l->at_hand, l->at_hand_len);
-	struct cw_host_info host;
-	/* A decoder in a process of its own cannot be shown single frames yet. */
-	int can = frame.len > 0 && !cw_runner_host_info(runner, &host);
-	struct kept_frame *f = !can ? NULL : cw_alloc(sizeof(*f) + k->identity_len + frame.len);
+	struct kept_frame *f = frame.len == 0 ? NULL : cw_alloc(sizeof(*f) + k->identity_len + frame.len);
 
 	if (f == NULL)
 		return 0;

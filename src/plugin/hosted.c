@@ -530,6 +530,10 @@ static void take(struct host *h, const struct cw_wire *m)
 		x->fed += m->part[0].len;
 		(void)cw_conn_feed(x->conn, m->part[0]);
 		break;
+	case CW_DOWN_FEED_FRAME:
+		x->fed += m->part[0].len;
+		(void)cw_conn_feed_frame(x->conn, m->part[0]);
+		break;
 	case CW_DOWN_HOLD: cw_conn_hold(x->conn); break;
 	case CW_DOWN_RESUME: (void)cw_conn_resume(x->conn); break;
 	case CW_DOWN_ARRIVAL: cw_conn_set_arrival(x->conn, (int64_t)m->a); break;

@@ -62,6 +62,7 @@ struct remote_conn {
 	uint8_t opened;    /* the host that is ready knows it */
 	uint8_t resumed;   /* an earlier one did */
 	uint8_t full;      /* the owner was told CW_EBUSY */
+	uint8_t framed;    /* what is kept is one frame of feed_frame(): not through yet */
 	uint8_t ending;
 	uint8_t suspect;   /* somebody killed a host while it had these bytes at hand */
 	size_t identity_len;
@@ -161,19 +162,31 @@ static void tell_open(struct remote_conn *rc)
 	if (c->held)
 		down(c, (struct cw_wire){ .kind = CW_DOWN_HOLD });
 	if (c->kept_len > 0)
-		down(c, (struct cw_wire){ .kind = CW_DOWN_FEED, .parts = 1, .part = { cw_bytes_of(c->kept, c->kept_len) } });
+		down(c, (struct cw_wire){ .kind = rc->framed ? CW_DOWN_FEED_FRAME : CW_DOWN_FEED, .parts = 1, .part = { cw_bytes_of(c->kept, c->kept_len) } });
 	rc->resumed = 1;
+}
+
+/* The owner may give the next one, or close. 1: it was told. */
+static int frame_through(struct remote_conn *rc)
+{
+	if (!rc->framed || rc->conn->kept_len > 0)
+		return 0;
+	rc->framed = 0;
+	rc->conn->ops->room(rc->conn->owner);
+	return 1;
 }
 
 void cw_remote_resume_all(struct keeper *k)
 {
-	struct cw_list *e;
+	struct cw_list *e, *next;
 
-	cw_list_each(e, cw_keeper_conns(k)) {
+	cw_list_each_safe(e, next, cw_keeper_conns(k)) {
 		struct remote_conn *rc = cw_container_of(e, struct remote_conn, link);
 
-		if (!rc->conn->closing)
-			tell_open(rc);
+		if (rc->conn->closing)
+			continue;
+		tell_open(rc);
+		frame_through(rc); /* judged, but the host before did not come to say that it was through */
 	}
 }
 
@@ -234,6 +247,20 @@ int cw_remote_feed(struct cw_conn *c, struct cw_bytes in)
 	return is_full(c) ? CW_EBUSY : 0;
 }
 
+int cw_remote_feed_frame(struct cw_conn *c, struct cw_bytes frame)
+{
+	if (c->closing || frame.len == 0)
+		return c->closing ? CW_ECLOSED : 0;
+	if (cw_conn_keep_more(c, frame) < 0) {
+		c->closing = 1;
+		c->ops->close(c->owner, 0, "out of memory");
+		return CW_ECLOSED;
+	}
+	c->remote->framed = 1;
+	down(c, (struct cw_wire){ .kind = CW_DOWN_FEED_FRAME, .parts = 1, .part = { frame } });
+	return CW_EBUSY;
+}
+
 void cw_remote_hold(struct cw_conn *c)
 {
 	if (!c->held)
@@ -247,7 +274,7 @@ int cw_remote_resume(struct cw_conn *c)
 	if (c->closing)
 		return CW_ECLOSED;
 	down(c, (struct cw_wire){ .kind = CW_DOWN_RESUME });
-	return is_full(c) ? CW_EBUSY : 0;
+	return is_full(c) || c->remote->framed ? CW_EBUSY : 0;
 }
 
 void cw_remote_set_arrival(struct cw_conn *c, int64_t utc_ms)
@@ -796,7 +823,7 @@ static void take_consumed(struct cw_conn *c, const struct cw_wire *m)
 		c->kept = NULL;
 		c->kept_size = 0;
 	}
-	if (rc->full && !is_full(c) && c->ops->room != NULL)
+	if (!frame_through(rc) && rc->full && !is_full(c) && c->ops->room != NULL)
 		c->ops->room(c->owner);
 }
 

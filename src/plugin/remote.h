@@ -16,6 +16,7 @@ int cw_remote_settings(struct cw_runner *r, struct cw_bytes settings, void **ret
 void cw_remote_settings_free(struct cw_runner *r, void *conf);
 int cw_remote_open(struct cw_runner *r, const struct cw_conn_ops *ops, void *owner, const struct cw_conn_open *how, struct cw_conn **ret_conn);
 int cw_remote_feed(struct cw_conn *c, struct cw_bytes in);
+int cw_remote_feed_frame(struct cw_conn *c, struct cw_bytes frame);
 void cw_remote_hold(struct cw_conn *c);
 int cw_remote_resume(struct cw_conn *c);
 void cw_remote_set_arrival(struct cw_conn *c, int64_t utc_ms);

@@ -405,6 +405,8 @@ int cw_conn_feed(struct cw_conn *c, struct cw_bytes in)
 int cw_conn_feed_frame(struct cw_conn *c, struct cw_bytes frame)
 {
 	cw_invariant(c->kept_len == 0 && !c->feeding);
+	if (c->remote != NULL)
+		return cw_remote_feed_frame(c, frame);
 	if (c->closing)
 		return CW_ECLOSED;
 	c->again_len = frame.len;

@@ -51,7 +51,7 @@ struct cw_conn_ops {
 	void (*called)(void *owner);
 	/*
 	 * Only from a decoder in another process (isolate.h), and never from within a call of the owner's; may be NULL for a tool.
-	 * room: after CW_EBUSY of feed() or resume(), bytes are taken again. command_refused: the decoder did not take over a
+	 * room: after CW_EBUSY of feed(), feed_frame() or resume(), bytes are taken again. command_refused: the decoder did not take over a
 	 * command, as cw_conn_command() would have said. lost: the process has died; tickets and attachments of this
 	 * connection are gone, its open commands were refused just before; the connection goes on. closed: after cw_conn_end().
 	 */
@@ -97,7 +97,9 @@ int cw_conn_open(struct cw_runner *r, const struct cw_conn_ops *ops, void *owner
  * CW_ECLOSED: close was asked for, nothing more is taken.
  */
 int cw_conn_feed(struct cw_conn *c, struct cw_bytes in);
-/* The same for one frame that was cut before and set aside: decode() sees it as it is. Only while nothing is buffered.
+/*
+ * The same for one frame that was cut before and set aside: decode() sees it as it is. Only while nothing is buffered, that is
+ * after the frame before it: from another process that is told by `room`, until then resume() returns CW_EBUSY.
  */
 int cw_conn_feed_frame(struct cw_conn *c, struct cw_bytes frame);
 /* Hold: decode no further frame (a queue is full). Resume: go on with what was kept; returns like cw_conn_feed(). */

@@ -286,3 +286,21 @@ def test_several_connections_in_one_script(tmp_path):
     script.write_text(LOGIN + "close\n" + LOGIN.replace("meter-1", "meter-2") + "close\nopen\n" + LOGIN)
     status, out, err = plugin("test", "--only", "scripts", SKELETON, str(script))
     assert status == 0, out + err
+
+
+@pytest.mark.parametrize("name, fault", [
+    ("crash", r"the plugin host has died in decode"),
+    ("hang", r"hangs in decode\(\); at hand: "),
+])
+def test_in_a_plugin_host_a_crash_and_a_hang_are_named(name, fault):
+    path = str(BUILD / "tests" / "naughty" / f"naughty_{name}.so")
+    status, out, _ = plugin("test", "--isolated", "--only", "session", "--timeout", "2", path, *SCRIPTS)
+    assert status == 1 and [rule for rule, text in faults(out) if re.search(fault, text)] == ["session"]
+
+
+def test_the_list_says_what_is_tried_in_process_only():
+    _, out, _ = plugin("test", "--list")
+    lines = out.splitlines()
+    for rule in ("memory", "refusals", "frames"):
+        at = next(i for i, line in enumerate(lines) if line.startswith(rule + " "))
+        assert "in-process only: " in lines[at + 1]
