@@ -59,6 +59,7 @@ struct gb_msg {
 	const uint8_t *time;  /* 6 bytes */
 	const uint8_t *source, *destination; /* 6 bytes, wire order */
 	struct cw_bytes adu;
+	uint8_t print[16];    /* gb_fingerprint() */
 };
 
 /* The forms an object takes (table 3 and clause 8). */
@@ -255,7 +256,7 @@ void gb_give(const struct gb_call *x, void *p, size_t n);
 
 /* ---- gb26875_upload.c ---- */
 /* 16 bytes that frames with the same source, serial and data unit share. */
-void gb_fingerprint(const struct gb_msg *m, uint8_t out[16]);
+void gb_fingerprint(struct gb_msg *m);
 /* What is wrong with a frame, data unit included. */
 int gb_check(const struct gb_call *x, const struct gb_msg *m);
 /* Deny it, in moderation. Returns CW_EPROTO. */

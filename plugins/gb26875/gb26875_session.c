@@ -414,6 +414,7 @@ int gb_decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes f
 	if (!known(&x, &m, &rc))
 		return rc;
 	learn(&x, &m);
+	gb_fingerprint(&m); /* each of its records wants it */
 	return gb_frame_in(&x, &m, frame);
 }
 

@@ -27,14 +27,14 @@ static uint64_t fnv(uint64_t h, const uint8_t *p, size_t n)
 }
 
 /* Serial alone would not do: some devices leave it at 0. The source is there for components, whose device is not the UTD. */
-void gb_fingerprint(const struct gb_msg *m, uint8_t out[16])
+void gb_fingerprint(struct gb_msg *m)
 {
 	uint8_t serial[2] = { (uint8_t)m->serial, (uint8_t)(m->serial >> 8) };
 	uint64_t a = fnv(fnv(fnv(0xcbf29ce484222325ull, m->source, 6), serial, 2), m->adu.ptr, m->adu.len);
 	uint64_t b = fnv(fnv(fnv(0x9ae16a3b2f90404full ^ m->adu.len, m->adu.ptr, m->adu.len), serial, 2), m->source, 6);
 
-	memcpy(out, &a, 8);
-	memcpy(out + 8, &b, 8);
+	memcpy(m->print, &a, 8);
+	memcpy(m->print + 8, &b, 8);
 }
 
 /* ---- answers -------------------------------------------------------------------- */
@@ -157,15 +157,13 @@ int gb_bad_frame(const struct gb_call *x, const struct gb_msg *m, int error, str
 static struct gb_upload *upload_new(const struct gb_call *x, const struct gb_msg *m)
 {
 	struct gb_upload *u;
-	uint8_t print[16];
 
 	if (x->c->upload_count >= UPLOADS_MOST)
 		return NULL;
 	u = gb_take(x, sizeof(*u));
 	if (u == NULL)
 		return NULL;
-	gb_fingerprint(m, print);
-	memcpy(&u->mark, print, 8);
+	memcpy(&u->mark, m->print, 8);
 	u->ticket = ++x->c->ticket;
 	u->serial = m->serial;
 	u->version_main = m->version_main;
