@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define VALUES_MOST 200u /* in one record: platforms refuse more in one message */
+
 struct up {
 	struct cw_decoder *d;
 	const struct cw_event *ev;
@@ -85,7 +87,7 @@ static void properties(struct up *u)
 	if (n == 0)
 		return; /* nothing in it */
 	begin(u, CW_KIND_PROPERTIES, NULL, 0);
-	for (i = 0; i < u->m->parts; i++) {
+	for (i = 0, n = 0; i < u->m->parts; i++) {
 		const struct hj_part *head = &u->d->parts[i], *p;
 
 		if (!head->head || head->code.len == 0)
@@ -93,6 +95,11 @@ static void properties(struct up *u)
 		for (p = head; p != NULL; p = p->next < 0 ? NULL : &u->d->parts[p->next]) {
 			if (p->over)
 				continue;
+			if (n++ == VALUES_MOST) {
+				finish(u);
+				begin(u, CW_KIND_PROPERTIES, NULL, 0);
+				n = 1;
+			}
 			put_identifier(u, p);
 			hj_put_value(u->d, &u->w, u->conf, head, p);
 		}

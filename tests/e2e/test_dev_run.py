@@ -24,6 +24,12 @@ def test_the_same_thread_with_each_protocol(protocol):
     assert done.returncode == 0 and "it works" in done.stdout, done.stdout + done.stderr
 
 
+def test_events_are_reports_at_a_broker_too():
+    done = subprocess.run([sys.executable, ROOT / "tests" / "lib" / "showcase.py", BUILD, "--protocol", "gb26875", "--upstream", "broker", "--for", "1s"],
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and "it works" in done.stdout, done.stdout + done.stderr
+
+
 def packages(name):
     """One of the lists at the top of `dev`."""
     return set(re.search(rf"^{name}=\((.*?)\)", (ROOT / "dev").read_text(), re.S | re.M)[1].split())

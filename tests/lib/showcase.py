@@ -374,8 +374,9 @@ class BrokerShow(Show):
             if levels[1] == PK and levels[3] == "state" and text == "online":
                 say("broker", f"{levels[2]} is online")
                 self.online.add(levels[2])
-            elif levels[1] == PK and levels[3] == "property":
-                self.on_message({"topic": f"/sys/{PK}/{levels[2]}/thing/event/property/post", "payload": text})
+            elif levels[1] == PK and levels[3] in ("property", "event"):
+                name = json.loads(text)["method"].split(".")[2]  # thing.event.NAME.post
+                self.on_message({"topic": f"/sys/{PK}/{levels[2]}/thing/event/{name}/post", "payload": text})
             elif levels[1] == PK and levels[3] == "reply":
                 say("broker", f"<- {topic} {text[:150]}")
                 self.answers.append(json.loads(text).get("code") == 200)

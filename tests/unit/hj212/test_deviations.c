@@ -273,6 +273,32 @@ static void numbers_in_the_form_of_programs(void **state)
 	check_and_end(NULL);
 }
 
+/* Platforms refuse more than 200 properties in one message: a packet of more makes several records. */
+static void many_values_make_several_records(void **state)
+{
+	static char segment[9000];
+	struct fake_blob *b;
+	struct cw_record rec;
+	uint8_t key[32];
+	unsigned i;
+	size_t n;
+
+	(void)state;
+	start(NULL);
+	n = (size_t)sprintf(segment, HEAD "&&DataTime=20261121160000");
+	for (i = 0; i < 201; i++)
+		n += (size_t)sprintf(segment + n, ";w%05u-Rtd=1", i);
+	strcpy(segment + n, "&&");
+	tell(segment);
+	assert_int_equal(f.records.n, 2);
+	b = fake_next(&f.records);
+	assert_true(cw_record_read(cw_bytes_of(b->ptr, b->len), &rec));
+	memcpy(key, rec.dedup.ptr, rec.dedup.len);
+	rec = expect_record(CW_KIND_PROPERTIES, NULL, "{\"w00200_Rtd\": 1}");
+	assert_memory_not_equal(rec.dedup.ptr, key, rec.dedup.len);
+	check_and_end(NULL);
+}
+
 static void number_10_upper_and_lower_case(void **state)
 {
 	(void)state;
@@ -399,6 +425,7 @@ int main(void)
 		cmocka_unit_test(number_5_no_flag_no_number), cmocka_unit_test(number_6_milliseconds), cmocka_unit_test(number_7_one_separator_for_the_other),
 		cmocka_unit_test(number_8_a_factor_twice), cmocka_unit_test(number_9_no_value), cmocka_unit_test(number_10_upper_and_lower_case),
 		cmocka_unit_test(numbers_in_the_form_of_programs),
+		cmocka_unit_test(many_values_make_several_records),
 		cmocka_unit_test(number_11_codes_of_their_own), cmocka_unit_test(number_12_answers_that_want_an_answer),
 		cmocka_unit_test(number_13_late_and_out_of_order), cmocka_unit_test(number_14_the_same_frame_again),
 		cmocka_unit_test(number_15_the_password), cmocka_unit_test(numbers_of_packets),
