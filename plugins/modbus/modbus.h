@@ -107,6 +107,7 @@ enum mb_by { MB_BY_LISTENER, MB_BY_PEER, MB_BY_REGISTER };
 struct mb_last {
 	struct mb_value v;
 	uint64_t ms;
+	uint64_t seen;     /* of its event: a mark of the last reading */
 	uint8_t condition; /* of its event: 0 unknown, 1 false, 2 true */
 };
 

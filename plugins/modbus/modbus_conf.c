@@ -121,6 +121,28 @@ static const struct cw_conf_field profile_fields[] = {
 	END,
 };
 
+/* Times and counts of a channel: in its settings, and in `defaults`. */
+#define CHANNEL_FIELDS \
+	{ "answerTimeout", CW_FIELD_DURATION, ANY, "0s", "0s", "60s", NULL, "Wait for an answer; 0: 1 s where the gateway dials, 3 s where the device does.", NULL }, \
+	{ "partialTimeout", CW_FIELD_DURATION, ANY, "500ms", "10ms", "60s", NULL, "Pause after which part of a frame is given up.", NULL }, \
+	{ "baud", CW_FIELD_INT, ANY, "0", "0", "1000000", NULL, "Speed of the serial side, which is added to answerTimeout; 0: not.", NULL }, \
+	{ "gap", CW_FIELD_DURATION, ANY, "20ms", "0ms", "60s", NULL, "Pause after an answer before the next request.", NULL }, \
+	{ "broadcastGap", CW_FIELD_DURATION, ANY, "200ms", "0ms", "60s", NULL, "Pause after a write to unit 0, which nobody answers.", NULL }, \
+	{ "settle", CW_FIELD_DURATION, ANY, "500ms", "0ms", "60s", NULL, "Pause after connection or registration before the first request.", NULL }, \
+	{ "lateGuard", CW_FIELD_DURATION, ANY, "1s", "0ms", "60s", NULL, "After a timeout, pause before the same unit is asked for the same shape; without effect where transaction ids are echoed.", NULL }, \
+	{ "retries", CW_FIELD_INT, ANY, "1", "0", "10", NULL, "Reads repeated after a timeout.", NULL }, \
+	{ "writeRetries", CW_FIELD_INT, ANY, "0", "0", "10", NULL, "The same for writes; a pulse output must not fire twice.", NULL }, \
+	{ "busyWait", CW_FIELD_DURATION, ANY, "100ms", "10ms", "60s", NULL, "Pause after exception 06.", NULL }, \
+	{ "busyRetries", CW_FIELD_INT, ANY, "3", "0", "100", NULL, "How often exception 06 is answered with the same request again.", NULL }, \
+	{ "writeDeadline", CW_FIELD_DURATION, ANY, "10s", "100ms", "10m", NULL, "How long a command may wait before its first request is sent.", NULL }, \
+	{ "offlineAfter", CW_FIELD_INT, ANY, "3", "0", "1000", NULL, "Failed cycles in a row after which a unit is offline; 0: never.", NULL }, \
+	{ "graceTime", CW_FIELD_DURATION, ANY, "60s", "0s", "10m", NULL, "How long units stay online after their connection has gone: DTUs dial again.", NULL }, \
+	{ "probeEvery", CW_FIELD_DURATION, ANY, "60s", "1s", "30d", NULL, "How often a unit that is offline is asked.", NULL }, \
+	{ "minDownlinkInterval", CW_FIELD_DURATION, ANY, "0s", "0s", "30d", NULL, "Send something at least so often, for DTUs that restart otherwise; 0: no.", NULL }, \
+	{ "spreadStart", CW_FIELD_BOOL, ANY, "true", NULL, NULL, NULL, "Spread first polls over their interval instead of polling at once.", NULL }
+
+static const struct cw_conf_field default_fields[] = { CHANNEL_FIELDS, END };
+
 const struct cw_conf_field mb_conf_fields[] = {
 	{ "framing", CW_FIELD_ENUM, ANY, "auto", NULL, NULL, "auto|tcp|rtu|ascii",
 	  "Frames on this connection; auto: tcp where the gateway dials TCP, else rtu; `causeway decode` recognises them.", NULL },
@@ -129,33 +151,18 @@ const struct cw_conf_field mb_conf_fields[] = {
 	{ "envelope", CW_FIELD_ENUM, ANY, "none", NULL, NULL, "none|prot|ddp|braces", "What the DTU wraps around serial bytes: PROT, DDP, or 7B .. 7D.", NULL },
 	{ "envelopeId", CW_FIELD_ENUM, ANY, "phone", NULL, NULL, "phone|id", "envelope = prot: which of the two is the identity.", NULL },
 	{ "localEcho", CW_FIELD_BOOL, ANY, "false", NULL, NULL, NULL, "The converter hands back each request before the answer.", NULL },
-	{ "unsolicited", CW_FIELD_ENUM, ANY, "drop", NULL, NULL, "drop|commandReply|assume",
+	{ "unsolicited", CW_FIELD_ENUM, ANY, "drop", NULL, NULL, "drop|commandReply|command-reply|assume",
 	  "Frames nobody asked for: drop them; take a request with its answer; take an answer shaped like one configured request.", NULL },
 	{ "transactionId", CW_FIELD_STRING, ANY, "echo", NULL, NULL, NULL, "Of MBAP answers: echo, ignore, or fixed(N).", NULL },
 	{ "maxOutstanding", CW_FIELD_INT, ANY, "1", "1", "16", NULL, "Requests under way at once; more than 1 with MBAP and transactionId = echo only.", NULL },
 	{ "resync", CW_FIELD_ENUM, ANY, "auto", NULL, NULL, "auto|close|hunt", "A bad MBAP header: close, or look for the next one; auto: close where the gateway dials.", NULL },
-	{ "answerTimeout", CW_FIELD_DURATION, ANY, "0s", "0s", "60s", NULL, "Wait for an answer; 0: 1 s where the gateway dials, 3 s where the device does.", NULL },
-	{ "partialTimeout", CW_FIELD_DURATION, ANY, "500ms", "10ms", "60s", NULL, "Pause after which part of a frame is given up.", NULL },
-	{ "baud", CW_FIELD_INT, ANY, "0", "0", "1000000", NULL, "Speed of the serial side, which is added to answerTimeout; 0: not.", NULL },
-	{ "gap", CW_FIELD_DURATION, ANY, "20ms", "0ms", "60s", NULL, "Pause after an answer before the next request.", NULL },
-	{ "broadcastGap", CW_FIELD_DURATION, ANY, "200ms", "0ms", "60s", NULL, "Pause after a write to unit 0, which nobody answers.", NULL },
-	{ "settle", CW_FIELD_DURATION, ANY, "500ms", "0ms", "60s", NULL, "Pause after connection or registration before the first request.", NULL },
-	{ "lateGuard", CW_FIELD_DURATION, ANY, "1s", "0ms", "60s", NULL, "After a timeout, pause before the same unit is asked for the same shape; without effect where transaction ids are echoed.", NULL },
-	{ "retries", CW_FIELD_INT, ANY, "1", "0", "10", NULL, "Reads repeated after a timeout.", NULL },
-	{ "writeRetries", CW_FIELD_INT, ANY, "0", "0", "10", NULL, "The same for writes; a pulse output must not fire twice.", NULL },
-	{ "busyWait", CW_FIELD_DURATION, ANY, "100ms", "10ms", "60s", NULL, "Pause after exception 06.", NULL },
-	{ "busyRetries", CW_FIELD_INT, ANY, "3", "0", "100", NULL, "How often exception 06 is answered with the same request again.", NULL },
-	{ "writeDeadline", CW_FIELD_DURATION, ANY, "10s", "100ms", "10m", NULL, "How long a command may wait before its first request is sent.", NULL },
-	{ "offlineAfter", CW_FIELD_INT, ANY, "3", "0", "1000", NULL, "Failed cycles in a row after which a unit is offline; 0: never.", NULL },
-	{ "graceTime", CW_FIELD_DURATION, ANY, "60s", "0s", "10m", NULL, "How long units stay online after their connection has gone: DTUs dial again.", NULL },
-	{ "probeEvery", CW_FIELD_DURATION, ANY, "60s", "1s", "30d", NULL, "How often a unit that is offline is asked.", NULL },
-	{ "minDownlinkInterval", CW_FIELD_DURATION, ANY, "0s", "0s", "30d", NULL, "Send something at least so often, for DTUs that restart otherwise; 0: no.", NULL },
-	{ "spreadStart", CW_FIELD_BOOL, ANY, "true", NULL, NULL, NULL, "Spread first polls over their interval instead of polling at once.", NULL },
+	CHANNEL_FIELDS,
 	{ "profile", CW_FIELD_STRING, ANY, "", NULL, NULL, NULL, "Register map of the device, one of profiles.", NULL },
 	{ "unit", CW_FIELD_INT, ANY, "-1", "-1", "255", NULL, "Unit id; -1: what follows the slash of the identity, else 1 (MBAP where the gateway dials: 255).", NULL },
 	{ "addressShift", CW_FIELD_INT, ANY, "0", "-65535", "65535", NULL, "Added to every address: -1 when the manual counts from 1.", NULL },
 	{ "report", CW_FIELD_TABLE, ANY, NULL, NULL, NULL, NULL, "When readings of points are reported that do not say it themselves.", report_fields },
 	{ "commState", CW_FIELD_STRING, ANY, "", NULL, NULL, NULL, "Property that says whether the unit answers; empty: none.", NULL },
+	{ "defaults", CW_FIELD_TABLE, ANY, NULL, NULL, NULL, NULL, "Times and counts that count where none of the other places says them.", default_fields },
 	{ "profiles", CW_FIELD_MAP, ANY, NULL, NULL, NULL, NULL, "Register maps by name.", profile_fields },
 	{ "direction", CW_FIELD_ENUM, ANY, "auto", NULL, NULL, "auto|request|response", "causeway decode: what the frames are.", NULL },
 	{ "quantity", CW_FIELD_INT, ANY, "0", "0", "2000", NULL, "causeway decode: how many bits an answer carries; 0: as the request before it says, or all.", NULL },
@@ -316,24 +323,49 @@ static int load_accept(struct load *l, struct cw_bytes list)
 	return 0;
 }
 
+/* \d, which everybody writes and POSIX does not know: [0-9]. Room for it is in out. */
+static void digit_class(struct cw_bytes text, char *out)
+{
+	int inside = 0;
+	size_t i;
+
+	for (i = 0; i < text.len; i++) {
+		char c = (char)text.ptr[i], next = i + 1 < text.len ? (char)text.ptr[i + 1] : '\0';
+
+		if (c == '\\' && next == 'd') {
+			memcpy(out, inside ? "0-9" : "[0-9]", inside ? 3 : 5);
+			out += inside ? 3 : 5;
+			i++;
+			continue;
+		}
+		if (c == '\\' && !inside && next != '\0') {
+			*out++ = c;
+			*out++ = next;
+			i++;
+			continue;
+		}
+		inside = c == '[' ? 1 : c == ']' ? 0 : inside;
+		*out++ = c;
+	}
+	*out = '\0';
+}
+
 static int load_pattern(struct load *l, struct cw_bytes text)
 {
 	struct mb_reg_rule *r = &l->c->reg;
-	const char *pattern;
+	char *pattern;
+	size_t i;
 
 	if (text.len == 0)
 		return 0;
-	pattern = mb_arena_text(&l->c->arena, text);
+	pattern = mb_arena_alloc(&l->c->arena, text.len * 3 + 1);
 	if (pattern == NULL)
 		return CW_ENOMEM;
+	digit_class(text, pattern);
 	/* A \2 would let the matcher try without end. */
-	if (memchr(text.ptr, '\\', text.len) != NULL && strpbrk(pattern, "123456789") != NULL) {
-		size_t i;
-
-		for (i = 0; i + 1 < text.len; i++)
-			if (text.ptr[i] == '\\' && text.ptr[i + 1] >= '1' && text.ptr[i + 1] <= '9')
-				return wrong(l, "registration.pattern must not refer back", text);
-	}
+	for (i = 0; i + 1 < text.len; i++)
+		if (text.ptr[i] == '\\' && text.ptr[i + 1] >= '1' && text.ptr[i + 1] <= '9')
+			return wrong(l, "registration.pattern must not refer back", text);
 	if (regcomp(&r->pattern, pattern, REG_EXTENDED) != 0)
 		return wrong(l, "registration.pattern must be an extended regular expression", text);
 	r->has_pattern = 1;
@@ -457,7 +489,7 @@ static int load_channel(struct load *l, struct cw_bytes s, int dialled)
 			ch->envelope = (enum mb_envelope)i;
 	ch->prot_by_id = (uint8_t)is(s, "envelopeId", "id");
 	ch->local_echo = cw_map_int(s, "localEcho", 0) != 0;
-	ch->unsolicited = is(s, "unsolicited", "commandReply") ? MB_UNS_COMMAND_REPLY : is(s, "unsolicited", "assume") ? MB_UNS_ASSUME : MB_UNS_DROP;
+	ch->unsolicited = is(s, "unsolicited", "commandReply") || is(s, "unsolicited", "command-reply") ? MB_UNS_COMMAND_REPLY : is(s, "unsolicited", "assume") ? MB_UNS_ASSUME : MB_UNS_DROP;
 	ch->hunt = (uint8_t)(is(s, "resync", "hunt") || (is(s, "resync", "auto") && !dialled));
 	ch->partial_ms = (unsigned)cw_map_int(s, "partialTimeout", 500);
 	l->c->answer_ms[dialled] = (uint32_t)cw_map_int(s, "answerTimeout", 0);

@@ -298,7 +298,7 @@ static int show_data(struct show *o, struct mb_conn *c, struct cw_bytes escaped)
 	return show_frame(o, c, &s, 0, escaped);
 }
 
-void mb_inspect(struct cw_decoder *d, const struct cw_event *ev, struct mb_conn *c, const struct mb_scan *s, struct cw_bytes frame, int *ret_rc)
+static void inspect(struct cw_decoder *d, const struct cw_event *ev, struct mb_conn *c, const struct mb_scan *s, struct cw_bytes frame, int *ret_rc)
 {
 	struct show o = { .d = d, .ev = ev, .len = frame.len };
 	struct cw_bytes reply = cw_bytes_of(NULL, 0);
@@ -327,4 +327,14 @@ void mb_inspect(struct cw_decoder *d, const struct cw_event *ev, struct mb_conn 
 		return;
 	default: *ret_rc = bad(&o, MB_E_LENGTH); return;
 	}
+}
+
+void mb_inspect(struct cw_decoder *d, const struct cw_event *ev, struct mb_conn *c, const struct mb_scan *s, struct cw_bytes frame, int *ret_rc)
+{
+	const struct mb_channel *said = c->line.ch;
+
+	if (s->envelope != MB_ENV_NONE)
+		c->line.ch = mb_guessed_channel(s->envelope);
+	inspect(d, ev, c, s, frame, ret_rc);
+	c->line.ch = said;
 }

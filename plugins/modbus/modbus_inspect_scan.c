@@ -279,6 +279,70 @@ static void inspect_envelope(const struct mb_line *l, struct cw_bytes in, int fi
 	s->need = rc == 0 && s->need > in.len ? s->need : 0;
 }
 
+const struct mb_channel *mb_guessed_channel(enum mb_envelope e)
+{
+	static const struct mb_channel none = { .partial_ms = 500 }, prot = { .envelope = MB_ENV_PROT, .partial_ms = 500 },
+				       ddp = { .envelope = MB_ENV_DDP, .partial_ms = 500 }, braces = { .envelope = MB_ENV_BRACES, .partial_ms = 500 };
+
+	return e == MB_ENV_PROT ? &prot : e == MB_ENV_DDP ? &ddp : e == MB_ENV_BRACES ? &braces : &none;
+}
+
+/*
+ * Nobody has said an envelope: is this one? 7B, type, length and eleven digits are no frame of Modbus, nor are the 21 bytes of
+ * a PROT registration on a line of their own. 1: yes; 0: more bytes may tell; -1: no.
+ */
+static int guess(const struct mb_line *l, struct cw_bytes in, int final, struct mb_scan *s)
+{
+	static const enum mb_envelope heads[] = { MB_ENV_DDP, MB_ENV_BRACES };
+	struct mb_line as = *l;
+	int rc, maybe = 0;
+	size_t i, len;
+
+	as.tail = 0;
+	for (i = 0; i < 2; i++) {
+		as.ch = mb_guessed_channel(heads[i]);
+		rc = mb_envelope_cut(&as, in, s);
+		if (rc > 0) {
+			s->envelope = heads[i];
+			return 1;
+		}
+		maybe |= rc == 0;
+	}
+	as.ch = mb_guessed_channel(MB_ENV_PROT);
+	if (final && mb_envelope_cut(&as, in, s) > 0 && s->length == in.len && rtu_here(l, in, 1, &len) < 0) {
+		s->envelope = MB_ENV_PROT;
+		return 1;
+	}
+	if (final && in.len == 1 && in.ptr[0] == 0xfe) {
+		s->envelope = MB_ENV_PROT;
+		s->what = MB_HEARTBEAT;
+		s->length = 1;
+		return 1;
+	}
+	s->what = MB_WAIT;
+	s->length = s->need = 0;
+	return maybe && !final ? 0 : -1;
+}
+
+/* At the end of the input, with no good frame in it: is it one once PROT's escapes are undone? */
+static int guess_escaped(struct cw_bytes in, struct mb_scan *s)
+{
+	uint8_t plain[2 * MB_RTU_MAX];
+	size_t used, n;
+	int lone;
+
+	if (in.len > sizeof(plain) || memchr(in.ptr, 0xfd, in.len) == NULL)
+		return 0;
+	n = mb_unescape(in, plain, sizeof(plain), NULL, &used, &lone);
+	if (used != in.len || n == in.len || n < 4 || n > MB_RTU_MAX || !mb_fc_known(plain[1] & 0x7f) || !mb_crc_good(cw_bytes_of(plain, n)))
+		return 0;
+	s->envelope = MB_ENV_PROT;
+	s->what = MB_PACKET;
+	s->length = in.len;
+	s->error = MB_OK;
+	return 1;
+}
+
 int mb_scan_inspect(const struct mb_line *l, struct cw_bytes in, int final, struct mb_scan *s)
 {
 	enum mb_framing framing = l->ch->framing;
@@ -323,6 +387,16 @@ int mb_scan_inspect(const struct mb_line *l, struct cw_bytes in, int final, stru
 			return 0;
 		}
 	}
+	if (framing == MB_AUTO) {
+		int rc = guess(l, in, final, s);
+
+		if (rc > 0)
+			return 0;
+		if (rc == 0) {
+			s->wait_ms = l->ch->partial_ms;
+			return 0;
+		}
+	}
 	/* Not said: a colon begins ASCII, two zeros where the protocol id would be make it MBAP. */
 	if (framing == MB_AUTO && in.ptr[0] == ':') {
 		framing = MB_ASCII;
@@ -338,7 +412,7 @@ int mb_scan_inspect(const struct mb_line *l, struct cw_bytes in, int final, stru
 		inspect_tcp(l, in, final, s);
 	else if (framing == MB_ASCII)
 		inspect_ascii(l, in, final, s);
-	else
+	else if (!(l->ch->framing == MB_AUTO && final && rtu_here(l, in, 1, &length) < 0 && guess_escaped(in, s)))
 		inspect_rtu(l, in, final, s);
 	return 0;
 }

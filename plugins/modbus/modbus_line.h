@@ -91,6 +91,7 @@ struct mb_scan {
 	uint16_t address, quantity; /* MB_PAIR */
 	enum mb_error error; /* inspect */
 	uint8_t tcp;         /* inspect */
+	enum mb_envelope envelope; /* inspect: the one that nobody has said and the bytes have */
 	uint8_t bytes[MB_RTU_MAX + 4];
 };
 
@@ -98,6 +99,8 @@ struct mb_scan {
 int mb_scan(const struct mb_line *l, struct cw_bytes in, int final, struct mb_scan *ret);
 /* For the decode tool: frames of either direction, good or not. */
 int mb_scan_inspect(const struct mb_line *l, struct cw_bytes in, int final, struct mb_scan *ret);
+/* What stands in for a channel where a scan has found an envelope that was not said. */
+const struct mb_channel *mb_guessed_channel(enum mb_envelope e);
 /* The text between colon and line end as bytes, into s->bytes. */
 enum mb_error mb_ascii_bytes(struct cw_bytes text, struct mb_scan *s);
 /* The heartbeat at the front: its length, or 0; *ret_part: the front is the beginning of one. */

@@ -167,13 +167,40 @@ static void emit_event(struct cw_decoder *d, const struct cw_event *ev, struct m
 	(void)emit(d, ev, u, &w);
 }
 
+/* Of a value; another one has another, but for one in 2^64. Never 0. */
+static uint64_t mark_of(const struct mb_value *v)
+{
+	uint64_t h = 0xcbf29ce484222325u ^ v->kind, parts[2] = { 0, 0 };
+	struct cw_bytes b = cw_bytes_of((const uint8_t *)parts, sizeof(parts));
+	size_t i;
+
+	if (v->kind == MB_V_TEXT) {
+		b = v->text;
+	} else if (v->kind == MB_V_DOUBLE) {
+		double d = v->d + 0.0; /* -0 is 0 */
+
+		memcpy(parts, &d, sizeof(d));
+	} else if (v->kind == MB_V_UINT) {
+		parts[0] = v->u;
+	} else {
+		parts[0] = (uint64_t)v->dec.m;
+		parts[1] = v->kind == MB_V_DEC ? (uint64_t)(int64_t)v->dec.e : 0;
+	}
+	for (i = 0; i < b.len; i++)
+		h = (h ^ b.ptr[i]) * 0x100000001b3u;
+	return h == 0 ? 1 : h;
+}
+
 static void look_at_event(struct cw_decoder *d, const struct cw_event *ev, struct mb_unit *u, unsigned point)
 {
 	const struct mb_point *p = &u->profile->points[point];
 	struct mb_last *l = &u->last[point];
 	uint8_t now = holds(p, &d->values[point]) ? 2 : 1, before = l->condition;
+	/* Not the value reported last: within a deadband that stays, and each reading would be a change. */
+	uint64_t seen = l->seen;
 
 	l->condition = now;
+	l->seen = mark_of(&d->values[point]);
 	if (before == 0) {
 		/* Nothing is known of before: it fires only when it is told to, and then when it holds. */
 		if (p->event.fire_initial && (p->event.when == MB_CHANGE || (p->event.when == MB_RISING) == (now == 2)))
@@ -181,7 +208,7 @@ static void look_at_event(struct cw_decoder *d, const struct cw_event *ev, struc
 		return;
 	}
 	if (p->event.when == MB_CHANGE ? (p->event.on.len > 0 || p->type == MB_BIT || p->type == MB_BOOL
-	                                          ? now != before : l->v.kind != MB_V_NONE && !mb_value_equal(&l->v, &d->values[point]))
+	                                          ? now != before : seen != l->seen)
 	                               : now != before && (p->event.when == MB_RISING) == (now == 2))
 		emit_event(d, ev, u, p);
 }
@@ -227,7 +254,7 @@ static void report(struct cw_decoder *d, const struct cw_event *ev, struct mb_un
 	unsigned i, due = 0;
 	int said;
 
-	/* Events first: they overtake, and look at what was reported before. */
+	/* Events first: they overtake. */
 	for (i = 0; i < count && u->profile->has_events; i++)
 		if (d->marks[points[i]] != 0 && u->profile->points[points[i]].event.id != NULL)
 			look_at_event(d, ev, u, points[i]);

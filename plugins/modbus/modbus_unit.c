@@ -165,6 +165,10 @@ int mb_unit_add(struct cw_decoder *d, const struct cw_event *ev, struct mb_conn 
 		return CW_ENOMEM;
 	}
 	u->number = (uint8_t)number;
+	for (at = &c->units; *at != NULL; at = &(*at)->next)
+		if ((*at)->number == u->number)
+			mb_say(d, ev, CW_LEVEL_WARN, "\"%s\" and \"%s\" are both unit %u of this connection: each is asked for itself; one of them has a wrong number",
+			       u->identity, (*at)->identity, u->number);
 	u->device = ev->device;
 	u->polled = number != 0 && u->profile != NULL;
 	*ev->device_ctx = u;

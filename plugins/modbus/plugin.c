@@ -37,7 +37,7 @@ _Static_assert(sizeof(modbus_counters) / sizeof(modbus_counters[0]) == MB_N_COUN
 static const struct cw_plugin_desc modbus_desc = {
 	CW_PLUGIN_INIT,
 	.name = "modbus", .version = "1.0.0", .summary = "Modbus RTU, ASCII and TCP: DTUs that dial in, devices that are dialled, serial lines",
-	.caps = CW_CAP_DOWNLINK | CW_CAP_MULTI_DEVICE, .max_frame = MB_ENVELOPE_MAX, .max_outstanding = 1, .dedup_window_s = 0,
+	.caps = CW_CAP_DOWNLINK | CW_CAP_MULTI_DEVICE | CW_CAP_DATAGRAM, .max_frame = MB_ENVELOPE_MAX, .max_outstanding = 1, .dedup_window_s = 0,
 	.conf = mb_conf_fields, .counters = modbus_counters, .decoder = &modbus_ops,
 };
 

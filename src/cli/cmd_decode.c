@@ -2,7 +2,7 @@
  * cmd_decode.c - `causeway decode PROTOCOL`: frames in, one JSON object a frame out.
  *
  * Lines of hex are taken one by one (white space and 0x are passed over, # starts a
- * comment); a file that is no hex is one stream of bytes.
+ * comment; one that begins with a colon is a frame of Modbus ASCII); a file that is no hex is one stream of bytes.
  */
 #include "cli/cli.h"
 
@@ -27,6 +27,16 @@ static int looks_like_hex(const uint8_t *data, size_t len)
 	return 1;
 }
 
+/* Hex digits behind a colon are a frame of Modbus ASCII as it stands on the wire, but for its line end. */
+static long colon_line(const char *text, size_t len, uint8_t *out)
+{
+	while (len > 0 && (text[len - 1] == '\r' || text[len - 1] == ' '))
+		len--;
+	memcpy(out, text, len);
+	memcpy(out + len, "\r\n", 2);
+	return (long)len + 2;
+}
+
 static int decode_lines(struct cw_inspect *d, const char *text, size_t len, int *bad)
 {
 	size_t start = 0, number = 0;
@@ -34,8 +44,8 @@ static int decode_lines(struct cw_inspect *d, const char *text, size_t len, int 
 	while (start < len) {
 		const char *nl = memchr(text + start, '\n', len - start);
 		size_t n = nl == NULL ? len - start : (size_t)(nl - (text + start));
-		uint8_t *bytes = cw_alloc(n / 2 + 1);
-		long got = bytes == NULL ? -2 : cw_capture_hex(text + start, n, bytes);
+		uint8_t *bytes = cw_alloc(n + 3);
+		long got = bytes == NULL ? -2 : text[start] == ':' ? colon_line(text + start, n, bytes) : cw_capture_hex(text + start, n, bytes);
 
 		number++;
 		if (got == -1) {

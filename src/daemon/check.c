@@ -73,10 +73,10 @@ static int ask_decoder(struct cw_daemon *d, const struct cw_plugin_desc *protoco
 	if (rc < 0)
 		return say(&msg);
 	rc = cw_runner_settings(r, settings, &conf, &msg);
-	if (rc < 0) {
+	if (msg.text[0] != '\0') { /* with 0: a warning */
 		cw_msg_wrap(&msg, "%s \"%s\": settings", what, name);
 		(void)cw_config_placed(origin, rc, &msg);
-		(void)say(&msg);
+		fprintf(stderr, "%s%s\n", rc < 0 ? "" : "warning: ", msg.text);
 	}
 	cw_runner_settings_free(r, conf);
 	cw_runner_free(r);
@@ -310,6 +310,21 @@ static int way_in(const struct cw_config *c, size_t i, const char **ret_protocol
 	return 1;
 }
 
+/* What the decoder says of settings whose fields are right; its sentence, if any, goes to *ret_msg. */
+static int decoder_refuses(struct cw_daemon *d, const struct cw_plugin_desc *protocol, struct cw_bytes settings, struct cw_msg *ret_msg)
+{
+	struct cw_runner *r;
+	void *conf = NULL;
+	int rc = cw_runner_new(protocol, d->control, &r, ret_msg);
+
+	if (rc < 0)
+		return 1;
+	rc = cw_runner_settings(r, settings, &conf, ret_msg);
+	cw_runner_settings_free(r, conf);
+	cw_runner_free(r);
+	return rc < 0;
+}
+
 /*
  * Settings of a product or device: fine when one of the protocols in use takes them, for which one its devices will
  * speak is not known here. Else the complaints of the first are printed behind `who`.
@@ -318,17 +333,23 @@ static int check_own_settings(struct cw_daemon *d, const struct cw_value *produc
 {
 	struct cw_conf_report first = { 0 };
 	const struct cw_value *settings;
+	struct cw_msg msg, said = { "" };
 	const char *protocol;
 	int wrong = 0;
 	size_t i;
 
 	for (i = 0; way_in(d->config, i, &protocol, &settings); i++) {
+		const struct cw_plugin_desc *desc = find_protocol(d, protocol);
 		struct cw_conf_report report = { 0 };
 		uint8_t *bytes = NULL;
 		size_t len;
 
-		wrong = cw_config_settings(find_protocol(d, protocol), d->config, settings, product, device, &bytes, &len,
-		                           i == 0 ? &first : &report) < 0;
+		wrong = cw_config_settings(desc, d->config, settings, product, device, &bytes, &len, i == 0 ? &first : &report) < 0;
+		if (!wrong && decoder_refuses(d, desc, cw_bytes_of(bytes, len), &msg)) {
+			wrong = 1;
+			if (said.text[0] == '\0')
+				said = msg;
+		}
 		cw_free(bytes);
 		cw_conf_report_fini(&report);
 		if (!wrong)
@@ -337,13 +358,32 @@ static int check_own_settings(struct cw_daemon *d, const struct cw_value *produc
 	if (wrong) {
 		fprintf(stderr, "%s: its settings fit the protocol of no listener or connection:\n", who);
 		print_report(&first);
+		if (said.text[0] != '\0')
+			(void)say(&said);
 	}
 	cw_conf_report_fini(&first);
 	return wrong;
 }
 
+/* Settings that were fine for one device are for the next: thousands have the same few. */
+struct known_good {
+	struct cw_bytes settings[16];
+	size_t at;
+};
+
+static int is_known_good(const struct known_good *k, struct cw_bytes settings)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(k->settings) / sizeof(k->settings[0]); i++)
+		if (cw_bytes_equal(k->settings[i], settings))
+			return 1;
+	return 0;
+}
+
 static int check_all_own_settings(struct cw_daemon *d, const struct cw_identities *set)
 {
+	struct known_good good = { 0 };
 	struct cw_map_node *n;
 	char who[200];
 	int wrong = 0;
@@ -360,8 +400,12 @@ static int check_all_own_settings(struct cw_daemon *d, const struct cw_identitie
 		const struct cw_identity *id = cw_container_of(n, struct cw_identity, by_identity);
 
 		(void)snprintf(who, sizeof(who), "device \"%.128s\"", id->identity);
-		if (id->settings.len > 0)
-			wrong += check_own_settings(d, NULL, id->settings, who);
+		if (id->settings.len == 0 || is_known_good(&good, id->settings))
+			continue;
+		if (check_own_settings(d, NULL, id->settings, who) != 0)
+			wrong++;
+		else
+			good.settings[good.at++ % 16] = id->settings;
 	}
 	return wrong;
 }

@@ -178,6 +178,29 @@ static void complain(const struct cw_plugin_desc *protocol, const struct cw_valu
 			cw_conf_error_at(report, NULL, "%s", merged->items[i].text);
 }
 
+/*
+ * `defaults {}`, of a protocol that has such a table: below all places, wherever it stands. It then says the same as its
+ * keys one level higher, for those who keep the defaults of channels apart from register maps.
+ */
+static int append_defaults(const struct cw_plugin_desc *protocol, const struct cw_value *const places[3], char **text, size_t *len)
+{
+	const struct cw_conf_field *f;
+	int rc = 0, i;
+
+	for (f = protocol->conf; f != NULL && f->name != NULL; f++)
+		if (f->type == CW_FIELD_TABLE && strcmp(f->name, "defaults") == 0)
+			break;
+	if (f == NULL || f->name == NULL)
+		return 0;
+	for (i = 0; i < 3 && rc == 0; i++) {
+		const struct cw_value *v = places[i] == NULL || cw_value_type(places[i]) != CW_VALUE_OBJECT ? NULL : cw_value_get(places[i], "defaults");
+
+		if (v != NULL && cw_value_type(v) == CW_VALUE_OBJECT)
+			rc = append_value(text, len, v);
+	}
+	return rc;
+}
+
 int cw_config_settings(const struct cw_plugin_desc *protocol, const struct cw_config *config, const struct cw_value *listener,
                        const struct cw_value *product, struct cw_bytes device, uint8_t **ret_bytes, size_t *ret_len, struct cw_conf_report *report)
 {
@@ -190,7 +213,9 @@ int cw_config_settings(const struct cw_plugin_desc *protocol, const struct cw_co
 	size_t len = 0;
 	int rc;
 
-	rc = append_value(&text, &len, own);
+	rc = append_defaults(protocol, places, &text, &len);
+	if (rc == 0)
+		rc = append_value(&text, &len, own);
 	if (rc == 0)
 		rc = append_value(&text, &len, listener);
 	if (rc == 0)

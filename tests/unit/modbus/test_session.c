@@ -129,6 +129,26 @@ static void readings_are_reported_when_they_change(void **state)
 	end();
 }
 
+/* Within the deadband nothing is reported, so what was reported last stays: the event still fires once a change. */
+static void changes_within_a_deadband_fire_once(void **state)
+{
+	begin_with("", "{\"property\":\"a\",\"area\":\"holding\",\"address\":0,\"report\":{\"deadband\":5},"
+	               "\"event\":{\"id\":\"moved\",\"when\":\"change\"}}");
+	sent("010300000001");
+	answer("0103020005");
+	fake_forget(&f);
+	fake_advance(&f, 10000);
+	sent("010300000001");
+	answer("0103020007");
+	assert_string_equal(fake_record(&f, CW_KIND_EVENT, "moved"), "{}");
+	fake_forget(&f);
+	fake_advance(&f, 10000);
+	sent("010300000001");
+	answer("0103020007");
+	no_record();
+	end();
+}
+
 static void silent_units_go_offline_and_are_probed(void **state)
 {
 	unsigned n;
@@ -254,6 +274,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(readings_are_reported_when_they_change),
+		cmocka_unit_test(changes_within_a_deadband_fire_once),
 		cmocka_unit_test(silent_units_go_offline_and_are_probed),
 		cmocka_unit_test(late_answers_are_not_taken_for_the_next),
 		cmocka_unit_test(refused_blocks_are_halved),
