@@ -44,6 +44,15 @@ def test_the_new_folder_builds_is_tested_and_installed_both_ways(kit, tmp_path):
     assert described[0] == 0 and described[1].startswith("gauge7 1.0.0")
 
 
+def test_the_place_of_the_headers_is_said_or_asked_for(tmp_path):
+    assert plugin("new", "gauge7", str(tmp_path / "mine"))[0] == 0
+    bare = {k: v for k, v in ENV.items() if k != "PKG_CONFIG_PATH"} | {"PKG_CONFIG_LIBDIR": str(tmp_path)}
+    done = sh("make", tmp_path / "mine", bare)
+    assert done.returncode == 2 and "make PKG_CONFIG_PATH=PREFIX/lib/pkgconfig" in done.stderr, done.stderr
+    done = sh(f"make PKG_CONFIG_PATH={BUILD}/kit", tmp_path / "mine", bare)
+    assert done.returncode == 0 and (tmp_path / "mine" / "gauge7.so").exists(), done.stderr
+
+
 def test_the_configuration_in_it_is_fine_and_its_secrets_are_the_owners(tmp_path):
     assert plugin("new", "gauge7", str(tmp_path / "mine"))[0] == 0
     env = {**ENV, "PKG_CONFIG_PATH": str(BUILD / "kit")}
