@@ -101,9 +101,14 @@ void gw_link_close(struct link *l, uint64_t delay_ms, int why, const char *reaso
 		gw_replay_close(l->replay);
 		return;
 	}
-	d = delay_ms > 0 && l->closer == NULL ? cw_zalloc(sizeof(*d)) : NULL;
-	if (delay_ms > 0 && l->closer != NULL)
-		return; /* the first word counts */
+	if (delay_ms > 0 && l->closer != NULL) {
+		/* The first word counts, but the decoder's before the listener's: from a plugin host it comes after it. */
+		if (why != 0 || cw_container_of(l->closer, struct delayed_close, timer)->why == 0)
+			return;
+		d = cw_container_of(l->closer, struct delayed_close, timer);
+	} else {
+		d = delay_ms > 0 ? cw_zalloc(sizeof(*d)) : NULL;
+	}
 	if (d == NULL) {
 		l->closing = 1;
 		cw_session_close(l->net, why, reason);

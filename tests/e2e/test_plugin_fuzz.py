@@ -65,6 +65,7 @@ def test_a_built_in_plugin_is_driven_too(tmp_path, protocol):
     assert status == 0, out
 
 
+@pytest.mark.skipif(SANITIZED, reason="half a minute, and the sources get clang's sanitizers in every build; the next test drives the rest")
 @pytest.mark.skipif(not shutil.which("clang"), reason="needs clang")
 def test_sources_are_fuzzed_with_coverage_and_sanitizers(tmp_path, seeds):
     source = tmp_path / "meter"
