@@ -95,7 +95,9 @@ struct cw_event {
 	uint64_t mono_ms;   /* monotonic */
 	void **conn_ctx;    /* the decoder's pointer for this connection; NULL at OPEN; never touched by the host */
 	void **device_ctx;  /* the same for `device`; NULL pointer when there is no device */
-	const void *conf;   /* what ops->settings() made for this connection or device; of a device that was only looked up, during IDENTIFIED only */
+	const void *conf;   /* what ops->settings() made for `device`, or without one for the connection; of a device that was
+	                       only looked up, during IDENTIFIED only */
+	const void *conn_conf; /* the connection's, whatever `device` is */
 	struct cw_bytes peer;     /* "192.0.2.7:4711", text */
 	struct cw_bytes listener; /* name of the listener or connection in the configuration, text */
 	struct cw_bytes identity; /* originalIdentity; OPEN: what the configuration binds to this connection, or
@@ -107,6 +109,7 @@ struct cw_event {
 	uint64_t id;      /* COMMAND, COMMAND_CANCELLED, BLOCK */
 	uint64_t deadline_ms; /* COMMAND: milliseconds left until the host gives up */
 	uint64_t offset;  /* BLOCK, SCANNED */
+	uint64_t skipped; /* SCANNED: bytes dropped as noise since the last good frame */
 	struct cw_bytes data; /* COMMAND, BLOCK, BROADCAST, REPLY */
 	struct cw_bytes request; /* REPLY: the id given with the record, text */
 };

@@ -17,6 +17,7 @@
 #define CW_TIMER_STOP UINT64_MAX
 #define CW_SAVE_MAX 4096     /* bytes of device_save */
 #define CW_IDENTITY_MAX 128  /* bytes of an originalIdentity */
+#define CW_LINGER_MOST_MS 600000 /* of linger() */
 #define CW_ASKED_MOST 128    /* identify() without outcome on one connection */
 
 /* Bits of cw_identify.flags. */
@@ -101,6 +102,12 @@ struct cw_host {
 	int (*attach_close)(void *hx, uint64_t conn, uint64_t attachment, int keep, char name[64]);
 	/* A frame carried an identity that is neither this session's nor to be identified: counted, logged, dropped. */
 	void (*foreign)(void *hx, uint64_t conn, struct cw_bytes identity);
+	/*
+	 * Once this connection has gone, keep the device online for that long, at most CW_LINGER_MOST_MS: it is about to dial
+	 * again (a DTU on a cellular network). 0, as at the start: it goes offline at once. A device that was detached, kicked or
+	 * removed goes at once all the same.
+	 */
+	int (*linger)(void *hx, uint64_t conn, uint64_t device, uint64_t delay_ms);
 };
 
 #endif

@@ -59,6 +59,7 @@ struct gb_msg {
 	const uint8_t *time;  /* 6 bytes */
 	const uint8_t *source, *destination; /* 6 bytes, wire order */
 	struct cw_bytes adu;
+	uint8_t print[16];    /* gb_fingerprint() */
 };
 
 /* The forms an object takes (table 3 and clause 8). */
@@ -129,11 +130,14 @@ struct gb_system;    /* gb26875_systems.c */
 #define GB_TIMER_SILENCE 2
 #define GB_TIMER_DUTY 3    /* duty checks that wait for the operator */
 
+struct gb_rate { uint64_t from_ms; uint32_t left; };
+
 /* One connection. */
 struct gb_conn {
 	uint64_t device;            /* 0: not attached */
 	uint64_t heard_ms;          /* monotonic, of the last good frame */
 	uint8_t attached, asked, refused, contacted, bcd, published;
+	uint8_t silenced;           /* let go by us, for its silence */
 	uint8_t version_main, version_user;
 	uint8_t source[6], centre[6]; /* of the device's frames */
 	const struct gb_conf *conf; /* of the device, as long as it is attached; NULL: the event's */
@@ -141,8 +145,7 @@ struct gb_conn {
 	char *bound;                /* owned: identity the configuration binds, or NULL */
 	uint16_t serial;            /* of our next new request */
 	uint32_t bad_run;           /* refused frames in a row */
-	uint32_t denies_left;
-	uint64_t denies_from_ms;
+	struct gb_rate denies, told; /* told: malformed events */
 	uint64_t ticket;
 	struct gb_upload *uploads;  /* owned */
 	size_t upload_count;
@@ -253,7 +256,7 @@ void gb_give(const struct gb_call *x, void *p, size_t n);
 
 /* ---- gb26875_upload.c ---- */
 /* 16 bytes that frames with the same source, serial and data unit share. */
-void gb_fingerprint(const struct gb_msg *m, uint8_t out[16]);
+void gb_fingerprint(struct gb_msg *m);
 /* What is wrong with a frame, data unit included. */
 int gb_check(const struct gb_call *x, const struct gb_msg *m);
 /* Deny it, in moderation. Returns CW_EPROTO. */

@@ -408,6 +408,9 @@ static int on_response(const struct gb_call *x, const struct gb_msg *m)
 
 	if (q->command != GB_REQUEST)
 		return 0;
+	/* With another serial it may be that of a device which does not copy it, or the second answer to what was asked before. */
+	if (m->serial != q->serial && !asked_for(q, m))
+		return 0;
 	if (m->adu.len >= 2 && m->adu.ptr[0] == q->type - 60 && (!x->conf->strict || (gb_walk(&k, m->adu) && k.fits))) {
 		take_response(x, m);
 		return 1;

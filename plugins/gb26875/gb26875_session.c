@@ -320,15 +320,23 @@ static void on_refused(const struct gb_call *x)
 	x->c->refused = x->ev->code != CW_REFUSED_KEPT;
 }
 
-/* Its components leave with it: without the device that speaks for them nobody hears them. */
+/*
+ * Its components leave with it: without the device that speaks for them nobody hears them. When it was not we who let it go
+ * for its silence, a newer connection has taken its place, or it is not known any more: this one is of no use then.
+ */
 static void on_detached(const struct gb_call *x)
 {
+	int silent = x->c->silenced;
+
 	if (x->ev->device != x->c->device || !x->c->attached) {
 		gb_component_detached(x);
 		return;
 	}
 	gb_components_leave(x);
 	forget_device(x);
+	x->c->silenced = 0;
+	if (!silent && !gb_mute(x))
+		x->d->host->close(x->d->hx, x->ev->conn, 0, "its device was taken away: a newer connection has it, or it is not known any more");
 }
 
 static void on_silence(const struct gb_call *x)
@@ -348,6 +356,7 @@ static void on_silence(const struct gb_call *x)
 		x->d->host->close(x->d->hx, x->ev->conn, 0, "no valid frame within silenceTime");
 		return;
 	}
+	c->silenced = 1;
 	x->d->host->detach(x->d->hx, x->ev->conn, c->device);
 }
 
@@ -405,6 +414,7 @@ int gb_decode(struct cw_decoder *d, const struct cw_event *ev, struct cw_bytes f
 	if (!known(&x, &m, &rc))
 		return rc;
 	learn(&x, &m);
+	gb_fingerprint(&m); /* each of its records wants it */
 	return gb_frame_in(&x, &m, frame);
 }
 

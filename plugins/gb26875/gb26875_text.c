@@ -246,7 +246,7 @@ void gb_put_date(struct cw_writer *w, const char *key, int64_t utc_ms)
 
 int gb_guess_bcd(const struct gb_conf *conf, const uint8_t *label, int64_t now_ms, int was)
 {
-	int64_t binary, bcd;
+	int64_t binary = 0, bcd = 0;
 	int is_binary, is_bcd;
 
 	if (conf->time_form != GB_TIME_AUTO)

@@ -27,14 +27,14 @@ static uint64_t fnv(uint64_t h, const uint8_t *p, size_t n)
 }
 
 /* Serial alone would not do: some devices leave it at 0. The source is there for components, whose device is not the UTD. */
-void gb_fingerprint(const struct gb_msg *m, uint8_t out[16])
+void gb_fingerprint(struct gb_msg *m)
 {
 	uint8_t serial[2] = { (uint8_t)m->serial, (uint8_t)(m->serial >> 8) };
 	uint64_t a = fnv(fnv(fnv(0xcbf29ce484222325ull, m->source, 6), serial, 2), m->adu.ptr, m->adu.len);
 	uint64_t b = fnv(fnv(fnv(0x9ae16a3b2f90404full ^ m->adu.len, m->adu.ptr, m->adu.len), serial, 2), m->source, 6);
 
-	memcpy(out, &a, 8);
-	memcpy(out + 8, &b, 8);
+	memcpy(m->print, &a, 8);
+	memcpy(m->print + 8, &b, 8);
 }
 
 /* ---- answers -------------------------------------------------------------------- */
@@ -65,33 +65,36 @@ static void answer(const struct gb_call *x, const struct gb_msg *m, uint8_t comm
 	answer_as(x, m, command, cw_bytes_of(NULL, 0));
 }
 
-/* 1 when one more deny may go out: answered line noise can make a device send for ever. */
-static int may_deny(const struct gb_call *x)
+/* 1 when one more of its kind may go out: answered line noise can make a device send for ever. */
+static int may(const struct gb_call *x, struct gb_rate *r, uint32_t a_second)
 {
-	struct gb_conn *c = x->c;
-
 	if (x->ev->flags & CW_EVF_INSPECT)
 		return 1;
-	if (x->ev->mono_ms - c->denies_from_ms >= 1000 || c->denies_from_ms == 0) {
-		c->denies_from_ms = x->ev->mono_ms;
-		c->denies_left = x->conf->denies;
+	if (x->ev->mono_ms - r->from_ms >= 1000 || r->from_ms == 0) {
+		r->from_ms = x->ev->mono_ms;
+		r->left = a_second;
 	}
-	if (c->denies_left == 0)
+	if (r->left == 0)
 		return 0;
-	c->denies_left--;
+	r->left--;
 	return 1;
+}
+
+/* The platform hears of it also where nothing is denied. */
+static void tell_platform(const struct gb_call *x, int error, struct cw_bytes frame)
+{
+	if (x->c->attached && may(x, &x->c->told, x->conf->denies > 0 ? x->conf->denies : 1))
+		gb_publish_malformed(x, gb_error_name(error), frame);
 }
 
 /* Deny what is wrong, and say so to the platform; both in moderation. */
 static void deny_bad(const struct gb_call *x, const struct gb_msg *m, int error, struct cw_bytes frame)
 {
-	if (!may_deny(x)) {
+	tell_platform(x, error, frame);
+	if (may(x, &x->c->denies, x->conf->denies))
+		answer(x, m, GB_DENY);
+	else
 		gb_count(x, GB_N_DENIES_HELD, 1);
-		return;
-	}
-	if (x->c->attached)
-		gb_publish_malformed(x, gb_error_name(error), frame);
-	answer(x, m, GB_DENY);
 }
 
 /* ---- checks --------------------------------------------------------------------- */
@@ -154,15 +157,13 @@ int gb_bad_frame(const struct gb_call *x, const struct gb_msg *m, int error, str
 static struct gb_upload *upload_new(const struct gb_call *x, const struct gb_msg *m)
 {
 	struct gb_upload *u;
-	uint8_t print[16];
 
 	if (x->c->upload_count >= UPLOADS_MOST)
 		return NULL;
 	u = gb_take(x, sizeof(*u));
 	if (u == NULL)
 		return NULL;
-	gb_fingerprint(m, print);
-	memcpy(&u->mark, print, 8);
+	memcpy(&u->mark, m->print, 8);
 	u->ticket = ++x->c->ticket;
 	u->serial = m->serial;
 	u->version_main = m->version_main;
@@ -290,8 +291,7 @@ static int upload(const struct gb_call *x, const struct gb_msg *m, struct cw_byt
 			return CW_EPROTO;
 		}
 		gb_count(x, GB_N_PARTIAL, 1);
-		if (may_deny(x))
-			gb_publish_malformed(x, gb_error_name(GB_E_ADU), frame);
+		tell_platform(x, GB_E_ADU, frame);
 	}
 	if (m->command == GB_SEND && m->adu.len >= 2)
 		gb_request_answer(x, m);

@@ -30,6 +30,7 @@ static const struct cw_plugin_counter gb26875_counters[] = {
 	{ "outOfRange", "Analogue values outside the range of their quantity" },
 	{ NULL, NULL },
 };
+_Static_assert(sizeof(gb26875_counters) / sizeof(gb26875_counters[0]) == GB_N_COUNT + 1, "the enum and this list differ");
 
 static const struct cw_plugin_desc gb26875_desc = {
 	CW_PLUGIN_INIT,

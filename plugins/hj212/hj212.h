@@ -50,7 +50,7 @@ enum hj_grade { HJ_ACCEPT, HJ_WARN, HJ_REFUSE };
 /* Counters behind those of the deviations, in the order of the descriptor. */
 enum hj_counter {
 	HJ_N_CRC_BAD = HJ_D_COUNT, HJ_N_LENGTH_BAD, HJ_N_SEGMENT_BAD, HJ_N_REFUSED, HJ_N_UNKNOWN, HJ_N_ANSWERED, HJ_N_UNMATCHED,
-	HJ_N_RESENT, HJ_N_TIMED_OUT, HJ_N_JOINED, HJ_N_JOINS_DROPPED, HJ_N_SILENT, HJ_N_UNANSWERED, HJ_N_TOO_MANY
+	HJ_N_RESENT, HJ_N_TIMED_OUT, HJ_N_JOINED, HJ_N_JOINS_DROPPED, HJ_N_SILENT, HJ_N_UNANSWERED, HJ_N_TOO_MANY, HJ_N_COUNT
 };
 
 enum hj_edition { HJ_2005, HJ_2017, HJ_2025 }; /* the version bits of Flag */

@@ -14,6 +14,7 @@
 #define CODE_QNRTN 100000
 #define CODE_EXERTN 101000
 #define EXE_NO_DATA 100u
+#define TAKEN 16u /* packets of a request that may come again */
 
 struct hj_cmd {
 	struct hj_cmd *next;
@@ -23,8 +24,9 @@ struct hj_cmd {
 	size_t plan_len, at;    /* at: where the next step begins */
 	size_t size;            /* charged */
 	uint8_t *data;          /* what goes into the reply: members of a map, or maps of an array */
-	size_t data_len;
+	size_t data_len, step_at; /* step_at: where those of the step at hand begin */
 	unsigned packets, kept;
+	uint64_t taken[TAKEN];  /* hashes of packets, the newest ones; the low bit: it is in the reply */
 	const char *cp;         /* of the step at hand */
 	uint16_t cn;
 	uint8_t flags, internal, accepted, tries, property, kind;
@@ -170,6 +172,7 @@ static int next_step(struct cw_decoder *d, const struct cw_event *ev, struct hj_
 	k->cp = (const char *)k->plan + k->at + 3;
 	k->at += 3 + strlen(k->cp) + 1;
 	k->accepted = k->tries = 0;
+	k->step_at = k->data_len;
 	note_period(k, conf);
 	new_number(ev, conf, dev, k);
 	extend(d, ev, k, (uint64_t)conf->exec_long_ms + (uint64_t)over_ms(conf, dev) * (recount(conf, dev) + 1u));
@@ -333,6 +336,10 @@ static void first_answer(struct cw_decoder *d, const struct cw_event *ev, struct
 		fail(d, ev, dev, k, CODE_QNRTN + (int)code, "qnRtn", code, qn_text(code));
 		return;
 	}
+	if (k->accepted) {
+		hj_count(d, HJ_N_UNMATCHED); /* again: it buys no more time */
+		return;
+	}
 	k->accepted = 1;
 	extend(d, ev, k, ms);
 	wait_until(d, ev, dev, k, ms);
@@ -399,6 +406,18 @@ void hj_command_answer(struct cw_decoder *d, const struct cw_event *ev, struct h
 	}
 }
 
+/* What the answer to a read says: of a property its value, of a service all. */
+static void put_values(struct cw_decoder *d, struct cw_writer *w, const struct hj_cmd *k, const struct hj_conf *conf, const struct hj_msg *m)
+{
+	const char *name = k->cn == 1061 ? "RtdInterval" : "MinInterval";
+	uint64_t v;
+
+	if (!k->property)
+		hj_put_data(d, w, conf, m);
+	else if (hj_digits(hj_plain(d, m, name), &v))
+		cw_field_uint(w, name, v);
+}
+
 /* More of a reply; 0: no room, and it is published instead. */
 static int collect(struct cw_decoder *d, const struct cw_event *ev, struct hj_cmd *k, const struct hj_conf *conf, const struct hj_msg *m)
 {
@@ -411,15 +430,12 @@ static int collect(struct cw_decoder *d, const struct cw_event *ev, struct hj_cm
 		cw_put_map(&w);
 		hj_put_data(d, &w, conf, m);
 		cw_put_end(&w);
-	} else if (k->property) {
-		uint64_t v;
-		const char *name = k->cn == 1061 ? "RtdInterval" : "MinInterval";
-
-		if (hj_digits(hj_plain(d, m, name), &v))
-			cw_field_uint(&w, name, v);
 	} else {
-		k->data_len = 0; /* the last word counts */
-		hj_put_data(d, &w, conf, m);
+		/* The last word counts. */
+		d->host->charge(d->hx, ev->conn, -(int64_t)(k->data_len - k->step_at));
+		k->size -= k->data_len - k->step_at;
+		k->data_len = k->step_at;
+		put_values(d, &w, k, conf, m);
 	}
 	if (w.overflow || k->data_len + w.len > conf->reply_bytes || d->host->charge(d->hx, ev->conn, (int64_t)w.len) < 0)
 		return 0;
@@ -447,12 +463,37 @@ static int belongs(const struct hj_cmd *k, const struct hj_conf *conf, struct cw
 	       (hj_data_time(d, conf, m, &at) && at >= k->begin_ms && at <= k->end_ms);
 }
 
+/* Of a packet, without its low bit and never 0. */
+static uint64_t mark_of(struct cw_decoder *d, const struct hj_msg *m)
+{
+	uint8_t key[32];
+	uint64_t v;
+
+	hj_frame_key(d, m, key);
+	memcpy(&v, key + 20, sizeof(v));
+	return (v | 2) & ~1ull;
+}
+
+/* A packet whose answer was lost comes again: what became of it the first time; 0: it is new. */
+static int taken_before(const struct hj_cmd *k, const struct hj_msg *m, uint64_t mark)
+{
+	unsigned i;
+
+	if (!(k->flags & HJ_COLLECT) || !(m->ack || m->qn.len > 0))
+		return 0;
+	for (i = 0; i < TAKEN; i++)
+		if ((k->taken[i] & ~1ull) == mark)
+			return k->taken[i] & 1 ? 1 : 2;
+	return 0;
+}
+
 int hj_command_data(struct cw_decoder *d, const struct cw_event *ev, struct hj_device *dev, const struct hj_msg *m)
 {
 	const struct hj_conf *conf = hj_conf_of(d, dev->conn, dev);
 	struct hj_cmd *k;
-	uint64_t v;
+	uint64_t v, mark;
 	uint32_t ms;
+	int mine;
 
 	for (k = dev->cmds; k != NULL; k = k->next)
 		if (belongs(k, conf, d, m))
@@ -467,12 +508,17 @@ int hj_command_data(struct cw_decoder *d, const struct cw_event *ev, struct hj_d
 		dev->min_m = (uint32_t)v;
 		hj_device_save(d, ev, dev);
 	}
+	mark = mark_of(d, m);
+	mine = taken_before(k, m, mark);
+	if (mine != 0)
+		return mine;
 	k->accepted = 1;
-	k->packets++;
 	ms = k->flags & HJ_LONG ? conf->exec_long_ms : conf->exec_ms;
 	extend(d, ev, k, ms);
 	wait_until(d, ev, dev, k, ms);
-	return collect(d, ev, k, conf, m) ? 1 : 2;
+	mine = collect(d, ev, k, conf, m) ? 1 : 2;
+	k->taken[k->packets++ % TAKEN] = mark | (mine == 1);
+	return mine;
 }
 
 /* ---- time and end ------------------------------------------------------------------------------ */

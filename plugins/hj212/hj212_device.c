@@ -228,20 +228,23 @@ static uint64_t hash_of(struct cw_bytes t)
 	return h;
 }
 
-/* The checksum has eight bits only; a hash of the segment stands beside it. */
+/*
+ * The checksum has eight bits only; a hash of the segment stands beside it. What was put together has the same key whichever
+ * of its pieces came last.
+ */
 void hj_frame_key(const struct cw_decoder *d, const struct hj_msg *m, uint8_t key[32])
 {
 	struct cw_bytes t = hj_plain(d, m, "DataTime");
-	uint64_t h = hash_of(m->segment);
-	unsigned i;
+	uint64_t h = m->whole ? hash_of(m->cp) ^ hash_of(m->qn) << 1 : hash_of(m->segment);
+	unsigned pno = m->whole ? 0 : m->pno, crc = m->whole ? 0 : m->crc, i;
 
 	memset(key, 0, 32);
 	key[0] = (uint8_t)(m->cn >> 8);
 	key[1] = (uint8_t)m->cn;
-	key[2] = (uint8_t)(m->pno >> 8);
-	key[3] = (uint8_t)m->pno;
-	key[4] = (uint8_t)(m->crc >> 8);
-	key[5] = (uint8_t)m->crc;
+	key[2] = (uint8_t)(pno >> 8);
+	key[3] = (uint8_t)pno;
+	key[4] = (uint8_t)(crc >> 8);
+	key[5] = (uint8_t)crc;
 	if (t.len > 0)
 		memcpy(key + 6, t.ptr, t.len < 14 ? t.len : 14);
 	for (i = 0; i < 8; i++)

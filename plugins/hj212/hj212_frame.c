@@ -11,34 +11,37 @@
 
 #define CANDIDATES 4 /* inner starts and line ends looked at: a hostile stream must not cost a checksum a byte */
 
-/* Not that of MODBUS: the register is shifted before the byte is merged, so that its low byte is lost each round. */
+/* Polynomial 0xA001, reflected: eight rounds, four at a time. */
+static unsigned eight_rounds(unsigned reg)
+{
+	static const uint16_t four[16] = {
+		0x0000, 0xcc01, 0xd801, 0x1400, 0xf001, 0x3c00, 0x2800, 0xe401, 0xa001, 0x6c00, 0x7800, 0xb401, 0x5000, 0x9c01, 0x8801, 0x4400,
+	};
+
+	reg = reg >> 4 ^ four[reg & 15];
+	return reg >> 4 ^ four[reg & 15];
+}
+
+/* Not that of MODBUS: the register is shifted before the byte is merged, so that its low byte is lost each time. */
 uint16_t hj_crc(const void *ptr, size_t len)
 {
 	const uint8_t *p = ptr;
-	uint16_t reg = 0xffff;
+	unsigned reg = 0xffff;
 	size_t i;
-	int bit;
 
-	for (i = 0; i < len; i++) {
-		reg = (uint16_t)((reg >> 8) ^ p[i]);
-		for (bit = 0; bit < 8; bit++)
-			reg = (uint16_t)(reg & 1 ? (reg >> 1) ^ 0xa001 : reg >> 1);
-	}
-	return reg;
+	for (i = 0; i < len; i++)
+		reg = eight_rounds(reg >> 8 ^ p[i]);
+	return (uint16_t)reg;
 }
 
 static uint16_t modbus_crc(const uint8_t *p, size_t len)
 {
-	uint16_t reg = 0xffff;
+	unsigned reg = 0xffff;
 	size_t i;
-	int bit;
 
-	for (i = 0; i < len; i++) {
-		reg ^= p[i];
-		for (bit = 0; bit < 8; bit++)
-			reg = (uint16_t)(reg & 1 ? (reg >> 1) ^ 0xa001 : reg >> 1);
-	}
-	return reg;
+	for (i = 0; i < len; i++)
+		reg = eight_rounds(reg ^ p[i]);
+	return (uint16_t)reg;
 }
 
 /* Some write the low byte first. */

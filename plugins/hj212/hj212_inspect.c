@@ -15,7 +15,7 @@ struct shown {
 static void show(struct shown *s, int group, const char *name, struct cw_bytes at)
 {
 	if (!s->w.overflow)
-		s->d->host->field(s->d->hx, s->ev->conn, group, name, cw_written(&s->w), at.ptr == NULL ? 0 : 0, at.len);
+		s->d->host->field(s->d->hx, s->ev->conn, group, name, cw_written(&s->w), 0, at.len);
 	s->w.len = 0;
 	s->w.overflow = 0;
 }

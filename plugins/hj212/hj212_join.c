@@ -2,7 +2,8 @@
  * hj212_join.c - a data area that was cut into several frames: pieces of one QN, in the order of PNO.
  *
  * By the book every sub-packet has a data area of its own and is an upload by itself; these here lack an && at their
- * beginning or end. All that is kept is bounded and charged.
+ * beginning or end. All that is kept is bounded and charged. What has become whole stays until joinTimeout: a piece that
+ * comes again, because the platform has not taken the data yet, stands for all of it, and is no first piece of another.
  */
 #include "hj212.h"
 
@@ -18,6 +19,7 @@ struct hj_join {
 	uint64_t since_ms; /* monotonic: the newest piece */
 	size_t bytes;      /* of the pieces, charged */
 	unsigned cn, total, got;
+	uint8_t told;      /* it was whole once; kept for pieces that come again */
 	char qn[24];
 	struct piece *piece[];
 };
@@ -50,8 +52,9 @@ static void unlink_join(struct hj_device *dev, struct hj_join *j)
 static void drop(struct cw_decoder *d, const struct cw_event *ev, struct hj_device *dev, struct hj_join *j)
 {
 	unlink_join(dev, j);
+	if (!j->told)
+		hj_count(d, HJ_N_JOINS_DROPPED);
 	release(d, ev, j);
-	hj_count(d, HJ_N_JOINS_DROPPED);
 }
 
 void hj_join_free(struct cw_decoder *d, const struct cw_event *ev, struct hj_device *dev)
@@ -73,8 +76,8 @@ static struct hj_join *open_join(struct cw_decoder *d, const struct cw_event *ev
 	for (j = dev->joins; j != NULL; j = j->next) {
 		if (j->cn == m->cn && j->total == m->pnum && cw_bytes_equal(m->qn, cw_bytes_text(j->qn)))
 			return j;
-		if (j->since_ms < oldest->since_ms)
-			oldest = j;
+		if (j->told != oldest->told ? j->told : j->since_ms < oldest->since_ms)
+			oldest = j; /* first of those that are whole */
 	}
 	if (dev->join_count >= conf->joins)
 		drop(d, ev, dev, oldest);
@@ -93,6 +96,14 @@ static struct hj_join *open_join(struct cw_decoder *d, const struct cw_event *ev
 	dev->joins = j;
 	dev->join_count++;
 	return j;
+}
+
+/* Where this piece was there is other text: another transmission, of a device that does not number them. */
+static int differs(const struct hj_join *j, const struct hj_msg *m)
+{
+	const struct piece *p = j->piece[m->pno - 1];
+
+	return p != NULL && (p->len != m->cp_raw.len || (p->len > 0 && memcmp(p->data, m->cp_raw.ptr, p->len) != 0));
 }
 
 /* 0, also when it was there; CW_E*: no room. */
@@ -145,6 +156,10 @@ int hj_join(struct cw_decoder *d, const struct cw_event *ev, struct hj_device *d
 	if (m->pnum < 2 || m->pno < 1 || m->pno > m->pnum || own_size(m->pnum) > conf->join_bytes)
 		return CW_EPROTO;
 	j = open_join(d, ev, dev, m);
+	if (j != NULL && differs(j, m)) {
+		drop(d, ev, dev, j);
+		j = open_join(d, ev, dev, m);
+	}
 	if (j == NULL)
 		return CW_ELIMIT;
 	j->since_ms = ev->mono_ms;
@@ -156,9 +171,9 @@ int hj_join(struct cw_decoder *d, const struct cw_event *ev, struct hj_device *d
 	if (j->got < j->total)
 		return 0;
 	m->cp = m->cp_raw = join_all(d, j);
-	unlink_join(dev, j);
-	release(d, ev, j);
-	hj_count(d, HJ_N_JOINED);
+	if (!j->told)
+		hj_count(d, HJ_N_JOINED);
+	j->told = 1;
 	m->whole = 1;
 	return hj_parse_cp(d, m->cp, m) < 0 ? CW_EPROTO : 1;
 }

@@ -171,7 +171,8 @@ static int is_late(struct cw_decoder *d, const struct cw_event *ev, struct hj_de
 	if (period < 0 || !hj_data_time(d, conf, m, &at))
 		return 0;
 	late = at + period + conf->late_ms < ev->now_ms || (dev->newest[index] != 0 && at < dev->newest[index]);
-	if (at > dev->newest[index] && at < ev->now_ms + 86400000)
+	/* A clock that was wrong and is set right must not make history of all that follows. */
+	if (at > dev->newest[index] && at < ev->now_ms + conf->late_ms)
 		dev->newest[index] = at;
 	return late;
 }

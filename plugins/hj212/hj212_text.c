@@ -207,11 +207,30 @@ void hj_time_text(int64_t utc_ms, int zone_min, int millis, char out[18])
 
 /* ---- numbers ----------------------------------------------------------------------------- */
 
+/* `E-05` at the end, as programs print small values; t.len is moved before it. 0: none, 99: none that can be. */
+static int take_exponent(struct cw_bytes *t)
+{
+	size_t at = t->len, from;
+	int v = 0, minus;
+
+	while (at > 0 && t->ptr[at - 1] >= '0' && t->ptr[at - 1] <= '9')
+		at--;
+	from = at;
+	minus = at > 0 && t->ptr[at - 1] == '-';
+	at -= at > 0 && (minus || t->ptr[at - 1] == '+');
+	if (at == 0 || (t->ptr[at - 1] | 32) != 'e' || from == t->len)
+		return 0;
+	for (; from < t->len && v < 99; from++)
+		v = v * 10 + (t->ptr[from] - '0');
+	t->len = at - 1;
+	return v > 18 ? 99 : minus ? -v : v;
+}
+
 int hj_put_number(struct cw_writer *w, struct cw_bytes t)
 {
 	int64_t v = 0;
 	size_t i = 0;
-	int minus = 0, point = 0, digits = 0, used = 0;
+	int minus = 0, point = 0, digits = 0, used = 0, exponent = take_exponent(&t);
 
 	if (t.len > 0 && (t.ptr[0] == '-' || t.ptr[0] == '+')) {
 		minus = t.ptr[0] == '-';
@@ -235,11 +254,12 @@ int hj_put_number(struct cw_writer *w, struct cw_bytes t)
 			return 0;
 		minus |= 2; /* a digit was there */
 	}
-	if (!(minus & 2))
+	exponent -= digits;
+	if (!(minus & 2) || exponent > 18 || exponent < -18)
 		return 0;
 	v = minus & 1 ? -v : v;
-	if (point && digits > 0)
-		cw_put_decimal(w, v, -digits);
+	if (exponent != 0)
+		cw_put_decimal(w, v, exponent);
 	else
 		cw_put_int(w, v);
 	return 1;

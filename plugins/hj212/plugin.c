@@ -28,6 +28,7 @@ static const struct cw_plugin_counter hj212_counters[] = {
 	{ "tooMany", "Frames of devices beyond maxDevices, or whose MN is no text" },
 	{ NULL, NULL },
 };
+_Static_assert(sizeof(hj212_counters) / sizeof(hj212_counters[0]) == HJ_N_COUNT + 1, "the enum and this list differ");
 
 static const struct cw_plugin_desc hj212_desc = {
 	CW_PLUGIN_INIT,

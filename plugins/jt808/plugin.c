@@ -28,6 +28,7 @@ static const struct cw_plugin_counter jt808_counters[] = {
 	{ "mediaLost", "Media files that could not be stored" },
 	{ NULL, NULL },
 };
+_Static_assert(sizeof(jt808_counters) / sizeof(jt808_counters[0]) == JT_N_COUNT + 1, "the enum and this list differ");
 
 static const struct cw_plugin_desc jt808_desc = {
 	CW_PLUGIN_INIT,

@@ -26,7 +26,7 @@
 enum mb_counter {
 	MB_N_HEARTBEATS, MB_N_REGISTRATIONS, MB_N_REQUESTS, MB_N_ANSWERS, MB_N_EXCEPTIONS, MB_N_TIMEOUTS, MB_N_RETRIES, MB_N_STALE,
 	MB_N_ECHOES, MB_N_UNSOLICITED, MB_N_BAD_QUALITY, MB_N_REFUSED_POINTS, MB_N_UNITS_LOST, MB_N_UNITS_BACK, MB_N_WRITES,
-	MB_N_WRITES_REFUSED, MB_N_READ_BACK, MB_N_NO_PROFILE, MB_N_NOT_REPORTED, MB_N_BAD_PACKETS, MB_N_BAD_REGISTRATIONS
+	MB_N_WRITES_REFUSED, MB_N_READ_BACK, MB_N_NO_PROFILE, MB_N_NOT_REPORTED, MB_N_BAD_PACKETS, MB_N_BAD_REGISTRATIONS, MB_N_COUNT
 };
 
 /* Memory that is given back as a whole. */
@@ -87,7 +87,7 @@ struct mb_conf {
 	struct mb_channel ch[2]; /* of a connection that came to us, and of one that we opened */
 	struct mb_channel resolved[3]; /* framing = auto: of the first, of the second, and of a serial line */
 	struct mb_reg_rule reg;
-	uint32_t answer_ms[2], gap_ms, broadcast_gap_ms, settle_ms, late_guard_ms, busy_wait_ms, probe_ms, min_downlink_ms, write_deadline_ms;
+	uint32_t answer_ms[2], gap_ms, broadcast_gap_ms, settle_ms, late_guard_ms, busy_wait_ms, probe_ms, grace_ms, min_downlink_ms, write_deadline_ms;
 	uint32_t baud;
 	unsigned retries, write_retries, busy_retries, offline_after, max_outstanding;
 	uint8_t spread, by, dir_auto;  /* by: enum mb_by */

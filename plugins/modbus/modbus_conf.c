@@ -147,6 +147,7 @@ const struct cw_conf_field mb_conf_fields[] = {
 	{ "busyRetries", CW_FIELD_INT, ANY, "3", "0", "100", NULL, "How often exception 06 is answered with the same request again.", NULL },
 	{ "writeDeadline", CW_FIELD_DURATION, ANY, "10s", "100ms", "10m", NULL, "How long a command may wait before its first request is sent.", NULL },
 	{ "offlineAfter", CW_FIELD_INT, ANY, "3", "0", "1000", NULL, "Failed cycles in a row after which a unit is offline; 0: never.", NULL },
+	{ "graceTime", CW_FIELD_DURATION, ANY, "60s", "0s", "10m", NULL, "How long units stay online after their connection has gone: DTUs dial again.", NULL },
 	{ "probeEvery", CW_FIELD_DURATION, ANY, "60s", "1s", "30d", NULL, "How often a unit that is offline is asked.", NULL },
 	{ "minDownlinkInterval", CW_FIELD_DURATION, ANY, "0s", "0s", "30d", NULL, "Send something at least so often, for DTUs that restart otherwise; 0: no.", NULL },
 	{ "spreadStart", CW_FIELD_BOOL, ANY, "true", NULL, NULL, NULL, "Spread first polls over their interval instead of polling at once.", NULL },
@@ -474,6 +475,7 @@ static void load_times(struct mb_conf *c, struct cw_bytes s)
 	c->settle_ms = (uint32_t)cw_map_int(s, "settle", 500);
 	c->late_guard_ms = (uint32_t)cw_map_int(s, "lateGuard", 1000);
 	c->busy_wait_ms = (uint32_t)cw_map_int(s, "busyWait", 100);
+	c->grace_ms = (uint32_t)cw_map_int(s, "graceTime", 60000);
 	c->probe_ms = (uint32_t)cw_map_int(s, "probeEvery", 60000);
 	c->min_downlink_ms = (uint32_t)cw_map_int(s, "minDownlinkInterval", 0);
 	c->write_deadline_ms = (uint32_t)cw_map_int(s, "writeDeadline", 10000);

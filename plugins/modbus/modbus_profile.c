@@ -437,6 +437,29 @@ static int path_before(const char *a, const char *b)
 	return rank(*a) < rank(*b);
 }
 
+static int same_segment(const char *a, const char *b)
+{
+	size_t n = strcspn(a, ".[");
+
+	return n == strcspn(b, ".[") && memcmp(a, b, n) == 0;
+}
+
+/* Most properties are no structs: to write one, nobody needs to look at its neighbours. */
+static void find_alone(struct mb_profile *p)
+{
+	unsigned k;
+
+	for (k = 0; k < p->path_count; k++) {
+		struct mb_point *pt = &p->points[p->by_path[k]];
+		size_t n = strcspn(pt->property, ".[");
+
+		if (pt->property[n] == '\0' && n <= UINT16_MAX &&
+		    (k == 0 || !same_segment(pt->property, p->points[p->by_path[k - 1]].property)) &&
+		    (k + 1 == p->path_count || !same_segment(pt->property, p->points[p->by_path[k + 1]].property)))
+			pt->alone = (uint16_t)n;
+	}
+}
+
 static int plan(struct mb_profile *p)
 {
 	unsigned i, k, n = 0;
@@ -474,6 +497,7 @@ static int plan(struct mb_profile *p)
 		p->block_count += g->count;
 	}
 	p->ordered = n;
+	find_alone(p);
 	return 0;
 }
 

@@ -52,9 +52,20 @@ static unsigned put_members(struct cw_decoder *d, struct cw_writer *w, const str
 	unsigned end, count = 0;
 
 	for (; from < to; from = end) {
-		const char *t = p->points[p->by_path[from]].property + at;
-		size_t n = segment(t), start;
+		const struct mb_point *pt = &p->points[p->by_path[from]];
+		const char *t = pt->property + at;
+		size_t n, start;
 
+		if (pt->alone > 0) { /* only on the outermost level */
+			end = from + 1;
+			if (d->marks[p->by_path[from]] == 2) {
+				cw_put_textn(w, t, pt->alone);
+				mb_put_value(w, &d->values[p->by_path[from]]);
+				count++;
+			}
+			continue;
+		}
+		n = segment(t);
 		if (span(d, p, from, to, at, &end) == 0)
 			continue;
 		start = w->len;
@@ -213,14 +224,16 @@ static void remember(struct cw_decoder *d, const struct cw_event *ev, struct mb_
 
 static void report(struct cw_decoder *d, const struct cw_event *ev, struct mb_unit *u, const uint16_t *points, unsigned count)
 {
-	unsigned i;
+	unsigned i, due = 0;
 	int said;
 
 	/* Events first: they overtake, and look at what was reported before. */
 	for (i = 0; i < count && u->profile->has_events; i++)
 		if (d->marks[points[i]] != 0 && u->profile->points[points[i]].event.id != NULL)
 			look_at_event(d, ev, u, points[i]);
-	said = emit_properties(d, ev, u) == 0;
+	for (i = 0; i < count; i++)
+		due += d->marks[points[i]] == 2;
+	said = due > 0 && emit_properties(d, ev, u) == 0;
 	for (i = 0; i < count; i++) {
 		if ((d->marks[points[i]] == 2 && said) || (d->marks[points[i]] == 1 && u->profile->points[points[i]].property[0] == '\0'))
 			remember(d, ev, u, points[i]);

@@ -276,6 +276,8 @@ static void on_identified(struct cw_decoder *d, const struct cw_event *ev, struc
 {
 	if (c->name == NULL || ev->device == 0 || ev->device_ctx == NULL || mb_unit_add(d, ev, c) < 0)
 		return;
+	if ((ev->flags & CW_EVF_ATTACHED) != 0)
+		(void)d->host->linger(d->hx, ev->conn, ev->device, ((const struct mb_conf *)ev->conf)->grace_ms);
 	if (c->plain_asked && c->state == MB_C_IDENTIFY && cw_bytes_equal(ev->identity, cw_bytes_text(c->name))) {
 		c->state = MB_C_READY;
 		if (c->line.ch->envelope == MB_ENV_DDP)
@@ -287,6 +289,8 @@ static int on_refused(struct cw_decoder *d, const struct cw_event *ev, struct mb
 {
 	struct mb_unit *u = mb_unit_of(c, ev->identity);
 
+	if (u != NULL && u->device != 0)
+		return 0; /* it is with us: the device still points to it, and what ends that is DETACHED */
 	if (u != NULL) { /* one that was off, and may not come back now */
 		u->state = MB_U_OFF;
 		u->probe_ms = ev->mono_ms + c->conf->probe_ms;

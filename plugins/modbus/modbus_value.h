@@ -77,6 +77,7 @@ struct mb_point {
 	enum mb_charset charset;
 	uint16_t address, count; /* registers, or 1 bit */
 	uint16_t length;         /* bytes of a string */
+	uint16_t alone;          /* length of a property that shares its first segment with no other point; 0: it does, or has members */
 	uint8_t bit, write_fc;   /* 0: by its shape */
 	uint8_t readable, writable, as_text, as_number, trim, isolate, mask_write, modify, read_back, map_number;
 	uint8_t has_min, has_max, scaled;

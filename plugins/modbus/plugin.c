@@ -32,6 +32,7 @@ static const struct cw_plugin_counter modbus_counters[] = {
 	{ "badRegistrations", "Registration packets that give no identity" },
 	{ NULL, NULL },
 };
+_Static_assert(sizeof(modbus_counters) / sizeof(modbus_counters[0]) == MB_N_COUNT + 1, "the enum and this list differ");
 
 static const struct cw_plugin_desc modbus_desc = {
 	CW_PLUGIN_INIT,

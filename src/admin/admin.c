@@ -415,6 +415,7 @@ static void on_trace_line(void *arg, const struct cw_trace_line *line)
 	struct cw_json j;
 	char *text;
 	size_t len;
+	int begins = strcmp(line->what, "open") == 0 || strcmp(line->what, "midway") == 0;
 
 	cw_json_begin(&j, ANSWER_MOST);
 	cw_json_map(&j);
@@ -423,10 +424,11 @@ static void on_trace_line(void *arg, const struct cw_trace_line *line)
 	put_int(&j, "conn", (int64_t)line->conn);
 	cw_json_field(&j, "what", line->what);
 	if (line->text[0] != '\0')
-		cw_json_field(&j, strcmp(line->what, "open") == 0 || strcmp(line->what, "midway") == 0 ? "peer" : "text", line->text);
-	if (strcmp(line->what, "open") == 0) {
-		cw_json_text(&j, "datagram");
-		cw_json_bool(&j, line->number != 0);
+		cw_json_field(&j, begins ? "peer" : "text", line->text);
+	if (begins) {
+		put_bool(&j, "datagram", (line->number & CW_EVF_DATAGRAM) != 0);
+		put_bool(&j, "dialled", (line->number & CW_EVF_DIALLED) != 0);
+		put_bool(&j, "serial", (line->number & CW_EVF_SERIAL) != 0);
 	} else if (line->number != 0)
 		put_int(&j, "number", line->number);
 	if (line->bytes.len > 0) {
@@ -456,7 +458,7 @@ static void follow_any(struct cw_admin *a, struct cw_http_req *req, const char *
 
 	if (rc < 0) {
 		cw_free(f);
-		cw_admin_reply_text(req, rc == CW_ENOENT ? 404 : 503, "error", rc == CW_ENOENT ? "there is no such listener" : "out of memory");
+		cw_admin_reply_text(req, rc == CW_ENOENT ? 404 : 503, "error", rc == CW_ENOENT ? "there is no listener or connection of that name; causeway status has them" : "out of memory");
 		return;
 	}
 	f->req = req;

@@ -178,6 +178,8 @@ void cw_bridge_attach(struct cw_bridge *b, struct cw_attach *a);
 void cw_bridge_attach_cancel(struct cw_attach *a);
 /* The owner is no longer the way to the device. */
 void cw_bridge_left(struct cw_bridge *b, struct cw_device *d, void *owner);
+/* The same, but it is expected back: it stays online for `linger_ms`, unless it had to let go. Without another owner by then it goes offline. */
+void cw_bridge_left_for(struct cw_bridge *b, struct cw_device *d, void *owner, uint64_t linger_ms);
 /* Ask the owner to let go (operator's kick). CW_ENOENT when it has no session. */
 int cw_bridge_kick(struct cw_bridge *b, const char *identity);
 /* End a command that was handed to an owner. Unknown ids (ended before) are ignored. */

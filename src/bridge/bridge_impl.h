@@ -36,6 +36,7 @@ struct cw_device {
 	struct cw_list move;             /* the bridge's moves */
 	void *owner;                     /* NULL: no session */
 	struct cw_list elders;           /* other connections that speak for it; owners.c */
+	struct cw_timer linger;          /* then it goes offline: its owner has left and may come back */
 	struct cw_list waiting;          /* struct cw_attach, oldest first */
 	struct cw_list fetching, queued, running; /* struct command */
 	uint64_t repeats[REPEATS_KEPT];  /* hashes of request ids seen lately */

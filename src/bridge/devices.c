@@ -78,6 +78,7 @@ static struct cw_device *new_device(struct cw_bridge *b, const struct cw_identit
 
 static void free_device(struct cw_device *d)
 {
+	cw_timer_stop(cw_worker_timers(d->bridge->conf.control), &d->linger);
 	cw_free(d->last_text);
 	cw_free(d->settings);
 	explicit_bzero(d->text + (d->secret - d->text), strlen(d->secret));
@@ -143,6 +144,7 @@ err_device:
 void cw_devices_remove(struct cw_device *d)
 {
 	d->removing = 1;
+	cw_timer_stop(cw_worker_timers(d->bridge->conf.control), &d->linger);
 	if (d->parting != NULL)
 		return; /* comes again once that is through */
 	if (d->forget_relation)
@@ -217,6 +219,7 @@ static void give_to(struct cw_attach *a)
 	if (d->owner != a->owner)
 		cw_gauge_add(bridge, devices_attached, d->owner == NULL ? 1 : 0);
 	d->owner = a->owner;
+	cw_timer_stop(cw_worker_timers(d->bridge->conf.control), &d->linger);
 	d->max_outstanding = a->max_outstanding == 0 ? 1 : a->max_outstanding;
 	/* With requireOnline it goes on waiting, as the owner: a contest's delay must not make it leave itself. */
 	cw_timer_stop(cw_worker_timers(d->bridge->conf.control), &a->delay);
@@ -399,8 +402,20 @@ static void other_left(struct cw_device *d, const void *owner)
 	cw_move_command_ended(d); /* nobody waits for its word any more */
 }
 
+static void on_not_back(struct cw_timer *t)
+{
+	want(cw_container_of(t, struct cw_device, linger), 0);
+}
+
 void cw_bridge_left(struct cw_bridge *b, struct cw_device *d, void *owner)
 {
+	cw_bridge_left_for(b, d, owner, 0);
+}
+
+void cw_bridge_left_for(struct cw_bridge *b, struct cw_device *d, void *owner, uint64_t linger_ms)
+{
+	if (d->leaving)
+		linger_ms = 0;
 	if (d->owner != owner) {
 		if (cw_owners_drop(d, owner))
 			other_left(d, owner);
@@ -420,10 +435,12 @@ void cw_bridge_left(struct cw_bridge *b, struct cw_device *d, void *owner)
 		cw_devices_remove(d);
 		return;
 	}
-	if (cw_list_empty(&d->waiting))
-		want(d, 0);
-	else
+	if (!cw_list_empty(&d->waiting))
 		next_owner(d);
+	else if (linger_ms > 0)
+		cw_timer_set(cw_worker_timers(b->conf.control), &d->linger, linger_ms, on_not_back);
+	else
+		want(d, 0);
 }
 
 int cw_bridge_kick(struct cw_bridge *b, const char *identity)

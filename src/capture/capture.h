@@ -2,7 +2,7 @@
  * capture.h - what was on a wire, read from a file: connections and what happened on them, in order of time.
  *
  * Read are: lines of hex; pcap and pcapng of TCP and UDP, over Ethernet (VLAN tags too), Linux cooked v1 and v2,
- * loopback and raw IP; and the gateway's own recording (`causeway trace --record`, README). TCP is put together
+ * loopback and raw IP; and the gateway's own recording (`causeway trace --record`, conf/DEVICES.md). TCP is put together
  * again: segments out of order, sent twice or overlapping; what the capture lacks is a gap with its length.
  * Everything is bounded: the file, the connections, what waits for a segment that is missing.
  *
@@ -41,7 +41,7 @@ struct cw_seen {
 struct cw_seen_conn {
 	char name[104];  /* the device's address and port, or the name in the file */
 	char listener[64]; /* of a recording, else empty */
-	uint8_t datagram, dialled;
+	uint8_t datagram, dialled, serial;
 	uint8_t begun;   /* its beginning is in the capture */
 };
 

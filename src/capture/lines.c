@@ -306,6 +306,8 @@ static int take_entry(struct names *names, const json_t *o)
 	if (strcmp(what, "open") == 0 || strcmp(what, "midway") == 0) {
 		c->conns[d->conn].begun = strcmp(what, "open") == 0;
 		c->conns[d->conn].datagram = (uint8_t)json_is_true(json_object_get(o, "datagram"));
+		c->conns[d->conn].dialled = (uint8_t)json_is_true(json_object_get(o, "dialled"));
+		c->conns[d->conn].serial = (uint8_t)json_is_true(json_object_get(o, "serial"));
 		(void)snprintf(c->conns[d->conn].listener, sizeof(c->conns[0].listener), "%.60s", text_of(o, "listener"));
 	} else if (strcmp(what, "data") == 0) {
 		d->raw = 1;

@@ -1,6 +1,7 @@
 /* call.c - see call.h. */
 #include "cli/call.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,8 +61,10 @@ json_t *cw_call_ask(struct cw_call *c, const char *method, const char *path, con
 		long os = 0;
 
 		curl_easy_getinfo(c->curl, CURLINFO_OS_ERRNO, &os);
-		fprintf(stderr, "causeway: cannot talk to %s: %s; is causewayd running, and is this its control socket? (-c application.conf or --control unix:PATH says which)\n", c->socket,
-		        os != 0 ? strerror((int)os) : error[0] != '\0' ? error : curl_easy_strerror(rc));
+		fprintf(stderr, "causeway: cannot talk to %s: %s; %s\n", c->socket,
+		        os != 0 ? strerror((int)os) : error[0] != '\0' ? error : curl_easy_strerror(rc),
+		        os == EACCES ? "be root, or a member of the group causewayd runs as (of the package: causeway)"
+		                     : "is causewayd running, and is this its control socket? (-c application.conf or --control unix:PATH says which)");
 		return NULL;
 	}
 	curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &c->status);

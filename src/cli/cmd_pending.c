@@ -73,6 +73,8 @@ static int list(struct options *o)
 	if (o->as_json) {
 		print_json(all);
 	} else {
+		if (json_array_size(all) == 0)
+			fputs("no frames are kept; listeners and connections with unknown = keep have some when a device comes that no source knows\n", stderr);
 		json_array_foreach (all, i, e) {
 			printf("%-24s %-12s %-22s %4lld frames %7lld bytes  %s to %s", text_of(e, "identity"),
 			       text_of(e, "listener"), text_of(e, "peer"), int_of(e, "frames"), int_of(e, "bytes"),

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "cli/plugin.h"
+#include "cli/plugin/plugin.h"
 #include "cli/show.h"
 #include "json/json.h"
 #include "plugin/asked.h"

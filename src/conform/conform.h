@@ -15,6 +15,7 @@
 struct cw_conform_rule {
 	const char *name;
 	const char *clause; /* what is asked, and where it is written */
+	const char *not_isolated; /* why it is tried in-process only; NULL: it is tried in a plugin host as well */
 };
 
 /* Rule i; 0 past the last. */
@@ -25,6 +26,7 @@ struct cw_conform_setup {
 	const struct cw_wire_script *scripts; /* those that are not strict first */
 	size_t script_count;
 	const char *only;          /* one rule, or NULL */
+	int isolated;              /* with the decoder in a plugin host, by the rules that can be */
 	int all;                   /* every finding; else the first three of each rule */
 	unsigned entry_timeout_ms; /* an entry of the decoder that lasts longer hangs; 0: 10 s */
 	/* Settings as an encoded map: `text` over the defaults of the plugin's table. *ret_bytes is owned (cw_free). */

@@ -62,7 +62,7 @@ static int starve(const struct session *of, long n)
 	int done = 0;
 
 	heap_fail_at(n);
-	if (toy_start(&t, &suite, of, 0) < 0) {
+	if (toy_start(&t, &suite, of, 0, 0) < 0) {
 		heap_fail_at(-1);
 		toy_forget(&t);
 		free(t.trace);

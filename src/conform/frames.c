@@ -7,7 +7,7 @@
 #define MUTATIONS (SUITE_SLOW ? 6 : 40)
 #define SPLIT_STEP (SUITE_SLOW ? 4 : 1)
 /* Steps that the sessions may take while they are split and cut off; longer ones are tried at every n-th byte. */
-#define STEPS_MOST (SUITE_SLOW ? 100000 : 600000)
+#define STEPS_MOST (size_t)MANY(SUITE_SLOW ? 100000 : 600000, SUITE_SLOW ? 500 : 3000)
 
 static int is_input(const struct entry *e, const struct toy *t)
 {
@@ -176,7 +176,7 @@ void rule_split(struct toy *a, struct toy *b)
 		if (!is_input(&suite.entries[i], a))
 			continue;
 		doing("%s", suite.entries[i].name);
-		all_splits(a, b, &suite.entries[i], 1);
+		all_splits(a, b, &suite.entries[i], MANY(1, 0));
 	}
 	if ((a->flags & CW_EVF_INSPECT) == 0)
 		split_sessions(a, b);
@@ -363,7 +363,7 @@ static void mutate_sessions(struct toy *a)
 
 	for (s = 0; s < suite.session_count; s++) {
 		const struct session *of = &suite.sessions[s];
-		size_t tries = 1 + 400 * MUTATIONS / (of->n * of->n + 40);
+		size_t tries = 1 + 400 * (size_t)MANY(MUTATIONS, 0) / (of->n * of->n + 40);
 
 		for (i = 0; i < of->n; i++) {
 			for (k = 0; k < tries && of->v[i]->kind == CW_WIRE_DATA; k++) {
@@ -405,7 +405,7 @@ void rule_mutate(struct toy *a, struct toy *b)
 		if (out == NULL)
 			abort();
 		m.ptr = out;
-		for (k = 0; k < MUTATIONS; k++) {
+		for (k = 0; k < (size_t)MANY(MUTATIONS, 2); k++) {
 			m.len = mutate(e, out);
 			doing("damage %zu to %s", k, e->name);
 			all_splits(a, b, &m, 0);
@@ -413,5 +413,5 @@ void rule_mutate(struct toy *a, struct toy *b)
 		free(out);
 	}
 	if ((a->flags & CW_EVF_INSPECT) == 0)
-		mutate_sessions(a);
+		mutate_sessions(b);
 }

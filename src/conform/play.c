@@ -369,6 +369,7 @@ static void play(struct toy *t, const struct session *of)
 			stimulate(&p);
 		if (p.step->kind == CW_WIRE_BROADCAST)
 			broadcast(&p);
+		toy_pump(t);
 	}
 	say_rest(&p, rest, sizeof(rest));
 	if (!p.failed && rest[0] != '\0')

@@ -24,57 +24,59 @@
 #include "plugin/load.h"
 
 #define FRAME_SHOWN 512u
+#define HOST_LINES 32768u
 #define ENTRY_TIMEOUT_MS (SUITE_SLOW ? 60000u : 10000u)
 #define FINDINGS_SHOWN 3u /* of one rule, unless all are asked for; the rest is counted */
 
 static const struct rule rules[] = {
 	{ "loads", "the object is loaded, its descriptor is whole and its ABI is ours (plugin.h)", rule_loads,
-	  RULE_BARE | RULE_LOOK },
+	  RULE_BARE | RULE_LOOK, 0, "the object is looked at, not run" },
 	{ "exports", "it exports cw_plugin_entry and nothing else, and needs no symbol of ours (plugin.h)",
-	  rule_exports, RULE_BARE | RULE_LOOK },
+	  rule_exports, RULE_BARE | RULE_LOOK, 0, "the object is looked at, not run" },
 	{ "statics", "no writable static data: one instance a worker, several in a process (decoder.h)", rule_statics,
-	  RULE_BARE | RULE_LOOK },
+	  RULE_BARE | RULE_LOOK, 0, "the object is looked at, not run" },
 	{ "libraries", "it needs no library but the C library's own (plugin.h)", rule_libraries,
-	  RULE_BARE | RULE_LOOK },
+	  RULE_BARE | RULE_LOOK, 0, "the object is looked at, not run" },
 	{ "scripts", "every wire script goes through: what the decoder says is what the script says", rule_scripts,
-	  RULE_PLAIN },
-	{ "frames", "a `frame` is taken as one frame, a `refuse` is not taken", rule_frames, RULE_INSPECT },
+	  RULE_PLAIN, RULE_FIRST, NULL },
+	{ "frames", "a `frame` is taken as one frame, a `refuse` is not taken", rule_frames, RULE_INSPECT, 0, "a decode tool runs decoders in its own process" },
 	{ "split", "bytes come in any pieces: frame() never changes state, and says the same (decoder.h)", rule_split,
-	  RULE_INSPECT | RULE_PLAIN },
+	  RULE_INSPECT | RULE_PLAIN, RULE_SECOND, NULL },
 	{ "truncate", "a part of a frame makes no record, and whole ones behind it are found", rule_truncate,
-	  RULE_INSPECT | RULE_PLAIN },
-	{ "noise", "a `noise` between frames costs none of them (decoder.h: cw_cut.skip)", rule_noise, RULE_INSPECT },
-	{ "glue", "two frames in one read are two frames", rule_glue, RULE_INSPECT },
-	{ "mutate", "damaged frames do no harm, and split they say the same", rule_mutate, RULE_INSPECT | RULE_PLAIN },
+	  RULE_INSPECT | RULE_PLAIN, RULE_SECOND, NULL },
+	{ "noise", "a `noise` between frames costs none of them (decoder.h: cw_cut.skip)", rule_noise, RULE_INSPECT, 0, "a decode tool runs decoders in its own process" },
+	{ "glue", "two frames in one read are two frames", rule_glue, RULE_INSPECT, 0, "a decode tool runs decoders in its own process" },
+	{ "mutate", "damaged frames do no harm, and split they say the same", rule_mutate, RULE_INSPECT | RULE_PLAIN, RULE_SECOND, NULL },
 	{ "session", "the scripts exercise it: frames are taken, records are emitted", rule_session,
-	  RULE_PLAIN | RULE_DATAGRAM },
+	  RULE_PLAIN | RULE_DATAGRAM, RULE_FIRST, NULL },
 	{ "later", "no frame is decoded between identify() and its outcome; bytes wait (host.h)", rule_later,
-	  RULE_PLAIN },
+	  RULE_PLAIN, RULE_SECOND, NULL },
 	{ "identities",
 	  "each outcome of identify() is survived; after CW_REFUSED_KEPT answer nothing, do not close (decoder.h)",
-	  rule_identities, RULE_PLAIN },
-	{ "outcomes", "each way that a ticket settles is survived, and that it never does", rule_outcomes, RULE_PLAIN },
-	{ "saved", "what device_save() kept may come back damaged or by another version", rule_saved, RULE_PLAIN },
-	{ "moments", "events come at any moment, about things that are over or never were", rule_moments, RULE_PLAIN },
+	  rule_identities, RULE_PLAIN, RULE_FIRST, NULL },
+	{ "outcomes", "each way that a ticket settles is survived, and that it never does", rule_outcomes, RULE_PLAIN, RULE_FIRST, NULL },
+	{ "saved", "what device_save() kept may come back damaged or by another version", rule_saved, RULE_PLAIN, RULE_FIRST, NULL },
+	{ "moments", "events come at any moment, about things that are over or never were", rule_moments, RULE_PLAIN, RULE_FIRST, NULL },
 	{ "resumed", "a new instance goes on with connections that are not new (decoder.h: CW_EVF_RESUMED)",
-	  rule_resumed, RULE_PLAIN },
+	  rule_resumed, RULE_PLAIN, RULE_FIRST, NULL },
 	{ "kept", "frames that were set aside are accepted without a log-in (decoder.h: CW_EVF_KEPT)", rule_kept,
-	  RULE_PLAIN },
+	  RULE_PLAIN, RULE_FIRST, NULL },
 	{ "cap",
 	  "memory that is kept for a connection is charged, and given back; above the cap something is dropped "
 	  "(host.h: charge())",
-	  rule_cap, RULE_PLAIN },
-	{ "refusals", "every host call may refuse; the decoder goes on (host.h)", rule_refusals, RULE_PLAIN },
-	{ "memory", "every allocation may fail; nothing crashes, nothing is left", rule_memory, RULE_BARE },
+	  rule_cap, RULE_PLAIN, RULE_FIRST, NULL },
+	{ "refusals", "every host call may refuse; the decoder goes on (host.h)", rule_refusals, RULE_PLAIN, 0, "what fails is inside the plugin: the same code in either process" },
+	{ "memory", "every allocation may fail; nothing crashes, nothing is left", rule_memory, RULE_BARE, 0, "what fails is inside the plugin: the same code in either process" },
+	{ "same", "in a plugin host it says what it says in-process: sessions whole, byte by byte, with noise, under each outcome "
+	  "and cap; --isolated only", rule_same, RULE_HOSTED, RULE_SECOND, NULL },
 	/* watched in all the others */
-	{ "pure", "frame() never changes state, allocates nothing, says nothing (decoder.h)", NULL, 0 },
-	{ "cut", "frame() cuts what is there and no more than max_frame (decoder.h: cw_cut)", NULL, 0 },
-	{ "again", "CW_EBUSY of decode() follows an identify() of the same call, and is not endless (decoder.h)", NULL,
-	  0 },
-	{ "status", "entries return what decoder.h says, end what is open once, and leave no context behind", NULL, 0 },
-	{ "records", "records, fields and counters are as record.h and the descriptor say", NULL, 0 },
-	{ "budget", "an entry takes at most 20 ms, and speaks and allocates in proportion to its bytes", NULL, 0 },
-	{ "leak", "after destroy() nothing is left: no memory, no open attachment", NULL, 0 },
+	{ "pure", "frame() never changes state, allocates nothing, says nothing (decoder.h)", NULL, 0, 0, NULL },
+	{ "cut", "frame() cuts what is there and no more than max_frame (decoder.h: cw_cut)", NULL, 0, 0, NULL },
+	{ "again", "CW_EBUSY of decode() follows an identify() of the same call, and is not endless (decoder.h)", NULL, 0, 0, NULL },
+	{ "status", "entries return what decoder.h says, end what is open once, and leave no context behind", NULL, 0, 0, NULL },
+	{ "records", "records, fields and counters are as record.h and the descriptor say", NULL, 0, 0, NULL },
+	{ "budget", "an entry takes at most 20 ms, and speaks and allocates in proportion to its bytes", NULL, 0, 0, NULL },
+	{ "leak", "after destroy() nothing is left: no memory, no open attachment", NULL, 0, 0, "a plugin host is not asked to give back: it ends" },
 };
 #define RULES (sizeof(rules) / sizeof(rules[0]))
 
@@ -84,6 +86,7 @@ int cw_conform_rule(size_t i, struct cw_conform_rule *ret)
 		return 0;
 	ret->name = rules[i].name;
 	ret->clause = rules[i].clause;
+	ret->not_isolated = rules[i].not_isolated;
 	return 1;
 }
 
@@ -95,6 +98,8 @@ struct shared {
 	uint64_t since_ms;
 	size_t len, shown;
 	uint8_t frame[FRAME_SHOWN];
+	size_t lines_len;
+	char lines[HOST_LINES]; /* said inside a plugin host; read when it is quiet */
 };
 
 struct suite suite;
@@ -102,6 +107,7 @@ static struct shared *shared;
 static FILE *pipe_out;
 static const char *rule_at_work;
 static uint64_t seed;
+static pid_t home; /* the child; its plugin hosts are others */
 
 static uint64_t real_ms(void)
 {
@@ -143,14 +149,47 @@ void not_at_hand(void)
 	shared->entry[0] = '\0';
 }
 
+/* The same inside a plugin host, which has no pipe. */
+static void speak_home(char letter, const char *rule, const char *text)
+{
+	size_t left = HOST_LINES - shared->lines_len;
+	int n = snprintf(shared->lines + shared->lines_len, left, "%c %s %s", letter, rule, text);
+
+	if (n > 0 && (size_t)n < left)
+		shared->lines_len += (size_t)n + 1;
+}
+
 /* One line through the pipe: a letter, the rule, the sentence. */
 static void speak(char letter, const char *rule, const char *text)
 {
+	if (getpid() != home) {
+		speak_home(letter, rule, text);
+		return;
+	}
 	fprintf(pipe_out, "%c %s ", letter, rule);
 	for (; *text != '\0'; text++)
 		fputc((unsigned char)*text < 0x20 ? ' ' : *text, pipe_out);
 	fputc('\n', pipe_out);
 	fflush(pipe_out);
+}
+
+void speak_of_host(void)
+{
+	size_t at;
+
+	for (at = 0; at < shared->lines_len; at += strlen(shared->lines + at) + 1) {
+		char *rule = shared->lines + at + 2, *text = strchr(rule, ' ');
+
+		*text = '\0';
+		speak(shared->lines[at], rule, text + 1);
+		*text = ' ';
+	}
+	shared->lines_len = 0;
+}
+
+const char *entry_at_hand(void)
+{
+	return shared->entry;
 }
 
 __attribute__((format(printf, 2, 0))) static void speak_fault(const char *rule, const char *fmt, va_list ap)
@@ -201,7 +240,8 @@ void remark(const char *fmt, ...)
 void give_up(const char *why)
 {
 	remark("%s: the rest of this rule is not tried", why);
-	speak('E', rule_at_work, "");
+	if (getpid() == home) /* else the child says it, when its host is gone */
+		speak('E', rule_at_work, "");
 	_exit(0);
 }
 
@@ -347,8 +387,8 @@ static void work(const struct rule *r, uint32_t flags)
 	}
 	if ((flags & CW_EVF_DATAGRAM) != 0 && (suite.real->caps & CW_CAP_DATAGRAM) == 0)
 		return;
-	if (toy_start(&a, &suite, &suite.sessions[0], flags) < 0 ||
-	    toy_start(&b, &suite, &suite.sessions[0], flags) < 0)
+	if (toy_start(&a, &suite, &suite.sessions[0], flags, suite.setup->isolated && r->isolated == RULE_FIRST) < 0 ||
+	    toy_start(&b, &suite, &suite.sessions[0], flags, suite.setup->isolated && r->isolated == RULE_SECOND) < 0)
 		return;
 	r->run(&a, &b);
 	doing("at the end of all that rule %s does", r->name);
@@ -366,6 +406,7 @@ static void child(const struct rule *r, uint32_t flags, int fd)
 	if (pipe_out == NULL)
 		_exit(3);
 	rule_at_work = r->name;
+	home = getpid();
 	seed = 0x9e3779b97f4a7c15u;
 	cw_log_setup(CW_LOG_ERROR, 0, open("/dev/null", O_WRONLY | O_CLOEXEC));
 	cw_clock_fake(1000000, 1763700000000);
@@ -511,6 +552,27 @@ static void run_rule(struct parent *p, const struct rule *r, uint32_t flags, con
 		p->setup->rule(p->setup->ctx, r->name, variant, p->of_rule);
 }
 
+static void run_here(struct parent *p, const struct rule *r)
+{
+	if ((r->how & (RULE_BARE | RULE_LOOK)) != 0)
+		run_rule(p, r, 0, "");
+	if ((r->how & RULE_INSPECT) != 0)
+		run_rule(p, r, CW_EVF_INSPECT, "inspected");
+	if ((r->how & RULE_PLAIN) != 0)
+		run_rule(p, r, 0, "");
+	if ((r->how & RULE_DATAGRAM) != 0)
+		run_rule(p, r, CW_EVF_DATAGRAM, "datagrams");
+}
+
+static void run_isolated(struct parent *p, const struct rule *r)
+{
+	if (r->isolated == 0)
+		return;
+	run_rule(p, r, 0, "isolated");
+	if ((r->how & RULE_DATAGRAM) != 0)
+		run_rule(p, r, CW_EVF_DATAGRAM, "isolated datagrams");
+}
+
 int cw_conform_run(const struct cw_conform_setup *setup)
 {
 	struct parent p = { .setup = setup };
@@ -528,14 +590,10 @@ int cw_conform_run(const struct cw_conform_setup *setup)
 
 		if (r->run == NULL || !(watched_only || wanted(&p, r->name)))
 			continue;
-		if ((r->how & (RULE_BARE | RULE_LOOK)) != 0)
-			run_rule(&p, r, 0, "");
-		if ((r->how & RULE_INSPECT) != 0)
-			run_rule(&p, r, CW_EVF_INSPECT, "inspected");
-		if ((r->how & RULE_PLAIN) != 0)
-			run_rule(&p, r, 0, "");
-		if ((r->how & RULE_DATAGRAM) != 0)
-			run_rule(&p, r, CW_EVF_DATAGRAM, "datagrams");
+		if (setup->isolated)
+			run_isolated(&p, r);
+		else
+			run_here(&p, r);
 		if (i == 0 && p.total > 0)
 			break; /* what does not load has nothing else to be asked */
 	}

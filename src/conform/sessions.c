@@ -202,7 +202,7 @@ void rule_saved(struct toy *a, struct toy *b)
 		run(a, of, 0);
 		toy_renew(a, of, 1);
 		run(a, of, 1);
-		for (k = 0; k < 30; k++) {
+		for (k = 0; k < MANY(30, 4); k++) {
 			doing("the session of %s with saved bytes that are damaged, try %d", of->name, k);
 			toy_renew(a, of, 1);
 			if (k == 0)
@@ -278,7 +278,7 @@ void rule_moments(struct toy *a, struct toy *b)
 	for (s = 0; s < suite.session_count; s++) {
 		const struct session *of = &suite.sessions[s];
 
-		for (i = 0; i < of->n; i++)
+		for (i = 0; i < of->n; i += (size_t)MANY(1, 1 + of->n / 5))
 			odd_before(a, of, i);
 		doing("the commands of %s before anything else", of->name);
 		toy_renew(a, of, 0);
@@ -303,7 +303,7 @@ void rule_resumed(struct toy *a, struct toy *b)
 	(void)b;
 	for (s = 0; s < suite.session_count; s++) {
 		const struct session *of = &suite.sessions[s];
-		size_t stride = 1 + of->n / 20;
+		size_t stride = 1 + of->n / (size_t)MANY(20, 5);
 
 		for (at = 0; at < of->n; at += stride) {
 			doing("the session of %s, resumed by a new instance before line %u", of->name, of->v[at]->line);

@@ -11,6 +11,7 @@
 #include "conform/conform.h"
 #include "conform/heap.h"
 #include "plugin/asked.h"
+#include "plugin/isolate.h"
 #include "plugin/runner_impl.h"
 
 #define TICKETS_MOST 256
@@ -21,6 +22,9 @@
 #else
 #define SUITE_SLOW 0
 #endif
+
+/* Each try in a plugin host is a process of its own. */
+#define MANY(here, hosted) (suite.setup->isolated ? (hosted) : (here))
 
 /* ---- what there is to try -------------------------------------------------------------- */
 
@@ -54,6 +58,9 @@ struct suite {
 	size_t entry_count;
 };
 
+/* Of the child: there is one. */
+extern struct suite suite;
+
 /* Load, and make sessions and entries of the scripts; 0 or -1 with findings. */
 int suite_load(struct suite *s);
 
@@ -70,6 +77,11 @@ void fault_of(const char *rule, const char *fmt, ...) __attribute__((format(prin
 void remark(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Going on would take too long, or too much: this rule ends here. */
 void give_up(const char *why) __attribute__((noreturn));
+
+/* What was said inside a plugin host about a rule that is watched. */
+void speak_of_host(void);
+/* The entry that a plugin host was in, "" when in none. */
+const char *entry_at_hand(void);
 
 /* ---- object.c ---------------------------------------------------------------------------- */
 
@@ -106,6 +118,11 @@ struct toy {
 	int hold_tickets; /* tickets stay open */
 	int late;         /* identities are answered by toy_answer() only */
 	int by_hand;      /* a script answers */
+	int isolated;     /* the decoder is in a plugin host */
+	int ended;        /* .. that has said its last about the connection */
+	int refused;      /* .. what it said about the command at hand */
+	int answered;     /* an identity; the host is to go on */
+	int many;         /* several frames came in one read */
 	unsigned members; /* of CW_IDENTIFY_MEMBERS */
 	/* what the decoder says, one entry after the other */
 	uint8_t *trace;
@@ -139,11 +156,13 @@ void watch_runner(struct cw_runner *r);
 void watch_toy(struct toy *t);
 
 /* A runner and its settings; CW_E* when the plugin says no. */
-int toy_start(struct toy *t, const struct suite *s, const struct session *of, uint32_t flags);
+int toy_start(struct toy *t, const struct suite *s, const struct session *of, uint32_t flags, int isolated);
 /* A new instance, and nothing known of what was before; ends the child when that fails. `keep_saved`: but what it
  * saved. */
 void toy_renew(struct toy *t, const struct session *of, int keep_saved);
 void toy_stop(struct toy *t);
+/* Until a plugin host has done all there was to do, and has said so. Nothing when the decoder is here. */
+void toy_pump(struct toy *t);
 int toy_open(struct toy *t);
 /* Close, and look that nothing is left over. `clean` 0: calls were made to fail, only memory counts. */
 void toy_close(struct toy *t, int clean);
@@ -159,6 +178,8 @@ void toy_event(struct toy *t, uint32_t kind, uint64_t number, struct cw_bytes da
 void toy_answer(struct toy *t);
 struct cw_rdevice *toy_device(struct toy *t, const char *who);
 void toy_forget(struct toy *t);
+/* They said the same. When several frames came in one read and one of the two is isolated: the same of each kind, in its
+ * order, and as many sends, for the host goes on with the next frame while what settles is on its way. */
 int toy_same(const struct toy *a, const struct toy *b);
 /* Where two traces part, in words. */
 void toy_difference(const struct toy *whole, const struct toy *other, char *out, size_t size);
@@ -176,12 +197,17 @@ struct rule {
 	const char *name, *clause;
 	void (*run)(struct toy *a, struct toy *b); /* NULL: watched while others run */
 	unsigned how;
+	unsigned isolated; /* RULE_FIRST, RULE_SECOND: which of its toys has a plugin host then; 0: see below */
+	const char *not_isolated; /* why this rule is tried in-process only */
 };
 #define RULE_INSPECT 1u  /* as a decode tool runs it */
 #define RULE_PLAIN 2u    /* as a connection */
 #define RULE_DATAGRAM 4u /* also over UDP, where the plugin may be used so */
 #define RULE_BARE 8u     /* without toys: takes what it needs from the suite */
 #define RULE_LOOK 16u    /* the object is not called */
+#define RULE_HOSTED 32u  /* compares both: only when isolated */
+#define RULE_FIRST 1u
+#define RULE_SECOND 2u
 
 void rule_loads(struct toy *a, struct toy *b);
 void rule_exports(struct toy *a, struct toy *b);
@@ -205,9 +231,8 @@ void rule_kept(struct toy *a, struct toy *b);
 void rule_cap(struct toy *a, struct toy *b);
 void rule_refusals(struct toy *a, struct toy *b);
 void rule_memory(struct toy *a, struct toy *b);
+void rule_same(struct toy *a, struct toy *b);
 
-/* Of the child: there is one. */
-extern struct suite suite;
 uint32_t suite_random(uint32_t below);
 
 #endif

@@ -40,7 +40,8 @@ int cw_daemon_open_state_dir(struct cw_daemon *d, struct cw_msg *msg)
 	(void)snprintf(lock, sizeof(lock), "%s/lock", dir);
 	d->lock_fd = open(lock, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
 	if (d->lock_fd < 0)
-		return cw_fail(msg, cw_err_from_errno(errno), "stateDir: cannot open %s: %s", lock, strerror(errno));
+		return cw_fail(msg, cw_err_from_errno(errno), "stateDir: cannot open %s: %s%s", lock, strerror(errno),
+		               errno == EACCES ? "; all in it must belong to the user who runs causewayd (chown -R)" : "");
 	if (flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0)
 		return cw_fail(msg, CW_EEXIST, "stateDir: %s is in use by another causewayd; give each its own stateDir", dir);
 	if (d->config->attachments.directory != NULL)

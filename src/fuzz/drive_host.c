@@ -378,10 +378,21 @@ static void h_foreign(void *hx, uint64_t conn, struct cw_bytes identity)
 	fuzz_see(19, NULL, 0);
 }
 
+static int h_linger(void *hx, uint64_t conn, uint64_t device, uint64_t delay_ms)
+{
+	(void)hx;
+	(void)device;
+	if (bad_call(conn) || delay_ms > CW_LINGER_MOST_MS)
+		return CW_EINVAL;
+	fuzz_see(20, NULL, 0);
+	return 0;
+}
+
 const struct cw_host fuzz_host = {
 	.size = sizeof(fuzz_host), .abi = CW_ABI,
 	.send = h_send, .emit = h_emit, .identify = h_identify, .detach = h_detach, .timer = h_timer,
 	.command_done = h_command_done, .command_extend = h_command_extend, .device_save = h_device_save, .close = h_close,
 	.rescan = h_rescan, .log = h_log, .count = h_count, .field = h_field, .charge = h_charge, .want_block = h_want_block,
 	.attach_open = h_attach_open, .attach_write = h_attach_write, .attach_close = h_attach_close, .foreign = h_foreign,
+	.linger = h_linger,
 };

@@ -75,6 +75,7 @@ struct left {
 	struct cw_mail mail;
 	struct cw_gateway *gateway;
 	uint64_t tie;
+	uint32_t linger_ms;
 };
 
 static void on_left(struct cw_mail *mail)
@@ -84,7 +85,7 @@ static void on_left(struct cw_mail *mail)
 
 	if (t != NULL) {
 		if (t->device != NULL)
-			cw_bridge_left(m->gateway->conf.bridge, t->device, t);
+			cw_bridge_left_for(m->gateway->conf.bridge, t->device, t, m->linger_ms);
 		else
 			cw_bridge_attach_cancel(&t->ask->attach); /* no device, so it is open */
 		if (t->ask != NULL)                               /* overtaken while it waited */
@@ -94,7 +95,7 @@ static void on_left(struct cw_mail *mail)
 	cw_free(m);
 }
 
-void gw_post_left(struct gw_worker *gw, uint64_t tie)
+void gw_post_left(struct gw_worker *gw, uint64_t tie, uint32_t linger_ms)
 {
 	struct left *m = cw_alloc(sizeof(*m));
 
@@ -102,6 +103,7 @@ void gw_post_left(struct gw_worker *gw, uint64_t tie)
 	cw_invariant(m != NULL);
 	m->gateway = gw->gateway;
 	m->tie = tie;
+	m->linger_ms = linger_ms;
 	cw_post(gw->gateway->conf.control, &m->mail, on_left);
 }
 
@@ -173,7 +175,7 @@ static void tell_identified(struct link *l, struct ask *k)
 	if (!k->lookup) {
 		a = new_attachee(l, k);
 		if (a == NULL) {
-			gw_post_left(l->gw, k->tie);
+			gw_post_left(l->gw, k->tie, 0);
 			not_identified(l, k);
 			return;
 		}
@@ -194,7 +196,7 @@ static void tell_identified(struct link *l, struct ask *k)
 		l->attached = a->next;
 		cw_runner_settings_free(l->gw->runners[l->binding->protocol_index], a->conf);
 		cw_free(a);
-		gw_post_left(l->gw, k->tie);
+		gw_post_left(l->gw, k->tie, 0);
 	}
 	not_identified(l, k);
 }
@@ -218,7 +220,7 @@ static void on_answer(struct cw_mail *mail)
 
 	if (l == NULL || l->closing) {
 		if (k->refused == 0 && !k->lookup && !k->members)
-			gw_post_left(k->gw, k->tie);
+			gw_post_left(k->gw, k->tie, 0);
 		gw_free_ask(k);
 		return;
 	}

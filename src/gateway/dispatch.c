@@ -80,7 +80,7 @@ static void on_note(struct cw_mail *mail)
 	if (a == NULL) {
 		/* The session is gone, or its attach is still open: say so, a second `left` is ignored. */
 		if (n->kind == NOTE_LEAVE)
-			gw_post_left(n->gw, n->tie);
+			gw_post_left(n->gw, n->tie, 0);
 		if (n->kind == NOTE_MOVED)
 			gw_post_moved(n->gw, n->tie);
 		cw_free(n);

@@ -153,7 +153,7 @@ struct cw_trace_line {
 	uint64_t conn;          /* number of the connection */
 	const char *protocol;
 	/* in, out, refused, noise, settled, command, answered, line, online, offline, leave, closed, attached; of a listener: open
-	 * (text: the peer, number: 1 of datagrams), midway (open before), data (bytes as they were read), but no in, refused, noise, settled, line */
+	 * (text: the peer, number: CW_EVF_DATAGRAM, _DIALLED, _SERIAL), midway (the same, open before), data (bytes as they were read), but no in, refused, noise, settled, line */
 	const char *what;
 	const char *text;       /* may be empty */
 	int64_t number;

@@ -89,6 +89,7 @@ struct attachee {
 	uint64_t tie;
 	uint8_t leaving; /* the decoder asked to detach it */
 	uint8_t again;   /* identify() of what is attached already, so often */
+	uint32_t linger_ms; /* how long it stays online without this connection */
 };
 
 struct link {
@@ -261,7 +262,7 @@ void gw_attachee_drop(struct link *l, struct attachee *a, int tell_decoder); /* 
 
 /* attach.c */
 int gw_ask(struct link *l, const struct cw_identify *who);
-void gw_post_left(struct gw_worker *gw, uint64_t tie);
+void gw_post_left(struct gw_worker *gw, uint64_t tie, uint32_t linger_ms);
 /* Control loop. The outcome of an ask goes back; takes it. */
 void gw_answer(struct ask *k, int refused);
 void gw_attach(struct ask *k);

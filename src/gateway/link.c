@@ -35,6 +35,7 @@ void gw_attachee_drop(struct link *l, struct attachee *a, int tell_decoder)
 {
 	struct attachee **p;
 	uint64_t tie = a->tie;
+	uint32_t linger_ms = a->linger_ms;
 
 	for (p = &l->attached; *p != NULL; p = &(*p)->next) {
 		if (*p == a) {
@@ -52,7 +53,7 @@ void gw_attachee_drop(struct link *l, struct attachee *a, int tell_decoder)
 		cw_conn_detached(l->conn, a->rdev);
 	cw_runner_settings_free(l->gw->runners[l->binding->protocol_index], a->conf);
 	cw_free(a);
-	gw_post_left(l->gw, tie);
+	gw_post_left(l->gw, tie, l->closing && !tell_decoder ? linger_ms : 0); /* when the connection has gone, not the device */
 }
 
 const char *gw_link_peer(const struct link *l, char out[CW_ADDR_TEXT])
@@ -162,6 +163,16 @@ static int on_detach(void *owner, struct cw_rdevice *dev)
 		return CW_ENOENT;
 	a->leaving = 1; /* done in on_called(): the decoder is inside its own entry now */
 	l->leaving = 1;
+	return 0;
+}
+
+static int on_linger(void *owner, struct cw_rdevice *dev, uint64_t delay_ms)
+{
+	struct attachee *a = cw_rdevice_user(dev);
+
+	if (a == NULL)
+		return CW_ENOENT;
+	a->linger_ms = (uint32_t)delay_ms;
 	return 0;
 }
 
@@ -349,6 +360,7 @@ static const struct cw_conn_ops conn_ops = {
 	.emit = on_emit,
 	.identify = on_identify,
 	.detach = on_detach,
+	.linger = on_linger,
 	.command_done = on_command_done,
 	.command_extend = on_command_extend,
 	.save = on_save,

@@ -96,6 +96,14 @@ static void push(struct pend *p, struct kept_frame *f, int front)
 	p->bytes += f->len;
 }
 
+/* NULL: it has none. */
+static struct kept_frame *oldest_of(const struct pend *p)
+{
+	struct cw_list *e = cw_list_first(&p->frames);
+
+	return e == NULL ? NULL : cw_container_of(e, struct kept_frame, link);
+}
+
 static struct kept_frame *shift(struct pend *p)
 {
 	struct cw_list *e = cw_list_pop(&p->frames);
@@ -184,13 +192,13 @@ static void on_sweep(struct cw_timer *t)
 	struct pending *s = cw_container_of(t, struct pending, sweep);
 	int64_t oldest = cw_clock_wall_ms() - s->limits.time_ms;
 	struct cw_list *e, *next;
+	struct kept_frame *f;
 
 	cw_list_each_safe(e, next, &s->all) {
 		struct pend *p = cw_container_of(e, struct pend, all);
 		size_t n = 0;
 
-		while (p->count > 0 &&
-		       cw_container_of(cw_list_first(&p->frames), struct kept_frame, link)->arrived_ms < oldest) {
+		while ((f = oldest_of(p)) != NULL && f->arrived_ms < oldest) {
 			drop_oldest(p);
 			n++;
 		}
@@ -456,17 +464,16 @@ void gw_pending_settled(struct cw_mail *mail)
 	end_if_empty(p);
 }
 
-static int start(struct pend *p)
+/* `f` is the oldest of its frames. */
+static int start(struct pend *p, struct kept_frame *f)
 {
 	struct replay *r = cw_zalloc(sizeof(*r));
-	struct kept_frame *f;
 
 	if (r == NULL)
 		return CW_ENOMEM;
 	cw_list_init(&r->frames);
 	cw_list_init(&r->taken);
 	cw_list_init(&r->back);
-	f = cw_container_of(cw_list_first(&p->frames), struct kept_frame, link);
 	r->gw = f->gw; /* of a connection, the only one that has its settings */
 	r->pend = p;
 	r->binding = f->binding;
@@ -475,10 +482,7 @@ static int start(struct pend *p)
 	memcpy(r->identity, p->identity, p->length);
 	memcpy(r->peer, p->peer, sizeof(r->peer));
 	/* Frames that came by another listener are decoded after these. */
-	while (p->count > 0) {
-		f = cw_container_of(cw_list_first(&p->frames), struct kept_frame, link);
-		if (f->binding != r->binding || f->gw != r->gw)
-			break;
+	for (; f != NULL && f->binding == r->binding && f->gw == r->gw; f = oldest_of(p)) {
 		(void)shift(p);
 		f->replay = r;
 		cw_list_push_back(&r->frames, &f->link);
@@ -498,12 +502,13 @@ static void pump(struct pending *s)
 
 	while (s->running < REPLAYS_MOST && (e = cw_list_pop(&s->ready)) != NULL) {
 		struct pend *p = cw_container_of(e, struct pend, ready);
+		struct kept_frame *f = oldest_of(p);
 
-		if (p->count == 0) { /* dropped meanwhile */
+		if (f == NULL) { /* dropped meanwhile */
 			end_if_empty(p);
 			continue;
 		}
-		if (start(p) < 0)
+		if (start(p, f) < 0)
 			p->retry = 1;
 		else
 			s->running++;

@@ -64,7 +64,7 @@ static void attach_existing(struct tap *t)
 			char peer[CW_ADDR_TEXT];
 
 			l->wide = 1;
-			post_line_to(t, l, "midway", cw_session_peer(l->net, peer), cw_bytes_of(NULL, 0), 0);
+			post_line_to(t, l, "midway", cw_session_peer(l->net, peer), cw_bytes_of(NULL, 0), (int64_t)gw_link_flags(l));
 		}
 		if (t->wide)
 			continue;
@@ -152,7 +152,7 @@ void gw_trace_open(struct link *l)
 	if (cw_list_empty(&l->gw->taps) || find_tap(l->gw, l->binding->name, 1, NULL) == NULL)
 		return;
 	l->wide = 1;
-	gw_trace_text(l, "open", cw_session_peer(l->net, peer), cw_session_transport(l->net) == CW_TRANSPORT_UDP);
+	gw_trace_text(l, "open", cw_session_peer(l->net, peer), (int64_t)gw_link_flags(l));
 }
 
 void gw_trace_detach(struct link *l)

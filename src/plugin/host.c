@@ -353,6 +353,16 @@ static void host_foreign(void *hx, uint64_t conn, struct cw_bytes identity)
 		c->ops->foreign(c->owner, identity);
 }
 
+static int host_linger(void *hx, uint64_t conn, uint64_t device, uint64_t delay_ms)
+{
+	struct cw_conn *c = conn_of(hx, conn);
+	struct cw_rdevice *d = c == NULL ? NULL : device_of(c, device);
+
+	if (d == NULL || !d->attached || delay_ms > CW_LINGER_MOST_MS)
+		return refuse(CW_EINVAL);
+	return c->ops->linger == NULL ? 0 : c->ops->linger(c->owner, d, delay_ms);
+}
+
 const struct cw_host cw_host_table = {
 	.size = sizeof(struct cw_host),
 	.abi = CW_ABI,
@@ -375,4 +385,5 @@ const struct cw_host cw_host_table = {
 	.attach_write = host_attach_write,
 	.attach_close = host_attach_close,
 	.foreign = host_foreign,
+	.linger = host_linger,
 };

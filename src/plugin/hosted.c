@@ -72,6 +72,8 @@ struct host {
 	uint64_t stats[CW_STAT_COUNT], *counts;
 };
 
+const struct cw_rehearsal *cw_rehearsal;
+
 static struct host *the_host; /* one a process; for lines of the log, which carry no context */
 
 /* ---- up ---------------------------------------------------------------------------- */
@@ -172,6 +174,12 @@ static int on_detach(void *owner, struct cw_rdevice *dev)
 	return 0;
 }
 
+static int on_linger(void *owner, struct cw_rdevice *dev, uint64_t delay_ms)
+{
+	say_for(owner, (struct cw_wire){ .kind = CW_UP_LINGER, .dev = wire_of(dev), .a = delay_ms });
+	return 0;
+}
+
 static int on_done(void *owner, uint64_t id, int32_t code, struct cw_bytes reply)
 {
 	say_for(owner, (struct cw_wire){ .kind = CW_UP_DONE, .a = id, .b = (uint64_t)code, .parts = 1, .part = { reply } });
@@ -257,7 +265,7 @@ static void on_called(void *owner)
 }
 
 static const struct cw_conn_ops conn_ops = {
-	.send = on_send, .emit = on_emit, .identify = on_identify, .detach = on_detach, .command_done = on_done,
+	.send = on_send, .emit = on_emit, .identify = on_identify, .detach = on_detach, .linger = on_linger, .command_done = on_done,
 	.command_extend = on_extend, .save = on_save, .want_block = on_want_block, .attach_open = on_attach_open,
 	.attach_write = on_attach_write, .attach_close = on_attach_close, .line = on_line, .foreign = on_foreign, .frame = on_frame,
 	.noise = on_noise, .close = on_close, .called = on_called,
@@ -531,6 +539,10 @@ static void take(struct host *h, const struct cw_wire *m)
 	case CW_DOWN_SETTLED: cw_conn_settled(x->conn, m->a, (int)(int64_t)m->b); break;
 	case CW_DOWN_BROADCAST: cw_conn_broadcast(x->conn, m->part[0]); break;
 	case CW_DOWN_CLOSE: take_close(h, x); return;
+	case CW_DOWN_REHEARSE:
+		if (cw_rehearsal != NULL)
+			cw_rehearsal->told(x->conn, m->a, m->b, m->part[0]);
+		break;
 	default: take_of_device(h, x, m); break;
 	}
 	soil(x);
@@ -625,10 +637,14 @@ void cw_hosted_main(int first_fd, const struct cw_plugin_desc *desc)
 	cw_log_forward(forward_line);
 	if (cw_worker_new("host", setup.worker, &h->worker) < 0)
 		fail(h, "out of memory");
+	if (cw_rehearsal != NULL)
+		cw_rehearsal->begun(h->worker);
 	if (desc == NULL && cw_plugin_load(setup.plugin, &desc, &msg) < 0)
 		fail(h, msg.text);
 	if (cw_runner_new(desc, h->worker, &h->runner, &msg) < 0)
 		fail(h, msg.text);
+	if (cw_rehearsal != NULL)
+		cw_rehearsal->made(h->runner);
 	h->runner->entering = on_entering;
 	h->runner->leaving = on_leaving;
 	h->counts = cw_calloc(h->runner->counter_count, sizeof(uint64_t));

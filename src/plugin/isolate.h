@@ -48,6 +48,18 @@ int cw_runner_host_info(const struct cw_runner *r, struct cw_host_info *ret);
 int cw_runner_quiet(struct cw_runner *r);
 const char *cw_host_state_name(enum cw_host_state state);
 
+/*
+ * For the conformance suite, whose hosts are copies of its process (fork_only): what a host does when its loop is there,
+ * when its runner is made, and upon cw_conn_rehearse(). Set before the runner is made; NULL elsewhere.
+ */
+struct cw_rehearsal {
+	void (*begun)(struct cw_worker *w);
+	void (*made)(struct cw_runner *r);
+	void (*told)(struct cw_conn *c, uint64_t what, uint64_t number, struct cw_bytes data);
+};
+extern const struct cw_rehearsal *cw_rehearsal;
+void cw_conn_rehearse(struct cw_conn *c, uint64_t what, uint64_t number, struct cw_bytes data);
+
 /* The first descriptor of a host's own; see process.c. */
 #define CW_HOST_FIRST_FD 3
 /* What main() calls for --plugin-host; does not return. `desc` NULL: load the plugin named in the shared memory. */

@@ -401,6 +401,11 @@ void cw_remote_broadcast(struct cw_conn *c, struct cw_bytes command)
 	down(c, (struct cw_wire){ .kind = CW_DOWN_BROADCAST, .parts = 1, .part = { command } });
 }
 
+void cw_conn_rehearse(struct cw_conn *c, uint64_t what, uint64_t number, struct cw_bytes data)
+{
+	down(c, (struct cw_wire){ .kind = CW_DOWN_REHEARSE, .a = what, .b = number, .parts = 1, .part = { data } });
+}
+
 /* ---- the end of a connection ------------------------------------------------------------- */
 
 static void free_conn(struct cw_conn *c)
@@ -831,6 +836,10 @@ void cw_remote_take(struct keeper *k, const struct cw_wire *m)
 	case CW_UP_DETACH:
 		if (d != NULL)
 			(void)c->ops->detach(c->owner, d);
+		break;
+	case CW_UP_LINGER:
+		if (d != NULL && m->a <= CW_LINGER_MOST_MS && c->ops->linger != NULL)
+			(void)c->ops->linger(c->owner, d, m->a);
 		break;
 	case CW_UP_DONE: take_done(c, m); break;
 	case CW_UP_COMMAND_REFUSED: take_command_refused(c, m); break;

@@ -40,7 +40,7 @@ static void fill_event_at(struct cw_conn *c, struct cw_rdevice *dev, uint32_t ki
 	ev->now_ms = now_ms;
 	ev->mono_ms = mono_ms;
 	ev->conn_ctx = &c->ctx;
-	ev->conf = c->conf;
+	ev->conf = ev->conn_conf = c->conf;
 	ev->peer = cw_bytes_of(c->peer, c->peer_len);
 	ev->listener = cw_bytes_text(c->listener);
 	if (dev == NULL)
@@ -336,6 +336,7 @@ static int cut_frames(struct cw_conn *c, struct cw_bytes *rest)
 		c->scan = 0;
 		fill_event(c, only_device(c), CW_EV_SCANNED, &ev);
 		ev.offset = rest->len;
+		ev.skipped = c->noise;
 		(void)call_event(c, &ev);
 		c->ops->called(c->owner);
 	}

@@ -40,6 +40,7 @@ struct cw_conn_ops {
 	void (*field)(void *owner, int group, const char *name, struct cw_bytes value, size_t offset, size_t length); /* INSPECT only */
 	void (*line)(void *owner, int level, const char *text);
 	void (*foreign)(void *owner, struct cw_bytes identity);
+	int (*linger)(void *owner, struct cw_rdevice *dev, uint64_t delay_ms); /* may be NULL */
 	/* Frames: one was cut (lent), and how decode() judged it. */
 	void (*frame)(void *owner, struct cw_bytes frame, int rc);
 	/* Bytes that belong to no frame were dropped. */

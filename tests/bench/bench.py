@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 
+from protocols import Protocols
 from ways import WAYS, Ways
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -76,8 +77,9 @@ def print_table(rows):
             print("-" * (sum(widths) + 12))
 
 
-class Bench(Ways):
+class Bench(Protocols, Ways):
     Failed = Failed
+    vectors = ROOT / "tests" / "vectors"
 
     def __init__(self, build, kinds=(), seconds=SECONDS):
         self.build = build
@@ -136,7 +138,7 @@ class Bench(Ways):
             p.stdout.close()
 
     @contextlib.contextmanager
-    def world(self, devices, workers=1, listener="", upstream="", conf=None, extra=""):
+    def world(self, devices, workers=1, listener="", upstream="", conf=None, extra="", listeners=""):
         """The emulator and the gateway, with so many devices in their files. `upstream` may be made when the emulator runs."""
         import conftest
         import gw
@@ -155,7 +157,8 @@ class Bench(Ways):
             file.chmod(0o600)
             cloud = conftest.Cloud(spawn("causeway-cloud", "--free-ports", "--config", file, "--tls-dir", self.dir / "tls"))
             ways = {"upstream": upstream} if isinstance(upstream, str) else {"upstream": upstream(cloud), "rates": ""}
-            gateway = gw.Gateway(spawn, place, cloud, devices=devices, listener=listener, extra=f"workers = {workers}\n{extra}", **ways)
+            gateway = gw.Gateway(spawn, place, cloud, devices=devices, listener=listener, extra=f"workers = {workers}\n{extra}",
+                                 listeners=listeners, **ways)
             gateway.wait_up()
             gateway.port = int(gateway.address.rsplit(":", 1)[1])
             gateway.pid = gateway.process.popen.pid
@@ -227,26 +230,6 @@ class Bench(Ways):
                 self.add("  CPU a frame, both processes", micro(b) + b["host_us"], "us", micro(a))
                 self.add("  of it in causewayd", micro(b), "us", micro(a))
             self.add("resident memory of a plugin host", rss(host) / 1048576, "MiB")
-
-    def decode(self):
-        """The decoder alone, through a host that discards."""
-        out = subprocess.run([self.tools / "bench_jt808", "1"], capture_output=True, text=True, check=True).stdout
-        ns = float(re.search(r"([\d.]+) ns each", out).group(1))
-        self.add("decode alone: a position cut, decoded, written as a record, answered", ns / 1000, "us", bar="<= 1 us", most=1)
-        if shutil.which("valgrind") is None:
-            self.notes.append("valgrind is not installed: no instruction counts")
-            return
-        few, many = (self.instructions(n) for n in (2000, 12000))
-        self.add("  instructions a position (callgrind)", (many - few) / 10000, "")
-
-    def instructions(self, frames):
-        out = self.dir / f"callgrind.{frames}"
-        done = subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", self.tools / "bench_jt808", "--frames",
-                               str(frames)], capture_output=True, text=True)
-        found = re.search(r"Collected : (\d+)", done.stderr)
-        if done.returncode != 0 or found is None:
-            raise Failed("callgrind: " + done.stderr[-400:])
-        return int(found.group(1))
 
     def memory(self):
         """Resident bytes for each connection of an identified, silent terminal whose device is online at the platform."""
@@ -560,8 +543,9 @@ def wait_until(*args, **more):
     return conftest.wait_until(*args, **more)
 
 
-Bench.micro, Bench.cpu_s, Bench.wait_online, Bench.wait_until = (staticmethod(f) for f in (micro, cpu_s, wait_online, wait_until))
-PARTS = ("frames", "isolation", "decode", "memory", "logins", "upstream", "broker", "ways", "devices", "storms", "emulator", "stock", "bridge")
+Bench.micro, Bench.cpu_s, Bench.rss, Bench.wait_online, Bench.wait_until = (
+    staticmethod(f) for f in (micro, cpu_s, rss, wait_online, wait_until))
+PARTS = ("frames", "isolation", "decoders", "modbus", "memory", "logins", "upstream", "broker", "ways", "devices", "storms", "emulator", "stock", "bridge")
 
 
 def main():

@@ -1,4 +1,5 @@
 """Modbus through the whole gateway: DTUs that dial in, devices that are dialled, serial-line frames and MBAP."""
+import json
 import socket
 import struct
 import subprocess
@@ -13,7 +14,7 @@ IMEI = ["868333031234567", "868333031234568"]
 
 PROFILES = """
 protocols.modbus {
-  gap = 0ms, settle = 0ms, spreadStart = false, answerTimeout = 500ms, lateGuard = 0ms, retries = 0, probeEvery = 1s
+  gap = 0ms, settle = 0ms, spreadStart = false, answerTimeout = 500ms, lateGuard = 0ms, retries = 0, probeEvery = 1s, graceTime = 0s
   profiles {
     meter {
       interval = 200ms
@@ -183,6 +184,24 @@ def test_an_unknown_dtu_is_closed_and_named(world, dtus):
     assert stranger.closed.wait(60)
 
 
+def test_a_dtu_that_dials_again_was_never_offline(world, dtus):
+    """The grace time after a lost connection, and without it."""
+    cloud, gateway = start(world, entry(0, IMEI[0] + "/1", "profile = meter, graceTime = 60s"), entry(1, IMEI[1] + "/1"),
+                           listeners=listener("dtu", RTU))
+    first = dtus(gateway, "dtu", IMEI[0].encode(), {1: unit()})
+    other = dtus(gateway, "dtu", IMEI[1].encode(), {1: unit()})
+    cloud.wait_status(PK, device_name(0), "ONLINE")
+    cloud.wait_status(PK, device_name(1), "ONLINE")
+    first.close()
+    other.close()
+    cloud.wait_status(PK, device_name(1), "OFFLINE")
+    gateway.wait_gauge("bridge.devices_attached", 0)
+    assert cloud.device(PK, device_name(0))["status"] == "ONLINE"
+    dtus(gateway, "dtu", IMEI[0].encode(), {1: unit(energy=7)})
+    wait_value(cloud, 0, "energy", 0.07)
+    assert gateway.log_lines("device.offline") == [line for line in gateway.log_lines("device.offline") if device_name(0) not in line]
+
+
 def test_devices_are_added_and_removed_while_the_dtu_is_there(world, dtus):
     cloud, gateway = start(world, entry(0, IMEI[0] + "/1"), listeners=listener("dtu", RTU))
     dtus(gateway, "dtu", IMEI[0].encode(), {1: unit(), 2: unit(energy=5)})
@@ -277,3 +296,27 @@ connections = [ {{ name = plc7, protocol = modbus, to = "tcp://127.0.0.1:{port}"
     wait_value(cloud, 0, "setpoint", 30)
     assert ask(cloud, 0, "/properties", {"pump": False})()[1]["reply"]["code"] == 200
     wait_until(lambda: cloud.device(PK, device_name(0))["reported"]["pump"]["value"] in (0, False), "the pump is off")
+
+
+def test_a_recording_of_a_dialled_server_is_played_again(world, pymodbus, tmp_path):
+    """The recording says that the gateway dialled, so a replay reads MBAP without being told. covers: M23"""
+    port = pymodbus("tcp")
+    cloud, gateway = start(world, entry(0, "plc7"), extra=PROFILES + f"""
+connections = [ {{ name = plc7, protocol = modbus, to = "tcp://127.0.0.1:{port}", identity = plc7, retryMin = 20ms, retryMax = 200ms }} ]""")
+    wait_value(cloud, 0, "voltageA", 230.5)
+    record = tmp_path / "plc7.rec"
+    trace = subprocess.Popen([BUILD / "bin" / "causeway", "trace", "--listener", "plc7", "--record", record, "--control",
+                              f"unix:{gateway.control}"], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: record.exists() and record.read_text().count('"data"') > 3, "the recording")
+    finally:
+        trace.terminate()
+        trace.wait(30)
+    first = json.loads(record.read_text().splitlines()[0])
+    assert (first["what"], first["dialled"], first["serial"], first["datagram"]) == ("midway", True, False, False)
+    settings = tmp_path / "settings.conf"
+    settings.write_text("profile = meter, " + PROFILES[PROFILES.index("profiles {"):PROFILES.rindex("}")])
+    done = subprocess.run([BUILD / "bin" / "causeway", "plugin", "replay", "--summary", "--json", "--settings", settings, "--identity", "plc7",
+                           "modbus", record], capture_output=True, text=True, timeout=60)
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert summary["frames"] > 3 and summary["noiseBytes"] == 0, done.stdout + done.stderr

@@ -5,6 +5,7 @@ from test_connections import QUICK, Wire
 from test_simulate_modbus import simulate  # noqa: F401
 
 PROFILES = """
+protocols.modbus.graceTime = 0s
 protocols.modbus.profiles.meter {
   points = [
     { property = "voltage", area = input, address = 0, type = uint16, scale = 0.1, interval = 200ms, report { mode = always } }

@@ -35,11 +35,22 @@ def test_the_new_folder_builds_is_tested_and_installed_both_ways(kit, tmp_path):
     done = sh(f"make check CFLAGS='-O1 -Wall -Wextra -Werror -Wpedantic' && make install DESTDIR={tmp_path}/root && make clean", made, kit)
     assert done.returncode == 0 and "0 faults" in done.stdout, done.stdout + done.stderr
     assert [p.name for p in (tmp_path / "root").rglob("*.so")] == ["gauge7.so"] and not list(made.glob("*.so"))
-    done = sh(f"cmake -B build -DCMAKE_INSTALL_PREFIX={tmp_path}/prefix && cmake --build build && ctest --test-dir build && cmake --install build",
+    done = sh(f"cmake -B build -DCMAKE_INSTALL_PREFIX=/usr && cmake --build build && ctest --test-dir build && "
+              f"DESTDIR={tmp_path}/staged cmake --install build",  # the kit of the build tree would put it among the plugins built here
               made, kit)
     assert done.returncode == 0 and "100% tests passed" in done.stdout, done.stdout + done.stderr
+    assert [p.name for p in (tmp_path / "staged").rglob("*.so")] == ["gauge7.so"] and not (BUILD / "plugins" / "gauge7.so").exists()
     described = plugin("describe", str(made / "build" / "gauge7.so"))
     assert described[0] == 0 and described[1].startswith("gauge7 1.0.0")
+
+
+def test_the_place_of_the_headers_is_said_or_asked_for(tmp_path):
+    assert plugin("new", "gauge7", str(tmp_path / "mine"))[0] == 0
+    bare = {k: v for k, v in ENV.items() if k != "PKG_CONFIG_PATH"} | {"PKG_CONFIG_LIBDIR": str(tmp_path)}
+    done = sh("make", tmp_path / "mine", bare)
+    assert done.returncode == 2 and "make PKG_CONFIG_PATH=PREFIX/lib/pkgconfig" in done.stderr, done.stderr
+    done = sh(f"make PKG_CONFIG_PATH={BUILD}/kit", tmp_path / "mine", bare)
+    assert done.returncode == 0 and (tmp_path / "mine" / "gauge7.so").exists(), done.stderr
 
 
 def test_the_configuration_in_it_is_fine_and_its_secrets_are_the_owners(tmp_path):

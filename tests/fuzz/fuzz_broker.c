@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "causeway/decoder.h"
 #include "upstream/broker/broker.h"
+#include "upstream/message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -41,6 +42,14 @@ int cw_downlink_want_ack(struct cw_downlink *d, uint64_t number)
 void cw_downlink_free(struct cw_downlink *d)
 {
 	cw_free(d);
+}
+
+void cw_message_odd(struct cw_upstream *u, const char *why, struct cw_bytes topic)
+{
+	(void)u;
+	(void)topic;
+	if (*why == '\0')
+		abort();
 }
 
 static void check_topic(const char *topic)

@@ -38,6 +38,7 @@ static int z_identify(void *hx, uint64_t conn, const struct cw_identify *who)
 	return 0;
 }
 
+static int z_linger(void *hx, uint64_t conn, uint64_t device, uint64_t ms) { (void)hx; (void)conn; (void)device; (void)ms; return 0; }
 static int z_detach(void *hx, uint64_t conn, uint64_t device) { (void)hx; (void)conn; (void)device; return 0; }
 static int z_timer(void *hx, uint64_t conn, uint64_t timer, uint64_t delay) { (void)hx; (void)conn; (void)timer; (void)delay; return 0; }
 static int z_done(void *hx, uint64_t conn, uint64_t id, int32_t code, struct cw_bytes r) { (void)hx; (void)conn; (void)id; (void)code; if (r.len > 0) walk(r); return 0; }
@@ -50,7 +51,7 @@ static int z_field(void *hx, uint64_t conn, int g, const char *n, struct cw_byte
 static int z_charge(void *hx, uint64_t conn, int64_t n) { (void)hx; (void)conn; charged += n; if (charged < 0) abort(); return 0; }
 
 static const struct cw_host host = {
-	.size = sizeof(host), .abi = CW_ABI, .send = z_send, .emit = z_emit, .identify = z_identify, .detach = z_detach, .timer = z_timer,
+	.size = sizeof(host), .abi = CW_ABI, .send = z_send, .emit = z_emit, .identify = z_identify, .detach = z_detach, .linger = z_linger, .timer = z_timer,
 	.command_done = z_done, .command_extend = z_extend, .close = z_close, .rescan = z_rescan, .log = z_log, .count = z_count,
 	.field = z_field, .charge = z_charge,
 };

@@ -357,13 +357,24 @@ static void host_foreign(void *hx, uint64_t conn, struct cw_bytes identity)
 	f->foreign++;
 }
 
+static int host_linger(void *hx, uint64_t conn, uint64_t device, uint64_t delay_ms)
+{
+	struct fake *f = hx;
+
+	assert_int_equal(conn, CONN);
+	assert_non_null(device_of(f, device));
+	assert_true(delay_ms <= CW_LINGER_MOST_MS);
+	f->linger_ms = delay_ms;
+	return 0;
+}
+
 static const struct cw_host table = {
 	.size = sizeof(struct cw_host), .abi = CW_ABI,
 	.send = host_send, .emit = host_emit, .identify = host_identify, .detach = host_detach, .timer = host_timer,
 	.command_done = host_command_done, .command_extend = host_command_extend, .device_save = host_device_save, .close = host_close,
 	.rescan = host_rescan, .log = host_log, .count = host_count, .field = host_field, .charge = host_charge,
 	.want_block = host_want_block, .attach_open = host_attach_open, .attach_write = host_attach_write,
-	.attach_close = host_attach_close, .foreign = host_foreign,
+	.attach_close = host_attach_close, .foreign = host_foreign, .linger = host_linger,
 };
 
 /* ---- settings ----------------------------------------------------------------- */

@@ -73,7 +73,7 @@ struct fake {
 	int closing;
 	uint64_t close_ms;
 	char close_reason[128];
-	uint64_t extend_ms;
+	uint64_t extend_ms, linger_ms;
 	int rrpc; /* the last command is answered with bytes */
 	int64_t charged, cap;
 	uint64_t counters[64];

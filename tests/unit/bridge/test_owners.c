@@ -181,6 +181,34 @@ static void with_require_online_each_waits_and_each_is_refused(void **state)
 	leave(&b);
 }
 
+static int wanted(const struct cw_device *d)
+{
+	return atomic_load(&d->way->up->want);
+}
+
+static void who_is_expected_back_stays_online(void **state)
+{
+	struct owner a, b;
+	struct cw_device *d;
+
+	attach_as(&a, "1", CW_ATTACH_SUPERSEDE, 0);
+	d = a.device;
+	assert_true(wanted(d));
+	cw_bridge_left_for(t.bridge, d, &a, 1000000);
+	assert_null(cw_device_owner(d));
+	assert_true(wanted(d));
+	attach_as(&b, "1", CW_ATTACH_SUPERSEDE, 0); /* it is back */
+	assert_ptr_equal(b.device, d);
+	cw_bridge_left_for(t.bridge, d, &b, 5);
+	assert_true(wanted(d));
+	while (wanted(d))
+		uv_run(cw_worker_loop(t.control), UV_RUN_ONCE);
+	attach_as(&a, "1", CW_ATTACH_SUPERSEDE, 0);
+	assert_int_equal(cw_bridge_kick(t.bridge, "1"), 0);
+	cw_bridge_left_for(t.bridge, d, &a, 1000000); /* who was sent away is not waited for */
+	assert_false(wanted(d));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_noting, close_bridge)
 
 int main(void)
@@ -193,6 +221,7 @@ int main(void)
 		TEST(a_protocol_that_does_not_share_takes_it_from_all),
 		TEST(commands_go_to_the_newest_and_end_with_it_alone),
 		TEST(with_require_online_each_waits_and_each_is_refused),
+		TEST(who_is_expected_back_stays_online),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -330,8 +330,12 @@ static void bad_frames_are_denied_in_moderation_and_told_the_platform(void **sta
 	tell_as(9, 7, "");
 	expect(DENY, 7, "");
 	restart("{" QUIET ", \"denyRate\": 0}");
+	tell("");
+	fake_forget(&f);
 	tell_as(9, 7, "");
+	tell_as(9, 8, "");
 	expect_silence();
+	assert_int_equal(f.records.n, 1); /* the platform hears of it, in moderation */
 }
 
 static void units_that_do_not_fit_are_used_in_part_or_denied(void **state)

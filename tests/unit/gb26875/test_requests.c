@@ -119,6 +119,26 @@ static void long_lists_are_asked_for_in_several_requests(void **state)
 	            "{\"systemType\": 1, \"systemAddress\": 1, \"componentType\": 40, \"componentAddress\": 26, \"description\": \"B\"}]}");
 }
 
+/* A resent request may be answered twice; the second answer is none to the next request of the same type. */
+static void a_late_answer_is_not_taken_for_the_next_one(void **state)
+{
+	(void)state;
+	attach("{" QUIET "}");
+	assert_int_equal(call("readSystemClock", "{\"systems\": [{\"systemType\": 1, \"systemAddress\": 1}, {\"systemType\": 1, \"systemAddress\": 2}]}", 7), 0);
+	expect(REQUEST, 0, "44010101");
+	fake_advance(&f, 5000);
+	expect(REQUEST, 0, "44010101");
+	tell_as(RESPONSE, 0, "0801" "0101" T);
+	expect(REQUEST, 1, "44010102");
+	tell_as(RESPONSE, 0, "0801" "0101" T);
+	expect_running();
+	assert_int_equal(counter("unmatched"), 1);
+	/* A device that does not copy serials is understood. */
+	tell_as(RESPONSE, 0, "0801" "0102" T);
+	expect_done(7, CW_CODE_OK, "{\"objects\": [{\"systemType\": 1, \"systemAddress\": 1, \"time\": " T_DATE "},"
+	            "{\"systemType\": 1, \"systemAddress\": 2, \"time\": " T_DATE "}]}");
+}
+
 static void a_request_is_sent_again_and_then_has_failed(void **state)
 {
 	int i;
@@ -313,6 +333,7 @@ int main(void)
 		RUN(every_read_is_a_request_and_its_response_the_reply),
 		RUN(controls_are_done_when_confirmed),
 		RUN(long_lists_are_asked_for_in_several_requests),
+		RUN(a_late_answer_is_not_taken_for_the_next_one),
 		RUN(a_request_is_sent_again_and_then_has_failed),
 		RUN(a_denied_request_is_sent_again_or_has_failed),
 		RUN(a_wrong_response_has_the_request_sent_again),

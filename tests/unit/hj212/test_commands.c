@@ -180,6 +180,57 @@ static void history_is_collected_and_the_rest_streamed(void **state)
 	expect_done(5, CW_CODE_OK, "{\"exeRtn\": 1, \"packetCount\": 2, \"packets\": [{\"dataTime\": 1795219200000, \"factors\": [{\"code\": \"w01018\", \"avg\": 1.0}]}]}");
 }
 
+/* Its answer was lost: answered again, and neither counted nor collected nor published twice. */
+static void a_packet_that_comes_again_is_in_the_reply_once(void **state)
+{
+	(void)state;
+	begin("{\"replyPackets\": 1}");
+	ask("queryHistory", "{\"kind\": \"hour\", \"begin\": \"20261121080000\", \"end\": \"20261121100000\"}");
+	fake_forget(&f);
+	tell(SAY(Q0, "9011", "QnRtn=1"));
+	tell(DATA("20261121160000010", "2061", "5", HOUR("08", "1.0")));
+	tell(DATA("20261121160000010", "2061", "5", HOUR("08", "1.0")));
+	expect("QN=20261121160000010;ST=91;CN=9014;PW=123456;MN=" MN ";Flag=4;CP=&&&&");
+	expect("QN=20261121160000010;ST=91;CN=9014;PW=123456;MN=" MN ";Flag=4;CP=&&&&");
+	expect_no_record();
+	tell(DATA("20261121160000012", "2061", "5", HOUR("09", "2.0")));
+	tell(DATA("20261121160000012", "2061", "5", HOUR("09", "2.0")));
+	assert_int_equal(f.records.n, 2); /* with one key: the host drops the second */
+	tell(SAY(Q0, "9012", "ExeRtn=1"));
+	expect_done(5, CW_CODE_OK, "{\"exeRtn\": 1, \"packetCount\": 2, \"packets\": [{\"dataTime\": 1795219200000, \"factors\": [{\"code\": \"w01018\", \"avg\": 1.0}]}]}");
+}
+
+/* 9011 again and again buys no time. */
+static void a_device_that_only_promises_is_not_waited_for(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	begin("{\"longExecutionTimeout\": 60000}");
+	ask("calibrate", "{\"polId\": \"w01018\"}");
+	for (i = 0; i < 7; i++) {
+		tell(SAY(Q0, "9011", "QnRtn=1"));
+		fake_advance(&f, 10000);
+	}
+	expect_done(5, CW_CODE_TIMED_OUT, "{\"message\": \"the device took the request and then said nothing more\"}");
+	assert_int_equal(counter("unmatched"), 6);
+}
+
+/* The last answer to a read counts, and is charged once. */
+static void values_that_come_twice_are_in_the_reply_once(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	begin(NULL);
+	assert_int_equal(fake_command(&f, CW_KIND_PROPERTY_GET, NULL, "{\"identifiers\": [\"RtdInterval\"]}", 7, 7500), 0);
+	for (i = 0; i < 20; i++)
+		tell(DATA(Q0, "1061", "4", "RtdInterval=60"));
+	tell(DATA(Q0, "1061", "4", "RtdInterval=90"));
+	tell(SAY(Q0, "9012", "ExeRtn=1"));
+	expect_done(7, CW_CODE_OK, "{\"RtdInterval\": 90}");
+}
+
 static void no_answer_is_asked_for_again(void **state)
 {
 	unsigned i;
@@ -406,8 +457,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_service_has_its_bytes), cmocka_unit_test(edition_2005_has_its_own), T(three_steps),
 		T(refusals_of_the_device_have_its_codes), T(history_is_collected_and_the_rest_streamed), T(no_answer_is_asked_for_again),
+		T(a_packet_that_comes_again_is_in_the_reply_once),
 		T(after_9011_nothing_is_sent_again), T(command_1000_changes_times_and_they_are_kept), T(a_new_password_is_sent_and_wanted_from_then_on),
+		T(a_device_that_only_promises_is_not_waited_for),
 		T(properties_are_set_and_asked_for_one_after_another), T(what_cannot_be_expressed_is_refused_with_a_sentence),
+		T(values_that_come_twice_are_in_the_reply_once),
 		T(the_same_command_twice_waits_and_numbers_are_never_the_same), T(a_device_that_asks_for_the_time_is_given_it),
 		T(a_first_connection_is_set_up_when_asked), T(a_result_inside_9014_counts), T(what_is_open_ends_with_the_connection),
 	};

@@ -263,6 +263,16 @@ static void number_9_no_value(void **state)
 	}
 }
 
+static void numbers_in_the_form_of_programs(void **state)
+{
+	(void)state;
+	start(NULL);
+	tell(HEAD "&&DataTime=20261121160000;w01018-Rtd=5E-05;w01019-Rtd=-1.5e+3;w21003-Rtd=1e99;w21011-Rtd=e5;w20119-Rtd=2e&&");
+	expect_record(CW_KIND_PROPERTIES, NULL, "{\"w01018_Rtd\": 0.00005, \"w01019_Rtd\": -1500, \"w21003_Rtd\": \"1e99\", \"w21011_Rtd\": \"e5\","
+	              "\"w20119_Rtd\": \"2e\"}");
+	check_and_end(NULL);
+}
+
 static void number_10_upper_and_lower_case(void **state)
 {
 	(void)state;
@@ -312,6 +322,12 @@ static void number_13_late_and_out_of_order(void **state)
 	rec = expect_record(CW_KIND_PROPERTIES, NULL, "{\"w01018_Rtd\": 2}");
 	assert_int_equal(rec.flags, CW_RECORD_REPLAY);
 	assert_int_equal(rec.time_ms, NOW - 120000);
+	/* A clock an hour ahead, until it is set right: what follows is not late for that. */
+	tell("QN=20261121160000006;ST=32;CN=2011;PW=123456;MN=" MN ";Flag=4;CP=&&DataTime=20261121170000;w01018-Rtd=4&&");
+	fake_forget(&f);
+	tell("QN=20261121160000007;ST=32;CN=2011;PW=123456;MN=" MN ";Flag=4;CP=&&DataTime=20261121160000;w01018-Rtd=3&&");
+	rec = expect_record(CW_KIND_PROPERTIES, NULL, "{\"w01018_Rtd\": 3}");
+	assert_int_equal(rec.flags, 0);
 	/* The minute that has just ended is not late, whatever its DataTime says. */
 	tell("QN=20261121160000005;ST=32;CN=2051;PW=123456;MN=" MN ";Flag=4;CP=&&DataTime=20261121155000;w01018-Avg=2&&");
 	rec = expect_record(CW_KIND_EVENT, "minuteData", "{\"systemCode\": \"32\", \"dataTime\": 1795247400000, \"factors\": [{\"code\": \"w01018\", \"avg\": 2}]}");
@@ -382,6 +398,7 @@ int main(void)
 		cmocka_unit_test(number_3_the_checksum), cmocka_unit_test(number_4_blanks_and_separators_at_the_end),
 		cmocka_unit_test(number_5_no_flag_no_number), cmocka_unit_test(number_6_milliseconds), cmocka_unit_test(number_7_one_separator_for_the_other),
 		cmocka_unit_test(number_8_a_factor_twice), cmocka_unit_test(number_9_no_value), cmocka_unit_test(number_10_upper_and_lower_case),
+		cmocka_unit_test(numbers_in_the_form_of_programs),
 		cmocka_unit_test(number_11_codes_of_their_own), cmocka_unit_test(number_12_answers_that_want_an_answer),
 		cmocka_unit_test(number_13_late_and_out_of_order), cmocka_unit_test(number_14_the_same_frame_again),
 		cmocka_unit_test(number_15_the_password), cmocka_unit_test(numbers_of_packets),

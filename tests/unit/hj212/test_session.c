@@ -272,6 +272,63 @@ static void what_never_becomes_whole_is_dropped(void **state)
 	expect_no_record();
 }
 
+/* The last piece is not answered while the platform has not taken what it completed, however often it comes. */
+static void a_piece_that_comes_again_stands_for_the_whole(void **state)
+{
+	struct cw_record rec;
+	uint8_t key[32];
+	size_t len;
+
+	(void)state;
+	start(NULL);
+	come();
+	f.auto_settle = 0;
+	tell(CUT("20261121160000002", "1", "&&DataTime=20261121155000;w010"));
+	expect(ACK("20261121160000002"));
+	tell(CUT("20261121160000002", "2", "18-Avg=1.5,w01018-Flag=N&&"));
+	rec = expect_record(CW_KIND_EVENT, "minuteData", WHOLE);
+	len = rec.dedup.len;
+	memcpy(key, rec.dedup.ptr, len);
+	fake_settle(&f, 2, CW_SETTLED_PENDING);
+	expect_silence();
+	tell(CUT("20261121160000002", "2", "18-Avg=1.5,w01018-Flag=N&&"));
+	rec = expect_record(CW_KIND_EVENT, "minuteData", WHOLE);
+	assert_int_equal(rec.dedup.len, len);
+	assert_memory_equal(rec.dedup.ptr, key, len);
+	expect_silence();
+	/* Whichever piece it is. */
+	tell(CUT("20261121160000002", "1", "&&DataTime=20261121155000;w010"));
+	rec = expect_record(CW_KIND_EVENT, "minuteData", WHOLE);
+	assert_memory_equal(rec.dedup.ptr, key, len);
+	expect_silence();
+	fake_settle(&f, 3, CW_SETTLED_PENDING);
+	expect_silence();
+	fake_settle(&f, 4, CW_SETTLED_DONE);
+	expect(ACK("20261121160000002"));
+	assert_int_equal(counter("joined"), 1);
+	fake_advance(&f, 60001);
+	assert_int_equal(counter("joinsDropped"), 0);
+}
+
+/* Without numbers only the text tells one transmission from the next. */
+static void pieces_of_two_transmissions_are_never_mixed(void **state)
+{
+	(void)state;
+	start(NULL);
+	come();
+	tell(CUT("20261121160000002", "1", "&&DataTime=20261121154000;w010"));
+	tell(CUT("20261121160000002", "1", "&&DataTime=20261121155000;w010"));
+	expect_no_record();
+	tell(CUT("20261121160000002", "2", "18-Avg=1.5,w01018-Flag=N&&"));
+	expect_record(CW_KIND_EVENT, "minuteData", WHOLE);
+	tell(CUT("20261121160000002", "1", "&&DataTime=20261121155000;w010"));
+	fake_forget(&f);
+	tell(CUT("20261121160000002", "2", "19-Avg=1.5,w01019-Flag=N&&"));
+	expect_no_record();
+	assert_int_equal(counter("joined"), 1);
+	assert_int_equal(counter("joinsDropped"), 1);
+}
+
 static void silence_means_offline(void **state)
 {
 	(void)state;
@@ -330,6 +387,8 @@ int main(void)
 		T(what_is_answered_when), T(answers_of_2005_have_the_number_inside), T(heartbeats), T(uploads_become_events), T(texts_of_2005_are_gbk),
 		T(a_mark_that_leaves_normal_is_told), T(names_and_units_stand_beside_codes_when_asked), T(a_data_area_in_two_frames_is_put_together),
 		T(what_never_becomes_whole_is_dropped), T(silence_means_offline), T(a_device_s_own_settings_are_asked_for_before_its_frame_is_refused),
+		T(a_piece_that_comes_again_stands_for_the_whole),
+		T(pieces_of_two_transmissions_are_never_mixed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/sim_gb26875_wire.h"
+#include "cli/sim/gb26875_wire.h"
 
 static char text[1 << 20];
 

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "cli/sim_hj212_wire.h"
+#include "cli/sim/hj212_wire.h"
 #include "vectors.h"
 
 static int load(void **state)

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/sim_jt808_wire.h"
+#include "cli/sim/jt808_wire.h"
 
 /* The wire bytes of a vector by name, from the JSON text; the file keeps one member a line or not, names come before hex. */
 static size_t vector(const char *name, uint8_t *out)

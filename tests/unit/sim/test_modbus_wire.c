@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "cli/sim_modbus_wire.h"
+#include "cli/sim/modbus_wire.h"
 
 static size_t from_hex(const char *hex, uint8_t *out)
 {
