@@ -57,6 +57,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a full disk, which whoever writes says */
 	/* Paho's threads may still be giving back what OpenSSL keeps for each when the process ends: no cleaning up meanwhile. */
 	(void)OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
 	(void)umask(0077); /* what devices authenticate with is kept in files */

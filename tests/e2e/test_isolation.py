@@ -1,5 +1,6 @@
 """Plugins in processes of their own: what a decoder that crashes, hangs or eats memory costs, and whom."""
 import os
+import resource
 import select
 import shutil
 import signal
@@ -454,3 +455,34 @@ def test_settings_reach_a_decoder_in_its_process(zoo):
     assert line.hear() == "INTERVAL,60"
     line.tell("ok,interval")
     assert waiting()[1]["reply"]["code"] == 200
+
+
+# ---- where the frames cannot be kept -----------------------------------------------------------------------
+
+
+def test_a_folder_for_frames_that_cannot_be_written_is_said_and_costs_nothing_else(zoo):
+    _, gateway, connect = zoo()
+    (gateway.dir / "state" / "poison").write_text("a file where the folder should be")
+    good = connect().log_in(0)
+    connect().log_in(1).tell("abort")
+    wait_deaths(gateway)
+    wait_until(lambda: gateway.log_lines("plugin.poison_failed"), "the log to say so")
+    assert "Not a directory" in gateway.log_lines("plugin.poison_failed")[0]
+    good.report(1)
+
+
+def test_a_disk_that_is_full_leaves_no_half_frame(zoo):
+    _, gateway, connect = zoo()
+    good = connect().log_in(0)
+    # As on a full disk: every file ends behind its first 64 bytes.
+    resource.prlimit(gateway.process.popen.pid, resource.RLIMIT_FSIZE, (64, resource.RLIM_INFINITY))
+    connect().log_in(1).tell("abort")
+    wait_deaths(gateway)
+    resource.prlimit(gateway.process.popen.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    wait_hosts(gateway)  # a plugin host shares memory, which has a size, too
+    good.report(1)
+    connect().log_in(2).tell("abort")
+    wait_deaths(gateway, 2)
+    whole = (b"abort\n".hex() + "\n")
+    wait_until(lambda: any(phone(2) in f.read_text() and f.read_text().endswith(whole) for f in poison(gateway)), "the next is kept")
+    assert all(f.read_text().endswith(whole) for f in poison(gateway))
