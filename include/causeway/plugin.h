@@ -2,9 +2,15 @@
  * plugin.h - umbrella header of the plugin ABI: entry symbol, descriptor, numbers.
  *
  * A plugin is a shared object that exports one symbol, cw_plugin_entry, and links
- * nothing of Causeway. It is loaded when the majors are equal and, while the major
- * is 0, the minors too; from 1.0 on an older minor loads on a newer host. Once
- * mapped it stays mapped until the process ends.
+ * nothing of Causeway. It is loaded when the majors are equal and its minor is not
+ * newer than the host's: a plugin built against 1.0 loads on every 1.x. Once mapped
+ * it stays mapped until the process ends.
+ *
+ * What grows: tables that say their size (cw_plugin_desc, cw_decoder_ops, cw_host,
+ * cw_event, cw_identify, and through the descriptor cw_conf_field and
+ * cw_plugin_counter) at their end, and lists of numbers. What does not: cw_cut, the
+ * encoding of record.h, the meaning of a number. A plugin that uses a member newer
+ * than the ABI it wants to run on asks CW_HAS() first.
  *
  *   static const struct cw_plugin_desc desc = {
  *           CW_PLUGIN_INIT, .name = "meter", .version = "1.0.0", .decoder = &meter_ops, ...
@@ -25,8 +31,8 @@
 #include "host.h"
 #include "record.h"
 
-#define CW_ABI_MAJOR 0 /* from 1 on a change here refuses every older plugin */
-#define CW_ABI_MINOR 2 /* grows with every addition; must be equal while the major is 0; see CHANGES */
+#define CW_ABI_MAJOR 1 /* a change here refuses every older plugin */
+#define CW_ABI_MINOR 0 /* grows with every addition, at the end of a table or as a new number; see CHANGES */
 #define CW_ABI ((CW_ABI_MAJOR << 16) | CW_ABI_MINOR)
 
 /* Capabilities. A bit the host does not know is a refusal. */

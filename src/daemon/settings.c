@@ -201,6 +201,47 @@ static int append_defaults(const struct cw_plugin_desc *protocol, const struct c
 	return rc;
 }
 
+/* A setting that the protocol allows elsewhere only: `object` is what stands at the place of `scope`. */
+static void check_scope(const struct cw_plugin_desc *protocol, const struct cw_value *object, unsigned scope, struct cw_conf_report *report)
+{
+	static const char *const places[] = { "in protocols.<name>", "in settings {} of a listener or connection", "in settings {} of a product",
+		                              "in settings {} of a device" };
+	const struct cw_conf_field *f;
+
+	if (object == NULL || cw_value_type(object) != CW_VALUE_OBJECT)
+		return;
+	for (f = protocol->conf; f != NULL && f->name != NULL; f++) {
+		const struct cw_value *v = f->scope == 0 || (f->scope & scope) != 0 ? NULL : cw_value_get(object, f->name);
+		char where[200] = "";
+		size_t i;
+
+		if (v == NULL)
+			continue;
+		for (i = 0; i < 4; i++)
+			if ((f->scope & 1u << i) != 0)
+				(void)snprintf(where + strlen(where), sizeof(where) - strlen(where), "%s%s", where[0] == '\0' ? "" : " or ", places[i]);
+		cw_conf_error_at(report, v, "%.100s has no effect here; it is set %s", f->name, where);
+	}
+}
+
+/* The device's own, which came as text. */
+static void check_device_scope(const struct cw_plugin_desc *protocol, struct cw_bytes device, struct cw_conf_report *report)
+{
+	const struct cw_conf_field *f;
+	struct cw_conf_tree *tree;
+	struct cw_msg msg;
+
+	for (f = protocol->conf; f != NULL && f->name != NULL; f++)
+		if (f->scope != 0 && (f->scope & CW_SCOPE_DEVICE) == 0)
+			break;
+	if (device.len == 0 || f == NULL || f->name == NULL)
+		return;
+	if (cw_conf_parse_text("settings", (const char *)device.ptr, device.len, NULL, &tree, &msg) < 0)
+		return; /* the merged text says it */
+	check_scope(protocol, cw_conf_root(tree), CW_SCOPE_DEVICE, report);
+	cw_conf_tree_unref(tree);
+}
+
 int cw_config_settings(const struct cw_plugin_desc *protocol, const struct cw_config *config, const struct cw_value *listener,
                        const struct cw_value *product, struct cw_bytes device, uint8_t **ret_bytes, size_t *ret_len, struct cw_conf_report *report)
 {
@@ -211,9 +252,13 @@ int cw_config_settings(const struct cw_plugin_desc *protocol, const struct cw_co
 	struct cw_msg msg;
 	char *text = NULL, name[64];
 	size_t len = 0;
-	int rc;
+	size_t before = report->errors;
+	int rc, i;
 
-	rc = append_defaults(protocol, places, &text, &len);
+	for (i = 0; i < 3; i++)
+		check_scope(protocol, places[i], 1u << i, report);
+	check_device_scope(protocol, device, report);
+	rc = report->errors > before ? CW_ECONF : append_defaults(protocol, places, &text, &len);
 	if (rc == 0)
 		rc = append_value(&text, &len, own);
 	if (rc == 0)

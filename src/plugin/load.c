@@ -27,12 +27,10 @@ static int name_ok(const char *name)
 static int check_abi(const char *path, uint32_t abi, struct cw_msg *msg)
 {
 	unsigned major = abi >> 16, minor = abi & 0xffffu;
-	int fits = major == CW_ABI_MAJOR && (CW_ABI_MAJOR == 0 ? minor == CW_ABI_MINOR : minor <= CW_ABI_MINOR);
-
-	if (fits)
+	if (major == CW_ABI_MAJOR && minor <= CW_ABI_MINOR)
 		return 0;
-	return cw_fail(msg, CW_EABI, "%s: built for ABI %u.%u, this causewayd speaks %u.%u; rebuild it against the headers of this version",
-	               path, major, minor, CW_ABI_MAJOR, CW_ABI_MINOR);
+	return cw_fail(msg, CW_EABI, "%s: built for ABI %u.%u, this causewayd speaks %u.%u; rebuild it against the headers of this version%s",
+	               path, major, minor, CW_ABI_MAJOR, CW_ABI_MINOR, major == CW_ABI_MAJOR ? ", or use a newer causewayd" : "");
 }
 
 static int check_ops(const char *path, const struct cw_plugin_desc *d, struct cw_msg *msg)
