@@ -291,14 +291,18 @@ def test_endless_frames_without_line_ends_and_long_ones(water):
         s.raw(frame(segment))
         s.expect_answer(qn)
         assert wait_reported(cloud, 0, "w00109_Rtd") == 109.25
-        over = frame(s.segment("2011", "x" * 4090)[1])
-        s.raw(over + over[:2000])
         raw = s.segment("3020", "DataTime=20261121160000;i11001-Info=//")[1][:-2].encode() + b"\xff\xfe\x80\xd5//&&"
         s.raw(b"##%04d" % len(raw) + raw + b"%04X\r\n" % crc(raw))  # neither UTF-8 nor GBK
         assert s.receive()["CN"] == "9014"
         for mn in ('A"B\\', "M" * 128, "%s%n", "\u4e2d", "../x", "a:b"):
             s.send("2021", "SB1-RS=1", mn=mn)
         s.expect_answer(s.send("2021", "SB1-RS=1"))
+        # Beyond 4096 it is noise, of which the gateway takes so much and then ends that connection, and no other.
+        with station(gateway, 1) as other:
+            over = frame(other.segment("2011", "x" * 4090)[1])
+            other.raw(over + over[:2000])
+            gateway.wait_stat("net.closed")
+        s.expect_answer(s.send("2021", "SB1-RS=0"))
 
 
 def test_a_reload_while_requests_run_leaves_them_alone(fire):
