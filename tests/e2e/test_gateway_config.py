@@ -42,6 +42,19 @@ def test_the_region_alone_gives_the_host_and_an_endpoint_overrides_it(check):
     assert status == 1 and "endpoint is missing" in err
 
 
+@pytest.mark.parametrize("extra, devices", [
+    ("products.a1EmuSub001.settings { zeroSource = remote }", ""),
+    ("", "utd { productKey : a1EmuSub001, deviceName : utd-1, deviceSecret : abcdef, settings { zeroSource = remote } }"),
+])
+def test_a_setting_where_its_protocol_does_not_take_it_is_refused(check, extra, devices):
+    """covers: M03"""
+    status, out, err = check(listener="protocol = gb26875", extra=extra, devices=devices)
+    assert "zeroSource has no effect here; it is set in protocols.<name> or in settings {} of a listener or connection" in err, out
+    assert status == 1
+    status, out, err = check(listener="protocol = gb26875, settings { zeroSource = remote }", extra="protocols.gb26875 { zeroSource = remote }")
+    assert status == 0, out + err
+
+
 @pytest.mark.parametrize("value, good", [("29s", False), ("30s", True), ("1200s", True), ("1201s", False)])
 def test_keep_alive_outside_the_platforms_range_is_an_error(check, value, good):
     """covers: H14"""

@@ -169,13 +169,15 @@ def test_what_ends_a_decoder_hurts_only_the_connection_it_came_from(zoo, word):
         connect().log_in(2).report(7)
 
 
-def test_the_kept_frame_is_input_of_decode(zoo):
+def test_the_kept_frame_is_input_of_decode_and_of_plugin_replay(zoo):
     _, gateway, connect = zoo()
     connect().log_in(0).tell("abort,1")
     file, = wait_until(lambda: poison(gateway), "the frame in a file")
     wait_until(lambda: file.read_text().endswith("\n") and not file.read_text().endswith("why\n"), "all of it")
     done = subprocess.run([BUILD / "bin" / "causeway", "decode", "skeleton", file], capture_output=True, text=True, timeout=60)
     assert "\"frame\"" in done.stdout or "61626f72742c310a" in done.stdout, (done.stdout, done.stderr)
+    done = subprocess.run([BUILD / "bin" / "causeway", "plugin", "replay", "skeleton", file], capture_output=True, text=True, timeout=60)
+    assert "61626f72742c310a" in done.stdout, (done.stdout, done.stderr)
 
 
 def test_a_timer_that_crashes_names_the_device_and_no_frame(zoo):
