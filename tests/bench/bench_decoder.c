@@ -114,10 +114,19 @@ static void h_count(void *hx, uint32_t i, uint64_t n) { (void)hx; (void)i; (void
 static int h_charge(void *hx, uint64_t conn, int64_t n) { (void)hx; (void)conn; (void)n; return 0; }
 static void h_foreign(void *hx, uint64_t conn, struct cw_bytes identity) { (void)hx; (void)conn; (void)identity; }
 
+static int h_linger(void *hx, uint64_t conn, uint64_t device, uint64_t delay_ms)
+{
+	(void)hx;
+	(void)conn;
+	(void)device;
+	(void)delay_ms;
+	return 0;
+}
+
 static const struct cw_host host = {
 	.size = sizeof(host), .abi = CW_ABI, .send = h_send, .emit = h_emit, .identify = h_identify, .detach = h_detach, .timer = h_timer,
 	.command_done = h_done, .command_extend = h_extend, .device_save = h_save, .close = h_close, .rescan = h_rescan, .log = h_log,
-	.count = h_count, .charge = h_charge, .foreign = h_foreign,
+	.count = h_count, .charge = h_charge, .linger = h_linger, .foreign = h_foreign,
 };
 
 /* ---- driving --------------------------------------------------------------------- */
