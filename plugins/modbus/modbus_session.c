@@ -409,7 +409,8 @@ static int inner(struct cw_decoder *d, const struct cw_event *ev, struct mb_conn
 	}
 	if (data.len > INNER_SIZE - c->inner_len)
 		c->inner_len = 0; /* nobody sends so much for one request */
-	memcpy(c->inner + c->inner_len, data.ptr, data.len);
+	if (data.len > 0)
+		memcpy(c->inner + c->inner_len, data.ptr, data.len);
 	c->inner_len += data.len;
 	while (c->inner_len > 0) {
 		size_t used;
