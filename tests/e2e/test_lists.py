@@ -45,6 +45,7 @@ def test_every_setting_of_a_plugin_is_read():
                 table += [row[1]] if row else []
                 code += [] if row else [re.sub(r"/\*.*?\*/", "", line)]
         assert table, plugin.name
+        table = [name for name in table if name != "defaults"]  # the host puts it below all places: daemon/settings.c
         assert [name for name in table if f'"{name}"' not in "\n".join(code)] == [], plugin.name
 
 

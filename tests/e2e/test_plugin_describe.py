@@ -54,7 +54,7 @@ def test_the_skeleton_in_words():
 
 BAD = {
     "no_entry": "does not export cw_plugin_entry", "null": "cw_plugin_entry() returned NULL", "size": "begin it with CW_PLUGIN_INIT",
-    "abi": "built for ABI 7.0", "minor": "rebuild it against the headers", "name": "'Bad Name' is not 1 to 31", "no_name": "'(none)'",
+    "abi": "built for ABI 8.0", "minor": "rebuild it against the headers", "name": "'Bad Name' is not 1 to 31", "no_name": "'(none)'",
     "no_version": "has no version", "caps": "capability bits 0x40000000", "no_command": "CW_CAP_DOWNLINK but has no command()",
     "max_frame": "max_frame is 0", "no_settings": "has no settings()", "field_type": "unknown type 99", "field_help": "has no help text",
     "no_decoder": "has no decoder", "ops_size": "begin it with CW_DECODER_OPS_INIT", "no_frame": "has no frame()",

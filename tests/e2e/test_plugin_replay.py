@@ -381,5 +381,5 @@ def test_a_listener_that_is_not_there_is_not_recorded(world):
     cloud, gateway = world()
     recorder = Recorder(gateway, "--listener", "nowhere")
     assert recorder.process.wait(30) == 1
-    assert b"no such listener" in recorder.process.stderr.read()
+    assert b"there is no listener or connection of that name" in recorder.process.stderr.read()
     recorder.process.stderr.close()
