@@ -2,6 +2,10 @@
  * conf_field.h - how a plugin declares its settings: tables, checked by the host
  * before the plugin sees a value. What reaches the plugin is an encoded map
  * (record.h) in which every field of the table is present, defaults filled in.
+ *
+ * A field given outside its scope is refused. A CW_FIELD_TABLE named `defaults` on the
+ * outermost level is special: its members, where they are fields of that level too,
+ * stand below what all other places say, for those who keep defaults apart.
  */
 #ifndef CAUSEWAY_CONF_FIELD_H
 #define CAUSEWAY_CONF_FIELD_H

@@ -155,6 +155,10 @@ const struct cw_plugin_desc *watched(const struct cw_plugin_desc *desc);
 void watch_runner(struct cw_runner *r);
 void watch_toy(struct toy *t);
 
+/* trace.c: one entry more of what the decoder said. For wire scripts, which look at each thing alone; for comparing. */
+void toy_tell(struct toy *t, char kind, uint64_t number, uint64_t offset, const char *who, struct cw_bytes b);
+void toy_note(struct toy *t, char kind, uint64_t number, const void *ptr, size_t len);
+void toy_note_of(struct toy *t, char kind, uint64_t number, const char *who, struct cw_bytes b);
 /* A runner and its settings; CW_E* when the plugin says no. */
 int toy_start(struct toy *t, const struct suite *s, const struct session *of, uint32_t flags, int isolated);
 /* A new instance, and nothing known of what was before; ends the child when that fails. `keep_saved`: but what it

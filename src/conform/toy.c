@@ -5,260 +5,13 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "base/digits.h"
 #include "base/mem.h"
 #include "conform/suite.h"
-#include "json/json.h"
 
 #define START_MONO 1000000u
 #define START_WALL 1763700000000
 /* Beyond what a plugin host has once the plugin is made, bytes. */
 #define HOST_MOST (512u << 20)
-
-/* ---- the trace --------------------------------------------------------------------------- */
-
-static void tell(struct toy *t, char kind, uint64_t number, uint64_t offset, const char *who, struct cw_bytes b)
-{
-	struct said *s;
-
-	t->said = realloc(t->said, (t->said_count + 1) * sizeof(*s));
-	if (t->said == NULL)
-		abort();
-	s = &t->said[t->said_count++];
-	*s = (struct said){
-		.kind = kind, .number = number, .offset = offset, .who = who == NULL ? NULL : strdup(who), .len = b.len
-	};
-	s->ptr = malloc(b.len + 1);
-	if (s->ptr == NULL)
-		abort();
-	if (b.len > 0)
-		memcpy(s->ptr, b.ptr, b.len);
-	s->ptr[b.len] = 0;
-}
-
-/* One letter says what: S sent, E record, I identify, D left, C command done, Q command taken or refused, V saved, R
- * frame, K close, .. */
-static void note(struct toy *t, char kind, uint64_t number, const void *ptr, size_t len)
-{
-	size_t need = t->len + 1 + sizeof(number) + sizeof(len) + len;
-
-	if (need > t->size) {
-		t->size = need * 2;
-		t->trace = realloc(t->trace, t->size);
-		if (t->trace == NULL)
-			abort();
-	}
-	t->trace[t->len++] = (uint8_t)kind;
-	memcpy(t->trace + t->len, &number, sizeof(number));
-	memcpy(t->trace + t->len + sizeof(number), &len, sizeof(len));
-	if (len > 0)
-		memcpy(t->trace + t->len + sizeof(number) + sizeof(len), ptr, len);
-	t->len = need;
-}
-
-static void note_of(struct toy *t, char kind, uint64_t number, const char *who, struct cw_bytes b)
-{
-	note(t, kind, number, b.ptr, b.len);
-	if (t->by_hand)
-		tell(t, kind, number, 0, who, b);
-}
-
-void toy_forget(struct toy *t)
-{
-	size_t i;
-
-	for (i = 0; i < t->said_count; i++) {
-		free(t->said[i].who);
-		free(t->said[i].ptr);
-	}
-	t->said_count = 0;
-	t->len = t->noise = t->frames_ok = t->frames_bad = t->records = t->sends = t->fields = 0;
-	t->settled = t->commands_done = 0;
-	t->many = 0;
-}
-
-
-static size_t trace_next(const struct toy *t, size_t at, char *kind, uint64_t *number, struct cw_bytes *b)
-{
-	size_t len;
-
-	if (at >= t->len)
-		return 0;
-	*kind = (char)t->trace[at];
-	memcpy(number, t->trace + at + 1, sizeof(*number));
-	memcpy(&len, t->trace + at + 1 + sizeof(*number), sizeof(len));
-	*b = cw_bytes_of(t->trace + at + 1 + sizeof(*number) + sizeof(len), len);
-	return at + 1 + sizeof(*number) + sizeof(len) + len;
-}
-
-/* How often something of this kind was said, and all of it, with its length, as one number. */
-static uint64_t sum_of(const struct toy *t, char wanted, int bytes, size_t *ret_count)
-{
-	uint64_t sum = 0xcbf29ce484222325u, number;
-	struct cw_bytes b;
-	size_t at = 0, i;
-	char kind;
-
-	*ret_count = 0;
-	while ((at = trace_next(t, at, &kind, &number, &b)) != 0) {
-		if (kind != wanted)
-			continue;
-		++*ret_count;
-		sum = (sum ^ b.len) * 0x100000001b3u;
-		for (i = 0; i < b.len && bytes; i++)
-			sum = (sum ^ b.ptr[i]) * 0x100000001b3u;
-	}
-	return bytes ? sum : 0;
-}
-
-/* What is sent and saved counts only: serial numbers in it depend on the order. */
-static int same_of_each_kind(const struct toy *a, const struct toy *b)
-{
-	static const char kinds[] = "EIRDCXWAaZOQKSV";
-	size_t i, of_a, of_b;
-
-	for (i = 0; kinds[i] != '\0'; i++)
-		if (sum_of(a, kinds[i], i < 13, &of_a) != sum_of(b, kinds[i], i < 13, &of_b) || of_a != of_b)
-			return 0;
-	return 1;
-}
-
-int toy_same(const struct toy *a, const struct toy *b)
-{
-	if (a->noise != b->noise)
-		return 0;
-	if (a->len == b->len && (a->len == 0 || memcmp(a->trace, b->trace, a->len) == 0))
-		return 1;
-	return a->isolated != b->isolated && (a->many || b->many) && same_of_each_kind(a, b);
-}
-
-/* Printable text in quotes, else hex; at most `most` bytes of it. */
-static void bytes_text(struct cw_bytes b, size_t most, char *out, size_t size)
-{
-	size_t i, used = 0, n = b.len < most ? b.len : most;
-	int plain = n > 0;
-
-	for (i = 0; i < n; i++)
-		plain &= (b.ptr[i] >= 0x20 && b.ptr[i] < 0x7f && b.ptr[i] != '"' && b.ptr[i] != '\\') ||
-			 b.ptr[i] == '\n' || b.ptr[i] == '\r';
-	if (plain) {
-		out[used++] = '"';
-		for (i = 0; i < n && used + 8 < size; i++) {
-			if (b.ptr[i] == '\n' || b.ptr[i] == '\r')
-				out[used++] = '\\';
-			out[used++] = (char)(b.ptr[i] == '\n' ? 'n' : b.ptr[i] == '\r' ? 'r' : b.ptr[i]);
-		}
-		out[used++] = '"';
-	} else {
-		for (i = 0; i < n && used + 8 < size; i++)
-			used += (size_t)snprintf(out + used, size - used, "%02x", b.ptr[i]);
-	}
-	(void)snprintf(out + used, size - used, "%s", n < b.len || i < n ? ".." : "");
-}
-
-static void item_text(struct cw_bytes item, char *out, size_t size)
-{
-	char *text;
-	size_t len;
-
-	out[0] = '\0';
-	if (item.len == 0 || cw_json_from_item(item, 1 << 20, &text, &len) < 0)
-		return;
-	(void)snprintf(out, size, " %s%s", text, "");
-	if (len + 1 >= size && size > 4)
-		memcpy(out + size - 3, "..", 3);
-	cw_free(text);
-}
-
-static void record_text(struct cw_bytes bytes, char *out, size_t size)
-{
-	struct cw_record rec;
-	char body[300];
-
-	if (!cw_record_read(bytes, &rec)) {
-		(void)snprintf(out, size, "a malformed record");
-		return;
-	}
-	if (rec.kind == CW_KIND_RAW)
-		bytes_text(rec.body, 100, body + 1, sizeof(body) - 1), body[0] = ' ';
-	else
-		item_text(rec.body, body, sizeof(body));
-	(void)snprintf(out, size, "record %s %.*s%s", cw_wire_kind_word(rec.kind),
-		       rec.name.len == 0 ? 1 : (int)rec.name.len, rec.name.len == 0 ? "-" : (const char *)rec.name.ptr,
-		       body);
-}
-
-void said_text(char kind, uint64_t number, const char *who, struct cw_bytes b, char *out, size_t size)
-{
-	char some[400];
-
-	(void)who;
-	bytes_text(b, 120, some, sizeof(some));
-	switch (kind) {
-	case 'S': (void)snprintf(out, size, "< %s", some); break;
-	case 'E': record_text(b, out, size); break;
-	case 'I': (void)snprintf(out, size, "identify %.*s", (int)b.len, (const char *)b.ptr); break;
-	case 'D': (void)snprintf(out, size, "left %s", who == NULL ? "" : who); break;
-	case 'C':
-		if (cw_flat_valid(b))
-			item_text(b, some, sizeof(some));
-		(void)snprintf(out, size, "done %d%s%s", (int)(uint32_t)number, b.len > 0 && some[0] != ' ' ? " " : "",
-			       b.len > 0 ? some : "");
-		break;
-	case 'W': (void)snprintf(out, size, "block of a file (%llu bytes)", (unsigned long long)number); break;
-	case 'K': (void)snprintf(out, size, "closed (%.*s)", (int)b.len, (const char *)b.ptr); break;
-	case 'N': (void)snprintf(out, size, "skipped %llu", (unsigned long long)number); break;
-	case 'R':
-		if (number == 0)
-			(void)snprintf(out, size, "taken: the frame %s", some);
-		else
-			(void)snprintf(out, size, "refused: the frame %s (%s)", some,
-				       cw_error_text((int)(int64_t)number));
-		break;
-	case 'V': (void)snprintf(out, size, "%zu bytes to keep", b.len); break;
-	case 'X': (void)snprintf(out, size, "more time for a command"); break;
-	case 'F': (void)snprintf(out, size, "field %.*s", (int)b.len, (const char *)b.ptr); break;
-	case 'f':
-		item_text(b, some, sizeof(some));
-		(void)snprintf(out, size, "field%s", some);
-		break;
-	case 'O': (void)snprintf(out, size, "a foreign identity %s", some); break;
-	case 'Q': (void)snprintf(out, size, number == 0 ? "a command taken" : "a command refused"); break;
-	default: (void)snprintf(out, size, "attachment"); break;
-	}
-}
-
-static void entry_text(const struct toy *t, size_t at, char *out, size_t size)
-{
-	struct cw_bytes b;
-	uint64_t number;
-	char kind;
-
-	if (trace_next(t, at, &kind, &number, &b) == 0)
-		(void)snprintf(out, size, "nothing");
-	else
-		said_text(kind, number, NULL, b, out, size);
-}
-
-void toy_difference(const struct toy *whole, const struct toy *other, char *out, size_t size)
-{
-	char one[300], two[300], kind;
-	size_t at = 0, next;
-	struct cw_bytes b;
-	uint64_t number;
-
-	/* Both are walked by the lengths of the first, which hold as long as they are the same. */
-	while ((next = trace_next(whole, at, &kind, &number, &b)) != 0 && next <= other->len &&
-	       memcmp(whole->trace + at, other->trace + at, next - at) == 0)
-		at = next;
-	if (at >= whole->len && at >= other->len) {
-		(void)snprintf(out, size, "%zu bytes of noise, in one piece %zu", other->noise, whole->noise);
-		return;
-	}
-	entry_text(whole, at, one, sizeof(one));
-	entry_text(other, at, two, sizeof(two));
-	(void)snprintf(out, size, "it says `%s`, in one piece `%s`", two, one);
-}
 
 /* ---- the owner --------------------------------------------------------------------------------- */
 
@@ -274,7 +27,7 @@ static int on_send(void *owner, struct cw_bytes out)
 	if (t->flags & CW_EVF_KEPT)
 		return 0; /* goes nowhere */
 	t->sends++;
-	note_of(t, 'S', 0, NULL, out);
+	toy_note_of(t, 'S', 0, NULL, out);
 	return 0;
 }
 
@@ -286,7 +39,7 @@ static int on_emit(void *owner, struct cw_rdevice *dev, uint64_t ticket, struct 
 
 	(void)rec;
 	t->records++;
-	note_of(t, 'E', ticket, name_of(dev), record);
+	toy_note_of(t, 'E', ticket, name_of(dev), record);
 	if (ticket == 0)
 		return 0;
 	for (i = 0; i < t->ticket_count; i++)
@@ -305,13 +58,13 @@ static int on_identify(void *owner, const struct cw_identify *who)
 	t->asks++;
 	if (who->facts.len > 0 && !cw_flat_valid(who->facts))
 		fault_of("records", "identify() with facts that are no item of record.h");
-	note_of(t, 'I', who->flags, NULL, who->identity);
+	toy_note_of(t, 'I', who->flags, NULL, who->identity);
 	return 0;
 }
 
 static int on_detach(void *owner, struct cw_rdevice *dev)
 {
-	note_of(owner, 'D', 0, name_of(dev), cw_bytes_of(NULL, 0));
+	toy_note_of(owner, 'D', 0, name_of(dev), cw_bytes_of(NULL, 0));
 	return 0;
 }
 
@@ -322,9 +75,9 @@ static int on_command_done(void *owner, uint64_t id, int32_t code, struct cw_byt
 
 	for (i = 0; i < COMMANDS_MOST; i++) {
 		if (t->commands[i] == id && id != 0) {
-			note(t, 'C', id << 32 | (uint32_t)code, reply.ptr, reply.len);
+			toy_note(t, 'C', id << 32 | (uint32_t)code, reply.ptr, reply.len);
 			if (t->by_hand)
-				tell(t, 'C', (uint32_t)code, id, NULL, reply);
+				toy_tell(t, 'C', (uint32_t)code, id, NULL, reply);
 			t->commands[i] = 0;
 			t->commands_done++;
 			return 0;
@@ -338,7 +91,7 @@ static int on_command_done(void *owner, uint64_t id, int32_t code, struct cw_byt
 
 static int on_command_extend(void *owner, uint64_t id, uint64_t delay_ms)
 {
-	note(owner, 'X', delay_ms, &id, sizeof(id));
+	toy_note(owner, 'X', delay_ms, &id, sizeof(id));
 	return 0;
 }
 
@@ -348,7 +101,7 @@ static int on_save(void *owner, struct cw_rdevice *dev, struct cw_bytes state)
 
 	memcpy(t->saved, state.ptr, state.len);
 	t->saved_len = state.len;
-	note(t, 'V', 0, state.ptr, state.len);
+	toy_note(t, 'V', 0, state.ptr, state.len);
 	return 0;
 }
 
@@ -356,9 +109,9 @@ static int on_want_block(void *owner, uint64_t id, uint64_t offset, size_t lengt
 {
 	struct toy *t = owner;
 
-	note(t, 'W', offset, &length, sizeof(length));
+	toy_note(t, 'W', offset, &length, sizeof(length));
 	if (t->by_hand)
-		tell(t, 'W', length, offset, NULL, cw_bytes_of(&id, sizeof(id)));
+		toy_tell(t, 'W', length, offset, NULL, cw_bytes_of(&id, sizeof(id)));
 	return 0;
 }
 
@@ -368,13 +121,13 @@ static int on_attach_open(void *owner, struct cw_rdevice *dev, uint64_t attachme
 	const char *suffix = strrchr(name, '.'); /* the rest of the name is the runner's */
 
 	t->attachments++;
-	note(t, 'A', 0, suffix, strlen(suffix));
+	toy_note(t, 'A', 0, suffix, strlen(suffix));
 	return 0;
 }
 
 static int on_attach_write(void *owner, uint64_t attachment, struct cw_bytes data)
 {
-	note(owner, 'a', 0, data.ptr, data.len);
+	toy_note(owner, 'a', 0, data.ptr, data.len);
 	return 0;
 }
 
@@ -384,7 +137,7 @@ static int on_attach_close(void *owner, uint64_t attachment, int keep, char name
 
 	t->attachments--;
 	(void)name; /* the runner's is the same each time, for the clock stands still */
-	note(t, 'Z', (uint64_t)keep, NULL, 0);
+	toy_note(t, 'Z', (uint64_t)keep, NULL, 0);
 	return 0;
 }
 
@@ -393,8 +146,8 @@ static void on_field(void *owner, int group, const char *name, struct cw_bytes v
 	struct toy *t = owner;
 
 	t->fields++;
-	note(t, 'F', (uint64_t)group, name, strlen(name));
-	note(t, 'f', offset << 32 | length, value.ptr, value.len);
+	toy_note(t, 'F', (uint64_t)group, name, strlen(name));
+	toy_note(t, 'f', offset << 32 | length, value.ptr, value.len);
 }
 
 static void on_line(void *owner, int level, const char *text)
@@ -407,7 +160,7 @@ static void on_line(void *owner, int level, const char *text)
 
 static void on_foreign(void *owner, struct cw_bytes identity)
 {
-	note(owner, 'O', 0, identity.ptr, identity.len);
+	toy_note(owner, 'O', 0, identity.ptr, identity.len);
 }
 
 static void on_frame(void *owner, struct cw_bytes frame, int rc)
@@ -415,7 +168,7 @@ static void on_frame(void *owner, struct cw_bytes frame, int rc)
 	struct toy *t = owner;
 
 	*(rc == 0 ? &t->frames_ok : &t->frames_bad) += 1;
-	note_of(t, 'R', (uint64_t)(int64_t)rc, NULL, frame);
+	toy_note_of(t, 'R', (uint64_t)(int64_t)rc, NULL, frame);
 }
 
 /* Noise is counted, not traced: how it is cut depends on how it came. */
@@ -425,16 +178,16 @@ static void on_noise(void *owner, struct cw_bytes dropped)
 
 	t->noise += dropped.len;
 	if (t->by_hand)
-		tell(t, 'N', dropped.len, 0, NULL, dropped);
+		toy_tell(t, 'N', dropped.len, 0, NULL, dropped);
 }
 
 static void on_close(void *owner, uint64_t delay_ms, const char *reason)
 {
 	struct toy *t = owner;
 
-	note(t, 'K', delay_ms, NULL, 0);
+	toy_note(t, 'K', delay_ms, NULL, 0);
 	if (t->by_hand)
-		tell(t, 'K', delay_ms, 0, NULL, cw_bytes_text(reason));
+		toy_tell(t, 'K', delay_ms, 0, NULL, cw_bytes_text(reason));
 	if (strstr(reason, "again and again") != NULL)
 		fault_of("again", "%s", reason);
 	if (delay_ms == 0)
@@ -894,7 +647,7 @@ int toy_command(struct toy *t, struct cw_rdevice *dev, struct cw_bytes command)
 		rc = t->refused;
 	if (rc != 0)
 		t->commands[free_slot] = 0;
-	note(t, 'Q', (uint64_t)(int64_t)rc, NULL, 0);
+	toy_note(t, 'Q', (uint64_t)(int64_t)rc, NULL, 0);
 	free(copy);
 	return rc;
 }
