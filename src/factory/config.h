@@ -1,0 +1,65 @@
+/*
+ * config.h - settings of causeway-factory (HOCON; conf/factory.conf is a commented example).
+ *
+ * The tables in config.c are what the reference is made from. Immutable once loaded; a reload makes another one.
+ */
+#ifndef CW_FACTORY_CONFIG_H
+#define CW_FACTORY_CONFIG_H
+
+#include "conf/schema.h"
+
+/* TLS of a listener. */
+struct factory_tls {
+	const char *certificate, *key; /* PEM files; NULL: plain */
+	const char *client_ca;         /* PEM file: clients must have a certificate of one of these; NULL: none is asked for */
+};
+
+struct factory_listen {
+	const char *listen; /* "host:port", numeric host */
+	struct factory_tls tls;
+};
+
+/* A station and what it may do. A request is a station's when its token, its client certificate's common name or its address fits. */
+struct factory_station_conf {
+	const char *name;
+	const char *token;                 /* secret; Authorization: Bearer TOKEN */
+	const char *certificate;           /* common name of its client certificate */
+	struct cw_conf_strings addresses;  /* numeric, with or without /bits */
+	struct cw_conf_strings products;   /* ProductKeys it may ask for; none: all */
+	uint64_t quota;                    /* new certificates a period; 0: any number */
+	int64_t quota_ms;                  /* the period, which begins with the first allocation after midnight UTC or .. see help */
+};
+
+struct factory_operator {
+	const char *name;
+	const char *token; /* secret: for the page's log-in and as Bearer */
+	int view_only;
+};
+
+struct factory_conf {
+	const char *db, *key_file, *node;
+	int64_t wait_ms;
+	struct cw_conf_list line;      /* struct factory_listen */
+	int stations_required;         /* requests of stations that are not listed are UNAUTHORIZED */
+	struct cw_conf_list stations;  /* struct factory_station_conf */
+	struct cw_conf_list office;    /* struct factory_listen */
+	struct cw_conf_list operators; /* struct factory_operator */
+	struct {
+		struct cw_conf_list listeners; /* struct factory_listen; none: off */
+		int plain;                     /* listen without TLS, beyond loopback: the way is secured by others (C20) */
+		const char *shared_key;        /* secret: HMAC-SHA256 over deviceId, nonce and time */
+		struct cw_conf_list tokens;    /* struct factory_field_token: a token for a batch of ids */
+		int64_t clock_skew_ms;
+		uint64_t per_address, per_id;  /* requests a minute; 0: any number */
+		const char *name_template;     /* DeviceName of a device that is registered: ${deviceId} */
+		const char *gateway_token;     /* secret: for the look-ups of gateways (identity.factory) */
+	} field;
+	struct {
+		const char *endpoint, *region, *access_key, *access_secret, *instance_id;
+		const char *ca;
+	} openapi;
+	int64_t lease_check_ms;
+	uint64_t low; /* warn when fewer of a product are free; batches may say their own */
+};
+
+#endif

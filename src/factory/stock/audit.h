@@ -1,0 +1,68 @@
+/*
+ * audit.h - who did what to the stock, when, from where. Nobody changes it afterwards unseen.
+ *
+ * Each server and tool has a chain of its own (its node name), numbered from 1. An entry's mac is HMAC-SHA256, with a key
+ * made from the key file, over the mac before it and all its fields; the last number and mac of a chain stand in a row
+ * of their own, with a mac too, and each certificate has the number of the entry that changed it last. So an entry that was edited, taken out, put
+ * in or moved is found without the key being able to be guessed from the file, and so is a certificate whose state was edited. A whole
+ * database put back from an older copy is consistent in itself: note the head (`audit --head`) elsewhere to find that.
+ */
+#ifndef CW_FACTORY_AUDIT_H
+#define CW_FACTORY_AUDIT_H
+
+#include "factory/stock/stock.h"
+
+/* X(symbol, name, what it means): `what` of an entry */
+#define CW_AUDIT_KINDS(X) \
+	X(ALLOCATE, "allocate", "a certificate was given out for a board")            \
+	X(AGAIN, "again", "a board that has one asked again")                         \
+	X(WRITE, "write", "a station reported that the board has it")                 \
+	X(IMPORT, "import", "a lot was imported")                                     \
+	X(VOID, "void", "a certificate was taken out")                                \
+	X(RECLAIM, "reclaim", "an allocation without report went back to the stock")  \
+	X(BATCH, "batch", "a batch was closed, opened or changed")                    \
+	X(PRODUCT, "product", "a product's settings were changed")                    \
+	X(EXPORT, "export", "certificates were exported with their secrets")          \
+	X(DEVICE, "device", "the table of devices in the field was changed")          \
+	X(HANDOUT, "handout", "a device in the field was given its certificate")      \
+	X(ORDER, "order", "certificates were ordered from the platform")              \
+	X(REKEY, "rekey", "all secrets were sealed with a new key")
+
+enum cw_audit_kind {
+#define CW_AUDIT_KIND(sym, name, text) CW_AUDIT_##sym,
+	CW_AUDIT_KINDS(CW_AUDIT_KIND)
+#undef CW_AUDIT_KIND
+	CW_AUDIT_KIND_COUNT
+};
+
+struct cw_audit_entry {
+	const char *node;
+	int64_t number, at;
+	const char *what, *who, *address, *product_key, *device_name, *device_id, *text; /* "" where there is none */
+};
+
+struct cw_audit_filter { /* NULL and 0: any */
+	const char *node, *what, *who, *product_key, *device_name, *device_id;
+	int64_t since, until;
+	int newest;  /* last first */
+	size_t most;
+};
+
+int cw_audit_each(struct cw_stock *s, const struct cw_audit_filter *filter, int (*fn)(void *arg, const struct cw_audit_entry *e), void *arg,
+		  struct cw_msg *msg);
+
+struct cw_audit_problem {
+	const char *node;
+	int64_t number;       /* of the entry; 0: of the chain or the stock */
+	const char *sentence; /* what does not fit */
+};
+/*
+ * All chains, and the stock against them. fn is told each problem (the first 100). ret_entries: looked at. `heads`: NULL, or
+ * what cw_audit_heads() said earlier: those entries must still be there. 0 also when there are problems.
+ */
+int cw_audit_verify(struct cw_stock *s, const char *heads, void (*fn)(void *arg, const struct cw_audit_problem *p), void *arg,
+		    uint64_t *ret_entries, uint64_t *ret_problems, struct cw_msg *msg);
+/* "NODE NUMBER MAC" lines. */
+int cw_audit_heads(struct cw_stock *s, void (*fn)(void *arg, const char *line), void *arg, struct cw_msg *msg);
+
+#endif
