@@ -1,0 +1,50 @@
+/* stock_impl.h - what the rooms of the stock share. Not for others. */
+#ifndef CW_FACTORY_STOCK_IMPL_H
+#define CW_FACTORY_STOCK_IMPL_H
+
+#include "factory/stock/audit.h"
+#include "factory/stock/devices.h"
+#include "factory/stock/lots.h"
+#include "factory/stock/orders.h"
+#include "factory/stock/shelf.h"
+#include "factory/stock/stock.h"
+#include "store/key.h"
+
+#define STOCK_VERSION 1 /* of the tables */
+#define STOCK_MAC 32
+
+struct cw_stock {
+	struct cw_db *db;
+	struct cw_key key;
+	uint8_t audit_key[STOCK_MAC]; /* HMAC-SHA256(key, "causeway audit") */
+	int has_key;                  /* 0: read-only and without the key's file; nothing opens */
+	char node[65];
+	struct cw_lot *lot; /* the import under way */
+};
+
+/* schema.c: make all tables, inside a transaction. */
+int stock_schema_make(struct cw_db *db, struct cw_msg *msg);
+
+/* seal.c: DeviceSecret and ProductSecret of a certificate as one sealed text, bound to product and name. */
+#define STOCK_SEALED_MAX (CW_STOCK_DEVICE_SECRET + CW_STOCK_PRODUCT_SECRET + 2u + CW_SEAL_EXTRA)
+int stock_seal(struct cw_stock *s, const char *product_key, const char *device_name, const char *device_secret, const char *product_secret,
+	       uint8_t out[STOCK_SEALED_MAX], size_t *ret_len);
+/* CW_EAUTH with a sentence: sealed with another key, moved or damaged. Fills the two secrets only. */
+int stock_open_seal(struct cw_stock *s, const char *product_key, const char *device_name, struct cw_bytes sealed, struct cw_stock_cert *ret,
+		    struct cw_msg *msg);
+
+/* chain.c: entries to the end of this node's chain, inside a transaction for writing. Fills number, node and at of each; NULL texts are "". */
+int stock_audit(struct cw_stock *s, struct cw_audit_entry *entries, size_t count, struct cw_msg *msg);
+/* What an entry's mac is made of; the verifier makes it again. */
+void stock_audit_mac(const struct cw_stock *s, const uint8_t before[STOCK_MAC], const struct cw_audit_entry *e, uint8_t out[STOCK_MAC]);
+/* Of a row of `chain`. */
+void stock_chain_seal(const struct cw_stock *s, const char *node, int64_t number, const uint8_t mac[STOCK_MAC], uint8_t out[STOCK_MAC]);
+const char *stock_audit_name(enum cw_audit_kind kind);
+
+/* A transaction tried again as long as another has what it needs (CW_EBUSY), a few times. `work` runs inside; it may run several times. */
+int stock_transact(struct cw_stock *s, int (*work)(struct cw_stock *s, void *arg, struct cw_msg *msg), void *arg, struct cw_msg *msg);
+
+/* " FOR UPDATE SKIP LOCKED" where the database needs it, else "": two static texts of each statement. */
+#define STOCK_SQL(s, sqlite_text, postgres_text) (cw_db_kind((s)->db) == CW_DB_SQLITE ? (sqlite_text) : (postgres_text))
+
+#endif
