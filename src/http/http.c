@@ -74,7 +74,7 @@ struct cw_http_req {
 	struct cw_form query, form; /* once asked for */
 	int parsed;
 	char peer[64];
-	size_t len, room;
+	size_t len, room, most; /* of the body */
 	char *out; /* a stream's bytes not yet taken */
 	size_t out_len, out_room;
 	void (*gone)(void *arg);
@@ -234,10 +234,15 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
 
 static enum MHD_Result take_head(struct cw_http_req *req, const char *method, const char *path)
 {
+	const struct cw_http_conf *conf = &req->http->conf;
+
 	req->state = REQ_BODY;
 	req->method = cw_strdup(method);
 	req->path = cw_strdup(path);
-	return req->method != NULL && req->path != NULL ? MHD_YES : MHD_NO;
+	if (req->method == NULL || req->path == NULL)
+		return MHD_NO;
+	req->most = conf->room != NULL ? conf->room(conf->arg, req) : conf->max_body;
+	return MHD_YES;
 }
 
 /* `more` bytes for a request, noted. 0 or CW_ELIMIT. */
@@ -266,7 +271,7 @@ static void take_body(struct cw_http_req *req, const char *data, size_t len)
 	size_t room = req->room != 0 ? req->room : 1024;
 	char *grown;
 
-	if (req->too_large || len > req->http->conf.max_body - req->len) {
+	if (req->too_large || len > req->most - req->len) {
 		refuse_body(req);
 		return;
 	}
@@ -407,6 +412,17 @@ const char *cw_http_body(const struct cw_http_req *req, size_t *ret_len)
 {
 	*ret_len = req->len;
 	return req->body != NULL ? req->body : "";
+}
+
+char *cw_http_take_body(struct cw_http_req *req, size_t *ret_len)
+{
+	char *body = req->body;
+
+	*ret_len = req->len;
+	req->http->held -= req->room;
+	req->body = NULL;
+	req->len = req->room = 0;
+	return body;
 }
 
 void cw_http_on_gone(struct cw_http_req *req, void (*fn)(void *arg), void *arg)

@@ -24,6 +24,7 @@ struct cw_http_conf {
 	const char *address; /* "host:port", numeric host, port 0: any free one; or "unix:/path", mode 0660 */
 	size_t max_body;     /* a larger body is answered 413 */
 	size_t max_head;     /* bytes of request line and header fields together; 0: 32 KiB. More is answered 414 or 431 */
+	size_t (*room)(void *arg, const struct cw_http_req *req); /* NULL, or how long this one's body may be, told by its head; <= max_body */
 	int hand_large;      /* hand a request with a larger body up instead, without it; cw_http_too_large() tells */
 	const char *tls_certificate,
 		*tls_key; /* PEM texts (chain; key), read while opening; NULL: plain. TLS 1.2 and later */
@@ -61,6 +62,8 @@ const char *cw_http_peer(const struct cw_http_req *req);                     /* 
 /* The common name of the client's certificate, which tls_client_ca vouches for and which is in force now; NULL: there is none such. */
 const char *cw_http_client(const struct cw_http_req *req);
 const char *cw_http_body(const struct cw_http_req *req, size_t *ret_len);
+/* The body, NUL-terminated, to keep (cw_free); the request has none afterwards. NULL: there was none. For work that outlives the request. */
+char *cw_http_take_body(struct cw_http_req *req, size_t *ret_len);
 int cw_http_too_large(const struct cw_http_req *req);
 /*
  * Parameters, decoded: of the query, and then of the body if that is application/x-www-form-urlencoded. At most
