@@ -17,7 +17,11 @@
  *   CW_EEXIST    a unique key is taken
  *   CW_EUNREACH  the server cannot be reached, or is gone. If that was cw_db_commit(), nobody knows whether it happened
  *   CW_EACCESS   refused by file mode, by the server's rules, or a read-only disk
+ *   CW_ENOENT    cw_db_open(): the file is not there (for reading), or its folder
+ *   CW_ENOMEM    out of memory
  *   CW_EIO       everything else: disk full, damaged file, SQL that the database does not take
+ * A statement that fails inside a transaction fails the transaction: every later one is refused with the same error, and so is
+ * the commit, until cw_db_rollback(). "x" in SQL is a name, 'x' a text, in both.
  */
 #ifndef CW_DB_DB_H
 #define CW_DB_DB_H
