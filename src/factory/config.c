@@ -322,7 +322,6 @@ int cw_factory_config_load(const char *path, const struct factory_overrides *ove
 	rc = check_places(c, msg);
 	if (rc == 0)
 		rc = check_office(c, msg);
-	if (rc == 0)
 	if (rc < 0) {
 		if (path != NULL)
 			cw_msg_wrap(msg, "%s", path);
