@@ -14,7 +14,7 @@
 #include "bridge/bridge.h"
 #include "daemon/bridges.h"
 #include "daemon/config.h"
-#include "daemon/notify.h"
+#include "loop/notify.h"
 #include "fetch/fetch.h"
 #include "gateway/gateway.h"
 #include "provision/rules.h"

@@ -9,6 +9,8 @@
 #include "http/http.h"
 
 #include <errno.h>
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -47,7 +49,10 @@ struct cw_http {
 	struct cw_list requests;
 	unsigned idle_runs; /* MHD_run() in a row that wanted another at once, since something last happened */
 	size_t held; /* bytes of bodies and streams */
-	int stopping;
+	int stopping, draining, asks_certificates;
+	struct cw_timer drain;
+	void (*drained)(void *arg); /* until it was told */
+	void *drained_arg;
 	void (*closed)(void *arg);
 	void *closed_arg;
 	char address[64];
@@ -69,7 +74,7 @@ struct cw_http_req {
 	struct cw_form query, form; /* once asked for */
 	int parsed;
 	char peer[64];
-	size_t len, room;
+	size_t len, room, most; /* of the body */
 	char *out; /* a stream's bytes not yet taken */
 	size_t out_len, out_room;
 	void (*gone)(void *arg);
@@ -158,9 +163,20 @@ static void resume(struct cw_http_req *req)
 
 /* ---- requests ---- */
 
+static void tell_drained(struct cw_timer *t)
+{
+	struct cw_http *h = cw_container_of(t, struct cw_http, drain);
+	void (*drained)(void *arg) = h->drained;
+
+	h->drained = NULL;
+	drained(h->drained_arg);
+}
+
 static void req_free(struct cw_http_req *req)
 {
 	cw_list_remove(&req->link);
+	if (req->http->drained != NULL && cw_list_empty(&req->http->requests)) /* not from inside the library, which still holds the connection */
+		cw_timer_set(cw_worker_timers(req->http->worker), &req->http->drain, 0, tell_drained);
 	req->http->held -= req->room + req->out_room;
 	if (req->response != NULL)
 		MHD_destroy_response(req->response);
@@ -218,10 +234,15 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
 
 static enum MHD_Result take_head(struct cw_http_req *req, const char *method, const char *path)
 {
+	const struct cw_http_conf *conf = &req->http->conf;
+
 	req->state = REQ_BODY;
 	req->method = cw_strdup(method);
 	req->path = cw_strdup(path);
-	return req->method != NULL && req->path != NULL ? MHD_YES : MHD_NO;
+	if (req->method == NULL || req->path == NULL)
+		return MHD_NO;
+	req->most = conf->room != NULL ? conf->room(conf->arg, req) : conf->max_body;
+	return MHD_YES;
 }
 
 /* `more` bytes for a request, noted. 0 or CW_ELIMIT. */
@@ -250,7 +271,7 @@ static void take_body(struct cw_http_req *req, const char *data, size_t len)
 	size_t room = req->room != 0 ? req->room : 1024;
 	char *grown;
 
-	if (req->too_large || len > req->http->conf.max_body - req->len) {
+	if (req->too_large || len > req->most - req->len) {
 		refuse_body(req);
 		return;
 	}
@@ -337,6 +358,51 @@ const char *cw_http_path(const struct cw_http_req *req)
 	return req->path;
 }
 
+/* Whose certificate it is that the client has shown and proved to have; a text for the connection to keep, or NULL. */
+static char *name_client(const struct cw_http_req *req)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(req->conn, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+	gnutls_session_t session = info != NULL ? (gnutls_session_t)info->tls_session : NULL;
+	gnutls_typed_vdata_st purpose = { .type = GNUTLS_DT_KEY_PURPOSE_OID, .data = (unsigned char *)(uintptr_t)GNUTLS_KP_TLS_WWW_CLIENT };
+	const gnutls_datum_t *chain;
+	gnutls_x509_crt_t leaf;
+	unsigned status = 0, count = 0;
+	char name[256];
+	size_t size = sizeof(name);
+	int rc;
+
+	if (session == NULL || gnutls_certificate_verify_peers(session, &purpose, 1, &status) < 0 || status != 0)
+		return NULL;
+	chain = gnutls_certificate_get_peers(session, &count);
+	if (chain == NULL || count == 0 || gnutls_x509_crt_init(&leaf) < 0)
+		return NULL;
+	rc = gnutls_x509_crt_import(leaf, &chain[0], GNUTLS_X509_FMT_DER);
+	if (rc == 0)
+		rc = gnutls_x509_crt_get_dn_by_oid(leaf, GNUTLS_OID_X520_COMMON_NAME, 0, 0, name, &size);
+	gnutls_x509_crt_deinit(leaf);
+	return rc == 0 && strlen(name) == size ? cw_strdup(name) : NULL; /* a NUL inside would show only its beginning */
+}
+
+const char *cw_http_client(const struct cw_http_req *req)
+{
+	const union MHD_ConnectionInfo *kept = MHD_get_connection_info(req->conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	char **name = kept != NULL ? (char **)(uintptr_t)kept->socket_context : NULL;
+
+	if (!req->http->asks_certificates || name == NULL)
+		return NULL;
+	if (*name == NULL) /* once a connection: its certificate stays, and may not run out meanwhile by more than a connection lasts */
+		*name = name_client(req);
+	return *name;
+}
+
+static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_context, enum MHD_ConnectionNotificationCode what)
+{
+	if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+		cw_free(*socket_context);
+		*socket_context = NULL;
+	}
+}
+
 const char *cw_http_query(const struct cw_http_req *req, const char *name)
 {
 	return MHD_lookup_connection_value(req->conn, MHD_GET_ARGUMENT_KIND, name);
@@ -346,6 +412,17 @@ const char *cw_http_body(const struct cw_http_req *req, size_t *ret_len)
 {
 	*ret_len = req->len;
 	return req->body != NULL ? req->body : "";
+}
+
+char *cw_http_take_body(struct cw_http_req *req, size_t *ret_len)
+{
+	char *body = req->body;
+
+	*ret_len = req->len;
+	req->http->held -= req->room;
+	req->body = NULL;
+	req->len = req->room = 0;
+	return body;
 }
 
 void cw_http_on_gone(struct cw_http_req *req, void (*fn)(void *arg), void *arg)
@@ -437,6 +514,8 @@ static void answer_with(struct cw_http_req *req, unsigned status, const struct c
 	req->response = response;
 	for (i = 0; response != NULL && i < count; i++)
 		(void)MHD_add_response_header(response, fields[i].name, fields[i].value);
+	if (response != NULL && req->http->draining)
+		(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 	resume(req);
 }
 
@@ -653,6 +732,7 @@ static int start_daemon(struct cw_http *h, const struct sockaddr_storage *ss, in
 		{ MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)h->conf.tls_certificate },
 		{ MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)h->conf.tls_key },
 		{ MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_VERSIONS },
+		{ h->conf.tls_client_ca != NULL ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0, (void *)(uintptr_t)h->conf.tls_client_ca },
 		{ MHD_OPTION_END, 0, NULL },
 	};
 	struct MHD_OptionItem where[] = {
@@ -666,8 +746,8 @@ static int start_daemon(struct cw_http *h, const struct sockaddr_storage *ss, in
 	h->daemon =
 		MHD_start_daemon(flags, 0, NULL, NULL, on_request, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
 				 MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_CONNECTION_LIMIT,
-				 CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_ARRAY, where,
-				 MHD_OPTION_ARRAY, h->conf.tls_certificate != NULL ? tls : where + 2, MHD_OPTION_END);
+				 CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_NOTIFY_CONNECTION,
+				 on_connection, NULL, MHD_OPTION_ARRAY, where, MHD_OPTION_ARRAY, h->conf.tls_certificate != NULL ? tls : where + 2, MHD_OPTION_END);
 	if (h->daemon == NULL && fd >= 0)
 		close(fd);
 	return h->daemon != NULL ? 0 : CW_EIO;
@@ -713,7 +793,8 @@ int cw_http_open(struct cw_worker *w, const struct cw_http_conf *conf, struct cw
 	(void)uv_poll_start(&h->poll, UV_READABLE, on_poll);
 	if (path == NULL)
 		note_address(h);
-	h->conf.address = h->conf.tls_certificate = h->conf.tls_key = NULL; /* were lent */
+	h->asks_certificates = conf->tls_client_ca != NULL;
+	h->conf.address = h->conf.tls_certificate = h->conf.tls_key = h->conf.tls_client_ca = NULL; /* were lent */
 	*ret_http = h;
 	return 0;
 }
@@ -723,6 +804,18 @@ const char *cw_http_address(const struct cw_http *h)
 	return h->address;
 }
 
+void cw_http_drain(struct cw_http *h, uint64_t ms, void (*drained)(void *arg), void *arg)
+{
+	MHD_socket fd = MHD_quiesce_daemon(h->daemon);
+
+	if (fd != MHD_INVALID_SOCKET)
+		close(fd);
+	h->draining = 1;
+	h->drained = drained;
+	h->drained_arg = arg;
+	cw_timer_set(cw_worker_timers(h->worker), &h->drain, cw_list_empty(&h->requests) ? 0 : ms, tell_drained);
+}
+
 void cw_http_close(struct cw_http *h, void (*closed)(void *arg), void *arg)
 {
 	struct cw_list *e, *n;
@@ -730,6 +823,8 @@ void cw_http_close(struct cw_http *h, void (*closed)(void *arg), void *arg)
 	h->closed = closed;
 	h->closed_arg = arg;
 	h->stopping = 1;
+	h->drained = NULL;
+	cw_timer_stop(cw_worker_timers(h->worker), &h->drain);
 	cw_list_each_safe (e, n, &h->requests)
 		resume(cw_container_of(e, struct cw_http_req, link));
 	(void)MHD_run(h->daemon); /* lets the resumed ones end */

@@ -9,6 +9,7 @@
 #define CW_HTTP_HTTP_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "loop/worker.h"
@@ -23,9 +24,12 @@ struct cw_http_conf {
 	const char *address; /* "host:port", numeric host, port 0: any free one; or "unix:/path", mode 0660 */
 	size_t max_body;     /* a larger body is answered 413 */
 	size_t max_head;     /* bytes of request line and header fields together; 0: 32 KiB. More is answered 414 or 431 */
+	size_t (*room)(void *arg, const struct cw_http_req *req); /* NULL, or how long this one's body may be, told by its head; <= max_body */
 	int hand_large;      /* hand a request with a larger body up instead, without it; cw_http_too_large() tells */
 	const char *tls_certificate,
 		*tls_key; /* PEM texts (chain; key), read while opening; NULL: plain. TLS 1.2 and later */
+	const char *tls_client_ca; /* PEM text of authorities: clients are asked for a certificate of one of them, which
+	                              cw_http_client() looks at. Who has none may ask all the same, and is told so by an answer */
 	cw_http_fn handle;
 	void *arg;
 	void (*settle)(void *arg); /* NULL, or called before each answer leaves: make safe what it tells */
@@ -40,6 +44,11 @@ struct cw_http_field {
 int cw_http_open(struct cw_worker *w, const struct cw_http_conf *conf, struct cw_http **ret_http, struct cw_msg *msg);
 /* The bound address, "host:port". */
 const char *cw_http_address(const struct cw_http *h);
+/*
+ * Nobody new is let in, and every answer from here on ends its connection. `drained` runs, once, when no request is under way
+ * any more or `ms` have passed, never before this returns. Then close. Not with streams, which end by their owner's doing.
+ */
+void cw_http_drain(struct cw_http *h, uint64_t ms, void (*drained)(void *arg), void *arg);
 /* End every request and stream, close; `closed` runs when the last handle is gone and the server is freed. */
 void cw_http_close(struct cw_http *h, void (*closed)(void *arg), void *arg);
 
@@ -50,7 +59,11 @@ const char *cw_http_query(const struct cw_http_req *req, const char *name); /* N
 const char *cw_http_target(const struct cw_http_req *req); /* path and query as the client wrote them */
 const char *cw_http_header(const struct cw_http_req *req, const char *name); /* case is no matter; NULL: not there */
 const char *cw_http_peer(const struct cw_http_req *req);                     /* "host:port", empty on a unix socket */
+/* The common name of the client's certificate, which tls_client_ca vouches for and which is in force now; NULL: there is none such. */
+const char *cw_http_client(const struct cw_http_req *req);
 const char *cw_http_body(const struct cw_http_req *req, size_t *ret_len);
+/* The body, NUL-terminated, to keep (cw_free); the request has none afterwards. NULL: there was none. For work that outlives the request. */
+char *cw_http_take_body(struct cw_http_req *req, size_t *ret_len);
 int cw_http_too_large(const struct cw_http_req *req);
 /*
  * Parameters, decoded: of the query, and then of the body if that is application/x-www-form-urlencoded. At most

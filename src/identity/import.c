@@ -7,105 +7,38 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "base/csv.h"
 #include "base/mem.h"
 #include "json/json.h"
 
 #define FILE_MOST (256u << 20)
-#define COLUMNS_MOST 64u
 #define FIELD_MOST 512u
 
 enum { COL_IDENTITY, COL_PRODUCT_KEY, COL_DEVICE_NAME, COL_DEVICE_SECRET, COL_COUNT };
 
-struct csv {
-	const char *name, *at, *end;
-	unsigned line;
-	int columns[COLUMNS_MOST]; /* which of COL_*, or -1 */
+struct sheet {
+	const char *name;
+	struct cw_csv csv;
+	struct cw_csv_row row;
+	int columns[CW_CSV_FIELDS]; /* which of COL_*, or -1 */
 	size_t column_count;
-	char fields[COL_COUNT][FIELD_MOST]; /* of the line under way */
 	struct cw_identities *set;
 	cw_identity_skip_fn skip;
 	void *arg;
 };
 
-static void skip_line(struct csv *c, unsigned line, const char *why)
+static void skip_row(struct sheet *c, const char *id, const char *why)
 {
 	char sentence[700];
 
 	c->set->skipped++;
 	if (c->skip == NULL)
 		return;
-	if (c->fields[COL_IDENTITY][0] != '\0')
-		(void)snprintf(sentence, sizeof(sentence), "%.300s:%u: device \"%.128s\": %s", c->name, line, c->fields[COL_IDENTITY], why);
+	if (id[0] != '\0')
+		(void)snprintf(sentence, sizeof(sentence), "%.300s:%u: device \"%.128s\": %s", c->name, c->row.line, id, why);
 	else
-		(void)snprintf(sentence, sizeof(sentence), "%.300s:%u: %s", c->name, line, why);
+		(void)snprintf(sentence, sizeof(sentence), "%.300s:%u: %s", c->name, c->row.line, why);
 	c->skip(c->arg, sentence);
-}
-
-static int at_end_of_line(const struct csv *c)
-{
-	return c->at == c->end || *c->at == '\n' || (*c->at == '\r' && (c->at + 1 == c->end || c->at[1] == '\n'));
-}
-
-static int is_blank(char ch)
-{
-	return ch == ' ' || ch == '\t';
-}
-
-/* The field at c->at into out[FIELD_MOST]; 0, or CW_ELIMIT when it has no place there, CW_EPROTO when its quote does not end. */
-static int read_field(struct csv *c, char *out)
-{
-	size_t n = 0;
-	int quoted, rc = 0;
-
-	while (c->at < c->end && is_blank(*c->at))
-		c->at++;
-	quoted = c->at < c->end && *c->at == '"';
-	if (quoted)
-		c->at++;
-	for (;;) {
-		if (c->at == c->end || (!quoted && (*c->at == ',' || at_end_of_line(c))))
-			break;
-		if (quoted && *c->at == '"') {
-			c->at++;
-			if (c->at == c->end || *c->at != '"') {
-				quoted = 0;
-				while (c->at < c->end && is_blank(*c->at))
-					c->at++;
-				break;
-			}
-		}
-		if (*c->at == '\n')
-			c->line++;
-		if (n + 1 < FIELD_MOST)
-			out[n++] = *c->at;
-		else
-			rc = CW_ELIMIT;
-		c->at++;
-	}
-	while (n > 0 && is_blank(out[n - 1]))
-		n--;
-	out[n] = '\0';
-	if (quoted || (c->at < c->end && *c->at != ',' && !at_end_of_line(c)))
-		rc = CW_EPROTO;
-	return memchr(out, '\0', n) != NULL ? CW_EPROTO : rc;
-}
-
-static void end_line(struct csv *c)
-{
-	while (c->at < c->end && *c->at != '\n')
-		c->at++;
-	if (c->at < c->end)
-		c->at++;
-	c->line++;
-}
-
-/* 1 when there was another field. */
-static int next_field(struct csv *c)
-{
-	if (c->at == c->end || *c->at != ',')
-		return 0;
-	c->at++;
-	return 1;
 }
 
 static int column_of(const char *name)
@@ -123,99 +56,85 @@ static int column_of(const char *name)
 	return -1;
 }
 
-static int read_header(struct csv *c, struct cw_msg *msg)
+static int read_header(struct sheet *c, struct cw_msg *msg)
 {
 	static const char *const names[COL_COUNT] = { "identity", "ProductKey", "DeviceName", "DeviceSecret" };
-	char field[FIELD_MOST];
 	int seen[COL_COUNT] = { 0 }, i;
 
-	do {
-		if (c->column_count == COLUMNS_MOST || read_field(c, field) < 0)
-			return cw_fail(msg, CW_ECONF, "%s:%u: the line of column names cannot be read", c->name, c->line);
-		i = column_of(field);
+	if (!cw_csv_next(&c->csv, &c->row)) {
+		c->row.line = 1;
+		c->row.count = 0;
+	} else if (c->row.problem != NULL) {
+		return cw_fail(msg, CW_ECONF, "%s:%u: the line of column names cannot be read: %s", c->name, c->row.line, c->row.problem);
+	}
+	for (c->column_count = 0; c->column_count < c->row.count; c->column_count++) {
+		i = column_of(c->row.field[c->column_count]);
 		if (i >= 0 && seen[i]++)
-			return cw_fail(msg, CW_ECONF, "%s:%u: two columns named %s", c->name, c->line, names[i]);
-		c->columns[c->column_count++] = i;
-	} while (next_field(c));
+			return cw_fail(msg, CW_ECONF, "%s:%u: two columns named %s", c->name, c->row.line, names[i]);
+		c->columns[c->column_count] = i;
+	}
 	for (i = COL_PRODUCT_KEY; i < COL_COUNT; i++)
 		if (!seen[i])
 			return cw_fail(msg, CW_ECONF, "%s:%u: no column %s; the first line names the columns: identity, ProductKey, DeviceName, DeviceSecret",
-			               c->name, c->line, names[i]);
-	end_line(c);
+			               c->name, c->row.line, names[i]);
 	return 0;
 }
 
-static int add_line(struct csv *c, unsigned line)
+static int add_row(struct sheet *c)
 {
-	char *id = c->fields[COL_IDENTITY], *dn = c->fields[COL_DEVICE_NAME];
-	const char *wrong;
+	const char *field[COL_COUNT] = { "", "", "", "" }, *wrong = c->row.problem;
+	size_t i;
 	int rc;
 
-	if (id[0] == '\0')
-		memcpy(id, dn, FIELD_MOST);
-	wrong = cw_identity_wrong(id, c->fields[COL_PRODUCT_KEY], dn, c->fields[COL_DEVICE_SECRET]);
 	if (wrong != NULL) {
-		skip_line(c, line, wrong);
+		skip_row(c, "", wrong);
 		return 0;
 	}
-	rc = cw_identities_add(c->set, id, c->fields[COL_PRODUCT_KEY], dn, c->fields[COL_DEVICE_SECRET], cw_bytes_of(NULL, 0));
+	for (i = 0; i < c->row.count && i < c->column_count; i++) {
+		if (c->columns[i] < 0)
+			continue;
+		field[c->columns[i]] = c->row.field[i];
+		if (strlen(c->row.field[i]) >= FIELD_MOST)
+			wrong = "a field is longer than 511 bytes";
+	}
+	if (wrong != NULL) {
+		skip_row(c, "", wrong);
+		return 0;
+	}
+	if (field[COL_IDENTITY][0] == '\0')
+		field[COL_IDENTITY] = field[COL_DEVICE_NAME];
+	wrong = cw_identity_wrong(field[COL_IDENTITY], field[COL_PRODUCT_KEY], field[COL_DEVICE_NAME], field[COL_DEVICE_SECRET]);
+	if (wrong != NULL) {
+		skip_row(c, field[COL_IDENTITY], wrong);
+		return 0;
+	}
+	rc = cw_identities_add(c->set, field[COL_IDENTITY], field[COL_PRODUCT_KEY], field[COL_DEVICE_NAME], field[COL_DEVICE_SECRET],
+	                       cw_bytes_of(NULL, 0));
 	if (rc != CW_EEXIST)
 		return rc;
-	skip_line(c, line, "the identity stands in an earlier line already");
+	skip_row(c, field[COL_IDENTITY], "the identity stands in an earlier line already");
 	return 0;
-}
-
-static int read_line(struct csv *c)
-{
-	char other[FIELD_MOST];
-	unsigned line = c->line;
-	size_t i = 0;
-	int rc = 0, one;
-
-	memset(c->fields, 0, sizeof(c->fields));
-	while (c->at < c->end && is_blank(*c->at))
-		c->at++;
-	if (at_end_of_line(c)) {
-		end_line(c);
-		return 0;
-	}
-	do {
-		one = read_field(c, i < c->column_count && c->columns[i] >= 0 ? c->fields[c->columns[i]] : other);
-		if (one < 0 && (one != CW_ELIMIT || (i < c->column_count && c->columns[i] >= 0)))
-			rc = one;
-		i++;
-	} while (next_field(c));
-	end_line(c);
-	if (rc < 0) {
-		skip_line(c, line, rc == CW_ELIMIT ? "a field is longer than 511 bytes" : "a quoted field does not end where a comma or the end of the line follows");
-		return 0;
-	}
-	return add_line(c, line);
 }
 
 int cw_identities_csv(const char *name, struct cw_bytes text, cw_identity_skip_fn skip, void *arg, struct cw_identities **ret_set,
                       struct cw_msg *msg)
 {
-	struct csv *c = cw_zalloc(sizeof(*c));
+	struct sheet *c = cw_zalloc(sizeof(*c));
 	int rc;
 
 	if (c == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	c->name = name;
-	c->at = (const char *)text.ptr;
-	c->end = c->at + text.len;
-	c->line = 1;
+	cw_csv_begin(&c->csv, text);
 	c->skip = skip;
 	c->arg = arg;
-	if (text.len >= 3 && memcmp(c->at, "\xef\xbb\xbf", 3) == 0)
-		c->at += 3;
 	rc = cw_identities_new(&c->set);
 	if (rc == 0)
 		rc = read_header(c, msg);
 	else
 		(void)cw_fail(msg, rc, "out of memory");
-	while (rc == 0 && c->at < c->end) {
-		rc = read_line(c);
+	while (rc == 0 && cw_csv_next(&c->csv, &c->row)) {
+		rc = add_row(c);
 		if (rc < 0)
 			(void)cw_fail(msg, rc, "%s: %s", name, cw_error_text(rc));
 	}
@@ -223,7 +142,7 @@ int cw_identities_csv(const char *name, struct cw_bytes text, cw_identity_skip_f
 		*ret_set = c->set;
 	else
 		cw_identities_free(c->set);
-	explicit_bzero(c->fields, sizeof(c->fields));
+	explicit_bzero(c->row.text, sizeof(c->row.text));
 	cw_free(c);
 	return rc;
 }

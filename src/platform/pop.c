@@ -20,24 +20,25 @@ static int by_name(const void *a, const void *b)
 /* name=value joined by &, names in the order of their bytes. `room` more bytes are left behind it. */
 static char *canonical(const struct cw_pop_param *params, size_t count, size_t room, char **ret_end)
 {
-	struct cw_pop_param sorted[CW_POP_PARAMS_MOST];
+	struct cw_pop_param *sorted = cw_alloc((count + 1) * sizeof(*sorted));
 	size_t i, size = 1 + room;
 	char *text, *at;
 
+	if (sorted == NULL)
+		return NULL;
 	memcpy(sorted, params, count * sizeof(*params));
 	qsort(sorted, count, sizeof(*sorted), by_name);
 	for (i = 0; i < count; i++)
 		size += 3 * (strlen(sorted[i].name) + strlen(sorted[i].value)) + 2;
 	at = text = cw_alloc(size);
-	if (text == NULL)
-		return NULL;
-	for (i = 0; i < count; i++) {
+	for (i = 0; text != NULL && i < count; i++) {
 		if (i > 0)
 			*at++ = '&';
 		at = cw_percent(at, (size_t)(text + size - at), cw_bytes_text(sorted[i].name));
 		*at++ = '=';
 		at = cw_percent(at, (size_t)(text + size - at), cw_bytes_text(sorted[i].value));
 	}
+	cw_free(sorted);
 	*ret_end = at;
 	return text;
 }

@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-#define CW_POP_PARAMS_MOST 32u
+#define CW_POP_PARAMS_MOST 1100u /* a thousand DeviceName.N, and what every call has */
 
 struct cw_pop_param {
 	const char *name, *value;

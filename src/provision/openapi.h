@@ -8,15 +8,8 @@
 #ifndef CW_PROVISION_OPENAPI_H
 #define CW_PROVISION_OPENAPI_H
 
+#include "provision/openapi_call.h"
 #include "provision/provision.h"
-
-/* Who calls, and where. Texts are lent as long as the calls run. */
-struct cw_openapi_account {
-	const char *endpoint; /* host as in iot.cn-shanghai.aliyuncs.com, or https://host[:port] */
-	const char *region, *access_key, *access_secret;
-	const char *instance_id; /* may be NULL */
-	struct cw_fetch_tls tls;
-};
 
 struct cw_openapi_find {
 	const struct cw_openapi_account *account;
@@ -27,12 +20,11 @@ struct cw_openapi_find {
 	 * what to do; never with a key or a secret.
 	 */
 	void (*done)(struct cw_openapi_find *f, int rc, int created, const char *code, const struct cw_certificate *got, const char *text);
+	char iot_id[64]; /* the platform's id of the device, with rc 0; "" when it says none */
 	void *ctx;  /* the caller's */
 	void *priv; /* the module's */
 };
 
-/* An endpoint in the clear, or none: CW_ECONF with a sentence. */
-int cw_openapi_check(const struct cw_openapi_account *a, struct cw_msg *msg);
 /* `f` must live until `done`. */
 int cw_openapi_find(struct cw_worker *w, struct cw_fetch_pool *pool, struct cw_openapi_find *f, struct cw_msg *msg);
 void cw_openapi_cancel(struct cw_openapi_find *f);

@@ -5,23 +5,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/csv.h"
 #include "base/log.h"
 #include "cloud/core/stock/batch.h"
-#include "cloud/core/stock/csv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void read_rows(const char *text, size_t len)
 {
-	struct cloud_csv csv;
-	struct cloud_csv_row row;
+	struct cw_csv csv;
+	struct cw_csv_row row;
 	unsigned line = 0, i;
 
-	cw_cloud_csv_begin(&csv, text, len);
-	while (cw_cloud_csv_next(&csv, &row)) {
-		if (csv.line <= line)
+	cw_csv_begin(&csv, cw_bytes_of(text, len));
+	while (cw_csv_next(&csv, &row)) {
+		if (row.line <= line)
 			abort();
-		line = csv.line;
+		line = row.line;
 		for (i = 0; i < row.count && row.problem == NULL; i++) {
 			if (row.field[i] < row.text || row.field[i] + strlen(row.field[i]) >= row.text + sizeof(row.text))
 				abort();

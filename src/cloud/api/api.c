@@ -18,7 +18,7 @@
 #include "cloud/core/traffic/msglog.h"
 #include "cloud/core/traffic/violations.h"
 #include "cloud/web/files.h"
-#include "cloud/web/origin.h"
+#include "http/origin.h"
 
 #define BODY_MAX (1u << 20)
 
@@ -327,6 +327,7 @@ static void on_http(void *arg, struct cw_http_req *req)
 {
 	struct cloud_api *api = arg;
 	struct api_call a = { .cloud = api->cloud, .req = req };
+	const char *foreign;
 	int known = 0;
 	size_t i;
 
@@ -335,7 +336,12 @@ static void on_http(void *arg, struct cw_http_req *req)
 		cw_cloud_web_file(api->cloud, req);
 		return;
 	}
-	if (cw_cloud_origin_refuse(api->http, req) || cw_cloud_api_page(req))
+	foreign = cw_http_foreign(api->http, req);
+	if (foreign != NULL) {
+		cw_cloud_api_error(req, 403, foreign);
+		return;
+	}
+	if (cw_cloud_api_page(req))
 		return;
 	for (i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		struct levels at = { { NULL, 0 }, { NULL, 0 }, { NULL, 0 } };

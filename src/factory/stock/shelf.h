@@ -27,7 +27,20 @@ int cw_stock_state_of(const char *name);
 
 /* Which allocations without a report go back to the stock by themselves after the batch's lease time. A board whose report was lost may
  * have the certificate all the same: ALL is for lines whose stations always report. */
-enum cw_stock_lease { CW_STOCK_LEASE_NONE, CW_STOCK_LEASE_ANONYMOUS, CW_STOCK_LEASE_ALL };
+#define CW_STOCK_LEASES(X) \
+	X(NONE, "none", "none")                                                 \
+	X(ANONYMOUS, "anonymous", "those without a DeviceID of the station's own") \
+	X(ALL, "all", "all")
+
+enum cw_stock_lease {
+#define CW_STOCK_LEASE_(sym, name, text) CW_STOCK_LEASE_##sym,
+	CW_STOCK_LEASES(CW_STOCK_LEASE_)
+#undef CW_STOCK_LEASE_
+	CW_STOCK_LEASE_COUNT
+};
+/* "none" and so on; of a name, or -1. */
+const char *cw_stock_lease_name(enum cw_stock_lease lease);
+int cw_stock_lease_of(const char *name);
 
 struct cw_stock_batch {
 	char name[CW_STOCK_BATCH + 1], product_key[CW_STOCK_PRODUCT_KEY + 1];

@@ -41,6 +41,51 @@ void stock_audit_mac(const struct cw_stock *s, const uint8_t before[STOCK_MAC], 
 void stock_chain_seal(const struct cw_stock *s, const char *node, int64_t number, const uint8_t mac[STOCK_MAC], uint8_t out[STOCK_MAC]);
 const char *stock_audit_name(enum cw_audit_kind kind);
 
+/*
+ * lot_sum.c: what the entry of an import says of its certificates, so that ones that were put in, taken out or edited by hand are found.
+ * The verifier expects of lots.c:
+ *  - one IMPORT entry a lot, in the transaction that makes it visible, without device_name and device_id, whose text begins with
+ *    stock_lot_sum_text() of all its new certificates; anything may follow;
+ *  - audit_node '', audit_number 0 and changed 0 in each certificate until something changes it;
+ *  - but for a row that comes with a device_id: an IMPORT entry of its own with product_key, device_name, device_id and the text
+ *    "allocated" or "written", which audit_node and audit_number name; who is its station.
+ * And of serve.c: a certificate names the ALLOCATE or WRITE entry that changed it last, whose device_id is the certificate's, whose who is the
+ * station, and whose at is the time of the change.
+ */
+struct stock_lot_sum {
+	uint64_t count;
+	uint8_t sum[STOCK_MAC]; /* exclusive or of a mac of each: the order does not count */
+};
+#define STOCK_LOT_SUM_TEXT 128
+/* 0 or CW_ENOMEM. */
+int stock_lot_sum_add(const struct cw_stock *s, struct stock_lot_sum *sum, const char *product_key, const char *device_name,
+		      const char *product_id, const char *extra);
+/* "lot 7: 1000 new, sum HEX" */
+void stock_lot_sum_text(const struct stock_lot_sum *sum, int64_t lot, char out[STOCK_LOT_SUM_TEXT]);
+/* 1: `text` begins so. */
+int stock_lot_sum_read(const char *text, int64_t *ret_lot, struct stock_lot_sum *ret_sum);
+
+/* shelf.c: a certificate as it stands in the database, lent. */
+struct stock_row {
+	struct cw_stock_row row;
+	int64_t changed;
+	struct cw_bytes secrets;
+	const char *audit_node;
+	int64_t audit_number;
+	struct cw_stock_product product; /* but for its reply_columns */
+};
+/* The certificates that fit, piece by piece, so that it may be a million; also inside a transaction. fn must not use the database. */
+int stock_walk(struct cw_stock *s, const struct cw_stock_filter *filter, int (*fn)(void *arg, const struct stock_row *r), void *arg,
+	       struct cw_msg *msg);
+/* A text column; "" for a NULL. */
+const char *stock_text(const struct cw_db_value *column);
+/* CW_EINVAL naming `what`: longer than `most` bytes, not UTF-8, or with control characters. */
+int stock_check_text(const char *what, const char *text, size_t most, struct cw_msg *msg);
+
+/* reclaim.c: inside a transaction for writing, allocations whose batch's lease is over go back to the stock, at most `most`; of a product or
+ * (NULL) all. */
+int stock_leases_over(struct cw_stock *s, const char *product_key, size_t most, size_t *ret_count, struct cw_msg *msg);
+
 /* A transaction tried again as long as another has what it needs (CW_EBUSY), a few times. `work` runs inside; it may run several times. */
 int stock_transact(struct cw_stock *s, int (*work)(struct cw_stock *s, void *arg, struct cw_msg *msg), void *arg, struct cw_msg *msg);
 

@@ -17,7 +17,6 @@
 #include "base/mem.h"
 #include "cloud/core/save.h"
 #include "cloud/core/stock/batch.h"
-#include "cloud/core/stock/csv.h"
 #include "cloud/core/stock/stock.h"
 #include "cloud/core/stock/tar.h"
 #include "cloud/core/stock/x509.h"
@@ -274,35 +273,6 @@ static void a_file_is_within_its_limits(void **state)
 	cw_free(text);
 }
 
-static void a_row_is_read_as_written(void **state)
-{
-	static const char text[] = "a, \"b\"\"c,d\" ,\t e f ,\r\n \t\r\n,x\n\"open\n\"a\"b,c\n1,2,3,4,5,6,7,8,9\nl\0m\nlast";
-	static const char *const problems[] = { NULL, NULL, "quotes", "quotes", "too many", "NUL", NULL };
-	struct cloud_csv csv;
-	struct cloud_csv_row row;
-	unsigned n = 0;
-
-	cw_cloud_csv_begin(&csv, text, sizeof(text) - 1);
-	while (cw_cloud_csv_next(&csv, &row)) {
-		assert_true((row.problem == NULL) == (problems[n] == NULL));
-		assert_true(row.problem == NULL || strstr(row.problem, problems[n]) != NULL);
-		if (n == 0) {
-			assert_int_equal(row.count, 4);
-			assert_string_equal(row.field[0], "a");
-			assert_string_equal(row.field[1], "b\"c,d");
-			assert_string_equal(row.field[2], "e f");
-			assert_string_equal(row.field[3], "");
-		} else if (n == 1) {
-			assert_int_equal(csv.line, 3);
-			assert_string_equal(row.field[0], "");
-			assert_string_equal(row.field[1], "x");
-		}
-		n++;
-	}
-	assert_int_equal(n, 7);
-	assert_string_equal(row.field[0], "last");
-}
-
 /* ---- certificates ---- */
 
 static X509 *read_cert(const char *pem)
@@ -524,7 +494,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_file_of_names_becomes_devices, setup, teardown),
 		cmocka_unit_test_setup_teardown(illegal_lines_are_listed_and_nothing_is_created, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_file_is_within_its_limits, setup, teardown),
-		cmocka_unit_test(a_row_is_read_as_written),
 		cmocka_unit_test_setup_teardown(a_device_has_one_certificate_signed_by_the_authority, setup, teardown),
 		cmocka_unit_test_setup_teardown(authority_and_certificates_survive_a_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_batch_of_certificates_is_a_package_behind_a_link, setup, teardown),

@@ -3,9 +3,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/csv.h"
 #include "base/mem.h"
 #include "cloud/core/stock/batch.h"
-#include "cloud/core/stock/csv.h"
 #include "cloud/core/stock/naming.h"
 #include "cloud/core/stock/stock.h"
 #include "cloud/core/stock/tar.h"
@@ -62,22 +62,22 @@ static int occurs(const struct upload *u, const char *dn)
 }
 
 /* 0, or CW_ENOMEM; an illegal line is listed. */
-static int take_row(struct upload *u, unsigned line, const struct cloud_csv_row *row)
+static int take_row(struct upload *u, const struct cw_csv_row *row)
 {
 	struct cw_msg why = { "" };
 	const char *pk = u->product->key, *dn = row->count > 0 ? row->field[0] : "";
 	const char *nickname = row->count > 1 ? row->field[1] : "";
 
 	if (row->problem != NULL || row->count > 2) {
-		list_line(u, line, NULL, NULL, row->problem != NULL ? row->problem : "a line has DeviceName and Nickname");
+		list_line(u, row->line, NULL, NULL, row->problem != NULL ? row->problem : "a line has DeviceName and Nickname");
 		return 0;
 	}
 	if (cw_cloud_check_device_name(dn, &why) < 0 || (nickname[0] != '\0' && cw_cloud_check_nickname(nickname, &why) < 0)) {
-		list_line(u, line, dn, nickname, why.text);
+		list_line(u, row->line, dn, nickname, why.text);
 		return 0;
 	}
 	if (occurs(u, dn) || cw_cloud_device_find(u->cloud, pk, strlen(pk), dn, strlen(dn)) != NULL) {
-		list_line(u, line, dn, nickname, occurs(u, dn) ? "the name occurs twice" : "the name exists already");
+		list_line(u, row->line, dn, nickname, occurs(u, dn) ? "the name occurs twice" : "the name exists already");
 		return 0;
 	}
 	u->dn[u->count] = cw_strdup(dn);
@@ -86,7 +86,7 @@ static int take_row(struct upload *u, unsigned line, const struct cloud_csv_row 
 	return u->dn[u->count - 1] == NULL || u->nickname[u->count - 1] == NULL ? CW_ENOMEM : 0;
 }
 
-static int header_fits(const struct cloud_csv_row *row)
+static int header_fits(const struct cw_csv_row *row)
 {
 	return row->problem == NULL && row->count >= 1 && row->count <= 2 && strcasecmp(row->field[0], "DeviceName") == 0 &&
 	       (row->count == 1 || strcasecmp(row->field[1], "Nickname") == 0);
@@ -95,17 +95,18 @@ static int header_fits(const struct cloud_csv_row *row)
 /* All rows, good or listed. A file with too many is refused as a whole. */
 static int read_rows(struct upload *u, const char *text, size_t len, struct cw_msg *msg)
 {
-	struct cloud_csv csv;
-	struct cloud_csv_row row;
+	struct cw_csv csv;
+	struct cw_csv_row row;
 	unsigned rows = 0;
 
-	cw_cloud_csv_begin(&csv, text, len);
-	if (!cw_cloud_csv_next(&csv, &row) || !header_fits(&row))
-		return cw_fail(msg, CW_EINVAL, "line %u: the first line must be DeviceName,Nickname", csv.line != 0 ? csv.line : 1);
-	while (cw_cloud_csv_next(&csv, &row)) {
+	cw_csv_begin(&csv, cw_bytes_of(text, len));
+	row.line = 1;
+	if (!cw_csv_next(&csv, &row) || !header_fits(&row))
+		return cw_fail(msg, CW_EINVAL, "line %u: the first line must be DeviceName,Nickname", row.line);
+	while (cw_csv_next(&csv, &row)) {
 		if (++rows > CLOUD_BATCH_DEVICES)
 			return cw_fail(msg, CW_ELIMIT, "the file has more than %u names; split it", CLOUD_BATCH_DEVICES);
-		if (take_row(u, csv.line, &row) < 0)
+		if (take_row(u, &row) < 0)
 			return cw_fail(msg, CW_ENOMEM, "out of memory");
 	}
 	if (json_array_size(u->bad) != 0)

@@ -1,10 +1,10 @@
 /*
  * notify.h - tells the service manager how far we are (sd_notify(3): datagrams of KEY=value
  * to the socket named by NOTIFY_SOCKET). Without that variable nothing happens. On the
- * control loop, whose life the watchdog's messages prove.
+ * control loop of a program, whose life the watchdog's messages prove.
  */
-#ifndef CW_DAEMON_NOTIFY_H
-#define CW_DAEMON_NOTIFY_H
+#ifndef CW_LOOP_NOTIFY_H
+#define CW_LOOP_NOTIFY_H
 
 #include "loop/worker.h"
 

@@ -1,11 +1,11 @@
 /* origin.c - see origin.h. */
-#include "cloud/web/origin.h"
+#include "http/origin.h"
 
 #include <arpa/inet.h>
 #include <string.h>
 #include <strings.h>
 
-int cw_cloud_origin_foreign(const char *origin, const char *host)
+int cw_http_origin_foreign(const char *origin, const char *host)
 {
 	const char *at;
 
@@ -49,7 +49,7 @@ static int is_address(const char *text, size_t len)
 	return inet_pton(v6 ? AF_INET6 : AF_INET, host, out) == 1;
 }
 
-int cw_cloud_host_foreign(const char *host)
+int cw_http_host_foreign(const char *host)
 {
 	size_t len;
 
@@ -65,19 +65,23 @@ static int is_loopback(const char *address)
 	return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]:", 6) == 0;
 }
 
-int cw_cloud_origin_refuse(const struct cw_http *http, struct cw_http_req *req)
+/* Sent by a page of another site, or of another port of this one. Opening a link is no change, so GET is not asked. */
+static int cross_site(const struct cw_http_req *req)
 {
-	static const char page[] = "{\"error\":\"a page of another origin sent this; only the page served here may use the "
-				   "API from a browser\"}",
-			  name[] = "{\"error\":\"the name in Host is not this machine's; use localhost or the address, or "
-				   "listen on another address than a loopback one\"}";
+	const char *site = cw_http_header(req, "Sec-Fetch-Site");
+
+	return site != NULL && strcmp(cw_http_method(req), "GET") != 0 && strcmp(cw_http_method(req), "HEAD") != 0 &&
+	       strcasecmp(site, "same-origin") != 0 && strcasecmp(site, "none") != 0;
+}
+
+const char *cw_http_foreign(const struct cw_http *http, const struct cw_http_req *req)
+{
 	const char *host = cw_http_header(req, "Host");
 
-	if (cw_cloud_origin_foreign(cw_http_header(req, "Origin"), host))
-		cw_http_reply(req, 403, "application/json", page, sizeof(page) - 1);
-	else if (is_loopback(cw_http_address(http)) && cw_cloud_host_foreign(host))
-		cw_http_reply(req, 403, "application/json", name, sizeof(name) - 1);
-	else
-		return 0;
-	return 1;
+	if (cw_http_origin_foreign(cw_http_header(req, "Origin"), host) || cross_site(req))
+		return "a page of another origin sent this; only the page served here may use the API from a browser";
+	if (is_loopback(cw_http_address(http)) && cw_http_host_foreign(host))
+		return "the name in Host is not this machine's; use localhost or the address, or listen on another address than a "
+		       "loopback one";
+	return NULL;
 }

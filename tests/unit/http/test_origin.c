@@ -6,20 +6,20 @@
 
 #include <cmocka.h>
 
-#include "cloud/web/origin.h"
+#include "http/origin.h"
 
 static void test_origin(void **state)
 {
-	assert_int_equal(cw_cloud_origin_foreign(NULL, "127.0.0.1:8090"), 0);
-	assert_int_equal(cw_cloud_origin_foreign(NULL, NULL), 0);
-	assert_int_equal(cw_cloud_origin_foreign("http://127.0.0.1:8090", "127.0.0.1:8090"), 0);
-	assert_int_equal(cw_cloud_origin_foreign("http://LOCALHOST:8090", "localhost:8090"), 0);
-	assert_int_equal(cw_cloud_origin_foreign("https://cloud.test", "cloud.test"), 0);
-	assert_int_equal(cw_cloud_origin_foreign("http://evil.test", "127.0.0.1:8090"), 1);
-	assert_int_equal(cw_cloud_origin_foreign("http://127.0.0.1:3000", "127.0.0.1:8090"), 1);
-	assert_int_equal(cw_cloud_origin_foreign("http://127.0.0.1:8090", NULL), 1);
-	assert_int_equal(cw_cloud_origin_foreign("null", "127.0.0.1:8090"), 1);
-	assert_int_equal(cw_cloud_origin_foreign("", "127.0.0.1:8090"), 1);
+	assert_int_equal(cw_http_origin_foreign(NULL, "127.0.0.1:8090"), 0);
+	assert_int_equal(cw_http_origin_foreign(NULL, NULL), 0);
+	assert_int_equal(cw_http_origin_foreign("http://127.0.0.1:8090", "127.0.0.1:8090"), 0);
+	assert_int_equal(cw_http_origin_foreign("http://LOCALHOST:8090", "localhost:8090"), 0);
+	assert_int_equal(cw_http_origin_foreign("https://cloud.test", "cloud.test"), 0);
+	assert_int_equal(cw_http_origin_foreign("http://evil.test", "127.0.0.1:8090"), 1);
+	assert_int_equal(cw_http_origin_foreign("http://127.0.0.1:3000", "127.0.0.1:8090"), 1);
+	assert_int_equal(cw_http_origin_foreign("http://127.0.0.1:8090", NULL), 1);
+	assert_int_equal(cw_http_origin_foreign("null", "127.0.0.1:8090"), 1);
+	assert_int_equal(cw_http_origin_foreign("", "127.0.0.1:8090"), 1);
 }
 
 static void test_host(void **state)
@@ -31,11 +31,11 @@ static void test_host(void **state)
 					       "1111111111111111111111111111111111111111111111111111111111111111" };
 	size_t i;
 
-	assert_int_equal(cw_cloud_host_foreign(NULL), 0);
+	assert_int_equal(cw_http_host_foreign(NULL), 0);
 	for (i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
-		assert_int_equal(cw_cloud_host_foreign(ours[i]), 0);
+		assert_int_equal(cw_http_host_foreign(ours[i]), 0);
 	for (i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++)
-		assert_int_equal(cw_cloud_host_foreign(foreign[i]), 1);
+		assert_int_equal(cw_http_host_foreign(foreign[i]), 1);
 }
 
 int main(void)
