@@ -31,11 +31,6 @@ static void check_secret(const char *secret, const char *name, const struct cw_v
 		cw_conf_error_at(report, where, "%s has a line break in it", name);
 }
 
-int factory_is_loopback(const char *address)
-{
-	return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]:", 6) == 0 || strncmp(address, "localhost:", 10) == 0;
-}
-
 /* 1: every one of the listeners that makes its clients prove themselves does, so that nothing else has to. */
 static int check_listeners(const struct factory_field_conf *c, const struct cw_value *where, struct cw_conf_report *report, int *ret_certificates)
 {
@@ -45,7 +40,7 @@ static int check_listeners(const struct factory_field_conf *c, const struct cw_v
 		const struct factory_listen *l = cw_conf_item(&c->listeners, struct factory_listen, i);
 
 		proven += l->tls.client_ca != NULL;
-		if (l->tls.certificate == NULL && !c->plain && !factory_is_loopback(l->listen))
+		if (l->tls.certificate == NULL && !c->plain && !cw_factory_is_loopback(l->listen))
 			cw_conf_error_at(report, where,
 					 "field.listeners: %.64s is without TLS, and device secrets would go over the network in the clear; give it tls { certificate, key }, or "
 					 "say field.plain = true where somebody else secures the way",

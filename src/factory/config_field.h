@@ -9,7 +9,4 @@ extern const struct cw_conf_table factory_field_table;
 /* struct factory_listen; in config.c. */
 extern const struct cw_conf_table factory_listen_table;
 
-/* 1: "host:port" is reached from this machine only. */
-int factory_is_loopback(const char *address);
-
 #endif

@@ -65,6 +65,23 @@ void stock_lot_sum_text(const struct stock_lot_sum *sum, int64_t lot, char out[S
 /* 1: `text` begins so. */
 int stock_lot_sum_read(const char *text, int64_t *ret_lot, struct stock_lot_sum *ret_sum);
 
+/* shelf.c: a certificate as it stands in the database, lent. */
+struct stock_row {
+	struct cw_stock_row row;
+	int64_t changed;
+	struct cw_bytes secrets;
+	const char *audit_node;
+	int64_t audit_number;
+	struct cw_stock_product product; /* but for its reply_columns */
+};
+/* The certificates that fit, piece by piece, so that it may be a million; also inside a transaction. fn must not use the database. */
+int stock_walk(struct cw_stock *s, const struct cw_stock_filter *filter, int (*fn)(void *arg, const struct stock_row *r), void *arg,
+	       struct cw_msg *msg);
+/* A text column; "" for a NULL. */
+const char *stock_text(const struct cw_db_value *column);
+/* CW_EINVAL naming `what`: longer than `most` bytes, not UTF-8, or with control characters. */
+int stock_check_text(const char *what, const char *text, size_t most, struct cw_msg *msg);
+
 /* reclaim.c: inside a transaction for writing, allocations whose batch's lease is over go back to the stock, at most `most`; of a product or
  * (NULL) all. */
 int stock_leases_over(struct cw_stock *s, const char *product_key, size_t most, size_t *ret_count, struct cw_msg *msg);
