@@ -1,5 +1,6 @@
 /* config.c - see config.h. */
 #include "factory/config.h"
+#include "factory/config_field.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -45,7 +46,7 @@ static const struct cw_conf_setting listen_settings[] = {
 	        "PEM file of authorities: only clients with a certificate of one of them are served; its common name says who they are."),
 	CW_CONF_END
 };
-static const struct cw_conf_table listen_table = {
+const struct cw_conf_table factory_listen_table = {
 	.name = "listener", .size = sizeof(struct factory_listen), .settings = listen_settings, .check = check_listen
 };
 
@@ -130,26 +131,6 @@ static const struct cw_conf_table operator_table = {
 	.name = "operator", .size = sizeof(struct factory_operator), .settings = operator_settings, .check = check_operator
 };
 
-static void check_field_token(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
-{
-	const struct factory_field_token *t = conf;
-
-	check_name("field token", t->name, object, report);
-	check_token("field token", t->name, t->token, object, report);
-}
-
-static const struct cw_conf_setting field_token_settings[] = {
-	CW_CONF_MUST(struct factory_field_token, name, STRING, "name", NULL, NULL, "Name in the audit log; unique."),
-	CW_CONF_MUST(struct factory_field_token, token, SECRET, "token", NULL, NULL,
-	             "Devices send it as \"Authorization: Bearer TOKEN\". file:PATH reads it from a file."),
-	CW_CONF(struct factory_field_token, ids, STRINGS, "ids", NULL, NULL, NULL,
-	        "The deviceIds it is good for; one that ends with * stands for all that begin so. None: all."),
-	CW_CONF_END
-};
-static const struct cw_conf_table field_token_table = {
-	.name = "field token", .size = sizeof(struct factory_field_token), .settings = field_token_settings, .check = check_field_token
-};
-
 static const struct cw_conf_setting factory_settings[] = {
 	CW_CONF(struct factory_conf, db, SECRET, "db", "factory.db", NULL, NULL,
 	        "The stock: an SQLite file (made when it is not there), seen from the working directory, or postgresql://user@host/name. Not shown, "
@@ -160,31 +141,16 @@ static const struct cw_conf_setting factory_settings[] = {
 	        "Name of this server in the audit log. Left out: this host's name. Servers that share a database need one each."),
 	CW_CONF(struct factory_conf, wait_ms, DURATION, "wait", "5s", "100ms", "5m",
 	        "The longest wait for the database before stations are told BUSY."),
-	CW_CONF_TABLES(struct factory_conf, line, LIST, "line", &listen_table,
+	CW_CONF_TABLES(struct factory_conf, line, LIST, "line", &factory_listen_table,
 	               "Where stations ask. Left out: " LINE_LISTEN " without TLS; []: nowhere."),
 	CW_CONF(struct factory_conf, stations_required, BOOL, "stationsRequired", "false", NULL, NULL,
 	        "Requests of stations that are not listed are refused. false: they are served, and named by their address or certificate."),
 	CW_CONF_TABLES(struct factory_conf, stations, LIST, "stations", &station_table, "The stations and what each may do."),
-	CW_CONF_TABLES(struct factory_conf, office, LIST, "office", &listen_table,
+	CW_CONF_TABLES(struct factory_conf, office, LIST, "office", &factory_listen_table,
 	               "Where page, API, metrics and health are. Left out: " OFFICE_LISTEN "; []: nowhere. Beyond this machine it takes operators or tls.clientCa."),
 	CW_CONF_TABLES(struct factory_conf, operators, LIST, "operators", &operator_table,
 	               "Who may use page and API. None: everybody who reaches a listener of office."),
-	CW_CONF_TABLES(struct factory_conf, field.listeners, LIST, "field.listeners", &listen_table,
-	               "Where devices in the field ask for their certificates. None: nowhere."),
-	CW_CONF(struct factory_conf, field.plain, BOOL, "field.plain", "false", NULL, NULL,
-	        "Let field.listeners be without TLS beyond this machine: something else secures the way."),
-	CW_CONF(struct factory_conf, field.shared_key, SECRET, "field.sharedKey", NULL, NULL, NULL,
-	        "Devices sign their requests with it: HMAC-SHA256 over deviceId, nonce and time. file:PATH reads it from a file."),
-	CW_CONF_TABLES(struct factory_conf, field.tokens, LIST, "field.tokens", &field_token_table, "Tokens for devices, each for a batch of ids."),
-	CW_CONF(struct factory_conf, field.clock_skew_ms, DURATION, "field.clockSkew", "5m", "1s", "24h",
-	        "How far a device's clock may be off in a signed request."),
-	CW_CONF(struct factory_conf, field.per_address, INT, "field.perAddress", "600", "0", "1000000",
-	        "Requests a minute from one address; more are refused with 429. 0: any number."),
-	CW_CONF(struct factory_conf, field.per_id, INT, "field.perId", "10", "0", "1000000", "The same for one deviceId."),
-	CW_CONF(struct factory_conf, field.name_template, STRING, "field.deviceName", "${deviceId}", NULL, NULL,
-	        "DeviceName of a device that is registered on the platform; ${deviceId} stands for its id. Write it in quotes."),
-	CW_CONF(struct factory_conf, field.gateway_token, SECRET, "field.gatewayToken", NULL, NULL, NULL,
-	        "Gateways that look boards up here (identity.factory) send it as \"Authorization: Bearer TOKEN\". Left out: none may."),
+	CW_CONF_TABLES(struct factory_conf, field, TABLE, "field", &factory_field_table, "What devices in the field ask, and gateways."),
 	CW_CONF(struct factory_conf, openapi.endpoint, STRING, "openapi.endpoint", NULL, NULL, NULL,
 	        "The platform's management API, https://host; left out: made from region."),
 	CW_CONF(struct factory_conf, openapi.region, STRING, "openapi.region", "cn-shanghai", NULL, NULL, "Region of the platform."),
@@ -284,21 +250,6 @@ static int check_office(const struct factory_conf *c, struct cw_msg *msg)
 	return 0;
 }
 
-static int check_field(const struct factory_conf *c, struct cw_msg *msg)
-{
-	size_t i;
-
-	for (i = 0; i < c->field.listeners.count; i++) {
-		const struct factory_listen *l = cw_conf_item(&c->field.listeners, struct factory_listen, i);
-
-		if (l->tls.certificate == NULL && !c->field.plain && !cw_factory_is_loopback(l->listen))
-			return cw_fail(msg, CW_ECONF,
-			               "field listener %s: secrets would cross the network readable. Add tls { certificate, key }, or say field.plain = true "
-			               "when something else secures the way", l->listen);
-	}
-	return 0;
-}
-
 static int check_places(const struct factory_conf *c, struct cw_msg *msg)
 {
 	if (c->db[0] == '\0')
@@ -371,8 +322,6 @@ int cw_factory_config_load(const char *path, const struct factory_overrides *ove
 	rc = check_places(c, msg);
 	if (rc == 0)
 		rc = check_office(c, msg);
-	if (rc == 0)
-		rc = check_field(c, msg);
 	if (rc < 0) {
 		if (path != NULL)
 			cw_msg_wrap(msg, "%s", path);
@@ -420,7 +369,7 @@ static int same_listeners(const struct cw_conf_list *a, const struct cw_conf_lis
 	size_t i;
 
 	for (i = 0; i < a->count && a->count == b->count; i++)
-		if (!cw_conf_same(&listen_table, cw_conf_item(a, struct factory_listen, i), cw_conf_item(b, struct factory_listen, i)))
+		if (!cw_conf_same(&factory_listen_table, cw_conf_item(a, struct factory_listen, i), cw_conf_item(b, struct factory_listen, i)))
 			return 0;
 	return a->count == b->count;
 }

@@ -36,11 +36,25 @@ struct factory_operator {
 	bool view_only;
 };
 
-/* A token for a batch of ids of devices in the field. */
+/* What devices in the field and gateways ask (field.c). The rows are in config_field.c. */
 struct factory_field_token {
-	const char *name;
-	const char *token;          /* secret */
-	struct cw_conf_strings ids; /* deviceIds it may ask for; one that ends with * stands for all that begin so; none: all */
+	const char *name, *token;         /* token: secret; Authorization: Bearer TOKEN */
+	struct cw_conf_strings prefixes;  /* the deviceIds it is for begin with one of these; none: any */
+	struct cw_conf_strings products;  /* and are of one of these ProductKeys; none: any */
+};
+
+struct factory_field_conf {
+	struct cw_conf_list listeners;    /* struct factory_listen; none: off */
+	bool plain;                       /* listen without TLS, beyond loopback: the way is secured by others (C20) */
+	bool anybody;                     /* no proof is asked for: whoever knows a deviceId gets its certificate */
+	const char *shared_key;           /* secret: HMAC-SHA256 over deviceId, nonce and time */
+	struct cw_conf_list tokens;       /* struct factory_field_token: a token for a batch of ids */
+	bool own_certificate;             /* a client certificate is good for the deviceId in its common name only */
+	int64_t clock_skew_ms, answer_ms; /* answer_ms: what waits for the platform is told to come again after so long */
+	uint64_t per_address, per_id;     /* requests a minute; 0: any number */
+	const char *name_template;        /* DeviceName of a device that is registered: ${deviceId} */
+	const char *gateway_token;        /* secret: for the look-ups of gateways (identity.factory) */
+	struct cw_conf_strings gateways;  /* the same by the common names of their client certificates */
 };
 
 struct factory_conf {
@@ -51,16 +65,7 @@ struct factory_conf {
 	struct cw_conf_list stations;  /* struct factory_station_conf */
 	struct cw_conf_list office;    /* struct factory_listen */
 	struct cw_conf_list operators; /* struct factory_operator */
-	struct {
-		struct cw_conf_list listeners; /* struct factory_listen; none: off */
-		bool plain;                    /* listen without TLS, beyond loopback: the way is secured by others (C20) */
-		const char *shared_key;        /* secret: HMAC-SHA256 over deviceId, nonce and time */
-		struct cw_conf_list tokens;    /* struct factory_field_token: a token for a batch of ids */
-		int64_t clock_skew_ms;
-		uint64_t per_address, per_id;  /* requests a minute; 0: any number */
-		const char *name_template;     /* DeviceName of a device that is registered: ${deviceId} */
-		const char *gateway_token;     /* secret: for the look-ups of gateways (identity.factory) */
-	} field;
+	struct factory_field_conf field;
 	struct {
 		const char *endpoint, *region, *access_key, *access_secret, *instance_id;
 		const char *ca;

@@ -22,6 +22,7 @@ struct factory {
 	struct cw_fetch_pool *fetch; /* the OpenAPI's */
 	struct factory_conf *conf;   /* swapped by a reload; look at it anew for each request */
 	int64_t started;             /* UTC ms */
+	struct factory_field *field; /* field.c: what its listeners share; NULL while there are none */
 };
 
 /* What a front is: opened once for each of its listeners in the configuration. */
