@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/stat.h"
 #include "factory/office.h"
+#include "factory/stations.h"
 #include "factory/view.h"
 
 #define LINE_FRESH_MS    1500u
@@ -28,6 +29,7 @@
 #define RECENT_MOST      40u
 #define PRODUCTS_MOST    100u
 #define PROBLEMS_MOST    32u
+#define QUOTAS_MOST      500u
 #define BATCHES_MOST     500u
 #define STATIONS_MOST    500u
 #define HOUR_MS          3600000
@@ -47,6 +49,14 @@ struct product {
 	uint64_t before; /* free certificates of the batches that are used before this one */
 };
 
+/* What a station may have in its period, and has had. */
+struct quota {
+	char name[CW_STOCK_STATION + 1];
+	uint64_t quota, used;
+	int64_t period_ms;
+	int asked; /* its period's figures were looked at */
+};
+
 struct line_problem {
 	const char *level, *code; /* "bad", "warn", "note" */
 	char product_key[CW_STOCK_PRODUCT_KEY + 1];
@@ -62,7 +72,8 @@ struct line_job {
 	int64_t now;
 	struct product products[PRODUCTS_MOST];
 	struct line_problem problems[PROBLEMS_MOST];
-	size_t product_count, batch_count, station_count, problem_count;
+	struct quota quotas[QUOTAS_MOST];
+	size_t product_count, batch_count, station_count, live_count, problem_count, quota_count;
 };
 
 static void problem(struct line_job *l, const char *level, const char *code, const char *product_key, const char *fmt, ...)
@@ -211,6 +222,43 @@ static int put_station(void *arg, const struct cw_stock_station *st)
 	return 0;
 }
 
+struct period {
+	struct line_job *line;
+	int64_t ms;
+};
+
+static int note_used(void *arg, const struct cw_stock_station *st)
+{
+	const struct period *p = arg;
+	size_t i;
+
+	for (i = 0; i < p->line->quota_count; i++) {
+		struct quota *q = &p->line->quotas[i];
+
+		if (q->period_ms == p->ms && strcmp(q->name, st->name) == 0)
+			q->used = st->allocated;
+	}
+	return 0;
+}
+
+/* Stations of one period are looked up together; there is rarely more than one. */
+static int count_quotas(struct line_job *l, struct cw_stock *s)
+{
+	size_t i, k;
+	int rc = 0;
+
+	for (i = 0; i < l->quota_count && rc == 0; i++) {
+		struct period p = { l, l->quotas[i].period_ms };
+
+		if (l->quotas[i].asked || p.ms <= 0)
+			continue;
+		rc = cw_stock_stations(s, l->now - l->now % p.ms, note_used, &p, &l->job.msg);
+		for (k = i; k < l->quota_count; k++)
+			l->quotas[k].asked |= l->quotas[k].period_ms == p.ms;
+	}
+	return rc;
+}
+
 static int put_entry(void *arg, const struct cw_audit_entry *e)
 {
 	cw_view_audit(arg, e);
@@ -281,6 +329,8 @@ static void line_work(struct cw_desk_job *job, struct cw_stock *s)
 		l->rc = put_rate(l, s);
 	if (l->rc == 0)
 		l->rc = judge_reports(l, s, &all);
+	if (l->rc == 0)
+		l->rc = count_quotas(l, s);
 	l->took = cw_clock_ms() - began;
 }
 
@@ -411,6 +461,48 @@ static void put_problems(struct line_job *l)
 	cw_json_end_array(&l->json);
 }
 
+static const struct quota *find_quota(const struct line_job *l, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < l->quota_count; i++) {
+		if (strcmp(l->quotas[i].name, name) == 0)
+			return &l->quotas[i];
+	}
+	return NULL;
+}
+
+static int put_busy_station(void *arg, const struct factory_station *st)
+{
+	static const char *const names[] = {
+#define NAME(sym, name, http, text) name,
+		CW_STOCK_ANSWERS(NAME)
+#undef NAME
+	};
+	struct line_job *l = arg;
+	const struct quota *q = find_quota(l, st->name);
+	char last[25];
+
+	if (l->live_count++ >= STATIONS_MOST)
+		return 0;
+	cw_clock_format(st->last, last);
+	cw_json_map(&l->json);
+	cw_json_field(&l->json, "name", st->name);
+	cw_json_field(&l->json, "address", st->address);
+	cw_json_field(&l->json, "last", last);
+	office_put_int(&l->json, "requests", (int64_t)st->requests);
+	office_put_int(&l->json, "refused", (int64_t)st->refused);
+	office_put_int(&l->json, "waiting", st->waiting);
+	cw_json_field(&l->json, "answer", (size_t)st->answer < CW_STOCK_ANSWER_COUNT ? names[st->answer] : "");
+	if (q != NULL) {
+		office_put_int(&l->json, "quota", (int64_t)q->quota);
+		office_put_int(&l->json, "quotaMs", q->period_ms);
+		office_put_int(&l->json, "used", (int64_t)q->used);
+	}
+	cw_json_end_map(&l->json);
+	return 0;
+}
+
 /* What the loop knows: the queue, the database as the line's thread sees it. */
 static void put_live(struct line_job *l)
 {
@@ -424,6 +516,10 @@ static void put_live(struct line_job *l)
 	office_put_int(&l->json, "waiting", (int64_t)d.waiting);
 	office_put_bool(&l->json, "up", d.up && l->rc == 0);
 	office_put_int(&l->json, "started", l->office->factory->started);
+	cw_json_text(&l->json, "stations");
+	cw_json_array(&l->json);
+	(void)cw_factory_stations_each(l->office->factory->stations, put_busy_station, l);
+	cw_json_end_array(&l->json);
 	cw_json_end_map(&l->json);
 	if (l->rc < 0)
 		problem(l, "bad", "DATABASE", "", "The database cannot be read: %s", l->job.msg.text[0] != '\0' ? l->job.msg.text : cw_error_text(l->rc));
@@ -472,6 +568,24 @@ static void line_done(struct cw_desk_job *job)
 	office_release(o);
 }
 
+/* The configuration is the loop's. */
+static void note_quotas(struct line_job *l, const struct factory_conf *conf)
+{
+	size_t i;
+
+	for (i = 0; i < conf->stations.count && l->quota_count < QUOTAS_MOST; i++) {
+		const struct factory_station_conf *st = cw_conf_item(&conf->stations, struct factory_station_conf, i);
+		struct quota *q = &l->quotas[l->quota_count];
+
+		if (st->quota == 0)
+			continue;
+		(void)snprintf(q->name, sizeof(q->name), "%s", st->name);
+		q->quota = st->quota;
+		q->period_ms = st->quota_ms;
+		l->quota_count++;
+	}
+}
+
 static int start(struct office *o)
 {
 	struct line_job *l = cw_zalloc(sizeof(*l));
@@ -480,6 +594,7 @@ static int start(struct office *o)
 		return CW_ENOMEM;
 	l->office = o;
 	l->low = o->factory->conf->low;
+	note_quotas(l, o->factory->conf);
 	l->job.work = line_work;
 	l->job.done = line_done;
 	cw_json_begin(&l->json, OFFICE_ANSWER_MAX);

@@ -4,17 +4,17 @@
  * GET /health            open to whoever reaches the listener
  * GET /, /page.css, ..   the page; it holds no data of its own
  * /api/v1/session        log-in, log-out, who am I
+ * GET /metrics           for operators, as the rest: its labels name products and batches
  * everything else        for operators; without `operators` in the configuration the listener is on loopback, and everybody is one
  */
 #include "factory/office.h"
+#include "factory/report.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-#include "base/log.h"
 #include "base/mem.h"
-#include "base/stat.h"
 #include "http/origin.h"
 
 #define CALLS_MAX 256u /* at a time; the office does one after the other */
@@ -344,9 +344,40 @@ static int serve_file(struct cw_http_req *req)
 	return 0;
 }
 
+/* ---- what operations asks for -------------------------------------------------------------------- */
+
+static void answer_health(struct office *o, struct cw_http_req *req)
+{
+	char *text;
+	size_t len;
+	int status = factory_health_json(o->factory, &text, &len);
+
+	if (status < 0) {
+		office_refuse(req, 503, "UNAVAILABLE", "out of memory");
+		return;
+	}
+	office_reply_text(req, (unsigned)status, "application/json", text, len);
+	cw_free(text);
+}
+
+static void answer_metrics(struct office *o, struct cw_http_req *req)
+{
+	char *text;
+	size_t len;
+
+	if (factory_metrics_text(o->factory, &text, &len) < 0) {
+		office_refuse(req, 503, "UNAVAILABLE", "out of memory");
+		return;
+	}
+	office_reply_text(req, 200, "text/plain; version=0.0.4; charset=utf-8", text, len);
+	cw_free(text);
+}
+
 /* ---- routes ----------------------------------------------------------------------------------- */
 
 static const struct office_route routes[] = {
+	{ "GET", "/health", OFFICE_OPEN, NULL, answer_health },
+	{ "GET", "/metrics", OFFICE_READ, NULL, answer_metrics },
 	{ "GET", "/api/v1/session", OFFICE_OPEN, NULL, office_session_get },
 	{ "POST", "/api/v1/session", OFFICE_OPEN, NULL, office_session_post },
 	{ "DELETE", "/api/v1/session", OFFICE_OPEN, NULL, office_session_delete },
@@ -439,3 +470,64 @@ static size_t body_room(void *arg, const struct cw_http_req *req)
 		return OFFICE_BODY_MAX;
 	return office_enter(o, req, &who) == OFFICE_IN && !who.view_only && cw_http_foreign(o->http, req) == NULL ? OFFICE_IMPORT_MAX : 0;
 }
+
+/* ---- the front -------------------------------------------------------------------------------- */
+
+static int front_open(struct factory *f, const struct factory_listen *listen, void **ret_front, struct cw_msg *msg)
+{
+	struct office *o = cw_zalloc(sizeof(*o));
+	struct cw_http_conf conf = { .max_body = OFFICE_IMPORT_MAX, .room = body_room, .hand_large = 1, .handle = on_http, .arg = o };
+	int rc;
+
+	if (o == NULL)
+		return cw_fail(msg, CW_ENOMEM, "out of memory");
+	o->factory = f;
+	o->calls = 1; /* its listener's */
+	office_door_open(o, &listen->tls);
+	rc = cw_factory_http_open(f, cw_factory_office.name, listen, &conf, &o->http, msg);
+	if (rc < 0) {
+		cw_free(o);
+		return rc;
+	}
+	office_door_name(o);
+	office_line_open(o);
+	*ret_front = o;
+	return 0;
+}
+
+static const char *front_address(void *front)
+{
+	struct office *o = front;
+
+	return cw_http_address(o->http);
+}
+
+static void on_closed(void *arg)
+{
+	struct office *o = arg;
+
+	o->http = NULL;
+	office_release(o);
+}
+
+static void on_drained(void *arg)
+{
+	struct office *o = arg;
+
+	o->shut = 1;
+	office_door_close(o);
+	office_line_close(o);
+	cw_http_close(o->http, on_closed, o);
+}
+
+/* Calls under way keep the office until the desk has answered them. */
+static void front_close(void *front, void (*closed)(void *arg), void *arg)
+{
+	struct office *o = front;
+
+	o->closed = closed;
+	o->closed_arg = arg;
+	cw_http_drain(o->http, (uint64_t)o->factory->conf->stop_ms, on_drained, o);
+}
+
+const struct factory_front cw_factory_office = { "office", front_open, front_address, front_close };

@@ -50,7 +50,8 @@ struct office_door {
 	struct cw_list late; /* refusals that are kept back */
 	size_t late_count;
 	char cookie[32]; /* its name, with the port: a browser sends cookies to every port of a host */
-	int secure;
+	int secure;       /* behind TLS */
+	int certificates; /* clients are asked for one */
 };
 
 enum office_entry { OFFICE_IN, OFFICE_NOBODY, OFFICE_WRONG, OFFICE_SLOW };
@@ -89,8 +90,8 @@ struct office {
 };
 
 /* Who asks. A session that is found is used by that. */
-enum office_entry office_enter(struct office *o, struct cw_http_req *req, struct office_who *ret);
-void office_door_open(struct office *o, int secure);
+enum office_entry office_enter(struct office *o, const struct cw_http_req *req, struct office_who *ret);
+void office_door_open(struct office *o, const struct factory_tls *tls);
 /* The listener's address is known. */
 void office_door_name(struct office *o);
 void office_door_close(struct office *o);

@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "base/stat.h"
 #include "factory/office.h"
+#include "factory/stations.h"
 
 #define IDLE_MS  (30u * 60000u)
 #define WHOLE_MS (12u * 3600000u)
@@ -100,17 +101,6 @@ static void note_failure(struct office_door *d, const struct cw_http_req *req)
 
 /* ---- who it is ------------------------------------------------------------------------------- */
 
-/* Time does not tell how much of it is right. */
-static int same_secret(const char *a, const char *b)
-{
-	size_t n = strlen(a), m = strlen(b), i;
-	unsigned char differs = n != m;
-
-	for (i = 0; i < n; i++)
-		differs = (unsigned char)(differs | (a[i] ^ b[i < m ? i : m]));
-	return differs == 0;
-}
-
 static const struct factory_operator *operator_named(const struct office *o, const char *name)
 {
 	const struct cw_conf_list *list = &o->factory->conf->operators;
@@ -134,7 +124,7 @@ static const struct factory_operator *operator_with(const struct office *o, cons
 	for (i = 0; i < list->count; i++) {
 		const struct factory_operator *op = cw_conf_item(list, struct factory_operator, i);
 
-		if (op->token != NULL && op->token[0] != '\0' && same_secret(token, op->token))
+		if (op->token != NULL && op->token[0] != '\0' && cw_factory_token_same(token, op->token))
 			found = op;
 	}
 	return found;
@@ -171,7 +161,7 @@ static struct office_session *session_of(struct office *o, const struct cw_http_
 		return NULL;
 	(void)snprintf(id, sizeof(id), "%s", cookie);
 	for (i = 0; i < OFFICE_SESSIONS; i++) {
-		if (o->door.sessions[i].id[0] != '\0' && same_secret(id, o->door.sessions[i].id))
+		if (o->door.sessions[i].id[0] != '\0' && cw_factory_token_same(id, o->door.sessions[i].id))
 			found = &o->door.sessions[i];
 	}
 	return found;
@@ -202,20 +192,21 @@ static enum office_entry enter_as(const struct factory_operator *op, const char 
 	return OFFICE_IN;
 }
 
-enum office_entry office_enter(struct office *o, struct cw_http_req *req, struct office_who *ret)
+enum office_entry office_enter(struct office *o, const struct cw_http_req *req, struct office_who *ret)
 {
-	const char *bearer = cw_http_header(req, "Authorization"), *certificate = cw_http_client(req);
+	const char *bearer = cw_factory_bearer(cw_http_header(req, "Authorization")), *certificate = cw_http_client(req);
 	struct office_session *s;
 	const struct factory_operator *op;
 
-	if (o->factory->conf->operators.count == 0) { /* loopback only: the configuration allows no other */
-		*ret = (struct office_who){ "local", "open", 0 };
-		return OFFICE_IN;
+	if (o->factory->conf->operators.count == 0) { /* the configuration has seen to it that this is loopback, or asks for certificates */
+		*ret = (struct office_who){ o->door.certificates && certificate != NULL ? certificate : "local",
+					    o->door.certificates ? "certificate" : "open", 0 };
+		return o->door.certificates && certificate == NULL ? OFFICE_NOBODY : OFFICE_IN;
 	}
-	if (bearer != NULL && strncasecmp(bearer, "Bearer ", 7) == 0) {
+	if (bearer != NULL) {
 		if (is_slow(&o->door, req))
 			return OFFICE_SLOW;
-		op = operator_with(o, bearer + 7);
+		op = operator_with(o, bearer);
 		if (op != NULL)
 			return enter_as(op, "token", ret);
 		note_failure(&o->door, req);
@@ -289,7 +280,7 @@ static void reply_session(struct office *o, struct cw_http_req *req, const struc
 
 	cw_json_begin(&j, 4096);
 	cw_json_map(&j);
-	office_put_bool(&j, "operators", o->factory->conf->operators.count != 0);
+	office_put_bool(&j, "operators", o->factory->conf->operators.count != 0 || o->door.certificates);
 	cw_json_text(&j, "name");
 	if (who != NULL)
 		cw_json_text(&j, who->name);
@@ -397,10 +388,11 @@ void office_session_delete(struct office *o, struct cw_http_req *req)
 
 /* ---- life ------------------------------------------------------------------------------------------ */
 
-void office_door_open(struct office *o, int secure)
+void office_door_open(struct office *o, const struct factory_tls *tls)
 {
 	cw_list_init(&o->door.late);
-	o->door.secure = secure;
+	o->door.secure = tls->certificate != NULL;
+	o->door.certificates = tls->client_ca != NULL;
 }
 
 void office_door_name(struct office *o)
