@@ -137,6 +137,8 @@
 	X(factory_refilled, NOTE, "factory.refilled", 0, "There are enough free certificates of a product or batch again.") \
 	X(factory_reclaimed, NOTE, "factory.reclaimed", 0, "Allocations without report went back to the stock, because their batch's lease was over.") \
 	X(factory_upkeep, WARN, "factory.upkeep", 6, "The server could not look after leases and stock; the text says why. It tries again.") \
+	X(factory_login, INFO, "factory.login", 50, "An operator logged in at the page.") \
+	X(factory_login_refused, WARN, "factory.login_refused", 10, "A name and token at the page, or a token at its API, are no operator's. Addresses that go on so are slowed down.") \
 	X(factory_restart, WARN, "factory.restart", 0, "A reload changed settings that only a restart can take over; the text names them.")
 
 #endif

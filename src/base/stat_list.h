@@ -179,6 +179,8 @@
 	X(COUNTER, factory, committed, "Requests in them; divided by commits: how many share one")                            \
 	X(COUNTER, factory, failed, "Transactions that failed; their requests were answered BUSY")                            \
 	X(COUNTER, factory, reclaimed, "Allocations without report that went back to the stock when their lease was over")    \
+	X(COUNTER, factory, logins, "Log-ins of operators at the page")                                                       \
+	X(COUNTER, factory, logins_refused, "Names and tokens at the page, and tokens at its API, that are no operator's")     \
 	X(COUNTER, factory, reloads, "Configurations taken over on SIGHUP")
 
 #endif
