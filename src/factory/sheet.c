@@ -385,6 +385,7 @@ static int add_row(struct reading *r, struct cw_msg *msg)
 	}
 	if (rc < 0)
 		return rc;
+	r->ret->product_ids += row.product_id != NULL;
 	warn_secret(r, &row);
 	return note_product(r, row.product_key, msg);
 }
@@ -402,7 +403,7 @@ static int add_rows(struct reading *r, struct cw_msg *msg)
 		return cw_fail(msg, CW_EINVAL, "%zu of %zu rows are refused; nothing was imported", r->ret->refused, r->ret->read);
 	if (r->ret->read == 0)
 		return cw_fail(msg, CW_EINVAL, "%s: there are no certificates in it; nothing was imported", sheet->name);
-	return sheet->before == NULL ? 0 : sheet->before(sheet->arg, r->ret->products, r->ret->product_count, msg);
+	return sheet->before == NULL ? 0 : sheet->before(sheet->arg, r->ret, msg);
 }
 
 static int import(struct cw_stock *s, struct reading *r, struct cw_msg *msg)
