@@ -179,6 +179,7 @@ static int run(struct importing *im)
 	im->sheet.arg = im;
 	im->sheet.name = im->tool.word[0];
 	im->sheet.who = im->tool.who;
+	im->sheet.normalize_mac = im->product.normalize_mac == 1;
 	imported = cw_sheet_import_file(im->tool.stock, im->tool.word[0], &im->sheet, &res, &msg) == 0;
 	if (imported || res.refused > 0)
 		rc = print(im, &res);

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "conf/value.h"
+#include "factory/config.h"
 
 #define OPTIONS_MOST 40
 
@@ -175,7 +176,14 @@ int factory_words(const struct factory_tool *t, int least, int most)
 int factory_place(struct factory_tool *t)
 {
 	const char *environment = getenv("CAUSEWAY_FACTORY_DB");
+	struct cw_msg msg = { "" };
 
+	if (t->config != NULL && cw_factory_config_load(t->config, NULL, &t->conf, &msg) < 0)
+		return factory_complain(t, "%s", msg.text);
+	if (t->conf != NULL && t->key == NULL && t->db == NULL)
+		t->key = t->conf->key_file;
+	if (t->conf != NULL && t->db == NULL)
+		t->db = t->conf->db;
 	if (t->db == NULL && environment != NULL && environment[0] != '\0')
 		t->db = environment;
 	if (t->db == NULL)
@@ -195,6 +203,7 @@ int factory_open(struct factory_tool *t, enum factory_need need)
 
 	if (rc != 0)
 		return rc;
+	conf.node = t->conf != NULL ? t->conf->node : NULL;
 	if (need != FACTORY_MAKE && !cw_db_is_server(t->db) && access(t->db, F_OK) != 0)
 		return factory_complain(t, "%s: there is no such database; name it with --db, or import certificates, which makes one", t->db);
 	conf.db = t->db;
@@ -208,6 +217,8 @@ void factory_close(struct factory_tool *t)
 {
 	cw_stock_close(t->stock);
 	t->stock = NULL;
+	cw_factory_config_free(t->conf);
+	t->conf = NULL;
 }
 
 /* ---- filters ------------------------------------------------------------------------------------- */
