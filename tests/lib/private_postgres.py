@@ -20,7 +20,7 @@ import time
 SETTINGS = {
     "fsync": "off", "full_page_writes": "off", "synchronous_commit": "on", "listen_addresses": "''", "shared_buffers": "16MB",
     "max_connections": "60", "autovacuum": "off", "max_wal_senders": "0", "wal_level": "minimal", "logging_collector": "off",
-    "lc_messages": "C", "timezone": "UTC",
+    "lc_messages": "C", "timezone": "UTC", "deadlock_timeout": "100ms",
 }
 
 
