@@ -42,7 +42,7 @@ struct cw_db *db_fresh(void)
 
 int db_make_place(void **state)
 {
-	const char *server = getenv("CW_TEST_POSTGRES");
+	const char *server = getenv("CW_TEST_DB");
 
 	strcpy(db_folder, "/tmp/cw-db-XXXXXX");
 	if (mkdtemp(db_folder) == NULL)

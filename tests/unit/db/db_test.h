@@ -11,7 +11,7 @@
 
 #include "db/db.h"
 
-/* Of the running test: a folder, and a file in it or the server of CW_TEST_POSTGRES. A writer waits 200 ms. */
+/* Of the running test: a folder, and a file in it or the server of CW_TEST_DB. A writer waits 200 ms. */
 extern char db_folder[64], db_where[512];
 int db_make_place(void **state);
 int db_drop_place(void **state);

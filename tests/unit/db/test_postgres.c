@@ -11,7 +11,7 @@
 /* The launcher does it to the server: stop, start, kill, pause, resume. */
 static void server(const char *order)
 {
-	const char *control = getenv("CW_TEST_POSTGRES_CONTROL");
+	const char *control = getenv("CW_TEST_DB_CONTROL");
 	int to, from;
 	char done, line[16];
 	int n = snprintf(line, sizeof(line), "%s\n", order);
@@ -350,7 +350,7 @@ int main(void)
 		DB_RUN(notices_go_nowhere),
 	};
 
-	if (getenv("CW_TEST_POSTGRES") == NULL)
+	if (getenv("CW_TEST_DB") == NULL)
 		return 1;
 	return cmocka_run_group_tests_name("postgres", tests, NULL, NULL);
 }
