@@ -56,6 +56,11 @@ static void on_answered(struct cw_mail *mail)
 	a->done(a);
 }
 
+static void note_why(struct cw_desk *d, const struct cw_msg *msg)
+{
+	(void)snprintf(d->figures.why, sizeof(d->figures.why), "%.*s", (int)sizeof(d->figures.why) - 1, msg->text);
+}
+
 /* What came of a transaction: the first failure and the first success after it are logged. */
 static void note_outcome(struct cw_desk *d, int rc, size_t count, const struct cw_msg *msg)
 {
@@ -75,7 +80,7 @@ static void note_outcome(struct cw_desk *d, int rc, size_t count, const struct c
 	} else {
 		if (was_up)
 			d->figures.down_since = cw_clock_wall_ms();
-		(void)snprintf(d->figures.why, sizeof(d->figures.why), "%s", msg->text);
+		note_why(d, msg);
 	}
 	pthread_mutex_unlock(&d->lock);
 	cw_gauge_add(factory, waiting, -(int64_t)count);
@@ -319,7 +324,7 @@ static int open_first(struct cw_desk *d, struct cw_msg *msg)
 		return rc;
 	cw_log(factory_database_down, msg->text, CW_LS("db", d->name));
 	d->figures.down_since = cw_clock_wall_ms();
-	(void)snprintf(d->figures.why, sizeof(d->figures.why), "%s", msg->text);
+	note_why(d, msg);
 	return 0;
 }
 
