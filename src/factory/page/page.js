@@ -66,6 +66,13 @@ function row(...cells) {
   return tr;
 }
 
+// The whole row opens something; its button does the same for the keyboard.
+function opens(tr, act) {
+  tr.className = "link";
+  tr.addEventListener("click", (e) => { if (e.target.nodeName !== "BUTTON") act(); });
+  return tr;
+}
+
 function cell(content, className) {
   const td = element("td", undefined, className);
   td.append(content instanceof Node ? content : String(content ?? ""));
@@ -178,6 +185,7 @@ function showBatches(line) {
   const place = $("#stock .rows"), rank = (x) => (x.batch.closed ? 2 : x.batch.count.free ? 0 : 1);
   const list = [...line.batches].sort((a, b) => rank(a) - rank(b));
   $("#stock .hint").hidden = list.length > 0;
+  document.body.classList.toggle("nothing", !list.length);
   if (!changed(place, [list.map((x) => ({ ...x, endsInMs: x.endsInMs < 0 ? -1 : Math.floor(x.endsInMs / 60000) })), state.session.viewOnly])) return;
   const focus = document.activeElement && place.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
   place.replaceChildren(...list.map(batchRow));
@@ -268,13 +276,14 @@ function showRecent(line) {
   if (!changed(body, line.recent.map((e) => [e.node, e.number]))) return;
   body.replaceChildren(...line.recent.map((e) => {
     const board = cell("");
-    if (e.deviceName && e.productKey) {
-      const open = button(e.deviceId || e.deviceName, () => showBoard({ productKey: e.productKey, deviceName: e.deviceName }), "row");
-      board.append(open, ...(e.deviceId ? [element("small", e.deviceName)] : []));
-    } else {
+    const tr = row(cell(moment(e.at), "t"), kindCell(e), board, e.who);
+    if (!e.deviceName || !e.productKey) {
       board.append(e.text || "");
+      return tr;
     }
-    return row(cell(moment(e.at), "t"), kindCell(e), board, e.who);
+    const act = () => showBoard({ productKey: e.productKey, deviceName: e.deviceName });
+    board.append(button(e.deviceId || e.deviceName, act, "row"), ...(e.deviceId ? [element("small", e.deviceName)] : []));
+    return opens(tr, act);
   }));
 }
 
@@ -353,6 +362,7 @@ function take(session) {
   $("#version").textContent = `causeway-factory ${session.version}`;
   if (session.operators && !session.name) { showLogin(); return; }
   $("#login").hidden = true;
+  document.body.classList.remove("outside");
   $("main").hidden = false;
   $("#me").hidden = !session.operators;
   $("#me span").textContent = session.name + (session.viewOnly ? " (view only)" : "");
@@ -365,6 +375,7 @@ function showLogin() {
   if (state.session) state.session.name = null;
   for (const d of $$("dialog[open]")) d.close();
   $("#login").hidden = false;
+  document.body.classList.add("outside");
   $("main").hidden = true;
   $("#me").hidden = true;
   showLink(true, "not logged in");
@@ -444,9 +455,9 @@ async function find(e) {
 }
 
 function listRow(d) {
-  const open = button(d.deviceName, () => showBoard({ productKey: d.productKey, deviceName: d.deviceName }), "row");
+  const act = () => showBoard({ productKey: d.productKey, deviceName: d.deviceName }), open = button(d.deviceName, act, "row");
   const last = [d.voided, d.written, d.allocated, d.imported].find(Boolean);
-  return row(open, d.deviceId, cell(d.state, `what ${d.state}`), d.productKey, d.batch, d.station, cell(moment(last), "t"));
+  return opens(row(open, d.deviceId, cell(d.state, `what ${d.state}`), d.productKey, d.batch, d.station, cell(moment(last), "t")), act);
 }
 
 function listQuery() {
@@ -529,7 +540,7 @@ function openBatch(b) {
   form.elements.low.value = b.low;
   form.elements.lease.value = b.lease;
   form.elements.hours.value = b.leaseMs ? b.leaseMs / 3600000 : 24;
-  $("#batch-closed").textContent = b.closed ? "Open" : "Close";
+  $("#batch-closed").textContent = b.closed ? "Open batch" : "Close batch";
   $("#batch-reclaim").hidden = !b.count.allocated;
   openBatchDialog();
 }
