@@ -69,7 +69,7 @@ struct factory_line {
 	size_t len;
 	char reply[FACTORY_LINE_REPLY_MAX + 1]; /* of the last request, with secrets; empty: none */
 	char status[33];                        /* its Status */
-	char why[512];                          /* a sentence, unless DONE */
+	char why[700];                          /* a sentence, unless DONE */
 	char error[CURL_ERROR_SIZE];
 };
 
