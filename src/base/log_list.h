@@ -12,7 +12,8 @@
 	CW_LOGS_BRIDGE(X) \
 	CW_LOGS_UPSTREAM(X) \
 	CW_LOGS_PROVISION(X) \
-	CW_LOGS_CLOUD(X)
+	CW_LOGS_CLOUD(X) \
+	CW_LOGS_FACTORY(X)
 
 #define CW_LOGS_DAEMON(X) \
 	X(daemon_starting, INFO, "daemon.starting", 0, "The process starts; version, process id and state directory follow.") \
@@ -124,5 +125,20 @@
 	X(cloud_model, DEBUG, "cloud.model", 100, "A value or event of a device breaks its product's model; code says how.")  \
 	X(cloud_script, WARN, "cloud.script", 20, "A product's script failed; the API shows the input.")                      \
 	X(cloud_dropped, WARN, "cloud.dropped", 100, "A message was not taken; reason says which rule of the platform it breaks.")
+
+#define CW_LOGS_FACTORY(X) \
+	X(factory_listening, INFO, "factory.listening", 0, "A listener of the factory's server is bound; front says for whom.") \
+	X(factory_answer, DEBUG, "factory.answer", 0, "A station was answered; the audit log in the database keeps the same for good.") \
+	X(factory_refused, WARN, "factory.refused", 20, "A request of a station was refused; the text is what it was told.") \
+	X(factory_database_down, ERROR, "factory.database_down", 0, "The database takes no transactions; stations are answered BUSY until it does. The text says why.") \
+	X(factory_database_up, NOTE, "factory.database_up", 0, "The database takes transactions again.") \
+	X(factory_low, WARN, "factory.low", 0, "Fewer certificates of a product or batch are free than `low` says; import or order more.") \
+	X(factory_empty, ERROR, "factory.empty", 0, "No certificate of a product or batch is free any more; stations that need one are refused.") \
+	X(factory_refilled, NOTE, "factory.refilled", 0, "There are enough free certificates of a product or batch again.") \
+	X(factory_reclaimed, NOTE, "factory.reclaimed", 0, "Allocations without report went back to the stock, because their batch's lease was over.") \
+	X(factory_upkeep, WARN, "factory.upkeep", 6, "The server could not look after leases and stock; the text says why. It tries again.") \
+	X(factory_login, INFO, "factory.login", 50, "An operator logged in at the page.") \
+	X(factory_login_refused, WARN, "factory.login_refused", 10, "A name and token at the page, or a token at its API, are no operator's. Addresses that go on so are slowed down.") \
+	X(factory_restart, WARN, "factory.restart", 0, "A reload changed settings that only a restart can take over; the text names them.")
 
 #endif

@@ -14,7 +14,8 @@
 	CW_STATS_FETCH(X) \
 	CW_STATS_PROVISION(X) \
 	CW_STATS_FIRMWARE(X) \
-	CW_STATS_UPSTREAM(X)
+	CW_STATS_UPSTREAM(X) \
+	CW_STATS_FACTORY(X)
 
 #define CW_STATS_NET(X) \
 	X(GAUGE, net, connections, "Device connections open now")                                                             \
@@ -155,5 +156,31 @@
 	X(COUNTER, upstream, packed, "Records that went in pack posts")                                                       \
 	X(COUNTER, upstream, packs_split, "Pack posts the platform refused, sent again in halves")                            \
 	X(COUNTER, upstream, log_lines, "Log lines posted to the platform because its log switch is on")
+
+#define CW_STATS_FACTORY(X) \
+	X(COUNTER, factory, requests, "Requests to the line that were whole, whatever became of them")                        \
+	X(COUNTER, factory, answer_ok, "Requests to the line answered OK")                                                    \
+	X(COUNTER, factory, answer_unknown_product, "The same answered UNKNOWN_PRODUCT")                                      \
+	X(COUNTER, factory, answer_out_of_stock, "The same answered OUT_OF_STOCK")                                            \
+	X(COUNTER, factory, answer_unknown_device, "The same answered UNKNOWN_DEVICE")                                        \
+	X(COUNTER, factory, answer_batch_closed, "The same answered BATCH_CLOSED")                                            \
+	X(COUNTER, factory, answer_quota_exceeded, "The same answered QUOTA_EXCEEDED")                                        \
+	X(COUNTER, factory, answer_bad_request, "The same answered BAD_REQUEST")                                              \
+	X(COUNTER, factory, answer_unauthorized, "The same answered UNAUTHORIZED")                                            \
+	X(COUNTER, factory, answer_busy, "The same answered BUSY")                                                            \
+	X(COUNTER, factory, allocated, "Certificates given out for the first time")                                           \
+	X(COUNTER, factory, anonymous, "Of these: without a DeviceID of the station's own")                                   \
+	X(COUNTER, factory, again, "Boards that asked again and got what they have")                                          \
+	X(COUNTER, factory, written, "Reports that a board has its certificate, first ones")                                  \
+	X(COUNTER, factory, deviations, "Requests that differ from the protocol and were served all the same: Action as text") \
+	X(COUNTER, factory, unheard, "Answers whose client was gone before they could be sent")                               \
+	X(GAUGE, factory, waiting, "Requests that wait for the database now")                                                 \
+	X(COUNTER, factory, commits, "Transactions that served the line")                                                     \
+	X(COUNTER, factory, committed, "Requests in them; divided by commits: how many share one")                            \
+	X(COUNTER, factory, failed, "Transactions that failed; their requests were answered BUSY")                            \
+	X(COUNTER, factory, reclaimed, "Allocations without report that went back to the stock when their lease was over")    \
+	X(COUNTER, factory, logins, "Log-ins of operators at the page")                                                       \
+	X(COUNTER, factory, logins_refused, "Names and tokens at the page, and tokens at its API, that are no operator's")     \
+	X(COUNTER, factory, reloads, "Configurations taken over on SIGHUP")
 
 #endif

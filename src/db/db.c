@@ -44,35 +44,53 @@ static void name_query(const char *query, char *out, size_t size)
 	}
 }
 
+/* Where libpq sees the parts of scheme://user:password@hosts/name?query; at: NULL without a user. */
+struct parts {
+	const char *start, *at, *query;
+};
+
 /*
- * Everything between the first colon behind the scheme and the last @ may be the password: people write those with @, / and ?
- * in them, and the sentence that says that this does not work must not show it.
+ * People write passwords with @, / and ? in them; then the parts are others than they think, and a sentence about the host
+ * would show a piece of the password. CW_EINVAL for whatever may be that.
  */
+static int split(const char *where, struct parts *ret)
+{
+	const char *stop, *rest;
+
+	ret->start = strstr(where, "://") + 3;
+	stop = strpbrk(ret->start, "@/");
+	ret->at = stop != NULL && *stop == '@' ? stop : NULL;
+	rest = ret->at == NULL ? ret->start : ret->at + 1;
+	ret->query = rest + strcspn(rest, "?");
+	if (memchr(ret->start, '?', (size_t)(rest - ret->start)) != NULL || memchr(rest, '@', (size_t)(ret->query - rest)) != NULL)
+		return CW_EINVAL;
+	return 0;
+}
+
 void cw_db_name(const char *where, char *out, size_t size)
 {
-	const char *start, *at, *colon, *query;
+	struct parts p;
 	char tail[DB_NAME];
+	const char *user;
 
 	if (!cw_db_is_server(where)) {
 		(void)snprintf(out, size, "%s", is_keywords(where) ? "(a connection string)" : where);
 		return;
 	}
-	start = strstr(where, "://") + 3;
-	at = strrchr(where, '@');
-	query = strchr(at == NULL ? start : at, '?');
-	if (query == NULL)
-		query = where + strlen(where);
-	name_query(query, tail, sizeof(tail));
-	colon = at == NULL ? NULL : memchr(start, ':', (size_t)(at - start));
-	if (colon == NULL)
-		(void)snprintf(out, size, "%.*s%s", (int)(query - where), where, tail);
-	else
-		(void)snprintf(out, size, "%.*s***%.*s%s", (int)(colon + 1 - where), where, (int)(query - at), at, tail);
+	if (split(where, &p) < 0) {
+		(void)snprintf(out, size, "postgresql://***");
+		return;
+	}
+	name_query(p.query, tail, sizeof(tail));
+	user = p.at == NULL ? p.start : p.start + strcspn(p.start, ":@"); /* its end */
+	(void)snprintf(out, size, "%.*s%s%.*s%s", (int)(user - where), where, p.at != NULL && *user == ':' ? ":***" : "",
+		       p.at == NULL ? (int)(p.query - p.start) : (int)(p.query - p.at), p.at == NULL ? p.start : p.at, tail);
 }
 
 int cw_db_open(const struct cw_db_conf *conf, struct cw_db **ret_db, struct cw_msg *msg)
 {
 	char name[DB_NAME];
+	struct parts parts;
 	int rc;
 
 	*ret_db = NULL;
@@ -81,9 +99,9 @@ int cw_db_open(const struct cw_db_conf *conf, struct cw_db **ret_db, struct cw_m
 		return cw_fail(msg, CW_EINVAL, "%s of the form host=.. is not taken; write postgresql://USER:PASSWORD@HOST:PORT/NAME", name);
 	if (conf->where[0] == '\0')
 		return cw_fail(msg, CW_EINVAL, "no database is named; name a file, or postgresql://USER:PASSWORD@HOST:PORT/NAME");
-	if (cw_db_is_server(conf->where))
-		return cw_fail(msg, CW_EUNSUPPORTED, "%s: this build has no PostgreSQL; name a file", name);
-	rc = db_sqlite_open(conf, name, ret_db, msg);
+	if (cw_db_is_server(conf->where) && split(conf->where, &parts) < 0)
+		return cw_fail(msg, CW_EINVAL, "%s: user and password with @, / or ? in them are written with %%40, %%2F and %%3F", name);
+	rc = (cw_db_is_server(conf->where) ? db_postgres_open : db_sqlite_open)(conf, name, ret_db, msg);
 	if (rc < 0)
 		*ret_db = NULL;
 	return rc;

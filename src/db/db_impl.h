@@ -36,5 +36,6 @@ struct cw_db {
 
 /* sqlite.c, postgres.c: everything but the members above that db.c fills. */
 int db_sqlite_open(const struct cw_db_conf *conf, const char *name, struct cw_db **ret_db, struct cw_msg *msg);
+int db_postgres_open(const struct cw_db_conf *conf, const char *name, struct cw_db **ret_db, struct cw_msg *msg);
 
 #endif

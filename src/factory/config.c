@@ -284,7 +284,7 @@ static void override(struct factory_conf *c, const struct factory_overrides *ove
 		c->office = (struct cw_conf_list){ over->office, over->office_count, sizeof(*over->office) };
 }
 
-static int bind(const char *path, const struct factory_overrides *over, struct factory_conf **ret_conf, struct cw_msg *msg)
+static int read_conf(const char *path, const struct factory_overrides *over, struct factory_conf **ret_conf, struct cw_msg *msg)
 {
 	struct cw_conf_report report = { .kept = 0 };
 	struct cw_conf_tree *tree = NULL;
@@ -315,7 +315,7 @@ static int bind(const char *path, const struct factory_overrides *over, struct f
 int cw_factory_config_load(const char *path, const struct factory_overrides *over, struct factory_conf **ret_conf, struct cw_msg *msg)
 {
 	struct factory_conf *c = NULL;
-	int rc = bind(path, over, &c, msg);
+	int rc = read_conf(path, over, &c, msg);
 
 	if (rc < 0)
 		return rc;

@@ -38,9 +38,9 @@ struct factory_operator {
 
 /* What devices in the field and gateways ask (field.c). The rows are in config_field.c. */
 struct factory_field_token {
-	const char *name, *token;         /* token: secret; Authorization: Bearer TOKEN */
-	struct cw_conf_strings prefixes;  /* the deviceIds it is for begin with one of these; none: any */
-	struct cw_conf_strings products;  /* and are of one of these ProductKeys; none: any */
+	const char *name, *token;        /* token: secret; Authorization: Bearer TOKEN */
+	struct cw_conf_strings ids;      /* deviceIds it is for; one that ends with * stands for all that begin so; none: any */
+	struct cw_conf_strings products; /* and they are of one of these ProductKeys; none: any */
 };
 
 struct factory_field_conf {

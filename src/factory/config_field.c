@@ -10,12 +10,12 @@
 #define NAME_MOST 40u /* it stands in the audit log behind "field:token " */
 
 static const struct cw_conf_setting token_settings[] = {
-	CW_CONF_SELF(struct factory_field_token, name, NAME),
+	CW_CONF_MUST(struct factory_field_token, name, STRING, "name", NULL, NULL, "Name in the audit log; unique."),
 	CW_CONF_MUST(struct factory_field_token, token, SECRET, "token", NULL, NULL,
 		     "Sent as Authorization: Bearer; file:PATH reads it from a file. At least 16 characters."),
-	CW_CONF(struct factory_field_token, prefixes, STRINGS, "prefixes", NULL, NULL, NULL,
-		"The deviceIds it is good for begin with one of these, byte by byte; default: any."),
-	CW_CONF(struct factory_field_token, products, STRINGS, "products", NULL, NULL, NULL, "And are of one of these ProductKeys; default: any."),
+	CW_CONF(struct factory_field_token, ids, STRINGS, "ids", NULL, NULL, NULL,
+		"The deviceIds it is good for, byte by byte; one that ends with * stands for all that begin so. None: all."),
+	CW_CONF(struct factory_field_token, products, STRINGS, "products", NULL, NULL, NULL, "And they are of one of these ProductKeys; none: any."),
 	CW_CONF_END
 };
 static const struct cw_conf_table token_table = { .name = "field.tokens", .size = sizeof(struct factory_field_token), .settings = token_settings };
@@ -60,10 +60,12 @@ static void check_tokens(const struct factory_field_conf *c, const struct cw_val
 		check_secret(t->token, "a token of field.tokens", where, report);
 		if (strlen(t->name) > NAME_MOST)
 			cw_conf_error_at(report, where, "field.tokens: the name \"%.70s\" has more than %u characters", t->name, NAME_MOST);
-		for (k = 0; k < i; k++)
-			if (strcmp(t->token, cw_conf_item(&c->tokens, struct factory_field_token, k)->token) == 0)
-				cw_conf_error_at(report, where, "field.tokens: %.64s and %.64s have the same token", cw_conf_item(&c->tokens, struct factory_field_token, k)->name,
-						 t->name);
+		for (k = 0; k < i; k++) {
+			const struct factory_field_token *o = cw_conf_item(&c->tokens, struct factory_field_token, k);
+
+			if (strcmp(t->token, o->token) == 0 || strcmp(t->name, o->name) == 0)
+				cw_conf_error_at(report, where, "field.tokens: \"%.64s\" and \"%.64s\" have the same name or token", o->name, t->name);
+		}
 		if (c->gateway_token != NULL && strcmp(t->token, c->gateway_token) == 0)
 			cw_conf_error_at(report, where, "field.gatewayToken is the token of %.64s too; that would make every device of it a gateway", t->name);
 	}
@@ -104,7 +106,7 @@ static const struct cw_conf_setting field_settings[] = {
 		"Devices sign their request with this key (HMAC-SHA256 over deviceId, nonce and time); at least 16 characters; file:PATH reads it from a file."),
 	CW_CONF(struct factory_field_conf, clock_skew_ms, DURATION, "clockSkew", "5m", "1s", "1d",
 		"How far the time of a signed request may be from this machine's, either way; so long, twice, its signature is remembered and not taken again."),
-	CW_CONF_TABLES(struct factory_field_conf, tokens, MAP, "tokens", &token_table, "NAME { token, prefixes, products }: a token for a batch of deviceIds."),
+	CW_CONF_TABLES(struct factory_field_conf, tokens, LIST, "tokens", &token_table, "Tokens for devices, each for a batch of deviceIds."),
 	CW_CONF(struct factory_field_conf, own_certificate, BOOL, "ownCertificate", "false", NULL, NULL,
 		"A client certificate is good only for the deviceId that is its common name."),
 	CW_CONF(struct factory_field_conf, per_address, INT, "perAddress", "600", "0", "1000000",

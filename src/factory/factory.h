@@ -13,14 +13,16 @@
 #include "fetch/fetch.h"
 #include "http/http.h"
 
-/* A station that was busy lately, for the page: in memory only, the audit log has the rest. */
-struct factory_station;
+struct factory_stations; /* stations.h */
+struct factory_upkeep;   /* report.h */
 
 struct factory {
 	struct cw_worker *loop;
 	struct cw_desk *desk;
 	struct cw_fetch_pool *fetch; /* the OpenAPI's */
 	struct factory_conf *conf;   /* swapped by a reload; look at it anew for each request */
+	struct factory_stations *stations;
+	struct factory_upkeep *upkeep;
 	int64_t started;             /* UTC ms */
 	struct factory_field *field; /* field.c: what its listeners share; NULL while there are none */
 };
@@ -28,11 +30,16 @@ struct factory {
 /* What a front is: opened once for each of its listeners in the configuration. */
 struct factory_front {
 	const char *name;
-	/* `listen`: which one. CW_ECONF and the errors of cw_http_open(). */
+	/* `listen`: which one; lent for the call. CW_ECONF and the errors of cw_http_open(). */
 	int (*open)(struct factory *f, const struct factory_listen *listen, void **ret_front, struct cw_msg *msg);
 	const char *(*address)(void *front);
+	/* Nobody new is let in; requests under way get their answers first, for at most stopTimeout (cw_http_drain()). */
 	void (*close)(void *front, void (*closed)(void *arg), void *arg);
 };
+
+/* Open an HTTP server for a front: its files are read, its address is logged. `conf` says the rest but address and TLS. */
+int cw_factory_http_open(struct factory *f, const char *front, const struct factory_listen *listen, struct cw_http_conf *conf,
+			 struct cw_http **ret_http, struct cw_msg *msg);
 
 extern const struct factory_front cw_factory_line, cw_factory_field, cw_factory_office;
 

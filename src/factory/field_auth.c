@@ -135,14 +135,18 @@ static int signed_right(const struct factory_field_conf *conf, struct factory_se
 	}
 }
 
-static int begins_with_one(const struct cw_conf_strings *prefixes, const char *id)
+static int is_one_of(const struct cw_conf_strings *ids, const char *id)
 {
-	size_t i;
+	size_t i, n;
 
-	for (i = 0; i < prefixes->count; i++)
-		if (strncmp(id, prefixes->items[i], strlen(prefixes->items[i])) == 0)
+	for (i = 0; i < ids->count; i++) {
+		const char *one = ids->items[i];
+
+		n = strlen(one);
+		if (n > 0 && one[n - 1] == '*' ? strncmp(id, one, n - 1) == 0 : strcmp(id, one) == 0)
 			return 1;
-	return prefixes->count == 0;
+	}
+	return ids->count == 0;
 }
 
 static const struct factory_field_token *find_token(const struct factory_field_conf *conf, const char *bearer)
@@ -176,7 +180,7 @@ int factory_field_prove(const struct factory_field_conf *conf, struct factory_se
 		*ret_token = find_token(conf, p->bearer);
 		if (*ret_token == NULL)
 			return cw_fail(msg, CW_EAUTH, "this token is not known");
-		if (!begins_with_one(&(*ret_token)->prefixes, p->device_id))
+		if (!is_one_of(&(*ret_token)->ids, p->device_id))
 			return cw_fail(msg, CW_EAUTH, "this token is not for this deviceId");
 		(void)snprintf(who, FACTORY_WHO, "field:token %.64s", (*ret_token)->name);
 	}
@@ -202,24 +206,4 @@ int factory_field_is_gateway(const struct factory_field_conf *conf, const char *
 		if (strcmp(conf->gateways.items[i], common_name) == 0)
 			return 1;
 	return 0;
-}
-
-int factory_field_has_product(const struct factory_field_token *token, const char *product_key)
-{
-	size_t i;
-
-	for (i = 0; i < token->products.count; i++)
-		if (strcmp(token->products.items[i], product_key) == 0)
-			return 1;
-	return token->products.count == 0;
-}
-
-const struct factory_field_token *factory_field_token(const struct factory_field_conf *conf, const char *name)
-{
-	size_t i;
-
-	for (i = 0; i < conf->tokens.count; i++)
-		if (strcmp(cw_conf_item(&conf->tokens, struct factory_field_token, i)->name, name) == 0)
-			return cw_conf_item(&conf->tokens, struct factory_field_token, i);
-	return NULL;
 }

@@ -56,9 +56,6 @@ int factory_field_prove(const struct factory_field_conf *conf, struct factory_se
 			uint64_t now_ms, char who[FACTORY_WHO], const struct factory_field_token **ret_token, struct cw_msg *msg);
 /* 1: may look identities up. */
 int factory_field_is_gateway(const struct factory_field_conf *conf, const char *bearer, const char *common_name);
-/* 1: a device of this product is the token's. */
-int factory_field_has_product(const struct factory_field_token *token, const char *product_key);
-const struct factory_field_token *factory_field_token(const struct factory_field_conf *conf, const char *name);
 
 /* ---- field_register.c: certificates that the platform must make -------------------------------------- */
 

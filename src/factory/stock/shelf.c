@@ -53,7 +53,41 @@ int cw_stock_lease_of(const char *name)
 
 const char *stock_text(const struct cw_db_value *column)
 {
-	return column->type == CW_DB_NULL || column->bytes.ptr == NULL ? "" : (const char *)column->bytes.ptr;
+	/* A hand that edited the file may have put bytes there, which have no NUL behind them. */
+	return column->type != CW_DB_TEXT || column->bytes.ptr == NULL ? "" : (const char *)column->bytes.ptr;
+}
+
+/* Bytes of the character at `at` that begins with no control character, or 0. */
+static size_t character(const uint8_t *at)
+{
+	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	size_t len = at[0] < 0x80 ? 1 : (at[0] & 0xe0) == 0xc0 ? 2 : (at[0] & 0xf0) == 0xe0 ? 3 : (at[0] & 0xf8) == 0xf0 ? 4 : 0, i;
+	uint32_t c = len <= 1 ? at[0] : at[0] & (0x7fu >> len);
+
+	for (i = 1; i < len; i++) { /* the NUL at the end is no continuation */
+		if ((at[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (at[i] & 0x3f);
+	}
+	if (len == 0 || c < 0x20 || c == 0x7f || c < least[len] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+		return 0;
+	return len;
+}
+
+int stock_check_text(const char *what, const char *text, size_t most, struct cw_msg *msg)
+{
+	const uint8_t *at = (const uint8_t *)text;
+	size_t len;
+
+	if (strlen(text) > most)
+		return cw_fail(msg, CW_EINVAL, "%s has %zu bytes; %zu are the most", what, strlen(text), most);
+	for (; *at != 0; at += len) {
+		len = character(at);
+		if (len == 0)
+			return cw_fail(msg, CW_EINVAL, "%s has a control character, or is not UTF-8, at byte %zu", what,
+			               (size_t)(at - (const uint8_t *)text) + 1);
+	}
+	return 0;
 }
 
 /* ---- batches ---- */
@@ -338,6 +372,24 @@ static const char *given(const char *text)
 	return text == NULL || text[0] == '\0' ? NULL : text;
 }
 
+/* A search field takes anything; PostgreSQL does not. */
+static int check_filter(const struct cw_stock_filter *f, struct cw_msg *msg)
+{
+	const struct {
+		const char *name, *value;
+	} texts[] = {
+		{ "ProductKey", f->product_key }, { "the batch", f->batch },     { "DeviceName", f->device_name },
+		{ "DeviceID", f->device_id },     { "the station", f->station }, { "the text sought", f->text },
+	};
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; rc == 0 && i < sizeof(texts) / sizeof(texts[0]); i++)
+		if (texts[i].value != NULL)
+			rc = stock_check_text(texts[i].name, texts[i].value, CW_STOCK_DEVICE_ID, msg);
+	return rc;
+}
+
 static void set_params(struct walk *w, const struct cw_stock_filter *f)
 {
 	const struct cw_stock_product macs = { .normalize_mac = 1 };
@@ -348,14 +400,14 @@ static void set_params(struct walk *w, const struct cw_stock_filter *f)
 	p[1] = cw_db_text(given(f->batch));
 	p[2] = cw_db_text(given(f->device_name));
 	p[3] = p[4] = cw_db_text(given(f->device_id));
-	if (p[3].type != CW_DB_NULL && p[3].bytes.len <= CW_STOCK_DEVICE_ID) {
+	if (p[3].type != CW_DB_NULL) {
 		cw_stock_device_id(&macs, p[3].bytes, w->mac);
 		p[4] = cw_db_text(w->mac);
 	}
 	p[5] = cw_db_text(given(f->station));
 	p[6] = p[7] = cw_db_text(given(f->text));
 	if (p[6].type != CW_DB_NULL) { /* U+10FFFF is no character: no name has it, and its bytes are the greatest of UTF-8 */
-		(void)snprintf(w->text_end, sizeof(w->text_end), "%.*s\xf4\x8f\xbf\xbf", CW_STOCK_DEVICE_ID, f->text);
+		(void)snprintf(w->text_end, sizeof(w->text_end), "%s\xf4\x8f\xbf\xbf", f->text);
 		p[7] = cw_db_text(w->text_end);
 	}
 	p[8] = f->state >= 0 ? cw_db_int(f->state) : cw_db_null();
@@ -467,6 +519,9 @@ int stock_walk(struct cw_stock *s, const struct cw_stock_filter *filter, int (*f
 	size_t want, left = filter->most;
 	int rc;
 
+	rc = check_filter(filter, msg);
+	if (rc < 0)
+		return rc;
 	set_params(&w, filter);
 	w.id = w.newest ? INT64_MAX : filter->after;
 	w.changed = w.newest ? INT64_MAX : 0;

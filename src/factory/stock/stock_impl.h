@@ -18,8 +18,10 @@ struct cw_stock {
 	struct cw_key key;
 	uint8_t audit_key[STOCK_MAC]; /* HMAC-SHA256(key, "causeway audit") */
 	int has_key;                  /* 0: read-only and without the key's file; nothing opens */
+	int read_only;
 	char node[65];
 	struct cw_lot *lot; /* the import under way */
+	char import_lock[1088]; /* lots.c; of a file */
 };
 
 /* schema.c: make all tables, inside a transaction. */
@@ -33,7 +35,17 @@ int stock_seal(struct cw_stock *s, const char *product_key, const char *device_n
 int stock_open_seal(struct cw_stock *s, const char *product_key, const char *device_name, struct cw_bytes sealed, struct cw_stock_cert *ret,
 		    struct cw_msg *msg);
 
-/* chain.c: entries to the end of this node's chain, inside a transaction for writing. Fills number, node and at of each; NULL texts are "". */
+/* product.c: a row of COLUMNS there. */
+void stock_product_read(const struct cw_db_value *columns, struct cw_stock_product *p);
+/* 1: one to `most` printable ASCII characters without blanks. */
+int stock_word(const char *text, size_t most);
+
+/* lots.c: 1: somebody is importing at this moment, here or elsewhere. Inside a transaction. CW_E* */
+int stock_import_runs(struct cw_stock *s, struct cw_msg *msg);
+
+/* chain.c: the key of all macs. */
+void stock_audit_key(const struct cw_key *key, uint8_t out[STOCK_MAC]);
+/* entries to the end of this node's chain, inside a transaction for writing. Fills number, node and at of each; NULL texts are "". */
 int stock_audit(struct cw_stock *s, struct cw_audit_entry *entries, size_t count, struct cw_msg *msg);
 /* What an entry's mac is made of; the verifier makes it again. */
 void stock_audit_mac(const struct cw_stock *s, const uint8_t before[STOCK_MAC], const struct cw_audit_entry *e, uint8_t out[STOCK_MAC]);

@@ -1,4 +1,4 @@
-/* What both kinds of database do alike: values, transactions, sets of parameters, errors and their sentences. covers: B31 */
+/* What both kinds of database do alike: values, transactions, sets of parameters, errors and their sentences. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
