@@ -14,6 +14,7 @@ int cw_cmd_identity(int argc, char **argv); /* cmd_identity.c */
 int cw_cmd_decode(int argc, char **argv);   /* cmd_decode.c */
 int cw_cmd_pending(int argc, char **argv);  /* cmd_pending.c */
 int cw_cmd_plugin(int argc, char **argv);   /* cmd_plugin.c has the table of its own verbs */
+int cw_cmd_factory(int argc, char **argv);  /* factory/cmd_factory.c has the table of its own verbs */
 int cw_cmd_control(int argc, char **argv);  /* cmd_control.c: status, stats, device, reload, stop, trace */
 
 int cw_cmd_sign(int argc, char **argv);      /* cmd_sign.c */

@@ -74,7 +74,7 @@ static void tell(struct reading *r, int refused, const char *column, const char 
 	if (count > CW_SHEET_SHOWN || r->sheet->note == NULL)
 		return;
 	cw_msg_set(&sentence, "%s", why);
-	if (column[0] != '\0')
+	if (column[0] != '\0' && strncmp(why, column, strlen(column)) != 0)
 		cw_msg_wrap(&sentence, "%s", column);
 	n.sentence = sentence.text;
 	r->sheet->note(r->sheet->arg, &n);
@@ -83,6 +83,16 @@ static void tell(struct reading *r, int refused, const char *column, const char 
 static void refuse(struct reading *r, const char *column, const char *why)
 {
 	tell(r, 1, column, why);
+}
+
+/* What the stock says of a row begins with the column's name. */
+static void pass_on(struct reading *r, const char *why)
+{
+	size_t i = 0;
+
+	while (i < COL_COUNT && (strncmp(why, names[i], strlen(names[i])) != 0 || strchr(" :", why[strlen(names[i])]) == NULL))
+		i++;
+	tell(r, 1, i < COL_COUNT ? names[i] : "", why);
 }
 
 /* The name of a column, or its number where it has none. `out` has room for 32 bytes. */
@@ -360,7 +370,7 @@ static int note_product(struct reading *r, const char *pk, struct cw_msg *msg)
 static int add_row(struct reading *r, struct cw_msg *msg)
 {
 	struct cw_lot_row row;
-	char number[32], *extra = NULL;
+	char number[32], device_id[CW_STOCK_DEVICE_ID + 1], *extra = NULL;
 	int rc;
 
 	if (r->row.problem != NULL) {
@@ -373,6 +383,10 @@ static int add_row(struct reading *r, struct cw_msg *msg)
 	r->ret->read++;
 	if (!take_fields(r) || !fill_row(r, &row))
 		return 0;
+	if (r->sheet->normalize_mac && row.device_id != NULL && strlen(row.device_id) <= CW_STOCK_DEVICE_ID) {
+		cw_stock_device_id(&(struct cw_stock_product){ .normalize_mac = 1 }, cw_bytes_text(row.device_id), device_id);
+		row.device_id = device_id;
+	}
 	rc = take_extra(r, &extra);
 	if (rc != 0)
 		return rc < 0 ? cw_fail(msg, rc, "%s", cw_error_text(rc)) : 0;
@@ -380,11 +394,12 @@ static int add_row(struct reading *r, struct cw_msg *msg)
 	rc = cw_lot_add(r->lot, &row, msg);
 	free(extra);
 	if (rc == CW_EINVAL || rc == CW_EEXIST) {
-		refuse(r, "", msg->text);
+		pass_on(r, msg->text);
 		return 0;
 	}
 	if (rc < 0)
 		return rc;
+	r->ret->product_ids += row.product_id != NULL;
 	warn_secret(r, &row);
 	return note_product(r, row.product_key, msg);
 }
@@ -402,7 +417,7 @@ static int add_rows(struct reading *r, struct cw_msg *msg)
 		return cw_fail(msg, CW_EINVAL, "%zu of %zu rows are refused; nothing was imported", r->ret->refused, r->ret->read);
 	if (r->ret->read == 0)
 		return cw_fail(msg, CW_EINVAL, "%s: there are no certificates in it; nothing was imported", sheet->name);
-	return sheet->before == NULL ? 0 : sheet->before(sheet->arg, r->ret->products, r->ret->product_count, msg);
+	return sheet->before == NULL ? 0 : sheet->before(sheet->arg, r->ret, msg);
 }
 
 static int import(struct cw_stock *s, struct reading *r, struct cw_msg *msg)

@@ -32,6 +32,15 @@ struct cw_sheet_note {
 	int refused;          /* 0: a warning */
 };
 
+struct cw_sheet_result {
+	size_t fresh, known, refused, warnings; /* rows */
+	size_t read;
+	size_t product_ids;                     /* rows that have one */
+	int gbk;                                /* what the file was read as */
+	size_t product_count;
+	char products[CW_SHEET_PRODUCTS][CW_STOCK_PRODUCT_KEY + 1];
+};
+
 struct cw_sheet {
 	const char *name; /* of the file, for people */
 	struct cw_bytes text;
@@ -41,16 +50,9 @@ struct cw_sheet {
 		*product_secret; /* NULL: rows must say it themselves. Rows of another product are refused */
 	struct cw_stock_actor who;
 	void (*note)(void *arg, const struct cw_sheet_note *n); /* lent */
-	/* May be NULL. All rows are good, their products known, nothing is visible yet. Not 0: give up. */
-	int (*before)(void *arg, const char (*products)[CW_STOCK_PRODUCT_KEY + 1], size_t count, struct cw_msg *msg);
+	/* May be NULL. All rows are good, `read` and what stands behind it is filled, and nothing is visible yet. Not 0: give up. */
+	int (*before)(void *arg, const struct cw_sheet_result *so_far, struct cw_msg *msg);
 	void *arg;
-};
-
-struct cw_sheet_result {
-	size_t read, fresh, known, refused, warnings; /* rows */
-	int gbk;                                      /* what the file was read as */
-	size_t product_count;
-	char products[CW_SHEET_PRODUCTS][CW_STOCK_PRODUCT_KEY + 1];
 };
 
 /*

@@ -3,9 +3,22 @@
  *
  * Each server and tool has a chain of its own (its node name), numbered from 1. An entry's mac is HMAC-SHA256, with a key
  * made from the key file, over the mac before it and all its fields; the last number and mac of a chain stand in a row
- * of their own, with a mac too, and each certificate has the number of the entry that changed it last. So an entry that was edited, taken out, put
- * in or moved is found without the key being able to be guessed from the file, and so is a certificate whose state was edited. A whole
- * database put back from an older copy is consistent in itself: note the head (`audit --head`) elsewhere to find that.
+ * of their own, with a mac too. Each certificate has the number of the entry that changed it last, and the entry of an import
+ * has a keyed sum of its certificates. So what is found, without the key being able to be guessed from the file: an entry that was
+ * edited, taken out, put in, moved, renumbered or copied to another chain; a head that was edited; a certificate that was added or
+ * deleted by hand, or put back to what it was before; an edited name, product, ProductID, further column, DeviceID, station, state,
+ * reason, time of the last change, or secret of a certificate.
+ *
+ * What is not found:
+ *  - a whole database put back from an older copy, which is consistent in itself; nor a whole chain taken out that no certificate names, nor
+ *    the newest entries taken out together with an older head, if no certificate names one of them (entries of exports, of boards that asked
+ *    again, of settings). Note the heads (`audit --head`) elsewhere: verified with these, all three are found;
+ *  - edits of what holds for a batch or a product (closed, lease, warning, form of the CRC), which batch a lot is in within
+ *    a product, orders, file names of lots, and times in the table of devices; a device's secret is bound to its id, product and name, so an edit
+ *    of those is refused when the device asks;
+ *  - the time of the allocation of a certificate that has been written or made void since; a row put back over entries of two servers
+ *    within a minute, for their clocks may differ;
+ *  - anything done by one who has the key file, or the rights of the server while it runs.
  */
 #ifndef CW_FACTORY_AUDIT_H
 #define CW_FACTORY_AUDIT_H
@@ -62,7 +75,7 @@ struct cw_audit_problem {
  */
 int cw_audit_verify(struct cw_stock *s, const char *heads, void (*fn)(void *arg, const struct cw_audit_problem *p), void *arg,
 		    uint64_t *ret_entries, uint64_t *ret_problems, struct cw_msg *msg);
-/* "NODE NUMBER MAC" lines. */
+/* "NODE NUMBER MAC" lines, one a chain. */
 int cw_audit_heads(struct cw_stock *s, void (*fn)(void *arg, const char *line), void *arg, struct cw_msg *msg);
 
 #endif

@@ -524,14 +524,14 @@ static int on_there(void *arg, size_t set, const struct cw_db_value *columns, si
 
 static int find_name(struct cw_lot *l, const char *key, size_t len, const struct cw_lot_row *r, struct there *t, struct cw_msg *msg)
 {
-	const struct cw_map_node *n = cw_map_find(&l->names, key, len);
+	struct cw_map_node *n = cw_map_find(&l->names, key, len);
 	const struct cw_db_value v[] = { cw_db_text(r->product_key), cw_db_text(r->device_name) };
 	size_t at;
 	int rc = 0;
 
 	memset(t, 0, sizeof(*t));
 	if (n != NULL) {
-		const struct waiting *w = cw_container_of(n, const struct waiting, by_name);
+		const struct waiting *w = cw_container_of(n, struct waiting, by_name);
 
 		t->found = 1;
 		t->sealed_len = w->sealed_len;
@@ -625,7 +625,7 @@ int cw_lot_add(struct cw_lot *l, const struct cw_lot_row *r, struct cw_msg *msg)
 	struct waiting *w = &l->rows[l->waiting];
 	const char *device_id = NULL;
 	size_t name_len, board_len = 0;
-	struct part *p;
+	struct part *p = NULL;
 	struct there t;
 	int rc = check_row(r, msg);
 

@@ -93,6 +93,29 @@ static int on_keep(void *arg, const struct stock_row *r)
 #define CHANGE_PARAMS 7
 
 /*
+ * PostgreSQL: certificates are locked before the end of the chain, as stations' requests do it, so that nobody waits in a circle. One that
+ * somebody has locked is about to be changed: all is done again with what is there then.
+ */
+static int lock_certs(struct cw_stock *s, const struct keep *k, struct cw_msg *msg)
+{
+	static const char sql[] = "UPDATE cert SET reason = reason WHERE id = (SELECT c.id FROM cert c WHERE c.id = $1 FOR UPDATE SKIP LOCKED)";
+	struct cw_db_value *ids;
+	size_t i, locked = 0;
+	int rc;
+
+	if (cw_db_kind(s->db) != CW_DB_POSTGRES)
+		return 0;
+	ids = cw_calloc(k->count, sizeof(*ids));
+	if (ids == NULL)
+		return cw_fail(msg, CW_ENOMEM, "stock: out of memory");
+	for (i = 0; i < k->count; i++)
+		ids[i] = cw_db_int(k->list[i].row.id);
+	rc = cw_db_many(s->db, sql, ids, 1, k->count, NULL, NULL, &locked, msg);
+	cw_free(ids);
+	return rc == 0 && locked != k->count ? cw_fail(msg, CW_EBUSY, "stock: others change the same certificates at this moment; try again") : rc;
+}
+
+/*
  * The entries of all that is kept, and `sql` for each: $1 id, $2 $3 the entry it named until now, $4 $5 the one it names now, $6 the
  * time, $7 `text`. Somebody was quicker where the entry is no more the same: then all is done again with what is there now.
  */
@@ -102,10 +125,8 @@ static int change_all(struct cw_stock *s, struct keep *k, const char *sql, enum 
 	struct cw_audit_entry *entries = cw_calloc(k->count, sizeof(*entries));
 	struct cw_db_value *params = cw_calloc(k->count * CHANGE_PARAMS, sizeof(*params));
 	size_t i, changed = 0;
-	int rc = 0;
+	int rc = entries == NULL || params == NULL ? cw_fail(msg, CW_ENOMEM, "stock: out of memory") : lock_certs(s, k, msg);
 
-	if (entries == NULL || params == NULL)
-		rc = cw_fail(msg, CW_ENOMEM, "stock: out of memory");
 	for (i = 0; rc == 0 && i < k->count; i++)
 		entries[i] = (struct cw_audit_entry){
 			.what = stock_audit_name(kind),
@@ -276,7 +297,7 @@ int cw_stock_reclaim(struct cw_stock *s, const struct cw_stock_filter *filter, i
 
 /* ---- leases ---- */
 
-/* The oldest first. A lease is the batch's own, so its batch leads; anonymous ones have an index of their own. */
+/* A lease is the batch's own, so its batch leads; anonymous ones have an index of their own. */
 #define OVER \
 	"SELECT c.id, c.product_key, c.device_name, c.device_id, c.station, c.allocated, c.audit_node, c.audit_number" \
 	" FROM batch b CROSS JOIN lot l CROSS JOIN cert c WHERE (CAST($1 AS TEXT) IS NULL OR b.product_key = $1)" \

@@ -138,7 +138,7 @@ struct cw_stock_station {
 };
 int cw_stock_stations(struct cw_stock *s, int64_t since, int (*fn)(void *arg, const struct cw_stock_station *st), void *arg,
 		      struct cw_msg *msg);
-/* Free certificates of each product; quick enough for once a minute. */
+/* Free certificates of each batch; a closed one has none to give, and is not warned about (low 0). Quick enough for once a minute. */
 int cw_stock_free(struct cw_stock *s, int (*fn)(void *arg, const char *product_key, const char *batch, uint64_t free, uint64_t low), void *arg,
 		  struct cw_msg *msg);
 

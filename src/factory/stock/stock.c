@@ -20,9 +20,10 @@
 static void nap(unsigned tries)
 {
 	struct timespec t = { 0 };
-	uint32_t random = 0;
+	uint32_t random;
 
-	(void)getrandom(&random, sizeof(random), GRND_NONBLOCK);
+	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
+		random = (uint32_t)getpid();
 	t.tv_nsec = (long)(random % (2u << tries) * 1000000u);
 	(void)nanosleep(&t, NULL);
 }
