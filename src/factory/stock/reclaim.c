@@ -297,11 +297,16 @@ int cw_stock_reclaim(struct cw_stock *s, const struct cw_stock_filter *filter, i
 
 /* ---- leases ---- */
 
-/* A lease is the batch's own, so its batch leads; anonymous ones have an index of their own. */
+/*
+ * A lease is the batch's own, so its batch leads; anonymous ones have an index of their own. It runs from when the board was told
+ * its certificate last: one that asked again a moment ago is just being burned.
+ */
 #define OVER \
 	"SELECT c.id, c.product_key, c.device_name, c.device_id, c.station, c.allocated, c.audit_node, c.audit_number" \
 	" FROM batch b CROSS JOIN lot l CROSS JOIN cert c WHERE (CAST($1 AS TEXT) IS NULL OR b.product_key = $1)" \
-	" AND l.batch = b.id AND l.visible = 1 AND c.lot = l.id AND c.state = 1 AND b.lease_ms > 0 AND c.allocated <= $2 - b.lease_ms"
+	" AND l.batch = b.id AND l.visible = 1 AND c.lot = l.id AND c.state = 1 AND b.lease_ms > 0 AND c.allocated <= $2 - b.lease_ms" \
+	" AND NOT EXISTS (SELECT 1 FROM audit a WHERE a.device_name = c.device_name AND a.product_key = c.product_key" \
+	" AND a.device_id = c.device_id AND a.what = 'again' AND a.at > $2 - b.lease_ms)"
 static const char over_anonymous[] = OVER " AND b.lease = 1 AND c.anonymous = 1 LIMIT $3";
 static const char over_all[] = OVER " AND b.lease = 2 LIMIT $3";
 
