@@ -38,8 +38,7 @@
 	X(EXPORT, "export", "certificates were exported with their secrets")          \
 	X(DEVICE, "device", "the table of devices in the field was changed")          \
 	X(HANDOUT, "handout", "a device in the field was given its certificate")      \
-	X(ORDER, "order", "certificates were ordered from the platform")              \
-	X(REKEY, "rekey", "all secrets were sealed with a new key")
+	X(ORDER, "order", "certificates were ordered from the platform")
 
 enum cw_audit_kind {
 #define CW_AUDIT_KIND(sym, name, text) CW_AUDIT_##sym,
