@@ -8,9 +8,12 @@ import shutil
 import sqlite3
 import stat
 import subprocess
+import urllib.request
+import zlib
 
 import pytest
 from conftest import BUILD, PATIENCE, wait_until
+from postgres import postgres, postgres_server  # noqa: F401  pylint: disable=unused-import
 
 PK, PK2, PS = "a1EmuPk0001", "a1EmuPk0002", "EmuPs0123456789A"
 SECRETS = re.compile(r"[0-9a-f]{32}")
@@ -355,6 +358,82 @@ def test_the_table_of_devices_in_the_field(factory, sheet, tmp_path):
     said = factory("devices", "import", wrong, "--product", PK, status=1)
     assert "wrong.csv:2: deviceId: is too long" in said and "wrong.csv:3: registerTime" in said and "nothing was imported" in said
     assert "is none of" in factory("devices", "import", sheet("w.csv", "deviceId,productkey,colour", []), status=1)
+
+
+# ---- beside a server, and with another database ----
+
+
+class Line:
+    """A station's view of a running server."""
+
+    def __init__(self, process):
+        self.url = "http://" + process.ready["line"][0] if isinstance(process.ready["line"], list) else "http://" + process.ready["line"]
+
+    def ask(self, action, device_id, pk=PK):
+        body = json.dumps({"ProductKey": pk, "DeviceID": device_id, "Action": action}).encode()
+        with urllib.request.urlopen(urllib.request.Request(self.url, body), timeout=PATIENCE) as reply:
+            return json.loads(reply.read())
+
+
+def crc(*parts):
+    return f"{zlib.crc32(''.join(parts).encode()):08X}"
+
+
+def test_what_is_done_beside_a_running_server_counts_at_once(factory, sheet, spawn, tmp_path):
+    """covers: B26 B28 B29 B31"""
+    factory("import", sheet(count=3), "--batch", "line-7")
+    server = Line(spawn("causeway-factory", "--db", tmp_path / "factory.db", "--listen", "127.0.0.1:0", "--office", "127.0.0.1:0", dir=tmp_path))
+    got = server.ask(0, "SN01")
+    assert (got["Status"], got["ProductSecret"]) == ("OK", PS)
+    name, ds = got["DeviceName"], got["DeviceSecret"]
+    assert got["CRC32"] == crc(PK, name, ds, PS)
+    assert re.search(rf"{name} +{PK} +line-7 +Allocated +SN01", factory("query", "--device-id", "SN01"))
+    assert server.ask(1, "SN01")["Status"] == "OK"
+    assert re.search(r"^Status +Written$", factory("show", name), re.M)
+    assert counts(factory)[PK] == {"free": 2, "allocated": 0, "written": 1, "void": 0}
+    factory("product", "set", PK, "--bluetooth", "--product-id", "4711")
+    assert server.ask(0, "SN01")["CRC32"] == crc(PK, name, ds, PS, "4711")
+    factory("batch", "close", "line-7")
+    assert (server.ask(0, "SN01")["Status"], server.ask(0, "SN02")["Status"]) == ("OK", "BATCH_CLOSED")
+    assert server.ask(0, "SN01", PK2)["Status"] == "UNKNOWN_PRODUCT"
+    ps2 = "0123456789abcdef"
+    factory("import", sheet("two.csv", "DeviceName,DeviceSecret", [("x1", secret(1))]), "--batch", "b", "--product", PK2, "--product-secret", ps2,
+            "--bluetooth", "--product-id", "4711", "--crc-order", "prose")
+    assert server.ask(0, "SN01", PK2)["CRC32"] == crc(PK2, ps2, "x1", secret(1), "4711")
+    factory("void", PK2, "x1", "--reason", "chip broken")
+    assert server.ask(0, "SN01", PK2)["Status"] == "OUT_OF_STOCK"
+    factory("backup", "copy.db")
+    factory("export", "--out", "out.csv")
+    assert "all as they were written" in factory("audit", "--verify")
+    assert json.loads(factory("stats", "--json"))["figures"]["writtenHour"] == 1
+
+
+def test_the_verbs_work_on_postgresql(factory, sheet, tmp_path, postgres):
+    """covers: B24 B27 B28 B29 C16"""
+    key = ["--key", tmp_path / "pg.key"]
+    env = {"CAUSEWAY_FACTORY_DB": postgres}
+
+    def run(*args, **more):
+        return factory(*args, *key, db=None, env=env, **more)
+    path = sheet(head=BOARDS, rows=[("board-0001", secret(1), PK, PS, "SN01", "Written"), ("board-0002", secret(2), PK, PS, "SN02", "Allocated"),
+                                    *((f"board-{i:04}", secret(i), PK, PS, "", "") for i in range(3, 3000))])
+    assert "2999 rows read, 2999 new" in run("import", path, "--batch", "b", "--lease", "24h")
+    assert "0 new, 2999 known" in run("import", path, "--batch", "b")
+    wrong = sheet("wrong.csv", rows=[("board-0001", secret(5), PK, PS), ("new-1", secret(6), PK, PS)])
+    assert "1 of 2 rows are refused" in run("import", wrong, "--batch", "b", status=1)
+    assert "Written" in run("show", "SN01")
+    run("void", PK, "board-0003", "--reason", "x")
+    assert [r["deviceName"] for r in json.loads(run("reclaim", "--older", "0s", "--yes", "--json"))] == ["board-0002"]
+    assert json.loads(run("stock", "--json"))[0]["count"] == {"free": 2997, "allocated": 0, "written": 1, "void": 1}
+    run("batch", "close", "b")
+    run("export", "--out", "pg.csv", "--status", "written")
+    assert "SN01" in (tmp_path / "pg.csv").read_text()
+    assert "1 new" in run("devices", "import", sheet("f.csv", "deviceId,productKey", [("AA", PK)]))
+    assert "AA" in run("devices", "list")
+    assert "all as they were written" in run("audit", "--verify")
+    run("stats")
+    run("backup", "copy.db", status=1)
+    run("restore", "pg.csv", status=1)
 
 
 # ---- the command line ----
