@@ -39,8 +39,8 @@ static struct sqlite *of(struct cw_db *db)
 
 /* ---- errors ---------------------------------------------------------------------------- */
 
-/* The disk said no: SQLite's number does not tell full from read-only. */
-static int failed_on_disk(const struct sqlite *s, struct cw_msg *msg)
+/* The disk said no. Only ENOSPC is a SQLITE_FULL; a quota and a limit are not, and writes of the log do not even say their errno. */
+static int failed_on_disk(const struct sqlite *s, int code, struct cw_msg *msg)
 {
 	const char *name = s->base.name;
 	int err = sqlite3_system_errno(s->db);
@@ -49,6 +49,9 @@ static int failed_on_disk(const struct sqlite *s, struct cw_msg *msg)
 		return cw_fail(msg, CW_EIO, "%s: the disk is full (%s); make room, nothing needs to be restarted", name, strerror(err));
 	if (err == EROFS || err == EACCES || err == EPERM)
 		return cw_fail(msg, CW_EACCESS, "%s: the disk does not let it be written (%s)", name, strerror(err));
+	if (code == SQLITE_IOERR_WRITE)
+		return cw_fail(msg, CW_EIO, "%s: cannot be written: the disk or a quota is full, or the disk fails (the kernel's log says it); "
+			       "make room, nothing needs to be restarted", name);
 	return cw_fail(msg, CW_EIO, "%s: the disk fails: %s%s%s", name, sqlite3_errmsg(s->db), err == 0 ? "" : ": ",
 		       err == 0 ? "" : strerror(err));
 }
@@ -86,7 +89,7 @@ static int failed(const struct sqlite *s, struct cw_msg *msg)
 	case SQLITE_AUTH:
 		return cw_fail(msg, CW_EACCESS, "%s: may not be written: it was opened for reading, or its mode, its folder's or the disk's says so", name);
 	case SQLITE_CANTOPEN: return failed_to_open(s, msg);
-	case SQLITE_IOERR: return failed_on_disk(s, msg);
+	case SQLITE_IOERR: return failed_on_disk(s, code, msg);
 	case SQLITE_CORRUPT:
 		return cw_fail(msg, CW_EIO, "%s: the file is damaged (%s); stop what uses it, keep it, and put a copy (backup) in its place "
 			       "or rescue its rows with: sqlite3 FILE .recover", name, sqlite3_errmsg(s->db));

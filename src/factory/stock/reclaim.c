@@ -92,13 +92,18 @@ static int on_keep(void *arg, const struct stock_row *r)
 
 #define CHANGE_PARAMS 7
 
+static int on_locked(void *arg, size_t set, const struct cw_db_value *c, size_t count)
+{
+	++*(size_t *)arg;
+	return 0;
+}
+
 /*
  * PostgreSQL: certificates are locked before the end of the chain, as stations' requests do it, so that nobody waits in a circle. One that
  * somebody has locked is about to be changed: all is done again with what is there then.
  */
 static int lock_certs(struct cw_stock *s, const struct keep *k, struct cw_msg *msg)
 {
-	static const char sql[] = "UPDATE cert SET reason = reason WHERE id = (SELECT c.id FROM cert c WHERE c.id = $1 FOR UPDATE SKIP LOCKED)";
 	struct cw_db_value *ids;
 	size_t i, locked = 0;
 	int rc;
@@ -110,7 +115,7 @@ static int lock_certs(struct cw_stock *s, const struct keep *k, struct cw_msg *m
 		return cw_fail(msg, CW_ENOMEM, "stock: out of memory");
 	for (i = 0; i < k->count; i++)
 		ids[i] = cw_db_int(k->list[i].row.id);
-	rc = cw_db_many(s->db, sql, ids, 1, k->count, NULL, NULL, &locked, msg);
+	rc = cw_db_many(s->db, "SELECT id FROM cert WHERE id = $1 FOR UPDATE SKIP LOCKED", ids, 1, k->count, on_locked, &locked, NULL, msg);
 	cw_free(ids);
 	return rc == 0 && locked != k->count ? cw_fail(msg, CW_EBUSY, "stock: others change the same certificates at this moment; try again") : rc;
 }
@@ -297,11 +302,16 @@ int cw_stock_reclaim(struct cw_stock *s, const struct cw_stock_filter *filter, i
 
 /* ---- leases ---- */
 
-/* A lease is the batch's own, so its batch leads; anonymous ones have an index of their own. */
+/*
+ * A lease is the batch's own, so its batch leads; anonymous ones have an index of their own. It runs from when the board was told
+ * its certificate last: one that asked again a moment ago is just being burned.
+ */
 #define OVER \
 	"SELECT c.id, c.product_key, c.device_name, c.device_id, c.station, c.allocated, c.audit_node, c.audit_number" \
 	" FROM batch b CROSS JOIN lot l CROSS JOIN cert c WHERE (CAST($1 AS TEXT) IS NULL OR b.product_key = $1)" \
-	" AND l.batch = b.id AND l.visible = 1 AND c.lot = l.id AND c.state = 1 AND b.lease_ms > 0 AND c.allocated <= $2 - b.lease_ms"
+	" AND l.batch = b.id AND l.visible = 1 AND c.lot = l.id AND c.state = 1 AND b.lease_ms > 0 AND c.allocated <= $2 - b.lease_ms" \
+	" AND NOT EXISTS (SELECT 1 FROM audit a WHERE a.device_name = c.device_name AND a.product_key = c.product_key" \
+	" AND a.device_id = c.device_id AND a.what = 'again' AND a.at > $2 - b.lease_ms)"
 static const char over_anonymous[] = OVER " AND b.lease = 1 AND c.anonymous = 1 LIMIT $3";
 static const char over_all[] = OVER " AND b.lease = 2 LIMIT $3";
 
