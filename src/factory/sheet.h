@@ -46,8 +46,8 @@ struct cw_sheet {
 	struct cw_bytes text;
 	enum cw_sheet_encoding encoding;
 	const char *batch;
-	const char *product_key,
-		*product_secret; /* NULL: rows must say it themselves. Rows of another product are refused */
+	int normalize_mac; /* `before` makes its products so: DeviceIDs come in as they will be looked up */
+	const char *product_key, *product_secret; /* NULL: rows must say it themselves. Rows of another product are refused */
 	struct cw_stock_actor who;
 	void (*note)(void *arg, const struct cw_sheet_note *n); /* lent */
 	/* May be NULL. All rows are good, `read` and what stands behind it is filled, and nothing is visible yet. Not 0: give up. */
