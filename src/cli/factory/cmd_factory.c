@@ -24,6 +24,10 @@ static const struct {
 	{ "export", cw_factory_export, "certificates with their secrets into a CSV file; audited" },
 	{ "audit", cw_factory_audit, "who did what; --verify finds whatever was edited behind our back" },
 	{ "devices", cw_factory_devices, "import | list | remove: the table of devices in the field" },
+	{ "order", cw_factory_order, "certificates from the platform into the stock; what was interrupted goes on with --resume" },
+	{ "orders", cw_factory_orders, "how far these orders are" },
+	{ "station", cw_factory_station, "a programmer station: ids in, each board's certificate through a command, reported" },
+	{ "request", cw_factory_request, "one request of a station to a distribution server; prints the reply" },
 	{ "backup", cw_factory_backup, "a copy of the database while the line runs" },
 	{ "restore", cw_factory_restore, "such a copy in place of a database that is gone, after looking at it" },
 };
@@ -35,7 +39,8 @@ static void print_help(FILE *to)
 	fputs("usage: causeway factory VERB ... [--db FILE | postgresql://..] [--key FILE] [-c factory.conf] [--json]\n\n", to);
 	for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
 		fprintf(to, "  %-10s %s\n", verbs[i].name, verbs[i].help);
-	fputs("\nThe database is factory.db in this folder, the one that CAUSEWAY_FACTORY_DB or the configuration names, or --db; a connection\n"
+	fputs("\n`station` and `request` ask a server and take options of their own; all others work on the database.\n"
+	      "The database is factory.db in this folder, the one that CAUSEWAY_FACTORY_DB or the configuration names, or --db; a connection\n"
 	      "string with a password belongs into one of the first two, because everybody can read command lines. A server may run meanwhile.\n"
 	      "Times are 2026-11-21, 2026-11-21T08:00:00Z or 2h (two hours ago). `causeway factory VERB --help` says more.\n"
 	      "Exit status: 0 done, 1 failed or nothing found, 2 wrong command line.\n",

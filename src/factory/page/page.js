@@ -264,7 +264,7 @@ function showStations(line) {
 }
 
 const WORDS = { allocate: "allocated", again: "asked again", write: "written", import: "import", void: "void", reclaim: "taken back", batch: "batch", product: "product", export: "export",
-  device: "device", handout: "handed out", order: "order", rekey: "new key" };
+  device: "device", handout: "handed out", order: "order" };
 const COLOURS = { allocate: "allocated", write: "written", void: "void", reclaim: "free", import: "free" };
 
 const kindCell = (e) => cell(WORDS[e.what] || e.what, `what ${COLOURS[e.what] || ""}`);
