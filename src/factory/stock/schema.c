@@ -8,6 +8,7 @@
  * @ID@ and @BLOB@ stand for what the two databases call them; texts compare by their bytes in both (PostgreSQL would take the
  * language of the database). A certificate's lot says its batch; `visible` of a lot is what makes an
  * import whole. `changed` is the last change of state; an import is none and leaves 0. A board's DeviceID is unique among certificates that a board may have: one that was made void leaves it free.
+ * In the field several ids may be given one name, but only one of them gets its certificate.
  */
 static const char tables[] =
 	"CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);"
@@ -42,7 +43,8 @@ static const char tables[] =
 	"CREATE TABLE chain (node TEXT PRIMARY KEY, number BIGINT NOT NULL, mac @BLOB@ NOT NULL, seal @BLOB@ NOT NULL);"
 	"CREATE TABLE device_table (\"deviceId\" TEXT PRIMARY KEY, \"registerTime\" BIGINT NOT NULL, \"activateTime\" BIGINT NOT NULL,"
 	" \"productKey\" TEXT NOT NULL, \"deviceName\" TEXT NOT NULL, \"deviceSecret\" @BLOB@, \"iotId\" TEXT NOT NULL);"
-	"CREATE INDEX device_table_name ON device_table (\"productKey\", \"deviceName\");"
+	"CREATE INDEX device_table_name ON device_table (\"deviceName\", \"productKey\");"
+	"CREATE UNIQUE INDEX device_table_certificate ON device_table (\"productKey\", \"deviceName\") WHERE \"deviceSecret\" IS NOT NULL;"
 	"CREATE TABLE orders (id @ID@, product_key TEXT NOT NULL, batch TEXT NOT NULL, count BIGINT NOT NULL, step TEXT NOT NULL,"
 	" apply_id TEXT NOT NULL, names TEXT NOT NULL, text TEXT NOT NULL, created BIGINT NOT NULL, changed BIGINT NOT NULL);";
 
