@@ -278,7 +278,7 @@ function showRecent(line) {
     const board = cell("");
     const tr = row(cell(moment(e.at), "t"), kindCell(e), board, e.who);
     if (!e.deviceName || !e.productKey) {
-      board.append(e.text || "");
+      board.append((e.text || "").replace(/, sum [0-9a-f]{32,}/, ""));
       return tr;
     }
     const act = () => showBoard({ productKey: e.productKey, deviceName: e.deviceName });
