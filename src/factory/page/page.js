@@ -454,6 +454,16 @@ async function find(e) {
   $("#search").select(); // the next scan takes its place
 }
 
+// A scanner types wherever the focus is, and its Enter would press the button that was clicked last: what is typed outside of fields is sought.
+function wireScanner() {
+  const search = $("#search");
+  search.addEventListener("focus", () => search.select());
+  document.addEventListener("keydown", (e) => {
+    if (e.key.length !== 1 || e.key === " " || e.ctrlKey || e.metaKey || e.altKey || $("main").hidden || e.target.closest("input, select, textarea, dialog")) return;
+    search.focus(); // the character goes there
+  });
+}
+
 function listRow(d) {
   const act = () => showBoard({ productKey: d.productKey, deviceName: d.deviceName }), open = button(d.deviceName, act, "row");
   const last = [d.voided, d.written, d.allocated, d.imported].find(Boolean);
@@ -757,6 +767,7 @@ function wire() {
   document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
   new ResizeObserver(() => { if (state.line?.figures) showRate(state.line); }).observe($("#rate svg"));
   wireDrop();
+  wireScanner();
 }
 
 wire();
