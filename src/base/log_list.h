@@ -13,7 +13,8 @@
 	CW_LOGS_UPSTREAM(X) \
 	CW_LOGS_PROVISION(X) \
 	CW_LOGS_CLOUD(X) \
-	CW_LOGS_FACTORY(X)
+	CW_LOGS_FACTORY(X) \
+	CW_LOGS_FIELD(X)
 
 #define CW_LOGS_DAEMON(X) \
 	X(daemon_starting, INFO, "daemon.starting", 0, "The process starts; version, process id and state directory follow.") \
@@ -140,5 +141,11 @@
 	X(factory_login, INFO, "factory.login", 50, "An operator logged in at the page.") \
 	X(factory_login_refused, WARN, "factory.login_refused", 10, "A name and token at the page, or a token at its API, are no operator's. Addresses that go on so are slowed down.") \
 	X(factory_restart, WARN, "factory.restart", 0, "A reload changed settings that only a restart can take over; the text names them.")
+
+/* causeway-factory: what devices in the field and gateways ask. */
+#define CW_LOGS_FIELD(X) \
+	X(field_registered, NOTE, "field.registered", 20, "A device in the field has its certificate from the platform now, and it is stored.") \
+	X(field_failed, WARN, "field.failed", 20, "A request of a device in the field or of a gateway could not be served; the text says why and what to do.") \
+	X(field_denied, WARN, "field.denied", 20, "A request of a device in the field or of a gateway was refused; the text is what it was told.")
 
 #endif

@@ -9,6 +9,7 @@
 	CW_STATS_NET(X) \
 	CW_STATS_PLUGIN(X) \
 	CW_STATS_IDENTITY(X) \
+	CW_STATS_FIELD(X) \
 	CW_STATS_PENDING(X) \
 	CW_STATS_BRIDGE(X) \
 	CW_STATS_FETCH(X) \
@@ -64,7 +65,24 @@
 	X(COUNTER, identity, table_damaged, "Rows of the identity table that could not be decrypted")                         \
 	X(GAUGE, identity, table_entries, "Entries of the identity table (SQLite)")                                           \
 	X(COUNTER, identity, http_asked, "Identity look-ups sent over HTTP")                                                  \
-	X(COUNTER, identity, http_failed, "Identity look-ups over HTTP without a usable answer")
+	X(COUNTER, identity, http_failed, "Identity look-ups over HTTP without a usable answer")                              \
+	X(COUNTER, identity, factory_asked, "Identity look-ups in the store of the production line")                          \
+	X(COUNTER, identity, factory_failed, "Identity look-ups in that store that it could not answer")
+
+/* causeway-factory: what devices in the field and gateways ask. */
+#define CW_STATS_FIELD(X) \
+	X(COUNTER, field, asked, "Requests of devices in the field for their certificate")                                    \
+	X(COUNTER, field, given, "Of these: answered with a certificate")                                                     \
+	X(COUNTER, field, bad, "Of these: without a deviceId that could be one (400)")                                        \
+	X(COUNTER, field, illegal, "Of these: the deviceId was never imported (403 ILLEGAL_DEVICE)")                          \
+	X(COUNTER, field, unauthorized, "Requests of devices and gateways without the proof that is asked for (401)")         \
+	X(COUNTER, field, limited, "Requests of devices and gateways that came too often (429)")                              \
+	X(COUNTER, field, platform_refused, "Requests of devices that the platform would not register (502)")                 \
+	X(COUNTER, field, unavailable, "Requests of devices and gateways that could not be served now (503)")                 \
+	X(COUNTER, field, registered, "Devices in the field registered on the platform, or found there")                      \
+	X(GAUGE, field, registering, "Registrations under way now")                                                           \
+	X(COUNTER, field, lookups, "Look-ups of identities by gateways")                                                      \
+	X(COUNTER, field, lookups_known, "Of these: answered with a certificate")
 
 #define CW_STATS_PENDING(X) \
 	X(GAUGE, pending, identities, "Unknown devices of which frames are kept (unknown = keep)")                            \

@@ -15,6 +15,7 @@
 #include "cli/cli.h"
 #include "conf/dump.h"
 #include "daemon/daemon.h"
+#include "factory/config.h"
 #include "plugin/load.h"
 
 int cw_cmd_check(int argc, char **argv)
@@ -31,15 +32,15 @@ static void heading(enum cw_reference_format format, const char *text)
 	printf(format == CW_REFERENCE_MARKDOWN ? "\n## %s\n\n" : format == CW_REFERENCE_HOCON ? "\n# ---- %s\n\n" : "\n%s\n\n", text);
 }
 
-static int print_settings(enum cw_reference_format format)
+static int print_settings(const char *title, const struct cw_conf_table *table, enum cw_reference_format format)
 {
 	char *text;
 	size_t len;
-	int rc = cw_dump_reference(&cw_config_table, format, &text, &len);
+	int rc = cw_dump_reference(table, format, &text, &len);
 
 	if (rc < 0)
 		return rc;
-	heading(format, "Settings");
+	heading(format, title);
 	fwrite(text, 1, len, stdout);
 	cw_free(text);
 	return 0;
@@ -143,7 +144,8 @@ int cw_cmd_reference(int argc, char **argv)
 		}
 	}
 	cw_plugin_dir(plugin_dir, dir, sizeof(dir));
-	if (print_settings(format) < 0 || print_protocols(dir, format) < 0) {
+	if (print_settings("Settings", &cw_config_table, format) < 0 || print_protocols(dir, format) < 0 ||
+	    print_settings("Settings of causeway-factory", &cw_factory_config_table, format) < 0) {
 		fputs("causeway config reference: out of memory\n", stderr);
 		return 1;
 	}

@@ -206,9 +206,9 @@ function(cw_install_plugin_kit)
 		COMPONENT libcauseway-dev)
 endfunction()
 
-# cw_add_test(net listener [DEPS ..] [SYSTEM ..]): tests/unit/net/test_listener.c, linked with module net and what it declares.
+# cw_add_test(net listener [DEPS ..] [SYSTEM ..] [WITHOUT_RUN]): tests/unit/net/test_listener.c, linked with module net and what it declares.
 function(cw_add_test module name)
-	cmake_parse_arguments(T "" "" "DEPS;SYSTEM;OBJECTS" ${ARGN})
+	cmake_parse_arguments(T "WITHOUT_RUN" "" "DEPS;SYSTEM;OBJECTS" ${ARGN})
 	set(target test_${module}_${name})
 	add_executable(${target} ${CMAKE_SOURCE_DIR}/tests/unit/${module}/test_${name}.c ${T_OBJECTS})
 	cw_flags(${target})
@@ -221,6 +221,9 @@ function(cw_add_test module name)
 		target_link_libraries(${target} PRIVATE cw_${dep})
 	endforeach()
 	target_link_libraries(${target} PRIVATE ${T_SYSTEM} cw_ext_cmocka)
+	if(T_WITHOUT_RUN)
+		return()
+	endif()
 	add_test(NAME unit.${module}.${name} COMMAND ${target} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 	set_tests_properties(unit.${module}.${name} PROPERTIES
 		ENVIRONMENT "CW_BUILD_DIR=${CMAKE_BINARY_DIR};CMOCKA_MESSAGE_OUTPUT=stdout")

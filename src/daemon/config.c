@@ -194,7 +194,7 @@ static void check_names(const struct cw_config *c, const struct cw_value *object
 	}
 }
 
-const char *const cw_config_sources[] = { "devices", "sqlite", "http", "rules", NULL };
+const char *const cw_config_sources[] = { "devices", "sqlite", "factory", "http", "rules", NULL };
 
 const char *cw_config_source(const struct cw_config *config, size_t i)
 {
@@ -224,31 +224,43 @@ static void check_order(const struct cw_config *c, const struct cw_value *order,
 		for (k = 0; cw_config_sources[k] != NULL && strcmp(cw_config_sources[k], name) != 0; k++)
 			;
 		if (cw_config_sources[k] == NULL)
-			cw_conf_error_at(report, order, "identity.order: there is no source \"%.40s\"; there are devices, sqlite, http and rules", name);
+			cw_conf_error_at(report, order, "identity.order: there is no source \"%.40s\"; there are devices, sqlite, factory, http and rules", name);
 		for (k = 0; k < i; k++)
 			if (strcmp(c->identity.order.items[k], name) == 0)
 				cw_conf_error_at(report, order, "identity.order: \"%.40s\" stands there twice", name);
 	}
 }
 
+/* `where`: the settings' own place, for messages. */
+static void check_url(const char *name, const char *url, const char *token, const struct cw_config_tls *tls, const struct cw_value *where,
+		      struct cw_conf_report *report)
+{
+	if (url != NULL && strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
+		cw_conf_error_at(report, where, "identity.%s.url: found \"%.100s\", accepted is http://... or https://...", name, url);
+	if (url != NULL && strlen(url) > 2000)
+		cw_conf_error_at(report, where, "identity.%s.url is longer than 2000 characters", name);
+	if (url != NULL && strncmp(url, "http://", 7) == 0 && token != NULL)
+		cw_conf_warn_at(report, where, "identity.%s: token and device secrets go over http:// for everybody on the way to read; use https://", name);
+	if ((tls->certificate == NULL) != (tls->key == NULL))
+		cw_conf_error_at(report, where, "identity.%s.tls: certificate and key come together", name);
+	cw_config_check_lookup(name, url, token, tls, where, report);
+}
+
 static void check_sources(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
 {
-	const struct cw_value *own = cw_value_get(object, "identity");
-	const char *url = c->identity.http.url;
+	const struct cw_value *own = cw_value_get(object, "identity"), *where;
 
 	if (own == NULL)
 		return;
 	check_order(c, cw_value_get(own, "order"), report);
-	own = cw_value_get(own, "http") == NULL ? own : cw_value_get(own, "http");
-	if (url != NULL && strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
-		cw_conf_error_at(report, own, "identity.http.url: found \"%.100s\", accepted is http://... or https://...", url);
-	if (url != NULL && strlen(url) > 2000)
-		cw_conf_error_at(report, own, "identity.http.url is longer than 2000 characters");
-	if (url != NULL && strncmp(url, "http://", 7) == 0 && c->identity.http.token != NULL)
-		cw_conf_warn_at(report, own, "identity.http: token and device secrets go over http:// for everybody on the way to read; use https://");
-	if ((c->identity.http.tls.certificate == NULL) != (c->identity.http.tls.key == NULL))
-		cw_conf_error_at(report, own, "identity.http.tls: certificate and key come together");
-	cw_config_check_lookup(c, own, report);
+	where = cw_value_get(own, "http");
+	check_url("http", c->identity.http.url, c->identity.http.token, &c->identity.http.tls, where == NULL ? own : where, report);
+	where = cw_value_get(own, "factory") == NULL ? own : cw_value_get(own, "factory");
+	check_url("factory", c->identity.factory.url, c->identity.factory.token, &c->identity.factory.tls, where, report);
+	if (c->identity.factory.url != NULL && c->identity.factory.db != NULL)
+		cw_conf_error_at(report, where, "identity.factory has db and url; say one: the store itself, or the server that has it");
+	if (c->identity.factory.db != NULL && strncmp(c->identity.factory.db, "postgres", 8) == 0 && c->identity.factory.key_file == NULL)
+		cw_conf_error_at(report, where, "identity.factory.keyFile is missing: with PostgreSQL say which file has the key of the store");
 }
 
 static void check_control(const struct cw_config *c, const struct cw_value *object, struct cw_conf_report *report)
@@ -373,7 +385,7 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct cw_config, identity.devices, STRING, "identity.devices", "devices.conf", NULL, NULL, "File of identities; a relative name is looked for beside this file."),
 	CW_CONF(struct cw_config, identity.contest_window_ms, DURATION, "identity.contestWindow", "1m", "1s", "1h", "Supersedes of one identity within this time are counted as a contest."),
 	CW_CONF(struct cw_config, identity.order, STRINGS, "identity.order", NULL, NULL, NULL,
-	        "Sources asked one after the other until one knows: devices (the file), sqlite (the table of causeway identity), http, rules; those "
+	        "Sources asked one after the other until one knows: devices (the file), sqlite (the table of causeway identity), factory, http, rules; those "
 	        "that are not configured are left out. Default: all, in this order."),
 	CW_CONF(struct cw_config, identity.key_file, STRING, "identity.keyFile", "identity.key", NULL, NULL,
 	        "File with the key that the table's secrets are encrypted with; made at the first start. A relative name stands in stateDir."),
@@ -389,6 +401,22 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct cw_config, identity.http.stale_ms, DURATION, "identity.http.staleIfError", "1d", "0s", "30d",
 	        "While the look-up fails, an answer this old still counts."),
 	CW_CONF_TABLES(struct cw_config, identity.http.tls, TABLE, "identity.http.tls", &upstream_tls_table, "For https://."),
+	CW_CONF(struct cw_config, identity.factory.db, SECRET, "identity.factory.db", NULL, NULL, NULL,
+	        "The store of causeway-factory, read only: a file (a relative name stands beside this one) or postgresql://user@host/name. Boards of the line and "
+	        "devices in the field are known from there. Not shown, for it may have a password in it; file:PATH reads it from a file."),
+	CW_CONF(struct cw_config, identity.factory.key_file, FILE, "identity.factory.keyFile", NULL, NULL, NULL,
+	        "The key of that store. Left out: the file's name with .key behind it; PostgreSQL needs one."),
+	CW_CONF(struct cw_config, identity.factory.url, STRING, "identity.factory.url", NULL, NULL, NULL,
+	        "Instead of db: the server, as in https://factory:8443/api/v1/identity (a listener of its field.listeners)."),
+	CW_CONF(struct cw_config, identity.factory.token, SECRET, "identity.factory.token", NULL, NULL, NULL,
+	        "The server's field.gatewayToken; file:PATH reads it from a file."),
+	CW_CONF(struct cw_config, identity.factory.timeout_ms, DURATION, "identity.factory.timeout", "5s", "10ms", "29s", "How long one look-up at url may take."),
+	CW_CONF(struct cw_config, identity.factory.keep_ms, DURATION, "identity.factory.keep", "1m", "0s", "7d", "How long an answer is used without asking again."),
+	CW_CONF(struct cw_config, identity.factory.keep_unknown_ms, DURATION, "identity.factory.keepUnknown", "1s", "0s", "7d",
+	        "The same for identities that are not there: a board that is burned now is known after this time at the latest."),
+	CW_CONF(struct cw_config, identity.factory.stale_ms, DURATION, "identity.factory.staleIfError", "1d", "0s", "30d",
+	        "While the store or the server is away, an answer this old still counts."),
+	CW_CONF_TABLES(struct cw_config, identity.factory.tls, TABLE, "identity.factory.tls", &upstream_tls_table, "For url."),
 	CW_CONF_TABLES(struct cw_config, identity.rules, LIST, "identity.rules", &cw_rule_table,
 	        "Devices that no other source knows get their certificate from the platform, once; it is kept in the table."),
 	CW_CONF(struct cw_config, identity.rule_retry_min_ms, DURATION, "identity.ruleRetryMin", "1m", "10ms", "7d",

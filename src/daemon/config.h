@@ -141,6 +141,12 @@ struct cw_config {
 			int64_t timeout_ms, keep_ms, keep_unknown_ms, stale_ms;
 			struct cw_config_tls tls;
 		} http;
+		struct {
+			const char *db, *key_file; /* or */
+			const char *url, *token;
+			int64_t timeout_ms, keep_ms, keep_unknown_ms, stale_ms;
+			struct cw_config_tls tls;
+		} factory;
 	} identity;
 	struct {
 		uint32_t queue;

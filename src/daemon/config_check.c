@@ -89,18 +89,17 @@ void cw_config_check_upstreams(const struct cw_config *c, const struct cw_value 
 	}
 }
 
-void cw_config_check_lookup(const struct cw_config *c, const struct cw_value *where, struct cw_conf_report *report)
+void cw_config_check_lookup(const char *name, const char *url, const char *token, const struct cw_config_tls *tls, const struct cw_value *where,
+			    struct cw_conf_report *report)
 {
-	const char *url = c->identity.http.url, *token = c->identity.http.token;
-	const struct cw_config_tls *tls = &c->identity.http.tls;
 	struct cw_msg msg;
 
 	if (url == NULL)
 		return;
 	if (cw_fetch_check_url(url) < 0 || strchr(url, '#') != NULL)
-		cw_conf_error_at(report, where, "identity.http.url: \"%.100s\" is not like https://host:port/path (no user name and no # in it)", url);
+		cw_conf_error_at(report, where, "identity.%s.url: \"%.100s\" is not like https://host:port/path (no user name and no # in it)", name, url);
 	if (token != NULL && token[strcspn(token, "\r\n")] != '\0')
-		cw_conf_error_at(report, where, "identity.http.token has a line break in it");
+		cw_conf_error_at(report, where, "identity.%s.token has a line break in it", name);
 	if (cw_tls_check_files(tls->ca, tls->certificate, tls->key, &msg) < 0)
-		cw_conf_error_at(report, where, "identity.http.tls.%s", msg.text);
+		cw_conf_error_at(report, where, "identity.%s.tls.%s", name, msg.text);
 }

@@ -71,7 +71,7 @@ static void name_restarts(struct cw_daemon *d, const struct reload *r, char *out
 {
 	static const char *const keys[] = { "workers", "stateDir", "pluginDir", "isolation", "control", "ca", "commands",
 		                            "attachments", "firmware", "popClientProfile", "registration" };
-	static const char *const identity_keys[] = { "order", "keyFile", "removeTopology", "http", "rules", "ruleRetryMin", "ruleRetryMax", "contestWindow" };
+	static const char *const identity_keys[] = { "order", "keyFile", "removeTopology", "http", "factory", "rules", "ruleRetryMin", "ruleRetryMax", "contestWindow" };
 	const struct cw_config *old = d->started, *now = r->config;
 	size_t i, at = 0;
 
@@ -200,7 +200,7 @@ static void on_read(struct cw_mail *mail)
 	struct reload *r = cw_container_of(mail, struct reload, mail);
 	struct cw_daemon *d = r->daemon;
 	struct cw_reload_result res = { 0 };
-	char restarts[400] = "";
+	char restarts[500] = "";
 
 	cw_thread_join(&r->thread);
 	d->reloading = 0;

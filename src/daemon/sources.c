@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "daemon/daemon.h"
+#include "identity/factory.h"
 #include "identity/http.h"
 #include "identity/import.h"
 #include "identity/table.h"
@@ -160,33 +161,78 @@ static int add_rules(struct cw_daemon *d, struct cw_msg *msg)
 	return rc;
 }
 
+static struct cw_fetch_tls tls_of(const struct cw_daemon *d, const struct cw_config_tls *tls)
+{
+	return (struct cw_fetch_tls){ tls->ca != NULL ? tls->ca : d->config->ca, tls->certificate, tls->key, tls->verify };
+}
+
+/* `keep_stale_ms`: what it said last is good for so long when it fails. */
+static int add_look_up(struct cw_daemon *d, const struct cw_source_ops *ops, const struct cw_http_source_conf *conf, int64_t keep_ms,
+		       int64_t keep_unknown_ms, int64_t keep_stale_ms, struct cw_msg *msg)
+{
+	struct cw_http_source *s;
+	int rc = d->fetch == NULL ? cw_fetch_pool_new(d->control, &d->fetch) : 0;
+
+	if (rc == 0)
+		rc = cw_http_source_new(cw_bridge_resolver(d->bridge), d->fetch, conf, &s);
+	if (rc < 0)
+		return cw_fail(msg, rc, "identity source %s: %s", ops->name, cw_error_text(rc));
+	rc = add(d, ops, s, (uint64_t)keep_ms, (uint64_t)keep_unknown_ms, msg);
+	if (rc == 0)
+		cw_resolver_keep_stale(cw_bridge_resolver(d->bridge), (uint64_t)keep_stale_ms);
+	return rc;
+}
+
 static int add_http(struct cw_daemon *d, struct cw_msg *msg)
 {
-	const struct cw_config_tls *tls = &d->config->identity.http.tls;
-	struct cw_http_source_conf conf = {
-		.url = d->config->identity.http.url,
-		.token = d->config->identity.http.token,
-		.tls = { tls->ca != NULL ? tls->ca : d->config->ca, tls->certificate, tls->key, tls->verify },
-		.timeout_ms = (unsigned)d->config->identity.http.timeout_ms,
-	};
-	struct cw_http_source *s;
-	int rc;
+	const struct cw_config *c = d->config;
+	struct cw_http_source_conf conf = { .url = c->identity.http.url, .token = c->identity.http.token, .tls = tls_of(d, &c->identity.http.tls),
+					    .timeout_ms = (unsigned)c->identity.http.timeout_ms };
 
 	if (conf.url == NULL)
 		return 0;
-	rc = cw_http_source_new(cw_bridge_resolver(d->bridge), d->fetch, &conf, &s);
-	if (rc < 0)
-		return cw_fail(msg, rc, "identity source http: %s", cw_error_text(rc));
-	rc = add(d, &cw_http_source_ops, s, (uint64_t)d->config->identity.http.keep_ms, (uint64_t)d->config->identity.http.keep_unknown_ms, msg);
+	return add_look_up(d, &cw_http_source_ops, &conf, c->identity.http.keep_ms, c->identity.http.keep_unknown_ms, c->identity.http.stale_ms, msg);
+}
+
+static int add_store(struct cw_daemon *d, struct cw_msg *msg)
+{
+	const struct cw_config *c = d->config;
+	const char *db = c->identity.factory.db;
+	char path[1100];
+	struct cw_factory_source_conf conf = { .db = path, .key_file = c->identity.factory.key_file };
+	struct cw_factory_source *s;
+	int rc;
+
+	if (strncmp(db, "postgres://", 11) == 0 || strncmp(db, "postgresql://", 13) == 0)
+		conf.db = db;
+	else
+		(void)cw_config_path(d->config_file, db, path, sizeof(path));
+	rc = cw_factory_source_new(cw_bridge_resolver(d->bridge), d->control, &conf, &s, msg);
 	if (rc == 0)
-		cw_resolver_keep_stale(cw_bridge_resolver(d->bridge), (uint64_t)d->config->identity.http.stale_ms);
+		rc = add(d, &cw_factory_source_ops, s, (uint64_t)c->identity.factory.keep_ms, (uint64_t)c->identity.factory.keep_unknown_ms, msg);
+	if (rc == 0)
+		cw_resolver_keep_stale(cw_bridge_resolver(d->bridge), (uint64_t)c->identity.factory.stale_ms);
 	return rc;
+}
+
+static int add_factory(struct cw_daemon *d, struct cw_msg *msg)
+{
+	const struct cw_config *c = d->config;
+	struct cw_http_source_conf conf = { .name = cw_http_factory_ops.name, .url = c->identity.factory.url, .token = c->identity.factory.token,
+					    .tls = tls_of(d, &c->identity.factory.tls), .timeout_ms = (unsigned)c->identity.factory.timeout_ms };
+
+	if (c->identity.factory.db != NULL)
+		return add_store(d, msg);
+	if (conf.url == NULL)
+		return 0;
+	return add_look_up(d, &cw_http_factory_ops, &conf, c->identity.factory.keep_ms, c->identity.factory.keep_unknown_ms,
+			   c->identity.factory.stale_ms, msg);
 }
 
 static const struct {
 	const char *name;
 	int (*add)(struct cw_daemon *d, struct cw_msg *msg); /* adds nothing when it is not configured */
-} sources[] = { { "devices", add_devices }, { "sqlite", add_sqlite }, { "http", add_http }, { "rules", add_rules } };
+} sources[] = { { "devices", add_devices }, { "sqlite", add_sqlite }, { "factory", add_factory }, { "http", add_http }, { "rules", add_rules } };
 
 int cw_daemon_add_sources(struct cw_daemon *d, struct cw_msg *msg)
 {

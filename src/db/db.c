@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 int cw_db_is_server(const char *where)
 {
 	return strncmp(where, "postgresql://", 13) == 0 || strncmp(where, "postgres://", 11) == 0;
@@ -192,6 +194,22 @@ static int ran(struct cw_db *db, int rc)
 	return rc;
 }
 
+/* PostgreSQL does not take others, and says the bytes in its sentence; SQLite takes them and cuts them elsewhere. */
+static int check_texts(struct cw_db *db, const struct cw_db_value *params, size_t count, struct cw_msg *msg)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		struct cw_bytes text = params[i].bytes;
+
+		if (params[i].type != CW_DB_TEXT || text.len == 0)
+			continue;
+		if (memchr(text.ptr, '\0', text.len) != NULL || !cw_utf8_valid(text))
+			return cw_fail(msg, CW_EINVAL, "%s: a text is not UTF-8", db->name);
+	}
+	return 0;
+}
+
 static int run_sets(struct cw_db *db, const char *sql, const struct cw_db_value *params, size_t count, size_t sets, cw_db_row_fn fn,
 		    void *arg, size_t *ret_changed, struct cw_msg *msg)
 {
@@ -201,7 +219,8 @@ static int run_sets(struct cw_db *db, const char *sql, const struct cw_db_value 
 
 	if (rc < 0)
 		return rc;
-	if (sets > 0)
+	rc = ran(db, check_texts(db, params, count * sets, msg));
+	if (rc == 0 && sets > 0)
 		rc = ran(db, db->driver->run(db, sql, params, count, sets, fn == NULL ? NULL : on_row, &w, &changed, msg));
 	if (ret_changed != NULL)
 		*ret_changed = changed;

@@ -6,7 +6,9 @@
  * SQL texts are static: the statement is prepared at its first use and kept with the connection.
  *
  * SQLite: WAL, synchronous=FULL, foreign keys on; other processes may have the file open at the same time, and a writer
- * waits for another up to `wait_ms`. PostgreSQL: READ COMMITTED, synchronous_commit on; a lost connection is opened again by
+ * waits for another up to `wait_ms`. PostgreSQL: synchronous_commit on; READ COMMITTED in a transaction for writing, while one
+ * for reading sees one state, as in SQLite; a lock is waited for up to `wait_ms` (CW_EBUSY), a silent server a little longer;
+ * several hosts in a connection string are tried in their order; the password may come from ~/.pgpass. A lost connection is opened again by
  * the next cw_db_begin() or statement outside a transaction, not in the middle of one.
  *
  * A database belongs to one thread at a time. Every call may block on the disk or the network, for at most about `wait_ms`.
@@ -17,7 +19,8 @@
  *   CW_EEXIST    a unique key is taken
  *   CW_EUNREACH  the server cannot be reached, or is gone. If that was cw_db_commit(), nobody knows whether it happened
  *   CW_EACCESS   refused by file mode, by the server's rules, or a read-only disk
- *   CW_ENOENT    cw_db_open(): the file is not there (for reading), or its folder
+ *   CW_ENOENT    cw_db_open(): the file is not there (for reading), or its folder, or no such database on the server
+ *   CW_EINVAL    a TEXT that is not UTF-8, or has a NUL in it; cw_db_open(): a connection string that is not understood
  *   CW_ENOMEM    out of memory
  *   CW_EIO       everything else: disk full, damaged file, SQL that the database does not take
  * A statement that fails inside a transaction fails the transaction: every later one is refused with the same error, and so is
@@ -69,7 +72,7 @@ static inline struct cw_db_value cw_db_blob(struct cw_bytes bytes)
 typedef int (*cw_db_row_fn)(void *arg, size_t set, const struct cw_db_value *columns, size_t count);
 
 struct cw_db_conf {
-	const char *where;   /* a file (made when it is not there, mode 0600), or postgresql://.. (postgres://..) */
+	const char *where;   /* a file (made when it is not there, mode 0600), or postgresql://.. (postgres://..); not "host=.. .." */
 	int read_only;       /* the file must be there; nothing is written, not even a schema */
 	unsigned wait_ms;    /* 0: 5,000 */
 };

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "base/mem.h"
 
 #define PARAMS_MAX 64u
@@ -54,18 +55,13 @@ static int not_sent(struct pg *s, struct cw_msg *msg)
 
 /* ---- results ----------------------------------------------------------------------------- */
 
-static unsigned hex(char c)
-{
-	return (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10);
-}
-
 /* "\x00ff" to bytes at `out`. */
 static struct cw_bytes decode(const char *text, size_t len, uint8_t *out)
 {
 	size_t i, n = len < 2 ? 0 : (len - 2) / 2;
 
 	for (i = 0; i < n; i++)
-		out[i] = (uint8_t)(hex(text[2 + 2 * i]) << 4 | hex(text[3 + 2 * i]));
+		out[i] = (uint8_t)(cw_hex_value(text[2 + 2 * i]) << 4 | cw_hex_value(text[3 + 2 * i]));
 	return cw_bytes_of(out, n);
 }
 

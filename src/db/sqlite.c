@@ -30,6 +30,7 @@ struct sqlite {
 	struct cw_db base; /* first */
 	sqlite3 *db;
 	struct cw_map statements;
+	struct timespec waits_since;
 };
 
 static struct sqlite *of(struct cw_db *db)
@@ -39,8 +40,8 @@ static struct sqlite *of(struct cw_db *db)
 
 /* ---- errors ---------------------------------------------------------------------------- */
 
-/* The disk said no: SQLite's number does not tell full from read-only. */
-static int failed_on_disk(const struct sqlite *s, struct cw_msg *msg)
+/* The disk said no. Only ENOSPC is a SQLITE_FULL; a quota and a limit are not, and writes of the log do not even say their errno. */
+static int failed_on_disk(const struct sqlite *s, int code, struct cw_msg *msg)
 {
 	const char *name = s->base.name;
 	int err = sqlite3_system_errno(s->db);
@@ -49,6 +50,9 @@ static int failed_on_disk(const struct sqlite *s, struct cw_msg *msg)
 		return cw_fail(msg, CW_EIO, "%s: the disk is full (%s); make room, nothing needs to be restarted", name, strerror(err));
 	if (err == EROFS || err == EACCES || err == EPERM)
 		return cw_fail(msg, CW_EACCESS, "%s: the disk does not let it be written (%s)", name, strerror(err));
+	if (code == SQLITE_IOERR_WRITE)
+		return cw_fail(msg, CW_EIO, "%s: cannot be written: the disk or a quota is full, or the disk fails (the kernel's log says it); "
+			       "make room, nothing needs to be restarted", name);
 	return cw_fail(msg, CW_EIO, "%s: the disk fails: %s%s%s", name, sqlite3_errmsg(s->db), err == 0 ? "" : ": ",
 		       err == 0 ? "" : strerror(err));
 }
@@ -86,7 +90,7 @@ static int failed(const struct sqlite *s, struct cw_msg *msg)
 	case SQLITE_AUTH:
 		return cw_fail(msg, CW_EACCESS, "%s: may not be written: it was opened for reading, or its mode, its folder's or the disk's says so", name);
 	case SQLITE_CANTOPEN: return failed_to_open(s, msg);
-	case SQLITE_IOERR: return failed_on_disk(s, msg);
+	case SQLITE_IOERR: return failed_on_disk(s, code, msg);
 	case SQLITE_CORRUPT:
 		return cw_fail(msg, CW_EIO, "%s: the file is damaged (%s); stop what uses it, keep it, and put a copy (backup) in its place "
 			       "or rescue its rows with: sqlite3 FILE .recover", name, sqlite3_errmsg(s->db));
@@ -143,12 +147,32 @@ static int use_wal(struct sqlite *s, struct cw_msg *msg)
 	}
 }
 
+/*
+ * Another writes. SQLite's own handler looks again after 100 ms in the end; who writes one piece after the other, with a pause of 2 ms
+ * for others (an import), would hardly ever let anybody in.
+ */
+static int on_busy(void *arg, int count)
+{
+	const struct timespec nap = { .tv_nsec = 1000000 };
+	struct sqlite *s = arg;
+	struct timespec now;
+
+	if (clock_gettime(CLOCK_MONOTONIC, &now) != 0)
+		return 0;
+	if (count == 0)
+		s->waits_since = now;
+	if ((now.tv_sec - s->waits_since.tv_sec) * 1000 + (now.tv_nsec - s->waits_since.tv_nsec) / 1000000 >= (long)s->base.wait_ms)
+		return 0;
+	(void)nanosleep(&nap, NULL);
+	return 1;
+}
+
 static int set_up(struct sqlite *s, int read_only, struct cw_msg *msg)
 {
 	int rc = 0;
 
 	(void)sqlite3_extended_result_codes(s->db, 1);
-	(void)sqlite3_busy_timeout(s->db, (int)s->base.wait_ms);
+	(void)sqlite3_busy_handler(s->db, on_busy, s);
 	/* "x" is a name, never a text, as in PostgreSQL. */
 	(void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
 	(void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);

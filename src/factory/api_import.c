@@ -30,7 +30,7 @@ static void put_note(void *arg, const struct cw_sheet_note *n)
 }
 
 /* A Bluetooth product has to be known as one before the first station asks: its check sums depend on it (B31). */
-static int mark_products(void *arg, const char (*products)[CW_STOCK_PRODUCT_KEY + 1], size_t count, struct cw_msg *msg)
+static int mark_products(void *arg, const struct cw_sheet_result *so_far, struct cw_msg *msg)
 {
 	const struct import *im = arg;
 	const char *product_id = office_text(im->call, "productId");
@@ -38,10 +38,10 @@ static int mark_products(void *arg, const char (*products)[CW_STOCK_PRODUCT_KEY 
 	size_t i;
 	int rc = 0;
 
-	for (i = 0; i < count && rc == 0; i++) {
+	for (i = 0; i < so_far->product_count && i < CW_SHEET_PRODUCTS && rc == 0; i++) {
 		struct cw_stock_product p;
 
-		rc = cw_stock_product_get(im->stock, products[i], &p, msg);
+		rc = cw_stock_product_get(im->stock, so_far->products[i], &p, msg);
 		if (rc == 0) {
 			p.bluetooth = 1;
 			if (product_id != NULL)

@@ -17,7 +17,7 @@
 #include "base/stat.h"
 #include "factory/field_impl.h"
 #include "factory/field_name.h"
-#include "factory/listen.h"
+#include "factory/stock/devices.h"
 #include "factory/stock/known.h"
 #include "json/json.h"
 
@@ -503,7 +503,7 @@ static void certificate(struct front *fr, struct cw_http_req *req)
 	struct factory_field *hall = fr->hall;
 	const struct factory_field_conf *conf = &hall->f->conf->field;
 	const struct factory_field_token *token = NULL;
-	struct factory_proof proof = { .bearer = bearer_of(req), .common_name = cw_http_client_name(req) };
+	struct factory_proof proof = { .bearer = bearer_of(req), .common_name = cw_http_client(req) };
 	struct cw_msg msg = { "" };
 	char who[FACTORY_WHO];
 	struct request *r;
@@ -554,7 +554,7 @@ static void identity(struct front *fr, struct cw_http_req *req)
 	struct request *r;
 
 	cw_count(field, lookups);
-	if (!factory_field_is_gateway(conf, bearer_of(req), cw_http_client_name(req))) {
+	if (!factory_field_is_gateway(conf, bearer_of(req), cw_http_client(req))) {
 		if (pace_address(fr->hall, req) == 0)
 			unauthorized(req, id == NULL ? "" : id, "identities are looked up by gateways: with the token of field.gatewayToken, or a client certificate of field.gateways");
 		return;
@@ -638,14 +638,15 @@ static void close_hall(void *arg)
 
 static int open_front(struct factory *f, const struct factory_listen *listen, void **ret_front, struct cw_msg *msg)
 {
-	const struct cw_http_conf conf = { .max_body = BODY_MOST, .max_head = HEAD_MOST, .handle = handle };
+	struct cw_http_conf conf = { .max_body = BODY_MOST, .max_head = HEAD_MOST, .handle = handle };
 	struct front *fr;
 	int rc = f->field == NULL ? open_hall(f, msg) : 0;
 
 	if (rc < 0)
 		return rc;
 	fr = cw_zalloc(sizeof(*fr));
-	rc = fr == NULL ? cw_fail(msg, CW_ENOMEM, "out of memory") : factory_listen_open(f->loop, listen, &conf, fr, &fr->http, msg);
+	conf.arg = fr;
+	rc = fr == NULL ? cw_fail(msg, CW_ENOMEM, "out of memory") : cw_factory_http_open(f, cw_factory_field.name, listen, &conf, &fr->http, msg);
 	if (rc < 0) {
 		cw_free(fr);
 		if (f->field->fronts == 0)
@@ -685,13 +686,20 @@ static void on_http_closed(void *arg)
 	maybe_closed(fr);
 }
 
+static void on_drained(void *arg)
+{
+	struct front *fr = arg;
+
+	cw_http_close(fr->http, on_http_closed, fr);
+}
+
 static void close_front(void *front, void (*closed)(void *arg), void *arg)
 {
 	struct front *fr = front;
 
 	fr->closed = closed;
 	fr->arg = arg;
-	cw_http_close(fr->http, on_http_closed, fr);
+	cw_http_drain(fr->http, (uint64_t)fr->hall->f->conf->stop_ms, on_drained, fr);
 }
 
 const struct factory_front cw_factory_field = { .name = "field", .open = open_front, .address = address, .close = close_front };

@@ -13,6 +13,8 @@
 #include "base/mem.h"
 #include "base/stat.h"
 #include "factory/field_impl.h"
+#include "factory/stock/devices.h"
+#include "factory/stock/shelf.h"
 
 #define RUNNING_MOST 16u  /* calls at once; the platform takes some hundred a second from one account */
 #define WAITING_MOST 4096u

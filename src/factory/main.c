@@ -36,6 +36,7 @@ static const struct {
 	const char *what;
 } fronts[] = {
 	{ &cw_factory_line, offsetof(struct factory_conf, line), "stations ask here" },
+	{ &cw_factory_field, offsetof(struct factory_conf, field.listeners), "devices in the field ask here, and gateways" },
 	{ &cw_factory_office, offsetof(struct factory_conf, office), "page, API, metrics, health" },
 };
 #define FRONT_COUNT (sizeof(fronts) / sizeof(fronts[0]))

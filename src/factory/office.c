@@ -441,7 +441,9 @@ static void serve_route(struct office *o, struct cw_http_req *req)
 		office_refuse(req, 403, "VIEW_ONLY", "this operator may look, not change anything");
 		return;
 	}
-	if (r->answer != NULL)
+	if (cw_http_too_large(req))
+		office_refuse(req, 413, "TOO_LARGE", "the body is too large; files of at most 64 MiB are taken here, larger ones by causeway factory import");
+	else if (r->answer != NULL)
 		r->answer(o, req);
 	else
 		run_call(o, r, req, &who);
@@ -454,8 +456,6 @@ static void on_http(void *arg, struct cw_http_req *req)
 
 	if (foreign != NULL)
 		office_refuse(req, 403, "FOREIGN", foreign);
-	else if (cw_http_too_large(req))
-		office_refuse(req, 413, "TOO_LARGE", "the body is too large; import files of at most 64 MiB, or use causeway factory import");
 	else if (!serve_file(req))
 		serve_route(o, req);
 }

@@ -21,6 +21,7 @@
 struct cw_http_source {
 	struct cw_resolver *resolver;
 	struct cw_fetch_pool *pool;
+	const char *name;
 	char *url, *header, *ca, *certificate, *key;
 	struct cw_fetch_tls tls;
 	unsigned timeout_ms;
@@ -91,7 +92,7 @@ static void note(struct cw_http_source *s, int ok, const char *why)
 	uint64_t now;
 
 	if (ok && s->failing)
-		cw_log(identity_source, "the look-up answers again", CW_LS("source", "http"));
+		cw_log(identity_source, "the look-up answers again", CW_LS("source", s->name));
 	if (ok) {
 		s->failing = 0;
 		return;
@@ -99,7 +100,7 @@ static void note(struct cw_http_source *s, int ok, const char *why)
 	cw_count(identity, http_failed);
 	now = cw_clock_ms();
 	if (!s->failing || now - s->logged_ms >= LOG_AGAIN_MS) {
-		cw_log(identity_source, why, CW_LS("source", "http"), CW_LS("then", "older answers are used as long as staleIfError allows; other devices are asked to come again"));
+		cw_log(identity_source, why, CW_LS("source", s->name), CW_LS("then", "older answers are used as long as staleIfError allows; other devices are asked to come again"));
 		s->logged_ms = now;
 	}
 	s->failing = 1;
@@ -231,6 +232,7 @@ static void free_source(void *source)
 }
 
 const struct cw_source_ops cw_http_source_ops = { .name = "http", .ask = ask, .ask_name = ask_name, .free = free_source };
+const struct cw_source_ops cw_http_factory_ops = { .name = "factory", .ask = ask, .ask_name = ask_name, .free = free_source };
 
 static int copy(const char *from, char **to)
 {
@@ -262,6 +264,7 @@ int cw_http_source_new(struct cw_resolver *r, struct cw_fetch_pool *pool, const 
 		return CW_ENOMEM;
 	s->resolver = r;
 	s->pool = pool;
+	s->name = conf->name == NULL ? cw_http_source_ops.name : conf->name;
 	s->timeout_ms = conf->timeout_ms;
 	cw_list_init(&s->calls);
 	rc = copy(conf->url, &s->url);

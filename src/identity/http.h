@@ -16,6 +16,7 @@
 struct cw_http_source;
 
 struct cw_http_source_conf {
+	const char *name; /* of the source, in logs; lent. NULL: http */
 	const char *url;
 	const char *token; /* sent as Authorization: Bearer; may be NULL */
 	struct cw_fetch_tls tls;
@@ -23,6 +24,8 @@ struct cw_http_source_conf {
 };
 
 extern const struct cw_source_ops cw_http_source_ops;
+/* The same under the name `factory`: the inventory is a causeway-factory. */
+extern const struct cw_source_ops cw_http_factory_ops;
 
 /* Texts are copied. The pool must live as long. */
 int cw_http_source_new(struct cw_resolver *r, struct cw_fetch_pool *pool, const struct cw_http_source_conf *conf,

@@ -30,6 +30,14 @@ def test_events_are_reports_at_a_broker_too():
     assert done.returncode == 0 and "it works" in done.stdout, done.stdout + done.stderr
 
 
+def test_the_production_line():
+    """covers: B16 B17 C08"""
+    done = subprocess.run([sys.executable, ROOT / "tests" / "lib" / "showcase_factory.py", BUILD, "--for", "1s"], capture_output=True,
+                          text=True, timeout=300)
+    assert done.returncode == 0 and "200 of 200 boards got the certificate they have; 200 different" in done.stdout, done.stdout + done.stderr
+    assert "All of it went well" in done.stdout
+
+
 def packages(name):
     """One of the lists at the top of `dev`."""
     return set(re.search(rf"^{name}=\((.*?)\)", (ROOT / "dev").read_text(), re.S | re.M)[1].split())

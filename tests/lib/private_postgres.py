@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 """A PostgreSQL server of a test's own: made in a temporary folder, on a unix socket there, gone afterwards. Never the machine's service.
 
-    private_postgres.py [--variable CW_TEST_POSTGRES] COMMAND [ARG ..]
+    private_postgres.py COMMAND [ARG ..]
 
-runs COMMAND with the connection string in an environment variable and ends with its exit status. COMMAND may write a line
-stop, start, kill, pause or resume into the first of the two file descriptors that CW_TEST_POSTGRES_CONTROL names, and reads a
+runs COMMAND with the connection string in CW_TEST_DB and ends with its exit status. COMMAND may write a line
+stop, start, kill, pause or resume into the first of the two file descriptors that CW_TEST_DB_CONTROL names, and reads a
 line from the other when that is done. PostgreSQL refuses root, so root's servers run as user postgres, or nobody.
 """
 import glob
@@ -20,7 +20,7 @@ import time
 SETTINGS = {
     "fsync": "off", "full_page_writes": "off", "synchronous_commit": "on", "listen_addresses": "''", "shared_buffers": "16MB",
     "max_connections": "60", "autovacuum": "off", "max_wal_senders": "0", "wal_level": "minimal", "logging_collector": "off",
-    "lc_messages": "C", "timezone": "UTC",
+    "lc_messages": "C", "timezone": "UTC", "deadlock_timeout": "100ms",
 }
 
 
@@ -190,10 +190,10 @@ def state(pid):
         return "X"
 
 
-def run(cluster, variable, command):
+def run(cluster, command):
     orders, their_orders = os.pipe()
     their_answers, answers = os.pipe()
-    environment = {**os.environ, variable: cluster.url(), "CW_TEST_POSTGRES_CONTROL": f"{their_orders},{their_answers}"}
+    environment = {**os.environ, "CW_TEST_DB": cluster.url(), "CW_TEST_DB_CONTROL": f"{their_orders},{their_answers}"}
     with subprocess.Popen(command, env=environment, pass_fds=(their_orders, their_answers)) as child:
         os.close(their_orders)
         os.close(their_answers)
@@ -209,15 +209,12 @@ def run(cluster, variable, command):
 
 
 def main(arguments):
-    variable = "CW_TEST_POSTGRES"
-    if arguments[:1] == ["--variable"]:
-        variable, arguments = arguments[1], arguments[2:]
     if not arguments:
         sys.exit(__doc__)
     # A timeout of the test runner must not leave a server behind.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with Cluster() as cluster:
-        return run(cluster, variable, arguments)
+        return run(cluster, arguments)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ static const struct {
 	{ "export", cw_factory_export, "certificates with their secrets into a CSV file; audited" },
 	{ "audit", cw_factory_audit, "who did what; --verify finds whatever was edited behind our back" },
 	{ "devices", cw_factory_devices, "import | list | remove: the table of devices in the field" },
+	{ "order", cw_factory_order, "certificates from the platform into the stock; what was interrupted goes on with --resume" },
+	{ "orders", cw_factory_orders, "how far these orders are" },
 	{ "station", cw_factory_station, "a programmer station: ids in, each board's certificate through a command, reported" },
 	{ "request", cw_factory_request, "one request of a station to a distribution server; prints the reply" },
 	{ "backup", cw_factory_backup, "a copy of the database while the line runs" },

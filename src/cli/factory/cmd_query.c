@@ -162,6 +162,10 @@ static int on_entry(void *arg, const struct cw_audit_entry *e)
 	struct factory_table *tb = arg;
 	char text[24];
 
+	if (tb->columns == 0) {
+		putchar('\n');
+		factory_table_begin(tb, "AT (UTC)|WHAT|WHO|ADDRESS|DEVICEID|TEXT");
+	}
 	factory_cell(tb, "%s", factory_time(e->at, text));
 	factory_cell(tb, "%s", e->what);
 	factory_cell(tb, "%s", e->who);
@@ -204,7 +208,7 @@ static int show(struct factory_tool *t, const char *name, const char *product)
 {
 	struct cw_stock_filter filter = { .product_key = product, .device_name = name, .state = -1, .most = 20 };
 	struct found f = { .t = t };
-	struct factory_table tb;
+	struct factory_table tb = { .columns = 0 };
 	struct cw_msg msg = { "" };
 	int rc;
 
@@ -221,10 +225,9 @@ static int show(struct factory_tool *t, const char *name, const char *product)
 	if (rc == 0 && f.count == 1 && !t->as_json) {
 		const struct cw_audit_filter of = { .product_key = f.names[0].product_key, .device_name = f.names[0].device_name, .most = 100 };
 
-		putchar('\n');
-		factory_table_begin(&tb, "AT (UTC)|WHAT|WHO|ADDRESS|DEVICEID|TEXT");
 		rc = cw_audit_each(t->stock, &of, on_entry, &tb, &msg);
-		factory_table_end(&tb);
+		if (tb.columns > 0)
+			factory_table_end(&tb);
 	}
 	if (rc < 0)
 		return factory_complain(t, "%s", msg.text);

@@ -67,7 +67,8 @@ static void print_counts(struct factory_table *tb, const char *what, const uint6
 		total += count[i];
 	}
 	factory_cell(tb, "%llu", (unsigned long long)total);
-	factory_cell(tb, "%s", note);
+	if (note != NULL)
+		factory_cell(tb, "%s", note);
 }
 
 static void print_stock(const struct summing *s)
@@ -199,8 +200,8 @@ static int print_stats(struct stats *s, struct cw_msg *msg)
 	int64_t i;
 	int rc;
 
-	factory_table_begin(&s->tb, "|>FREE|>ALLOCATED|>WRITTEN|>VOID|>TOTAL|");
-	print_counts(&s->tb, "stock", f->count, "");
+	factory_table_begin(&s->tb, "|>FREE|>ALLOCATED|>WRITTEN|>VOID|>TOTAL");
+	print_counts(&s->tb, "stock", f->count, NULL);
 	factory_table_end(&s->tb);
 	printf("\nlast hour   %llu allocated, %llu written\n", (unsigned long long)f->allocated_hour, (unsigned long long)f->written_hour);
 	printf("last day    %llu allocated, %llu written\n", (unsigned long long)f->allocated_day, (unsigned long long)f->written_day);

@@ -15,6 +15,8 @@ int cw_factory_reclaim(int argc, char **argv);
 int cw_factory_export(int argc, char **argv);  /* cmd_export.c */
 int cw_factory_audit(int argc, char **argv);   /* cmd_audit.c */
 int cw_factory_devices(int argc, char **argv); /* cmd_devices.c */
+int cw_factory_order(int argc, char **argv);   /* cmd_order.c */
+int cw_factory_orders(int argc, char **argv);
 int cw_factory_request(int argc, char **argv); /* cmd_request.c; exit statuses up to 4 */
 int cw_factory_station(int argc, char **argv); /* cmd_station.c */
 int cw_factory_backup(int argc, char **argv);  /* cmd_backup.c */

@@ -116,13 +116,15 @@ void factory_table_begin(struct factory_table *tb, const char *heads)
 	char head[64];
 
 	*tb = (struct factory_table){ 0 };
-	while (*heads != '\0') {
+	for (;;) {
 		size_t n = strcspn(heads, "|");
 
 		tb->right[tb->columns] = heads[0] == '>';
 		(void)snprintf(head, sizeof(head), "%.*s", (int)n - tb->right[tb->columns], heads + tb->right[tb->columns]);
 		add_cell(tb, head, tb->columns++);
-		heads += n + (heads[n] == '|');
+		if (heads[n] == '\0')
+			break;
+		heads += n + 1;
 	}
 	tb->rows = tb->columns; /* counted in cells */
 }

@@ -66,6 +66,13 @@ function row(...cells) {
   return tr;
 }
 
+// The whole row opens something; its button does the same for the keyboard.
+function opens(tr, act) {
+  tr.className = "link";
+  tr.addEventListener("click", (e) => { if (e.target.nodeName !== "BUTTON") act(); });
+  return tr;
+}
+
 function cell(content, className) {
   const td = element("td", undefined, className);
   td.append(content instanceof Node ? content : String(content ?? ""));
@@ -155,9 +162,9 @@ function batchRow({ batch: b, endsInMs }) {
   const name = element("div", undefined, "name"), title = element("b", b.name), ends = element("div", undefined, "ends");
   div.classList.toggle("closed", b.closed);
   if (b.closed) title.append(element("span", "closed", "tag"));
-  name.append(title, element("small", `${b.productKey} · ${count(b.total)} imported ${moment(b.imported)}`));
+  name.append(title, element("small", `${b.productKey} · ${count(b.total)} in all`));
   const low = !b.closed && b.low > 0 && b.count.free < b.low;
-  ends.classList.toggle("bad", !b.closed && (low || (endsInMs >= 0 && endsInMs < 7200000)));
+  ends.classList.toggle("bad", !b.closed && (low || (b.count.free > 0 && endsInMs >= 0 && endsInMs < 7200000)));
   ends.append(element("b", `${count(b.count.free)} free`),
     element("small", b.closed ? "not given out" : !b.count.free ? "used up" : endsInMs >= 0 ? `runs out in ${span(endsInMs)}` : "no board in the last hour"));
   const act = element("div", undefined, "do");
@@ -178,6 +185,7 @@ function showBatches(line) {
   const place = $("#stock .rows"), rank = (x) => (x.batch.closed ? 2 : x.batch.count.free ? 0 : 1);
   const list = [...line.batches].sort((a, b) => rank(a) - rank(b));
   $("#stock .hint").hidden = list.length > 0;
+  document.body.classList.toggle("nothing", !list.length);
   if (!changed(place, [list.map((x) => ({ ...x, endsInMs: x.endsInMs < 0 ? -1 : Math.floor(x.endsInMs / 60000) })), state.session.viewOnly])) return;
   const focus = document.activeElement && place.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
   place.replaceChildren(...list.map(batchRow));
@@ -197,16 +205,16 @@ function fillSelect(select, values) {
 
 function niceTop(n) {
   const step = 10 ** Math.floor(Math.log10(Math.max(n, 1)));
-  return Math.max(4, [1, 2, 4, 5, 10].map((m) => m * step).find((v) => v >= n));
+  return Math.max(4, [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((m) => m * step).find((v) => v >= n));
 }
 
 // Bars: boards written in each slot, as a rate an hour. Line: certificates given out.
 function showRate(line) {
-  const r = line.rate, picture = $("#rate svg"), width = Math.round(picture.getBoundingClientRect().width), height = 150;
+  const r = line.rate, picture = $("#rate svg"), box = picture.getBoundingClientRect(), width = Math.round(box.width), height = Math.round(box.height);
   $("#rate .big b").textContent = count(line.figures.writtenHour);
   const gap = line.figures.allocatedHour - line.figures.writtenHour;
   $("#rate .hint").textContent = `${count(line.figures.allocatedHour)} given in the last hour` + (gap > 0 ? `, ${count(gap)} more than reported` : "");
-  if (width < 50 || !changed(picture, [r.allocated, r.written, width, clock(r.until, false)])) return;
+  if (width < 50 || !changed(picture, [r.allocated, r.written, width, height, clock(r.until, false)])) return;
   const hour = 3600000 / r.slotMs, left = 44, bottom = 20, n = r.written.length, end = Date.parse(r.until);
   const top = niceTop(Math.max(...r.written, ...r.allocated) * hour), w = (width - left) / n;
   const y = (v) => 6 + (height - bottom - 6) * (1 - (v * hour) / top), x = (i) => left + i * w;
@@ -236,7 +244,7 @@ function stationList(line) {
     const one = all.get(s.name) || { name: s.name, allocated: 0, written: 0, unreported: 0, last: null };
     all.set(s.name, { ...one, ...s, last: !one.last || Date.parse(s.last) > Date.parse(one.last) ? s.last : one.last });
   }
-  return [...all.values()].sort((a, b) => (b.waiting || 0) - (a.waiting || 0) || Date.parse(b.last) - Date.parse(a.last));
+  return [...all.values()].sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true })); // a table that is read stays in its place
 }
 
 function showStations(line) {
@@ -249,14 +257,14 @@ function showStations(line) {
     name.append(dot, s.name, ...(refused ? [element("small", `last answer: ${refused}`)] : []));
     const quota = s.quota ? `${count(s.used)} of ${count(s.quota)}` : "";
     return [[s.name, s.answer, dot.className, s.allocated, s.written, s.unreported, s.waiting || 0, quota, ago(s.last, line.at)],
-      () => row(name, cell(count(s.allocated), "n"), cell(count(s.written), "n"), cell(count(s.unreported), `n${s.unreported ? " bad-text" : ""}`),
+      () => row(name, cell(count(s.allocated), "n"), cell(count(s.written), "n"), cell(count(s.unreported), `n${s.unreported > Math.max(3, s.allocated / 50) ? " bad-text" : ""}`),
         cell(s.waiting ? count(s.waiting) : "", "n"), cell(quota, "t"), cell(ago(s.last, line.at), "t"))];
   });
   if (changed(body, shown.map(([key]) => key))) body.replaceChildren(...shown.map(([, make]) => make()));
 }
 
 const WORDS = { allocate: "allocated", again: "asked again", write: "written", import: "import", void: "void", reclaim: "taken back", batch: "batch", product: "product", export: "export",
-  device: "device", handout: "handed out", order: "order", rekey: "new key" };
+  device: "device", handout: "handed out", order: "order" };
 const COLOURS = { allocate: "allocated", write: "written", void: "void", reclaim: "free", import: "free" };
 
 const kindCell = (e) => cell(WORDS[e.what] || e.what, `what ${COLOURS[e.what] || ""}`);
@@ -268,13 +276,14 @@ function showRecent(line) {
   if (!changed(body, line.recent.map((e) => [e.node, e.number]))) return;
   body.replaceChildren(...line.recent.map((e) => {
     const board = cell("");
-    if (e.deviceName && e.productKey) {
-      const open = button(e.deviceId || e.deviceName, () => showBoard({ productKey: e.productKey, deviceName: e.deviceName }), "row");
-      board.append(open, ...(e.deviceId ? [element("small", e.deviceName)] : []));
-    } else {
+    const tr = row(cell(moment(e.at), "t"), kindCell(e), board, e.who);
+    if (!e.deviceName || !e.productKey) {
       board.append(e.text || "");
+      return tr;
     }
-    return row(cell(moment(e.at), "t"), kindCell(e), board, e.who);
+    const act = () => showBoard({ productKey: e.productKey, deviceName: e.deviceName });
+    board.append(button(e.deviceId || e.deviceName, act, "row"), ...(e.deviceId ? [element("small", e.deviceName)] : []));
+    return opens(tr, act);
   }));
 }
 
@@ -310,8 +319,9 @@ function showLine(line) {
   showProducts(line, line.products.map((p) => p.settings));
 }
 
-function showLink(ok, text) {
-  document.body.classList.toggle("lost", !ok);
+function showLink(ok, text, lost = false) {
+  document.body.classList.toggle("trouble", !ok);
+  document.body.classList.toggle("lost", lost);
   if ($("#link span").textContent !== text) $("#link span").textContent = text;
 }
 
@@ -333,7 +343,7 @@ async function refresh() {
       showLink(false, failure.message);
     } else {
       state.lostSince = state.lostSince || Date.now();
-      showLink(false, `no answer since ${clock(state.lostSince)}, trying again`);
+      showLink(false, `no answer since ${clock(state.lostSince)}, trying again`, true);
     }
   }
   state.timer = setTimeout(refresh, document.hidden ? HIDDEN_EVERY : EVERY);
@@ -352,6 +362,7 @@ function take(session) {
   $("#version").textContent = `causeway-factory ${session.version}`;
   if (session.operators && !session.name) { showLogin(); return; }
   $("#login").hidden = true;
+  document.body.classList.remove("outside");
   $("main").hidden = false;
   $("#me").hidden = !session.operators;
   $("#me span").textContent = session.name + (session.viewOnly ? " (view only)" : "");
@@ -364,6 +375,7 @@ function showLogin() {
   if (state.session) state.session.name = null;
   for (const d of $$("dialog[open]")) d.close();
   $("#login").hidden = false;
+  document.body.classList.add("outside");
   $("main").hidden = true;
   $("#me").hidden = true;
   showLink(true, "not logged in");
@@ -443,9 +455,9 @@ async function find(e) {
 }
 
 function listRow(d) {
-  const open = button(d.deviceName, () => showBoard({ productKey: d.productKey, deviceName: d.deviceName }), "row");
+  const act = () => showBoard({ productKey: d.productKey, deviceName: d.deviceName }), open = button(d.deviceName, act, "row");
   const last = [d.voided, d.written, d.allocated, d.imported].find(Boolean);
-  return row(open, d.deviceId, cell(d.state, `what ${d.state}`), d.productKey, d.batch, d.station, cell(moment(last), "t"));
+  return opens(row(open, d.deviceId, cell(d.state, `what ${d.state}`), d.productKey, d.batch, d.station, cell(moment(last), "t")), act);
 }
 
 function listQuery() {
@@ -528,7 +540,7 @@ function openBatch(b) {
   form.elements.low.value = b.low;
   form.elements.lease.value = b.lease;
   form.elements.hours.value = b.leaseMs ? b.leaseMs / 3600000 : 24;
-  $("#batch-closed").textContent = b.closed ? "Open" : "Close";
+  $("#batch-closed").textContent = b.closed ? "Open batch" : "Close batch";
   $("#batch-reclaim").hidden = !b.count.allocated;
   openBatchDialog();
 }

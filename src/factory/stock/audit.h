@@ -26,20 +26,19 @@
 #include "factory/stock/stock.h"
 
 /* X(symbol, name, what it means): `what` of an entry */
-#define CW_AUDIT_KINDS(X) \
-	X(ALLOCATE, "allocate", "a certificate was given out for a board")            \
-	X(AGAIN, "again", "a board that has one asked again")                         \
-	X(WRITE, "write", "a station reported that the board has it")                 \
-	X(IMPORT, "import", "a lot was imported")                                     \
-	X(VOID, "void", "a certificate was taken out")                                \
-	X(RECLAIM, "reclaim", "an allocation without report went back to the stock")  \
-	X(BATCH, "batch", "a batch was closed, opened or changed")                    \
-	X(PRODUCT, "product", "a product's settings were changed")                    \
-	X(EXPORT, "export", "certificates were exported with their secrets")          \
-	X(DEVICE, "device", "the table of devices in the field was changed")          \
-	X(HANDOUT, "handout", "a device in the field was given its certificate")      \
-	X(ORDER, "order", "certificates were ordered from the platform")              \
-	X(REKEY, "rekey", "all secrets were sealed with a new key")
+#define CW_AUDIT_KINDS(X)                                                                                              \
+	X(ALLOCATE, "allocate", "a certificate was given out for a board")                                             \
+	X(AGAIN, "again", "a board that has one asked again")                                                          \
+	X(WRITE, "write", "a station reported that the board has it")                                                  \
+	X(IMPORT, "import", "a lot was imported")                                                                      \
+	X(VOID, "void", "a certificate was taken out")                                                                 \
+	X(RECLAIM, "reclaim", "an allocation without report went back to the stock")                                   \
+	X(BATCH, "batch", "a batch was closed, opened or changed")                                                     \
+	X(PRODUCT, "product", "a product's settings were changed")                                                     \
+	X(EXPORT, "export", "certificates were exported with their secrets")                                           \
+	X(DEVICE, "device", "the table of devices in the field was changed")                                           \
+	X(HANDOUT, "handout", "a device in the field was given its certificate")                                       \
+	X(ORDER, "order", "certificates were ordered from the platform")
 
 enum cw_audit_kind {
 #define CW_AUDIT_KIND(sym, name, text) CW_AUDIT_##sym,

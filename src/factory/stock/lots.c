@@ -96,6 +96,7 @@ struct part {
 	struct cw_stock_product product;
 	int64_t batch, lot;
 	struct stock_lot_sum sum;
+	char given_out[2][40]; /* texts of entries about boards that have theirs: allocated, written */
 };
 
 /* A row that waits for its piece. */
@@ -374,6 +375,8 @@ static int part_of(struct cw_lot *l, const char *product_key, struct part **ret,
 			cw_free(p);
 			return rc;
 		}
+		(void)snprintf(p->given_out[0], sizeof(p->given_out[0]), "lot %" PRId64 ": allocated", p->lot);
+		(void)snprintf(p->given_out[1], sizeof(p->given_out[1]), "lot %" PRId64 ": written", p->lot);
 		*last = p;
 	}
 	*ret = p;
@@ -675,7 +678,7 @@ static int enter_boards(struct cw_lot *l, struct cw_audit_entry **ret_entries, s
 			continue;
 		entries[n++] = (struct cw_audit_entry){ .what = stock_audit_name(CW_AUDIT_IMPORT), .who = l->who, .address = l->address,
 							.product_key = w->part->product.product_key, .device_name = w->device_name,
-							.device_id = w->device_id, .text = w->written ? "written" : "allocated" };
+							.device_id = w->device_id, .text = w->part->given_out[w->written != 0] };
 	}
 	rc = stock_audit(l->s, entries, n, msg);
 	if (rc < 0)

@@ -92,13 +92,18 @@ static int on_keep(void *arg, const struct stock_row *r)
 
 #define CHANGE_PARAMS 7
 
+static int on_locked(void *arg, size_t set, const struct cw_db_value *c, size_t count)
+{
+	++*(size_t *)arg;
+	return 0;
+}
+
 /*
  * PostgreSQL: certificates are locked before the end of the chain, as stations' requests do it, so that nobody waits in a circle. One that
  * somebody has locked is about to be changed: all is done again with what is there then.
  */
 static int lock_certs(struct cw_stock *s, const struct keep *k, struct cw_msg *msg)
 {
-	static const char sql[] = "UPDATE cert SET reason = reason WHERE id = (SELECT c.id FROM cert c WHERE c.id = $1 FOR UPDATE SKIP LOCKED)";
 	struct cw_db_value *ids;
 	size_t i, locked = 0;
 	int rc;
@@ -110,7 +115,7 @@ static int lock_certs(struct cw_stock *s, const struct keep *k, struct cw_msg *m
 		return cw_fail(msg, CW_ENOMEM, "stock: out of memory");
 	for (i = 0; i < k->count; i++)
 		ids[i] = cw_db_int(k->list[i].row.id);
-	rc = cw_db_many(s->db, sql, ids, 1, k->count, NULL, NULL, &locked, msg);
+	rc = cw_db_many(s->db, "SELECT id FROM cert WHERE id = $1 FOR UPDATE SKIP LOCKED", ids, 1, k->count, on_locked, &locked, NULL, msg);
 	cw_free(ids);
 	return rc == 0 && locked != k->count ? cw_fail(msg, CW_EBUSY, "stock: others change the same certificates at this moment; try again") : rc;
 }

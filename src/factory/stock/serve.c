@@ -6,6 +6,7 @@
 
 #include "base/crash.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "factory/stock/serve_impl.h"
 
 /* ---- a group ------------------------------------------------------------------------------------- */
@@ -115,7 +116,7 @@ static int gather_products(struct serve_group *g)
 	return 0;
 }
 
-/* No control characters and not too long, as the front has made sure (factory.md C.3). */
+/* Text without control characters, and not too long, as the front has made sure (factory.md C.3). */
 static int is_device_id(struct cw_bytes id)
 {
 	size_t i;
@@ -123,7 +124,7 @@ static int is_device_id(struct cw_bytes id)
 	for (i = 0; i < id.len; i++)
 		if (id.ptr[i] < 0x20 || id.ptr[i] == 0x7f)
 			return 0;
-	return id.len <= CW_STOCK_DEVICE_ID;
+	return id.len <= CW_STOCK_DEVICE_ID && cw_utf8_valid(id);
 }
 
 /* CW and 16 digits (C.1): 64 bits, so that nobody guesses one and none comes twice. */

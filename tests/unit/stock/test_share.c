@@ -1,0 +1,128 @@
+/* Several processes, one stock: no certificate twice, no board with two, nobody waits for ever. covers: B16 B17 C07 */
+#include "world.h"
+
+#include <sys/wait.h>
+
+#define PROCESSES 4
+#define BOARDS 200
+#define GROUP 10
+
+struct given {
+	char names[BOARDS][CW_STOCK_DEVICE_NAME + 1]; /* empty: none */
+};
+
+/* All boards, beginning at another place and in another direction each, so that the groups of two processes cross. */
+static void serve_all(const struct world *w, int which, struct given *given)
+{
+	char node[16], ids[GROUP][16];
+	struct cw_stock_ask asks[GROUP], *group[GROUP];
+	struct cw_stock *s;
+	unsigned i, j, at[GROUP];
+
+	(void)snprintf(node, sizeof(node), "node%d", which);
+	s = world_open_as(w, node);
+	for (i = 0; i < BOARDS; i += GROUP) {
+		struct cw_msg msg = { "" };
+		int rc;
+
+		for (j = 0; j < GROUP; j++) {
+			unsigned step = which % 2 == 0 ? i + j : BOARDS - 1 - i - j;
+
+			at[j] = (step + (unsigned)which * 7) % BOARDS;
+			(void)snprintf(ids[j], sizeof(ids[j]), "board-%u", at[j]);
+			asks[j] = world_ask(CW_STOCK_ALLOCATE, ids[j]);
+			group[j] = &asks[j];
+		}
+		/* Busy after its own tries: as a station does it, once more. */
+		do
+			rc = cw_stock_serve(s, group, GROUP, &msg);
+		while (rc == CW_EBUSY);
+		if (rc < 0)
+			fail_msg("%s", msg.text);
+		for (j = 0; j < GROUP; j++)
+			if (asks[j].answer == CW_STOCK_OK)
+				strcpy(given->names[at[j]], asks[j].cert.device_name);
+	}
+	cw_stock_close(s);
+}
+
+/* What each process was told, by a pipe. */
+static void run_all(const struct world *w, struct given *given)
+{
+	int pipes[PROCESSES][2], i, status;
+
+	for (i = 0; i < PROCESSES; i++) {
+		assert_int_equal(pipe(pipes[i]), 0);
+		if (fork() == 0) {
+			serve_all(w, i, &given[i]);
+			_exit(write(pipes[i][1], &given[i], sizeof(given[i])) != sizeof(given[i]));
+		}
+		close(pipes[i][1]);
+	}
+	for (i = 0; i < PROCESSES; i++) {
+		size_t len = 0;
+		ssize_t n;
+
+		while ((n = read(pipes[i][0], (char *)&given[i] + len, sizeof(given[i]) - len)) > 0)
+			len += (size_t)n;
+		assert_int_equal(len, sizeof(given[i]));
+		close(pipes[i][0]);
+	}
+	for (i = 0; i < PROCESSES; i++) {
+		assert_true(wait(&status) > 0);
+		assert_int_equal(status, 0);
+	}
+}
+
+static void four_processes(void **state, unsigned stock, unsigned expected)
+{
+	struct given *given = calloc(PROCESSES, sizeof(*given));
+	struct world *w = *state;
+	struct cw_stock *s = world_open_as(w, "first");
+	unsigned i, k, j, served = 0;
+
+	assert_int_equal(world_import(s, PK, "b1", 1, stock), stock);
+	run_all(w, given);
+	for (i = 0; i < BOARDS; i++) {
+		const char *name = "";
+
+		/* All who were told one were told the same one. */
+		for (k = 0; k < PROCESSES; k++) {
+			if (given[k].names[i][0] == '\0')
+				continue;
+			if (name[0] != '\0')
+				assert_string_equal(name, given[k].names[i]);
+			name = given[k].names[i];
+		}
+		served += name[0] != '\0';
+		/* And no other board was. */
+		for (j = 0; j < i && name[0] != '\0'; j++)
+			for (k = 0; k < PROCESSES; k++)
+				assert_string_not_equal(name, given[k].names[j]);
+	}
+	assert_int_equal(served, expected);
+	assert_int_equal(world_number(s, "SELECT COUNT(*) FROM cert WHERE state = 1"), expected);
+	world_check(s);
+	cw_stock_close(s);
+	free(given);
+}
+
+static void test_enough(void **state)
+{
+	four_processes(state, BOARDS + 50, BOARDS);
+}
+
+static void test_too_few(void **state)
+{
+	four_processes(state, BOARDS / 2, BOARDS / 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_enough, world_make, world_drop),
+		cmocka_unit_test_setup_teardown(test_too_few, world_make, world_drop),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
