@@ -5,7 +5,6 @@ import pty
 import re
 import signal
 import subprocess
-import time
 
 import line_peer
 import pytest
@@ -25,6 +24,16 @@ def peer():
     yield make
     for p in peers:
         p.close()
+
+
+def gate(tmp_path):
+    """The other end of the fifo that a command reads (`cat gate`), once it does. Closed, the command ends."""
+    def reached():
+        try:
+            return os.open(tmp_path / "gate", os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            return None
+    return wait_until(reached, "the command at its gate")
 
 
 class Station:
@@ -75,7 +84,7 @@ def test_ids_as_scanners_write_them(peer, tmp_path):
     s.popen.stdin.write("  A-1 \r\n\r\nB 2\rC\t\n" + "x" * 129 + "\nD\x01\n" + "y" * 128 + "   \nlast")
     assert s.end() == 1 and s.lines[-1] == "5 boards: 5 written and reported, 2 failed", s.err
     assert [line.rsplit(" ", 2)[0] for line in s.lines if line.endswith(" written")] == ["A-1", "B 2", "C", "y" * 128, "last"]
-    assert "longer than the 128 bytes" in s.lines[3] and "control characters" in s.lines[4]
+    assert [why in "".join(s.lines) for why in ("longer than the 128 bytes", "control characters")] == [True, True]
 
 
 def test_a_serial_scanner(peer, tmp_path):
@@ -187,9 +196,10 @@ def test_a_killed_station(peer, tmp_path, when):
     s = Station(old.address, "--write", write, "--journal", "j", cwd=tmp_path)
     s.ids("A")
     if when == "before it is written":
-        wait_until(lambda: (tmp_path / "j").exists() and journal(tmp_path), "the journal to say that A has got one")
+        there = gate(tmp_path)
         s.popen.kill()
-        os.close(os.open(tmp_path / "gate", os.O_WRONLY))  # the command ends
+        s.popen.wait(PATIENCE)
+        os.close(there)
     assert s.end() == -9
     with open(tmp_path / "j", "a") as torn:
         torn.write("writt")  # what a power cut leaves
@@ -231,11 +241,10 @@ def test_signals_end_it_after_the_boards_in_hand(peer, tmp_path, number):
     os.mkfifo(tmp_path / "gate")
     s = Station(old.address, "--write", "cat gate", cwd=tmp_path)
     s.ids("A", "B", "C")
-    wait_until(lambda: old.allocated, "the first board")
-    gate = os.open(tmp_path / "gate", os.O_WRONLY)  # once the command has opened it
+    there = gate(tmp_path)
     s.popen.send_signal(number)
-    os.close(gate)
-    assert s.end() == 0 and s.lines == ["A board-0001 written", "1 boards: 1 written and reported, 0 failed"] and "B was read and not begun" in s.err
+    os.close(there)
+    assert s.end() == 0 and s.lines == ["A board-0001 written", "1 boards: 1 written and reported, 0 failed"] and list(old.allocated) == ["A"]
     idle = Station(old.address, "--write", "true", "--journal", "j", cwd=tmp_path)
     wait_until(lambda: (tmp_path / "j").exists(), "the station to be up")
     idle.popen.send_signal(number)
@@ -256,21 +265,12 @@ def test_simulated_boards(peer, tmp_path):
 def test_an_id_in_hand_is_taken_once(peer, tmp_path):
     old = peer()
     os.mkfifo(tmp_path / "gate")
-    s = Station(old.address, "--write", "cat gate", "--parallel", "2", cwd=tmp_path)
-    s.ids("A", "A")
-    gate = os.open(tmp_path / "gate", os.O_WRONLY)
-    # A's command has the gate open; the main thread has seen the second A when it has handed out a third id.
-    s.ids("B")
-    wait_until(lambda: "B" in old.allocated, "B in the other hand")
-    os.close(gate)
-    release = time.monotonic() + PATIENCE
-    while s.popen.poll() is None and time.monotonic() < release:
-        try:
-            os.close(os.open(tmp_path / "gate", os.O_WRONLY | os.O_NONBLOCK))  # whoever waits at it may pass
-        except OSError:
-            pass
-        if old.written == {"A", "B"}:
-            break
+    s = Station(old.address, "--write", 'test "$DEVICE_ID" = B || cat gate', "--parallel", "2", cwd=tmp_path)
+    s.ids("A")
+    there = gate(tmp_path)
+    s.ids("A", "B")
+    wait_until(lambda: "B" in old.written, "B in the other hand")
+    os.close(there)
     assert s.end() == 0 and "A is in hand already" in s.err and old.actions("A") == [0, 1]
 
 
