@@ -206,17 +206,20 @@ static int on_lot(void *arg, size_t set, const struct cw_db_value *columns, size
 
 /*
  * Lots with free certificates, oldest first, by leaps through the index of free ones: lots that are used up, of which
- * there are more each year, cost nothing.
+ * there are more each year, cost nothing. Both would find the index of all states as good, and walk through what is used up
+ * there: SQLite is told, PostgreSQL has that order in this index only.
  */
+#define LEAP(hint, order)                                                                                                            \
+	"WITH RECURSIVE leap (lot) AS (SELECT (SELECT f.lot FROM cert f " hint " WHERE f.state = 0 ORDER BY " order " LIMIT 1)"       \
+	" UNION ALL SELECT (SELECT f.lot FROM cert f " hint " WHERE f.state = 0 AND f.lot > leap.lot ORDER BY " order " LIMIT 1)"    \
+	" FROM leap WHERE leap.lot IS NOT NULL)"                                                                                       \
+	" SELECT b.product_key, l.id, b.closed FROM leap JOIN lot l ON l.id = leap.lot JOIN batch b ON b.id = l.batch"                 \
+	" WHERE l.visible = 1 ORDER BY l.id"
+
 static int load_lots(struct serve_group *g, struct cw_msg *msg)
 {
-	return cw_db_run(g->s->db,
-			 "WITH RECURSIVE leap (lot) AS (SELECT (SELECT f.lot FROM cert f WHERE f.state = 0 ORDER BY f.lot LIMIT 1)"
-			 " UNION ALL SELECT (SELECT c.lot FROM cert c WHERE c.state = 0 AND c.lot > leap.lot ORDER BY c.lot LIMIT 1)"
-			 " FROM leap WHERE leap.lot IS NOT NULL)"
-			 " SELECT b.product_key, l.id, b.closed FROM leap JOIN lot l ON l.id = leap.lot JOIN batch b ON b.id = l.batch"
-			 " WHERE l.visible = 1 ORDER BY l.id",
-			 NULL, 0, on_lot, g, NULL, msg);
+	return cw_db_run(g->s->db, STOCK_SQL(g->s, LEAP("INDEXED BY cert_free", "f.lot"), LEAP("", "f.lot, f.id")), NULL, 0, on_lot, g, NULL,
+			 msg);
 }
 
 struct pick {
