@@ -30,7 +30,11 @@ struct cw_lot_result {
 	int64_t lot;         /* its number; 0: nothing was new */
 };
 
-/* Begin. The lot is the stock's only business of this kind at a time. */
+/*
+ * Begin. One import at a time in a database, in whatever process: CW_EBUSY. Who imports holds a lock that ends with the process (on
+ * `db`.import beside a file; an advisory lock of PostgreSQL, so the connection string must lead to the server itself or a
+ * pool that keeps sessions); a lot that nobody sees while nobody holds the lock is a dead one, and is removed here.
+ */
 int cw_lot_begin(struct cw_stock *s, const struct cw_lot_conf *conf, struct cw_lot **ret_lot, struct cw_msg *msg);
 /*
  * Add a row. CW_EEXIST: in stock, or earlier in this lot, with another secret, or the device_id has another certificate;
@@ -38,7 +42,7 @@ int cw_lot_begin(struct cw_stock *s, const struct cw_lot_conf *conf, struct cw_l
  * a secret. After an error that is not one of these two, abandon.
  */
 int cw_lot_add(struct cw_lot *lot, const struct cw_lot_row *row, struct cw_msg *msg);
-/* Everything becomes visible at once; on the disk when it returns. Frees the lot, also on errors. */
+/* Everything becomes visible at once; CW_EBUSY when a station was quicker with one of its boards. on the disk when it returns. Frees the lot, also on errors. */
 int cw_lot_finish(struct cw_lot *lot, struct cw_lot_result *ret, struct cw_msg *msg);
 /* Nothing of it stays. Accepts NULL. */
 void cw_lot_abandon(struct cw_lot *lot);

@@ -33,15 +33,16 @@ struct cw_stock;
 
 struct cw_stock_conf {
 	const char *db;       /* as in cw_db_conf.where */
-	const char *key_file; /* NULL: `db`.key beside a file; a server needs one. Made when a new database needs it, mode 0600 */
+	const char *key_file; /* NULL: `db`.key beside a file; a server needs one, the same for all. Made for a new database, mode 0600 */
 	const char *node;     /* whose chain of the audit log this is; NULL: this host's name. Several servers: one name each */
 	int read_only;        /* look-ups only; secrets open when the key is there */
 	unsigned wait_ms;     /* as in db.h */
 };
 
 /*
- * Opens, makes or upgrades the tables. CW_ECONF: no key file while there are certificates, another key than they were sealed
- * with, or tables of a later version; the sentence says the way out.
+ * Opens, makes or upgrades the tables; a new database gets the key of the file, which is made when it is not there. CW_ECONF: no
+ * key file for a database that has one, another key than its secrets were sealed with, tables of a later version, or a file with
+ * tables of somebody else; the sentence says the way out.
  */
 int cw_stock_open(const struct cw_stock_conf *conf, struct cw_stock **ret_stock, struct cw_msg *msg);
 void cw_stock_close(struct cw_stock *s); /* accepts NULL */
@@ -128,8 +129,10 @@ struct cw_stock_ask {
 
 /*
  * Serve many in one transaction, in order; two with the same DeviceID get the same certificate. 0: every answer is final and on the
- * disk. An error: nothing was changed by it (but see CW_EUNREACH in db.h); all answers are BUSY. Serialisation failures are tried
- * again inside, a few times. Also reclaims leases that are over before it says OUT_OF_STOCK.
+ * disk; a sentence in msg then (empty otherwise) says which certificate's secrets do not open: that one is not given out (BUSY to its board; a
+ * free one is stepped over). A board whose certificate is just being imported is told BUSY, too. An error: nothing was changed by it (but see CW_EUNREACH in db.h); all answers are BUSY. Serialisation failures are tried
+ * again inside, a few times. Also reclaims leases that are over before it says OUT_OF_STOCK or BATCH_CLOSED, in a transaction
+ * of its own after the first.
  */
 int cw_stock_serve(struct cw_stock *s, struct cw_stock_ask *const *asks, size_t count, struct cw_msg *msg);
 
