@@ -481,6 +481,7 @@ static int reclaim(struct cw_stock *s, void *arg, struct cw_msg *msg)
 static void serve_from_leases(struct cw_stock *s, struct cw_stock_ask *const *asks, size_t count, struct cw_msg *msg)
 {
 	struct over o = { NULL, 0, 0 };
+	struct cw_msg own = { "" };
 	size_t i;
 
 	for (i = 0; i < count; i++)
@@ -494,8 +495,13 @@ static void serve_from_leases(struct cw_stock *s, struct cw_stock_ask *const *as
 		if (asks[i]->answer == CW_STOCK_OUT_OF_STOCK || asks[i]->answer == CW_STOCK_BATCH_CLOSED)
 			o.asks[o.count++] = asks[i];
 	/* When the storage fails now, there is nothing left all the same. */
-	if (stock_transact(s, reclaim, &o, msg) == 0 && o.reclaimed > 0)
-		(void)serve_group(s, o.asks, o.count, msg);
+	if (stock_transact(s, reclaim, &o, &own) == 0) {
+		own.text[0] = '\0'; /* of a try that met another */
+		if (o.reclaimed > 0)
+			(void)serve_group(s, o.asks, o.count, &own);
+	}
+	if (msg != NULL && msg->text[0] == '\0')
+		*msg = own;
 	cw_free(o.asks);
 }
 
