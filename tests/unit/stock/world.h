@@ -78,7 +78,7 @@ static inline int world_drop(void **state)
 
 	if (w->schema[0] != '\0')
 		world_schema(w, "DROP", " CASCADE");
-	(void)snprintf(command, sizeof(command), "rm -r %s", w->dir);
+	(void)snprintf(command, sizeof(command), "rm -rf %s", w->dir);
 	rc = system(command); /* NOLINT */
 	free(w);
 	return rc;
