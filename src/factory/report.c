@@ -251,7 +251,7 @@ static void put_counters(FILE *out)
 	for (i = 0; i < CW_STAT_COUNT; i++) {
 		const struct cw_stat_entry *e = cw_stat_entry((enum cw_stat_id)i);
 
-		if (strcmp(e->module, "factory") != 0) /* the others count in other programs */
+		if (strcmp(e->module, "factory") != 0 && strcmp(e->module, "field") != 0) /* the others count in other programs */
 			continue;
 		(void)snprintf(name, sizeof(name), "causeway_%s_%s%s", e->module, e->name, e->kind == CW_STAT_COUNTER ? "_total" : "");
 		put_head(out, name, e->kind == CW_STAT_COUNTER ? "counter" : "gauge", e->help);

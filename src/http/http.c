@@ -383,24 +383,38 @@ static char *name_client(const struct cw_http_req *req)
 	return rc == 0 && strlen(name) == size ? cw_strdup(name) : NULL; /* a NUL inside would show only its beginning */
 }
 
+/* What is kept with a connection of a server that asks for certificates. */
+struct client {
+	char *name;
+	int looked; /* at its certificate: once, for it stays; it may not run out meanwhile by more than a connection lasts */
+};
+
 const char *cw_http_client(const struct cw_http_req *req)
 {
 	const union MHD_ConnectionInfo *kept = MHD_get_connection_info(req->conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-	char **name = kept != NULL ? (char **)(uintptr_t)kept->socket_context : NULL;
+	struct client *c = kept != NULL ? kept->socket_context : NULL;
 
-	if (!req->http->asks_certificates || name == NULL)
+	if (c == NULL)
 		return NULL;
-	if (*name == NULL) /* once a connection: its certificate stays, and may not run out meanwhile by more than a connection lasts */
-		*name = name_client(req);
-	return *name;
+	if (!c->looked)
+		c->name = name_client(req);
+	c->looked = 1;
+	return c->name;
 }
 
 static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_context, enum MHD_ConnectionNotificationCode what)
 {
-	if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
-		cw_free(*socket_context);
-		*socket_context = NULL;
+	struct cw_http *h = cls;
+	struct client *c = *socket_context;
+
+	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+		*socket_context = h->asks_certificates ? cw_zalloc(sizeof(*c)) : NULL; /* without memory nobody has shown one */
+		return;
 	}
+	if (c != NULL)
+		cw_free(c->name);
+	cw_free(c);
+	*socket_context = NULL;
 }
 
 const char *cw_http_query(const struct cw_http_req *req, const char *name)
@@ -747,7 +761,7 @@ static int start_daemon(struct cw_http *h, const struct sockaddr_storage *ss, in
 		MHD_start_daemon(flags, 0, NULL, NULL, on_request, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
 				 MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_CONNECTION_LIMIT,
 				 CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_NOTIFY_CONNECTION,
-				 on_connection, NULL, MHD_OPTION_ARRAY, where, MHD_OPTION_ARRAY, h->conf.tls_certificate != NULL ? tls : where + 2, MHD_OPTION_END);
+				 on_connection, h, MHD_OPTION_ARRAY, where, MHD_OPTION_ARRAY, h->conf.tls_certificate != NULL ? tls : where + 2, MHD_OPTION_END);
 	if (h->daemon == NULL && fd >= 0)
 		close(fd);
 	return h->daemon != NULL ? 0 : CW_EIO;
