@@ -201,7 +201,8 @@ static void secrets_cannot_be_moved(void **state)
 	struct cw_field_device d[2] = { device("SN01"), device("SN02") };
 	struct seen x = { .count = 0 };
 
-	d[0].device_name = d[1].device_name = "dev-1";
+	d[0].device_name = "dev-1";
+	d[1].device_name = "dev-2";
 	d[0].device_secret = DS;
 	d[1].device_secret = "00000000000000000000000000000000";
 	import(d, 2);
@@ -209,7 +210,7 @@ static void secrets_cannot_be_moved(void **state)
 	world_sql(s, "UPDATE device_table SET \"deviceSecret\" = (SELECT o.\"deviceSecret\" FROM device_table o WHERE o.\"deviceId\" = 'SN02')"
 		     " WHERE \"deviceId\" = 'SN01'");
 	says(cw_field_find(s, "SN01", on_device, &x, &msg), CW_EAUTH, "does not open");
-	world_sql(s, "UPDATE device_table SET \"deviceName\" = 'dev-2' WHERE \"deviceId\" = 'SN02'");
+	world_sql(s, "UPDATE device_table SET \"deviceName\" = 'dev-3' WHERE \"deviceId\" = 'SN02'");
 	says(cw_field_find(s, "SN02", on_device, &x, &msg), CW_EAUTH, "does not open");
 	assert_int_equal(x.count, 0);
 }
