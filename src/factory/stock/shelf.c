@@ -324,6 +324,20 @@ enum way { WAY_DEVICE, WAY_NAME, WAY_TEXT, WAY_STATION, WAY_ANONYMOUS, WAY_STATE
 #define BY_LOT LOT_FIRST "l.batch = b.id AND c.lot = l.id" REST
 #define BY_CHANGED CERT_FIRST "c.changed >= $11 AND c.changed < $12" REST
 
+/*
+ * What the order is by leads ($16: the last id that may fit), and certificates are picked before anything is joined to them:
+ * PostgreSQL would sort them all for the sake of a join. It makes no joins of look-ups that give one value.
+ */
+#define SCAN(lead, order)                                                                                                                  \
+	"(SELECT c.* FROM cert c WHERE " lead " AND (CAST($1 AS TEXT) IS NULL OR c.product_key = $1)"                                        \
+	" AND (CAST($6 AS TEXT) IS NULL OR c.station = $6)"                                                                                  \
+	" AND (CAST($7 AS TEXT) IS NULL OR (c.device_name >= $7 AND c.device_name < $8) OR (c.device_id >= $7 AND c.device_id < $8))"        \
+	" AND (CAST($9 AS BIGINT) IS NULL OR c.state = $9) AND (CAST($10 AS BIGINT) = 0 OR c.anonymous = 1)"                                 \
+	" AND (CAST($11 AS BIGINT) IS NULL OR (c.changed >= $11 AND c.changed < $12))"                                                       \
+	" AND (CAST($2 AS TEXT) IS NULL OR (SELECT n.name FROM lot v JOIN batch n ON n.id = v.batch WHERE v.id = c.lot) = $2)"               \
+	" AND (SELECT v.visible FROM lot v WHERE v.id = c.lot) = 1"                                                                          \
+	" ORDER BY " order " LIMIT $15) c CROSS JOIN lot l CROSS JOIN batch b CROSS JOIN product p WHERE 1 = 1" REST
+
 static const char *const ways[WAY_COUNT][2] = {
 	[WAY_DEVICE] = { COLUMNS BY_DEVICE BY_ID_SORTED, COLUMNS BY_DEVICE NEWEST_SORTED },
 	[WAY_NAME] = { COLUMNS BY_NAME BY_ID_SORTED, COLUMNS BY_NAME NEWEST_SORTED },
@@ -333,9 +347,8 @@ static const char *const ways[WAY_COUNT][2] = {
 	[WAY_STATE] = { COLUMNS BY_STATE BY_ID_SORTED, COLUMNS BY_STATE NEWEST_SORTED },
 	[WAY_LOT] = { COLUMNS BY_LOT BY_ID_SORTED, COLUMNS BY_LOT NEWEST_SORTED },
 	[WAY_CHANGED] = { COLUMNS BY_CHANGED BY_ID_SORTED, COLUMNS BY_CHANGED NEWEST_SORTED },
-	/* what the order is by leads; $16: the last id that may fit */
-	[WAY_SCAN] = { COLUMNS CERT_FIRST "c.id > $13 AND c.id <= $16" REST " AND CAST($14 AS BIGINT) IS NOT NULL ORDER BY c.id LIMIT $15",
-		       COLUMNS CERT_FIRST "(c.changed, c.id) < ($14, $13)" REST " ORDER BY c.changed DESC, c.id DESC LIMIT $15" },
+	[WAY_SCAN] = { COLUMNS SCAN("c.id > $13 AND c.id <= $16", "c.id") " AND CAST($14 AS BIGINT) IS NOT NULL ORDER BY c.id",
+		       COLUMNS SCAN("(c.changed, c.id) < ($14, $13)", "c.changed DESC, c.id DESC") " ORDER BY c.changed DESC, c.id DESC" },
 };
 
 #define FEW_OF(from) "SELECT COUNT(*) FROM (SELECT 1 AS one FROM " from " LIMIT " FEW_TEXT ") few"
