@@ -8,6 +8,7 @@
  * @ID@ and @BLOB@ stand for what the two databases call them; texts compare by their bytes in both (PostgreSQL would take the
  * language of the database). A certificate's lot says its batch; `visible` of a lot is what makes an
  * import whole. `changed` is the last change of state; an import is none and leaves 0. A board's DeviceID is unique among certificates that a board may have: one that was made void leaves it free.
+ * In the field several ids may be given one name, but only one of them gets its certificate.
  */
 static const char tables[] =
 	"CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);"
@@ -27,8 +28,8 @@ static const char tables[] =
 	"CREATE INDEX cert_device_id ON cert (device_id);"
 	"CREATE INDEX cert_device_name ON cert (device_name);"
 	"CREATE INDEX cert_free ON cert (lot, id) WHERE state = 0;"
-	"CREATE INDEX cert_state ON cert (lot, state);"
-	"CREATE INDEX cert_unreported ON cert (lot, allocated) WHERE state = 1;"
+	"CREATE INDEX cert_state ON cert (lot, state, id);"
+	"CREATE INDEX cert_unreported ON cert (lot, allocated, station) WHERE state = 1;"
 	"CREATE INDEX cert_anonymous ON cert (lot, state, allocated) WHERE anonymous = 1;"
 	"CREATE INDEX cert_allocated ON cert (allocated, station, lot) WHERE allocated > 0;"
 	"CREATE INDEX cert_written ON cert (written, station, lot) WHERE written > 0;"
@@ -42,7 +43,8 @@ static const char tables[] =
 	"CREATE TABLE chain (node TEXT PRIMARY KEY, number BIGINT NOT NULL, mac @BLOB@ NOT NULL, seal @BLOB@ NOT NULL);"
 	"CREATE TABLE device_table (\"deviceId\" TEXT PRIMARY KEY, \"registerTime\" BIGINT NOT NULL, \"activateTime\" BIGINT NOT NULL,"
 	" \"productKey\" TEXT NOT NULL, \"deviceName\" TEXT NOT NULL, \"deviceSecret\" @BLOB@, \"iotId\" TEXT NOT NULL);"
-	"CREATE INDEX device_table_name ON device_table (\"productKey\", \"deviceName\");"
+	"CREATE INDEX device_table_name ON device_table (\"deviceName\", \"productKey\");"
+	"CREATE UNIQUE INDEX device_table_certificate ON device_table (\"productKey\", \"deviceName\") WHERE \"deviceSecret\" IS NOT NULL;"
 	"CREATE TABLE orders (id @ID@, product_key TEXT NOT NULL, batch TEXT NOT NULL, count BIGINT NOT NULL, step TEXT NOT NULL,"
 	" apply_id TEXT NOT NULL, names TEXT NOT NULL, text TEXT NOT NULL, created BIGINT NOT NULL, changed BIGINT NOT NULL);";
 
