@@ -53,11 +53,19 @@ def as_account(command):
     return ["setpriv", "--pdeathsig", "QUIT", *([f"--reuid={who[0]}", f"--regid={who[1]}", "--clear-groups"] if who else []), *command]
 
 
+def sweep():
+    """What was left by those that were killed; their servers went with them."""
+    for folder in glob.glob(os.path.join(tempfile.gettempdir(), "cw-pg-[0-9]*-*")):
+        if not os.path.exists(f"/proc/{os.path.basename(folder).split('-')[2]}"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class Cluster:
     """start() and stop() as often as one likes; close() removes everything. A context manager, started."""
 
     def __init__(self, **settings):
-        self.folder = tempfile.mkdtemp(prefix="cw-pg-")
+        sweep()
+        self.folder = tempfile.mkdtemp(prefix=f"cw-pg-{os.getpid()}-")
         self.data = os.path.join(self.folder, "data")
         self.log = os.path.join(self.folder, "log")
         self.server = None
