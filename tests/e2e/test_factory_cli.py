@@ -178,6 +178,14 @@ def test_a_product_is_told_what_it_is_at_its_import(factory, sheet):
     factory("product", "show", PK2, status=1)
 
 
+def test_an_import_that_is_killed_half_way_leaves_nothing(factory, sheet):
+    path = sheet(count=3000)
+    factory("import", path, "--batch", "b", status=-9, env={"CW_CRASH_AT": "stock.import.piece"})
+    assert json.loads(factory("batches", "--json")) == [] and json.loads(factory("stock", "--json")) == []
+    assert "3000 rows read, 3000 new" in factory("import", path, "--batch", "b")
+    assert "all as they were written" in factory("audit", "--verify")
+
+
 # ---- look-ups ----
 
 
