@@ -450,6 +450,7 @@ def test_the_verbs_work_on_postgresql(factory, sheet, tmp_path, postgres):
 def test_where_the_database_is(factory, sheet, tmp_path):
     path = sheet(count=1)
     assert "there is no such database" in factory("batches", status=1)
+    assert "nowhere.csv: No such file" in factory("import", "nowhere.csv", "--batch", "b", status=1)
     assert not (tmp_path / "factory.db").exists()
     factory("import", path, "--batch", "b", db=None, env={"CAUSEWAY_FACTORY_DB": str(tmp_path / "env.db")})
     assert (tmp_path / "env.db").exists()
