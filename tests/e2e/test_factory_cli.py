@@ -178,6 +178,14 @@ def test_a_product_is_told_what_it_is_at_its_import(factory, sheet):
     factory("product", "show", PK2, status=1)
 
 
+def test_an_import_that_is_killed_half_way_leaves_nothing(factory, sheet):
+    path = sheet(count=3000)
+    factory("import", path, "--batch", "b", status=-9, env={"CW_CRASH_AT": "stock.import.piece"})
+    assert json.loads(factory("batches", "--json")) == [] and json.loads(factory("stock", "--json")) == []
+    assert "3000 rows read, 3000 new" in factory("import", path, "--batch", "b")
+    assert "all as they were written" in factory("audit", "--verify")
+
+
 # ---- look-ups ----
 
 
@@ -442,6 +450,7 @@ def test_the_verbs_work_on_postgresql(factory, sheet, tmp_path, postgres):
 def test_where_the_database_is(factory, sheet, tmp_path):
     path = sheet(count=1)
     assert "there is no such database" in factory("batches", status=1)
+    assert "nowhere.csv: No such file" in factory("import", "nowhere.csv", "--batch", "b", status=1)
     assert not (tmp_path / "factory.db").exists()
     factory("import", path, "--batch", "b", db=None, env={"CAUSEWAY_FACTORY_DB": str(tmp_path / "env.db")})
     assert (tmp_path / "env.db").exists()

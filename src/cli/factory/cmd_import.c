@@ -1,5 +1,7 @@
 /* cmd_import.c - `causeway factory import`: a CSV file of certificates into the stock, all of it or nothing. */
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -168,8 +170,11 @@ static int run(struct importing *im)
 {
 	struct cw_sheet_result res;
 	struct cw_msg msg = { "" };
-	int rc = factory_open(&im->tool, FACTORY_MAKE), imported;
+	int rc, imported;
 
+	if (access(im->tool.word[0], R_OK) != 0) /* before a database is made for it */
+		return factory_complain(&im->tool, "%s: %s", im->tool.word[0], strerror(errno));
+	rc = factory_open(&im->tool, FACTORY_MAKE);
 	if (rc != 0)
 		return rc;
 	cw_json_begin(&im->problems, CW_VIEW_MOST);
