@@ -11,11 +11,12 @@ import socket
 import ssl
 import subprocess
 import threading
+import urllib.parse
 import zlib
 
 import pytest
 
-from conftest import BUILD, PATIENCE, Http
+from conftest import BUILD, PATIENCE, Http, wait_until
 
 PK = "a1EmuPk0001"
 PS = "EmuPs0123456789A"
@@ -315,3 +316,109 @@ class Authority:
 @pytest.fixture
 def authority(tmp_path):
     return Authority(tmp_path)
+
+
+# ---- the office: page and API ----
+
+OFFICE_PK = "a1OfficePk1"
+OFFICE_PS = "OfficeProductSecret0123456789abc"
+MARIA, GUEST = "maria-token-0123456789abcdef", "guest-token-0123456789abcdef"
+OPERATORS = f"""operators = [ {{ name = maria, token = "{MARIA}" }}, {{ name = guest, token = "{GUEST}", viewOnly = true }} ]"""
+
+
+def secret(n):
+    return f"{n:032x}"
+
+
+def sheet(count, product=OFFICE_PK, first=1, header="DeviceName,DeviceSecret,ProductKey", prefix="board"):
+    return "\n".join([header, *(f"{prefix}-{n:04d},{secret(n)},{product}" for n in range(first, first + count))]) + "\n"
+
+
+class OfficeAnswer:
+    def __init__(self, response):
+        self.status, self.headers, self.body = response.status, response.headers, response.read()
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+class Office:
+    """A running causeway-factory, asked as programs and browsers ask."""
+
+    def __init__(self, spawn, dir, more="", office="127.0.0.1:0", tls=""):
+        self.dir = dir
+        config = dir / "factory.conf"
+        config.write_text(f"""db = "{dir}/factory.db", line = [ {{ listen = "127.0.0.1:0" }} ]
+office = [ {{ listen = "{office}" {tls} }} ], leaseCheck = 1m
+{more}
+""")
+        self.process = spawn("causeway-factory", "-c", config, dir=dir)
+        self.headers = {}
+        self.context = None
+
+    @property
+    def address(self):
+        return self.process.ready["office"][0]
+
+    def request(self, method, path, body=None, headers=None, query=None, host=None):
+        name, port = (host or self.address).rsplit(":", 1)
+        connect = http.client.HTTPConnection if self.context is None else lambda *a, **k: http.client.HTTPSConnection(*a, context=self.context, **k)
+        connection = connect(name.strip("[]"), int(port), timeout=PATIENCE)
+        filled = {k: v for k, v in (query or {}).items() if v is not None}
+        data, kind = body, {}
+        if isinstance(body, dict):
+            data, kind = json.dumps(body).encode(), {"Content-Type": "application/json"}
+        try:
+            connection.request(method, path + ("?" + urllib.parse.urlencode(filled) if filled else ""), data, {**kind, **self.headers, **(headers or {})})
+            return OfficeAnswer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def get(self, path, expect=200, headers=None, **query):
+        answer = self.request("GET", "/api/v1" + path, headers=headers, query=query)
+        assert answer.status == expect, (path, answer.status, answer.body)
+        return answer.json
+
+    def post(self, path, body=None, expect=200, headers=None):
+        answer = self.request("POST", "/api/v1" + path, body if body is not None else {}, headers)
+        assert answer.status == expect, (path, answer.status, answer.body)
+        return answer.json
+
+    def load(self, text, batch="b-1", expect=200, product_secret=OFFICE_PS, headers=None, **query):
+        more = {"X-Product-Secret": product_secret} if product_secret else {}
+        answer = self.request("POST", "/api/v1/import", text.encode() if isinstance(text, str) else text,
+                              {"Content-Type": "text/csv", **more, **(headers or {})}, {"batch": batch, "file": "list.csv", **query})
+        assert answer.status == expect, (answer.status, answer.body)
+        return answer.json
+
+    def ask(self, device_id, action=0, product=OFFICE_PK):
+        """As a station."""
+        host, port = self.process.ready["line"][0].rsplit(":", 1)
+        connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
+        try:
+            connection.request("POST", "/", json.dumps({"ProductKey": product, "DeviceID": device_id, "Action": action}))
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+    def line(self, fits, what="the figures"):
+        """The state of the line, once it is as expected: answers are given again for a while."""
+        def look():
+            line = self.get("/line")
+            return line if "figures" in line and fits(line) else None
+        return wait_until(look, what)
+
+    def bearer(self, token):
+        return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture
+def office(spawn, tmp_path):
+    return Office(spawn, tmp_path)
+
+
+@pytest.fixture
+def guarded(spawn, tmp_path):
+    """With operators: maria may do everything, guest may look."""
+    return Office(spawn, tmp_path, OPERATORS)

@@ -2,116 +2,13 @@
 import concurrent.futures
 import http.client
 import json
-import ssl
-import subprocess
-import urllib.parse
 
 import pytest
 
 from conftest import PATIENCE, wait_until
+from factory_world import GUEST, MARIA, OFFICE_PK as PK, OFFICE_PS as PS, OPERATORS, Office, authority, guarded, office, secret, sheet as csv  # noqa: F401 (fixtures)
 
-PK, BT = "a1OfficePk1", "a1OfficeBt1"
-PS = "OfficeProductSecret0123456789ab"[:32]
-MARIA, GUEST = "maria-token-0123456789abcdef", "guest-token-0123456789abcdef"
-OPERATORS = f"""operators = [ {{ name = maria, token = "{MARIA}" }}, {{ name = guest, token = "{GUEST}", viewOnly = true }} ]"""
-
-
-def secret(n):
-    return f"{n:032x}"
-
-
-def csv(count, product=PK, first=1, header="DeviceName,DeviceSecret,ProductKey", prefix="board"):
-    return "\n".join([header, *(f"{prefix}-{n:04d},{secret(n)},{product}" for n in range(first, first + count))]) + "\n"
-
-
-class Answer:
-    def __init__(self, response):
-        self.status, self.headers, self.body = response.status, response.headers, response.read()
-
-    @property
-    def json(self):
-        return json.loads(self.body)
-
-
-class Office:
-    """A running causeway-factory, asked as programs and browsers ask."""
-
-    def __init__(self, spawn, dir, more="", office="127.0.0.1:0", tls=""):
-        self.dir = dir
-        config = dir / "factory.conf"
-        config.write_text(f"""db = "{dir}/factory.db", line = [ {{ listen = "127.0.0.1:0" }} ]
-office = [ {{ listen = "{office}" {tls} }} ], leaseCheck = 1m
-{more}
-""")
-        self.process = spawn("causeway-factory", "-c", config, dir=dir)
-        self.headers = {}
-        self.context = None
-
-    @property
-    def address(self):
-        return self.process.ready["office"][0]
-
-    def request(self, method, path, body=None, headers=None, query=None, host=None):
-        name, port = (host or self.address).rsplit(":", 1)
-        connect = http.client.HTTPConnection if self.context is None else lambda *a, **k: http.client.HTTPSConnection(*a, context=self.context, **k)
-        connection = connect(name.strip("[]"), int(port), timeout=PATIENCE)
-        filled = {k: v for k, v in (query or {}).items() if v is not None}
-        data, kind = body, {}
-        if isinstance(body, dict):
-            data, kind = json.dumps(body).encode(), {"Content-Type": "application/json"}
-        try:
-            connection.request(method, path + ("?" + urllib.parse.urlencode(filled) if filled else ""), data, {**kind, **self.headers, **(headers or {})})
-            return Answer(connection.getresponse())
-        finally:
-            connection.close()
-
-    def get(self, path, expect=200, headers=None, **query):
-        answer = self.request("GET", "/api/v1" + path, headers=headers, query=query)
-        assert answer.status == expect, (path, answer.status, answer.body)
-        return answer.json
-
-    def post(self, path, body=None, expect=200, headers=None):
-        answer = self.request("POST", "/api/v1" + path, body if body is not None else {}, headers)
-        assert answer.status == expect, (path, answer.status, answer.body)
-        return answer.json
-
-    def load(self, text, batch="b-1", expect=200, product_secret=PS, headers=None, **query):
-        more = {"X-Product-Secret": product_secret} if product_secret else {}
-        answer = self.request("POST", "/api/v1/import", text.encode() if isinstance(text, str) else text,
-                              {"Content-Type": "text/csv", **more, **(headers or {})}, {"batch": batch, "file": "list.csv", **query})
-        assert answer.status == expect, (answer.status, answer.body)
-        return answer.json
-
-    def ask(self, device_id, action=0, product=PK):
-        """As a station."""
-        host, port = self.process.ready["line"][0].rsplit(":", 1)
-        connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
-        try:
-            connection.request("POST", "/", json.dumps({"ProductKey": product, "DeviceID": device_id, "Action": action}))
-            return json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
-
-    def line(self, fits, what="the figures"):
-        """The state of the line, once it is as expected: answers are given again for a while."""
-        def look():
-            line = self.get("/line")
-            return line if "figures" in line and fits(line) else None
-        return wait_until(look, what)
-
-    def bearer(self, token):
-        return {"Authorization": f"Bearer {token}"}
-
-
-@pytest.fixture
-def office(spawn, tmp_path):
-    return Office(spawn, tmp_path)
-
-
-@pytest.fixture
-def guarded(spawn, tmp_path):
-    """With operators: maria may do everything, guest may look."""
-    return Office(spawn, tmp_path, OPERATORS)
+BT = "a1OfficeBt1"
 
 
 # ---- what it does ----
@@ -417,46 +314,32 @@ def test_a_hostile_device_id_stays_what_it_is(office):
 
 # ---- TLS and client certificates ----
 
-@pytest.fixture(scope="session")
-def pki(tmp_path_factory):
-    dir = tmp_path_factory.mktemp("office-pki")
-
-    def run(*args):
-        subprocess.run(["openssl", *args], check=True, capture_output=True, cwd=dir)
-    run("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=the office's authority")
-    for name in ("server", "maria", "stranger"):
-        (dir / f"{name}.ext").write_text("subjectAltName = IP:127.0.0.1" if name == "server" else "extendedKeyUsage = clientAuth")
-        run("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", f"{name}.pem", "-days", "2", "-extfile", f"{name}.ext")
-    return dir
+def tls_of(authority):
+    certificate, key = authority.issue("server")
+    return f', tls {{ certificate = "{certificate}", key = "{key}", clientCa = "{authority.pem}" }}'
 
 
-def test_client_certificates_name_the_operator(spawn, tmp_path, pki):
-    office = Office(spawn, tmp_path, OPERATORS, tls=f', tls {{ certificate = "{pki}/server.pem", key = "{pki}/server.key", clientCa = "{pki}/ca.pem" }}')
+def test_client_certificates_name_the_operator(spawn, tmp_path, authority):
+    office = Office(spawn, tmp_path, OPERATORS, tls=tls_of(authority))
 
-    def context(name=None):
-        made = ssl.create_default_context(cafile=pki / "ca.pem")
-        if name:
-            made.load_cert_chain(pki / f"{name}.pem", pki / f"{name}.key")
-        return made
-    office.context = context("maria")
+    office.context = authority.context(authority.issue("maria"))
     assert (office.get("/session")["name"], office.get("/session")["how"]) == ("maria", "certificate")
     office.load(csv(2))
     assert {e["who"] for e in office.get("/audit")["entries"]} == {"page:maria"}
-    office.context = context("stranger")  # of the same authority, but no operator
+    office.context = authority.context(authority.issue("stranger"))  # of the same authority, but no operator
     assert office.get("/session")["name"] is None and office.request("GET", "/api/v1/line").status == 401
-    office.context = context()
+    office.context = authority.context()
     assert office.request("GET", "/api/v1/line").status == 401
     answer, cookie = log_in(office, "maria", MARIA)
     assert answer.status == 200 and "Secure" in answer.headers["Set-Cookie"]
     assert office.request("GET", "/api/v1/line", headers=cookie).status == 200
 
 
-def test_without_operators_certificates_are_the_log_in(spawn, tmp_path, pki):
-    office = Office(spawn, tmp_path, tls=f', tls {{ certificate = "{pki}/server.pem", key = "{pki}/server.key", clientCa = "{pki}/ca.pem" }}')
-    office.context = ssl.create_default_context(cafile=pki / "ca.pem")
+def test_without_operators_certificates_are_the_log_in(spawn, tmp_path, authority):
+    office = Office(spawn, tmp_path, tls=tls_of(authority))
+    office.context = authority.context()
     assert office.request("GET", "/api/v1/line").status == 401
-    office.context.load_cert_chain(pki / "stranger.pem", pki / "stranger.key")
+    office.context = authority.context(authority.issue("stranger"))
     office.load(csv(1))
     assert {e["who"] for e in office.get("/audit")["entries"]} == {"page:stranger"}
 
