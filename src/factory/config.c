@@ -41,11 +41,11 @@ static void check_listen(const void *conf, const struct cw_value *object, struct
 		cw_conf_error_at(report, object, "listen: %s", msg.text);
 	if ((l->tls.certificate == NULL) != (l->tls.key == NULL))
 		cw_conf_error_at(report, object, "tls { } needs both certificate and key");
+	if (l->tls.client_ca != NULL && l->tls.certificate == NULL)
+		cw_conf_error_at(report, object, "tls.clientCa needs tls.certificate and tls.key: clients show certificates over TLS only");
 	check_file("tls.certificate", l->tls.certificate, object, report);
 	check_file("tls.key", l->tls.key, object, report);
 	check_file("tls.clientCa", l->tls.client_ca, object, report);
-	if (l->tls.client_ca != NULL && l->tls.certificate == NULL)
-		cw_conf_error_at(report, object, "tls.clientCa needs tls.certificate and tls.key: clients show certificates over TLS only");
 }
 
 static const struct cw_conf_setting listen_settings[] = {
