@@ -1,14 +1,16 @@
 /* config.c - see config.h. */
 #include "factory/config.h"
-#include "factory/config_field.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "db/db.h"
+#include "factory/config_field.h"
 #include "factory/stock/stock.h"
 #include "net/addr.h"
 
@@ -22,6 +24,13 @@ static const char *const formats[] = { "text", "json", NULL };
 
 /* ---- the tables ------------------------------------------------------------------------ */
 
+/* Now, and not when the server is started at night. */
+static void check_file(const char *key, const char *path, const struct cw_value *object, struct cw_conf_report *report)
+{
+	if (path != NULL && access(path, R_OK) < 0)
+		cw_conf_error_at(report, object, "%s: cannot read %.300s: %s", key, path, strerror(errno));
+}
+
 static void check_listen(const void *conf, const struct cw_value *object, struct cw_conf_report *report)
 {
 	const struct factory_listen *l = conf;
@@ -34,6 +43,9 @@ static void check_listen(const void *conf, const struct cw_value *object, struct
 		cw_conf_error_at(report, object, "tls { } needs both certificate and key");
 	if (l->tls.client_ca != NULL && l->tls.certificate == NULL)
 		cw_conf_error_at(report, object, "tls.clientCa needs tls.certificate and tls.key: clients show certificates over TLS only");
+	check_file("tls.certificate", l->tls.certificate, object, report);
+	check_file("tls.key", l->tls.key, object, report);
+	check_file("tls.clientCa", l->tls.client_ca, object, report);
 }
 
 static const struct cw_conf_setting listen_settings[] = {

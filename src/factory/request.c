@@ -122,6 +122,16 @@ static int take_action(struct factory_request *r, struct cw_msg *msg)
 	return 0;
 }
 
+/* The reader's own text, but not what it quotes of the body: it may cut that within a character. */
+static int not_json(size_t len, const json_error_t *error, struct cw_msg *msg)
+{
+	const char *quote = strstr(error->text, " near ");
+	int n = (int)(quote != NULL ? (size_t)(quote - error->text) : strlen(error->text));
+
+	return cw_fail(msg, CW_EINVAL, "the body is not JSON (%.*s at byte %d); send {\"ProductKey\":\"..\",\"DeviceID\":\"..\",\"Action\":0}",
+	               len == 0 ? 11 : n, len == 0 ? "it is empty" : error->text, error->position);
+}
+
 int cw_factory_request_parse(const char *text, size_t len, struct factory_request *r, struct cw_msg *msg)
 {
 	static const char mark[] = "\xef\xbb\xbf";
@@ -139,8 +149,7 @@ int cw_factory_request_parse(const char *text, size_t len, struct factory_reques
 	if (r->body == NULL && json_error_code(&error) == json_error_duplicate_key)
 		return cw_fail(msg, CW_EINVAL, "a member is there twice; which one counts? Send each once");
 	if (r->body == NULL)
-		return cw_fail(msg, CW_EINVAL, "the body is not JSON (%s); send {\"ProductKey\":\"..\",\"DeviceID\":\"..\",\"Action\":0}",
-		               len == 0 ? "it is empty" : error.text);
+		return not_json(len, &error, msg);
 	if (!json_is_object(r->body))
 		return cw_fail(msg, CW_EINVAL, "the body is JSON but no object; send {\"ProductKey\":\"..\",\"DeviceID\":\"..\",\"Action\":0}");
 	rc = take_product(r, msg);

@@ -751,6 +751,7 @@ static int start_daemon(struct cw_http *h, const struct sockaddr_storage *ss, in
 	};
 	struct MHD_OptionItem where[] = {
 		/* Its pool for one connection holds the head and what it works with. */
+		{ MHD_OPTION_PER_IP_CONNECTION_LIMIT, (intptr_t)h->conf.per_address, NULL },
 		{ MHD_OPTION_CONNECTION_MEMORY_LIMIT, (intptr_t)(h->conf.max_head != 0 ? h->conf.max_head : HEAD_MAX), NULL },
 		{ fd < 0 ? MHD_OPTION_SOCK_ADDR : MHD_OPTION_LISTEN_SOCKET, fd,
 		  (void *)(uintptr_t)(fd < 0 ? ss : NULL) },
@@ -761,7 +762,7 @@ static int start_daemon(struct cw_http *h, const struct sockaddr_storage *ss, in
 		MHD_start_daemon(flags, 0, NULL, NULL, on_request, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
 				 MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_CONNECTION_LIMIT,
 				 CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_NOTIFY_CONNECTION,
-				 on_connection, h, MHD_OPTION_ARRAY, where, MHD_OPTION_ARRAY, h->conf.tls_certificate != NULL ? tls : where + 2, MHD_OPTION_END);
+				 on_connection, h, MHD_OPTION_ARRAY, where, MHD_OPTION_ARRAY, h->conf.tls_certificate != NULL ? tls : where + 3, MHD_OPTION_END);
 	if (h->daemon == NULL && fd >= 0)
 		close(fd);
 	return h->daemon != NULL ? 0 : CW_EIO;

@@ -23,6 +23,7 @@ typedef void (*cw_http_fn)(void *arg, struct cw_http_req *req);
 struct cw_http_conf {
 	const char *address; /* "host:port", numeric host, port 0: any free one; or "unix:/path", mode 0660 */
 	size_t max_body;     /* a larger body is answered 413 */
+	unsigned per_address; /* connections from one address at a time; further ones are closed. 0: as many as there may be */
 	size_t max_head;     /* bytes of request line and header fields together; 0: 32 KiB. More is answered 414 or 431 */
 	size_t (*room)(void *arg, const struct cw_http_req *req); /* NULL, or how long this one's body may be, told by its head; <= max_body */
 	int hand_large;      /* hand a request with a larger body up instead, without it; cw_http_too_large() tells */

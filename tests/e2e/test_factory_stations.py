@@ -182,6 +182,7 @@ WRONG = {
     'stations = [ { name = a, certificate = x }, { name = b, certificate = x } ]': "same certificate",
     f'stations = [ {{ name = a, token = "{TOKEN}" }}, {{ name = b, token = "{TOKEN}" }} ]': "same token",
     'db = "postgresql://u:geheim@127.0.0.1/x"': "keyFile is missing",
+    'line = [ { listen = "127.0.0.1:0", tls { certificate = nowhere.pem, key = nowhere.key } } ]': "cannot read",
     "openapi.accessKey = x": "belong together",
     "lineTypo = 7": "lineTypo",
 }
