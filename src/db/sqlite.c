@@ -30,6 +30,7 @@ struct sqlite {
 	struct cw_db base; /* first */
 	sqlite3 *db;
 	struct cw_map statements;
+	struct timespec waits_since;
 };
 
 static struct sqlite *of(struct cw_db *db)
@@ -146,12 +147,32 @@ static int use_wal(struct sqlite *s, struct cw_msg *msg)
 	}
 }
 
+/*
+ * Another writes. SQLite's own handler looks again after 100 ms in the end; who writes one piece after the other, with a pause of 2 ms
+ * for others (an import), would hardly ever let anybody in.
+ */
+static int on_busy(void *arg, int count)
+{
+	const struct timespec nap = { .tv_nsec = 1000000 };
+	struct sqlite *s = arg;
+	struct timespec now;
+
+	if (clock_gettime(CLOCK_MONOTONIC, &now) != 0)
+		return 0;
+	if (count == 0)
+		s->waits_since = now;
+	if ((now.tv_sec - s->waits_since.tv_sec) * 1000 + (now.tv_nsec - s->waits_since.tv_nsec) / 1000000 >= (long)s->base.wait_ms)
+		return 0;
+	(void)nanosleep(&nap, NULL);
+	return 1;
+}
+
 static int set_up(struct sqlite *s, int read_only, struct cw_msg *msg)
 {
 	int rc = 0;
 
 	(void)sqlite3_extended_result_codes(s->db, 1);
-	(void)sqlite3_busy_timeout(s->db, (int)s->base.wait_ms);
+	(void)sqlite3_busy_handler(s->db, on_busy, s);
 	/* "x" is a name, never a text, as in PostgreSQL. */
 	(void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
 	(void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
@@ -343,7 +364,7 @@ static int run(struct cw_db *db, const char *sql, const struct cw_db_value *para
 	for (i = 0; i < sets && rc == 0; i++) {
 		sqlite3_int64 before = sqlite3_total_changes64(s->db);
 
-		rc = bind_all(s, t->q, params + i * count, count, msg);
+		rc = bind_all(s, t->q, count == 0 ? NULL : params + i * count, count, msg);
 		if (rc == 0)
 			rc = walk(s, t, i, fn, arg, &stop, msg);
 		/* The commit of a statement alone is here, and may fail. */

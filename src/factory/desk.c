@@ -351,6 +351,11 @@ static int start_threads(struct cw_desk *d, struct cw_msg *msg)
 	return 0;
 }
 
+const struct cw_stock_conf *cw_desk_conf(const struct cw_desk *d)
+{
+	return &d->conf;
+}
+
 int cw_desk_open(struct cw_worker *loop, const struct cw_stock_conf *conf, struct cw_desk **ret_desk, struct cw_msg *msg)
 {
 	struct cw_desk *d = cw_zalloc(sizeof(*d));

@@ -55,6 +55,8 @@ int cw_desk_open(struct cw_worker *loop, const struct cw_stock_conf *conf, struc
 void cw_desk_ask(struct cw_desk *d, struct cw_desk_ask *a);
 void cw_desk_do(struct cw_desk *d, struct cw_desk_job *j);
 void cw_desk_figures(struct cw_desk *d, struct cw_desk_figures *ret);
+/* What its threads open the database with; lent for the desk's life. For work so long that it takes a thread of its own. */
+const struct cw_stock_conf *cw_desk_conf(const struct cw_desk *d);
 /* What was asked for is answered first; then the threads end and `closed` runs on the loop. */
 void cw_desk_close(struct cw_desk *d, void (*closed)(void *arg), void *arg);
 

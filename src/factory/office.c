@@ -201,13 +201,17 @@ static void refuse_call(struct cw_http_req *req, int rc, const char *text)
 	}
 }
 
+static unsigned lengthy_bit(const struct office_route *r)
+{
+	return r->lengthy ? 1u << (r->work == office_import) : 0;
+}
+
 static void call_done(struct cw_desk_job *job)
 {
 	struct office_call *c = cw_container_of(job, struct office_call, job);
 	struct office *o = c->office;
 
-	o->importing &= c->route->work != office_import;
-	o->verifying &= c->route->work != office_verify;
+	o->lengthy &= ~lengthy_bit(c->route);
 	if (c->route->need == OFFICE_CHANGE)
 		office_line_stale(o);
 	if (c->req != NULL) {
@@ -219,6 +223,22 @@ static void call_done(struct cw_desk_job *job)
 	}
 	call_free(c);
 	office_release(o);
+}
+
+static void lengthy_work(uv_work_t *work)
+{
+	struct office_call *c = cw_container_of(work, struct office_call, lengthy);
+	struct cw_stock *s = NULL;
+
+	if (cw_stock_open(cw_desk_conf(c->office->factory->desk), &s, &c->job.msg) < 0)
+		s = NULL;
+	call_work(&c->job, s);
+	cw_stock_close(s);
+}
+
+static void lengthy_done(uv_work_t *work, int status)
+{
+	call_done(&cw_container_of(work, struct office_call, lengthy)->job);
 }
 
 static void each_param(void *arg, const char *name, const char *value)
@@ -263,10 +283,6 @@ static int read_file(struct office_call *c, struct cw_http_req *req)
 		office_refuse(req, 415, "BAD_REQUEST", "the body is to be the CSV file itself, with Content-Type: text/csv");
 		return CW_EINVAL;
 	}
-	if (c->office->importing) {
-		office_refuse(req, 409, "BUSY", "another import is under way; try again when it has ended");
-		return CW_EBUSY;
-	}
 	if (secret != NULL)
 		(void)snprintf(c->product_secret, sizeof(c->product_secret), "%s", secret);
 	c->body = cw_http_take_body(req, &c->body_len);
@@ -281,8 +297,8 @@ static void run_call(struct office *o, const struct office_route *r, struct cw_h
 {
 	struct office_call *c;
 
-	if (o->calls > CALLS_MAX || (r->work == office_verify && o->verifying)) {
-		office_refuse(req, 503, "BUSY", "too much is asked for at once; try again");
+	if (o->calls > CALLS_MAX || (o->lengthy & lengthy_bit(r)) != 0) {
+		office_refuse(req, 503, "BUSY", r->lengthy ? "another one is under way; try again when it has ended" : "too much is asked for at once; try again");
 		return;
 	}
 	c = cw_zalloc(sizeof(*c));
@@ -303,10 +319,12 @@ static void run_call(struct office *o, const struct office_route *r, struct cw_h
 	}
 	c->req = req;
 	cw_http_on_gone(req, on_gone, c);
-	o->importing |= r->work == office_import;
-	o->verifying |= r->work == office_verify;
+	o->lengthy |= lengthy_bit(r);
 	office_hold(o);
-	cw_desk_do(o->factory->desk, &c->job);
+	if (!r->lengthy)
+		cw_desk_do(o->factory->desk, &c->job);
+	else
+		(void)uv_queue_work(cw_worker_loop(o->factory->loop), &c->lengthy, lengthy_work, lengthy_done); /* fails without a function only */
 }
 
 /* ---- the page ----------------------------------------------------------------------------------- */
@@ -376,23 +394,23 @@ static void answer_metrics(struct office *o, struct cw_http_req *req)
 /* ---- routes ----------------------------------------------------------------------------------- */
 
 static const struct office_route routes[] = {
-	{ "GET", "/health", OFFICE_OPEN, NULL, answer_health },
-	{ "GET", "/metrics", OFFICE_READ, NULL, answer_metrics },
-	{ "GET", "/api/v1/session", OFFICE_OPEN, NULL, office_session_get },
-	{ "POST", "/api/v1/session", OFFICE_OPEN, NULL, office_session_post },
-	{ "DELETE", "/api/v1/session", OFFICE_OPEN, NULL, office_session_delete },
-	{ "GET", "/api/v1/line", OFFICE_READ, NULL, office_line },
-	{ "GET", "/api/v1/devices", OFFICE_READ, office_devices, NULL },
-	{ "GET", "/api/v1/board", OFFICE_READ, office_board, NULL },
-	{ "GET", "/api/v1/batches", OFFICE_READ, office_batches, NULL },
-	{ "GET", "/api/v1/products", OFFICE_READ, office_products, NULL },
-	{ "GET", "/api/v1/audit", OFFICE_READ, office_audit, NULL },
-	{ "GET", "/api/v1/audit/verify", OFFICE_READ, office_verify, NULL },
-	{ "POST", "/api/v1/import", OFFICE_CHANGE, office_import, NULL },
-	{ "POST", "/api/v1/batch", OFFICE_CHANGE, office_batch, NULL },
-	{ "POST", "/api/v1/product", OFFICE_CHANGE, office_product, NULL },
-	{ "POST", "/api/v1/void", OFFICE_CHANGE, office_void, NULL },
-	{ "POST", "/api/v1/reclaim", OFFICE_CHANGE, office_reclaim, NULL },
+	{ "GET", "/health", OFFICE_OPEN, NULL, answer_health, 0 },
+	{ "GET", "/metrics", OFFICE_READ, NULL, answer_metrics, 0 },
+	{ "GET", "/api/v1/session", OFFICE_OPEN, NULL, office_session_get, 0 },
+	{ "POST", "/api/v1/session", OFFICE_OPEN, NULL, office_session_post, 0 },
+	{ "DELETE", "/api/v1/session", OFFICE_OPEN, NULL, office_session_delete, 0 },
+	{ "GET", "/api/v1/line", OFFICE_READ, NULL, office_line, 0 },
+	{ "GET", "/api/v1/devices", OFFICE_READ, office_devices, NULL, 0 },
+	{ "GET", "/api/v1/board", OFFICE_READ, office_board, NULL, 0 },
+	{ "GET", "/api/v1/batches", OFFICE_READ, office_batches, NULL, 0 },
+	{ "GET", "/api/v1/products", OFFICE_READ, office_products, NULL, 0 },
+	{ "GET", "/api/v1/audit", OFFICE_READ, office_audit, NULL, 0 },
+	{ "GET", "/api/v1/audit/verify", OFFICE_READ, office_verify, NULL, 1 },
+	{ "POST", "/api/v1/import", OFFICE_CHANGE, office_import, NULL, 1 },
+	{ "POST", "/api/v1/batch", OFFICE_CHANGE, office_batch, NULL, 0 },
+	{ "POST", "/api/v1/product", OFFICE_CHANGE, office_product, NULL, 0 },
+	{ "POST", "/api/v1/void", OFFICE_CHANGE, office_void, NULL, 0 },
+	{ "POST", "/api/v1/reclaim", OFFICE_CHANGE, office_reclaim, NULL, 0 },
 };
 
 static const struct office_route *find_route(const struct cw_http_req *req, int *ret_known)
@@ -441,7 +459,9 @@ static void serve_route(struct office *o, struct cw_http_req *req)
 		office_refuse(req, 403, "VIEW_ONLY", "this operator may look, not change anything");
 		return;
 	}
-	if (r->answer != NULL)
+	if (cw_http_too_large(req))
+		office_refuse(req, 413, "TOO_LARGE", "the body is too large; files of at most 64 MiB are taken here, larger ones by causeway factory import");
+	else if (r->answer != NULL)
 		r->answer(o, req);
 	else
 		run_call(o, r, req, &who);
@@ -454,8 +474,6 @@ static void on_http(void *arg, struct cw_http_req *req)
 
 	if (foreign != NULL)
 		office_refuse(req, 403, "FOREIGN", foreign);
-	else if (cw_http_too_large(req))
-		office_refuse(req, 413, "TOO_LARGE", "the body is too large; import files of at most 64 MiB, or use causeway factory import");
 	else if (!serve_file(req))
 		serve_route(o, req);
 }

@@ -2,7 +2,7 @@
  * office.h - the rooms of the office front: page, log-in, API. Not for others.
  *
  * Requests come on the loop. What needs the stock goes to the office's thread as a call, which keeps a copy of all it needs, since
- * its client may leave meanwhile.
+ * its client may leave meanwhile. What takes long (imports, verifying) opens the stock anew on a thread of libuv's pool.
  */
 #ifndef CW_FACTORY_OFFICE_H
 #define CW_FACTORY_OFFICE_H
@@ -83,7 +83,7 @@ struct office {
 	struct office_door door;
 	struct office_line line;
 	size_t calls; /* on the office's thread, or on the way */
-	int importing, verifying;
+	unsigned lengthy; /* under way: bits of routes */
 	int shut; /* its listener is closed */
 	void (*closed)(void *arg);
 	void *closed_arg;
@@ -117,6 +117,7 @@ void office_release(struct office *o);
 
 struct office_call {
 	struct cw_desk_job job;
+	uv_work_t lengthy; /* instead of the desk's job */
 	struct office *office;
 	struct cw_http_req *req; /* NULL: its client has gone */
 	const struct office_route *route;
@@ -139,6 +140,7 @@ struct office_route {
 	int (*work)(struct office_call *c, struct cw_stock *s);
 	/* Instead of it, on the loop. */
 	void (*answer)(struct office *o, struct cw_http_req *req);
+	int lengthy; /* takes seconds with a large stock: one at a time, on a thread of its own, so that nobody else waits for it */
 };
 
 /* Of the arguments: the text, NULL when it is not there or empty. */

@@ -30,7 +30,10 @@ def test_everything_is_where_a_distribution_would_put_it(prefix):
     assert files >= {"sbin/causewayd", "bin/causeway", "bin/causeway-cloud", "libexec/causeway-script",
                      "lib/systemd/system/causewayd.service", "lib/sysusers.d/causeway.conf",
                      "share/man/man8/causewayd.8", "share/man/man1/causeway.1", "share/man/man1/causeway-cloud.1",
-                     "share/man/man5/causeway.conf.5", "share/doc/causeway/examples/application.conf"}
+                     "share/man/man5/causeway.conf.5", "share/doc/causeway/examples/application.conf",
+                     "sbin/causeway-factory", "lib/systemd/system/causeway-factory.service", "lib/sysusers.d/causeway-factory.conf",
+                     "share/man/man8/causeway-factory.8", "share/doc/causeway-factory/examples/factory.conf",
+                     "share/doc/causeway-factory/clients/c/triple_burn.h", "share/doc/causeway-factory/clients/node/package.json"}
     assert {f for f in files if f.startswith("lib/causeway/plugins/")} >= {f"lib/causeway/plugins/{p}.so" for p in ("jt808",)}
     assert {f.split("/")[-1][:-3] for f in files if f.startswith("lib/causeway/plugins/")} <= plugins
     assert {f.split("/")[-1] for f in files if f.startswith("include/causeway/")} == {h.name for h in (ROOT / "include/causeway").glob("*.h")}
@@ -57,14 +60,15 @@ def test_manual_pages_are_clean_and_name_every_verb(prefix):
     assert ".SH causeway identity" in text
 
 
-def test_the_unit_is_one(prefix):
-    """covers: A07"""
-    unit = prefix / "lib/systemd/system/causewayd.service"
-    assert f"ExecStart={prefix}/sbin/causewayd -c" in unit.read_text()
+@pytest.mark.parametrize("program", ["causewayd", "causeway-factory"])
+def test_the_unit_is_one(prefix, program):
+    """covers: A07 B23"""
+    unit = prefix / f"lib/systemd/system/{program}.service"
+    assert f"ExecStart={prefix}/sbin/{program} -c" in unit.read_text()
     if shutil.which("systemd-analyze") is None:
         pytest.skip("there is no systemd-analyze")
     done = run("systemd-analyze", "verify", "--man=no", str(unit))
-    said = [line for line in (done.stdout + done.stderr).splitlines() if "causewayd.service" in line]
+    said = [line for line in (done.stdout + done.stderr).splitlines() if f"{program}.service" in line]
     assert said == []
 
 
@@ -116,7 +120,7 @@ def test_the_debian_packages(tmp_path):
     done = run("cpack", "-G", "DEB", "-B", str(tmp_path), cwd=BUILD)
     assert done.returncode == 0, done.stdout + done.stderr
     debs = {f.name.split("_")[0]: f for f in tmp_path.glob("*.deb")}
-    assert set(debs) == {"causeway", "causeway-cloud", "libcauseway0", "libcauseway-dev"}
+    assert set(debs) == {"causeway", "causeway-cloud", "causeway-factory", "libcauseway0", "libcauseway-dev"}
     depends = run("dpkg-deb", "-f", debs["causeway"], "Depends").stdout
     assert "libuv1" in depends and "libpaho-mqtt1.3" in depends and "causeway" not in depends
     root = tmp_path / "root"
@@ -125,8 +129,10 @@ def test_the_debian_packages(tmp_path):
     assert "ExecStart=/usr/sbin/causewayd -c" in (root / "usr/lib/systemd/system/causewayd.service").read_text()
     assert run(root / "usr/sbin/causewayd", "--version").stdout.startswith("causewayd ")
     assert "Protocol jt808" in run(root / "usr/bin/causeway", "config", "reference", cwd="/").stdout
-    control = tmp_path / "control"
-    subprocess.run(["dpkg-deb", "-e", debs["causeway"], control], check=True)
-    for script in ("postinst", "prerm", "postrm"):
-        assert subprocess.run(["sh", "-n", control / script]).returncode == 0
-    assert "systemctl enable causewayd.service" in (control / "postinst").read_text()
+    assert run(root / "usr/sbin/causeway-factory", "--version").stdout.startswith("causeway-factory ")
+    for package, service in (("causeway", "causewayd"), ("causeway-factory", "causeway-factory")):
+        control = tmp_path / f"control-{package}"
+        subprocess.run(["dpkg-deb", "-e", debs[package], control], check=True)
+        for script in ("postinst", "prerm", "postrm"):
+            assert subprocess.run(["sh", "-n", control / script]).returncode == 0
+        assert f"systemctl enable {service}.service" in (control / "postinst").read_text()

@@ -140,7 +140,7 @@ static int verify(struct verb *v)
 	int rc;
 
 	if (v->against != NULL && cw_file_read(v->against, HEADS_MOST, &text, &len, &msg) < 0)
-		return factory_complain(&v->t, "%s: %s", v->against, msg.text[0] == '\0' ? "there is no such file" : msg.text);
+		return factory_complain(&v->t, "--against: %s", msg.text);
 	if (v->t.as_json)
 		factory_list_begin(&v->t);
 	rc = cw_audit_verify(v->t.stock, text, on_problem, v, &entries, &problems, &msg);

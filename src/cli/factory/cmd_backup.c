@@ -146,9 +146,11 @@ int cw_factory_restore(int argc, char **argv)
 		rc = is_free(&t);
 	if (rc == 0) {
 		rc = cw_key_load(t.key_path, &key, &msg);
-		if (rc < 0)
-			rc = factory_complain(&t, "%s: %s; put the key file there that the backup was made with, or say where it is with --key", t.key_path,
-			                      rc == CW_ENOENT ? "there is no key" : msg.text);
+		if (rc == CW_ENOENT)
+			rc = factory_complain(&t, "%s: there is no key; put the key file there that the backup was made with, or say where it is with --key",
+			                      t.key_path);
+		else if (rc < 0)
+			rc = factory_complain(&t, "%s", msg.text);
 		cw_key_wipe(&key);
 	}
 	if (rc == 0)

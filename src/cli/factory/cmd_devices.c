@@ -192,7 +192,7 @@ static int import(struct factory_tool *t, const char *product)
 	r->file = t->word[1];
 	r->product = product;
 	if (cw_file_read(r->file, FILE_MOST, &text, &len, &msg) < 0)
-		rc = factory_complain(t, "%s", msg.text[0] == '\0' ? "there is no such file" : msg.text);
+		rc = factory_complain(t, "%s", msg.text);
 	/* Each field has a NUL where the file has a comma, and rows may have fewer fields than there are columns. */
 	r->text = rc == 0 ? cw_alloc(len + COL_COUNT * (len / 2 + 2)) : NULL;
 	if (rc == 0 && r->text == NULL)

@@ -176,9 +176,10 @@ int factory_words(const struct factory_tool *t, int least, int most)
 int factory_place(struct factory_tool *t)
 {
 	const char *environment = getenv("CAUSEWAY_FACTORY_DB");
+	const struct factory_overrides none = { .db = NULL };
 	struct cw_msg msg = { "" };
 
-	if (t->config != NULL && cw_factory_config_load(t->config, NULL, &t->conf, &msg) < 0)
+	if (t->config != NULL && cw_factory_config_load(t->config, &none, &t->conf, &msg) < 0)
 		return factory_complain(t, "%s", msg.text);
 	if (t->conf != NULL && t->key == NULL && t->db == NULL)
 		t->key = t->conf->key_file;

@@ -278,7 +278,7 @@ function showRecent(line) {
     const board = cell("");
     const tr = row(cell(moment(e.at), "t"), kindCell(e), board, e.who);
     if (!e.deviceName || !e.productKey) {
-      board.append(e.text || "");
+      board.append((e.text || "").replace(/, sum [0-9a-f]{32,}/, ""));
       return tr;
     }
     const act = () => showBoard({ productKey: e.productKey, deviceName: e.deviceName });
@@ -452,6 +452,16 @@ async function find(e) {
   $("#list").hidden = true;
   if (!(await showBoard({ text }))) await showList({ text });
   $("#search").select(); // the next scan takes its place
+}
+
+// A scanner types wherever the focus is, and its Enter would press the button that was clicked last: what is typed outside of fields is sought.
+function wireScanner() {
+  const search = $("#search");
+  search.addEventListener("focus", () => search.select());
+  document.addEventListener("keydown", (e) => {
+    if (e.key.length !== 1 || e.key === " " || e.ctrlKey || e.metaKey || e.altKey || $("main").hidden || e.target.closest("input, select, textarea, dialog")) return;
+    search.focus(); // the character goes there
+  });
 }
 
 function listRow(d) {
@@ -757,6 +767,7 @@ function wire() {
   document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
   new ResizeObserver(() => { if (state.line?.figures) showRate(state.line); }).observe($("#rate svg"));
   wireDrop();
+  wireScanner();
 }
 
 wire();

@@ -96,6 +96,7 @@ struct part {
 	struct cw_stock_product product;
 	int64_t batch, lot;
 	struct stock_lot_sum sum;
+	char given_out[2][40]; /* texts of entries about boards that have theirs: allocated, written */
 };
 
 /* A row that waits for its piece. */
@@ -374,6 +375,8 @@ static int part_of(struct cw_lot *l, const char *product_key, struct part **ret,
 			cw_free(p);
 			return rc;
 		}
+		(void)snprintf(p->given_out[0], sizeof(p->given_out[0]), "lot %" PRId64 ": allocated", p->lot);
+		(void)snprintf(p->given_out[1], sizeof(p->given_out[1]), "lot %" PRId64 ": written", p->lot);
 		*last = p;
 	}
 	*ret = p;
@@ -675,7 +678,7 @@ static int enter_boards(struct cw_lot *l, struct cw_audit_entry **ret_entries, s
 			continue;
 		entries[n++] = (struct cw_audit_entry){ .what = stock_audit_name(CW_AUDIT_IMPORT), .who = l->who, .address = l->address,
 							.product_key = w->part->product.product_key, .device_name = w->device_name,
-							.device_id = w->device_id, .text = w->written ? "written" : "allocated" };
+							.device_id = w->device_id, .text = w->part->given_out[w->written != 0] };
 	}
 	rc = stock_audit(l->s, entries, n, msg);
 	if (rc < 0)
@@ -802,6 +805,12 @@ int cw_lot_finish(struct cw_lot *l, struct cw_lot_result *ret, struct cw_msg *ms
 	ret->known = l->known;
 	for (p = l->parts; p != NULL && ret->lot == 0; p = p->next)
 		ret->lot = p->sum.count > 0 ? p->lot : 0;
+	/*
+	 * A server whose stock was used up believes that there is hardly anything free, and would sort the whole new lot for each
+	 * request, until it looks by itself, a minute later. If it does not want to, that is all that happens.
+	 */
+	if (cw_db_kind(l->s->db) == CW_DB_POSTGRES && ret->fresh > 0)
+		(void)cw_db_script(l->s->db, "ANALYZE cert", NULL);
 	free_lot(l);
 	return 0;
 }

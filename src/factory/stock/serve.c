@@ -6,6 +6,7 @@
 
 #include "base/crash.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "factory/stock/serve_impl.h"
 
 /* ---- a group ------------------------------------------------------------------------------------- */
@@ -115,7 +116,7 @@ static int gather_products(struct serve_group *g)
 	return 0;
 }
 
-/* No control characters and not too long, as the front has made sure (factory.md C.3). */
+/* Text without control characters, and not too long, as the front has made sure (factory.md C.3). */
 static int is_device_id(struct cw_bytes id)
 {
 	size_t i;
@@ -123,7 +124,7 @@ static int is_device_id(struct cw_bytes id)
 	for (i = 0; i < id.len; i++)
 		if (id.ptr[i] < 0x20 || id.ptr[i] == 0x7f)
 			return 0;
-	return id.len <= CW_STOCK_DEVICE_ID;
+	return id.len <= CW_STOCK_DEVICE_ID && cw_utf8_valid(id);
 }
 
 /* CW and 16 digits (C.1): 64 bits, so that nobody guesses one and none comes twice. */
@@ -309,6 +310,15 @@ static enum cw_stock_answer none_left(const struct serve_product *p)
 	return CW_STOCK_OUT_OF_STOCK;
 }
 
+/* For all requests behind this one, whatever period they count from. */
+static void count_use(struct serve_group *g, const struct cw_stock_ask *a)
+{
+	size_t i;
+
+	for (i = 0; i < g->quota_count; i++)
+		g->quotas[i].used += strcmp(g->quotas[i].station, a->who.name) == 0;
+}
+
 static void allocate(struct serve_group *g, struct cw_stock_ask *a, struct serve_board *b, struct serve_quota *q)
 {
 	struct serve_product *p = b->product;
@@ -326,8 +336,7 @@ static void allocate(struct serve_group *g, struct cw_stock_ask *a, struct serve
 		b->cert = p->picks[p->used++];
 		b->state = CW_STOCK_ALLOCATED;
 		b->taken = 1;
-		if (q != NULL)
-			q->used++;
+		count_use(g, a);
 	} else if (serve_open(g, p, &b->cert) < 0) {
 		answer(a, CW_STOCK_BUSY);
 		return;

@@ -60,7 +60,8 @@ const char *stock_audit_name(enum cw_audit_kind kind);
  *    stock_lot_sum_text() of all its new certificates; anything may follow;
  *  - audit_node '', audit_number 0 and changed 0 in each certificate until something changes it;
  *  - but for a row that comes with a device_id: an IMPORT entry of its own with product_key, device_name, device_id and the text
- *    "allocated" or "written", which audit_node and audit_number name; who is its station.
+ *    "lot 7: allocated" or "lot 7: written", which audit_node and audit_number name; who is its station. An import that does not come to its
+ *    end leaves such entries: no certificate is of that lot then.
  * And of serve.c: a certificate names the ALLOCATE or WRITE entry that changed it last, whose device_id is the certificate's, whose who is the
  * station, and whose at is the time of the change.
  */

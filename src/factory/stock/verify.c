@@ -54,7 +54,7 @@ struct verify {
 	const char *node;
 	int64_t expected; /* number */
 	uint8_t before[STOCK_MAC];
-	int before_known;
+	int before_known, has_head, any; /* `any`: entries so far */
 	size_t told; /* rows of this piece */
 	int64_t last;
 	/* the certificate at hand; id 0: none */
@@ -212,6 +212,9 @@ static int on_entry(void *arg, size_t set, const struct cw_db_value *c, size_t c
 	struct verify *v = arg;
 	int64_t number = c[0].number;
 
+	if (!v->has_head && !v->any)
+		problem(v, v->node, 0, "the head of this chain is gone, so nobody knows how many entries there were");
+	v->any = 1;
 	v->told++;
 	v->entries++;
 	v->last = number;
@@ -251,13 +254,11 @@ static int on_head(void *arg, size_t set, const struct cw_db_value *c, size_t co
 	return 0;
 }
 
-static void judge_head(struct verify *v, const struct head *h, uint64_t entries)
+static void judge_head(struct verify *v, const struct head *h)
 {
 	uint8_t seal[STOCK_MAC];
 	int64_t last = v->expected - 1;
 
-	if (!h->found && entries > 0)
-		problem(v, v->node, 0, "the head of this chain is gone, so nobody knows how many entries there were");
 	if (!h->found)
 		return;
 	stock_chain_seal(v->s, v->node, h->number, h->mac, seal);
@@ -280,7 +281,6 @@ static int walk_chain(struct verify *v, const char *node)
 		" WHERE c.product_key = a.product_key AND c.device_name = a.device_name) THEN 1 ELSE 0 END"
 		" FROM audit a WHERE a.node = $1 AND a.number > $2 ORDER BY a.number LIMIT $3";
 	struct cw_db_value p[] = { cw_db_text(node), cw_db_int(0), cw_db_int(PIECE) };
-	uint64_t before = v->entries;
 	struct head h = { 0 };
 	int rc = cw_db_run(v->s->db, "SELECT number, mac, seal FROM chain WHERE node = $1", p, 1, on_head, &h, NULL, v->msg);
 
@@ -288,6 +288,8 @@ static int walk_chain(struct verify *v, const char *node)
 	v->expected = 1;
 	memset(v->before, 0, STOCK_MAC);
 	v->before_known = 1;
+	v->has_head = h.found;
+	v->any = 0;
 	v->last = INT64_MIN;
 	do {
 		p[1] = cw_db_int(v->last);
@@ -296,7 +298,7 @@ static int walk_chain(struct verify *v, const char *node)
 			rc = cw_db_run(v->s->db, entries, p, 3, on_entry, v, NULL, v->msg);
 	} while (rc == 0 && v->told == PIECE);
 	if (rc == 0)
-		judge_head(v, &h, v->entries - before);
+		judge_head(v, &h);
 	return rc;
 }
 
@@ -372,7 +374,7 @@ static void begin_cert(struct verify *v, const struct cw_db_value *c)
  */
 static int is_of_lot(const char *text, int64_t lot)
 {
-	return strncmp(text, "lot ", 4) != 0 || strtoll(text + 4, NULL, 10) == lot;
+	return strncmp(text, "lot ", 4) == 0 && strtoll(text + 4, NULL, 10) == lot;
 }
 
 static int ends_with(const char *text, const char *word)

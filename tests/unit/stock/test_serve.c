@@ -147,7 +147,7 @@ static void test_unknown_and_bad(void **state)
 {
 	struct cw_stock *s = world_open(*state);
 	char longest[CW_STOCK_DEVICE_ID + 2];
-	struct cw_stock_ask a[6];
+	struct cw_stock_ask a[7];
 
 	memset(longest, 'x', sizeof(longest));
 	longest[sizeof(longest) - 1] = '\0';
@@ -160,7 +160,9 @@ static void test_unknown_and_bad(void **state)
 	a[3] = world_ask(CW_STOCK_ALLOCATE, "a\nb");
 	a[4] = world_ask(CW_STOCK_ALLOCATE, longest + 1); /* as long as may be */
 	a[5] = world_ask(CW_STOCK_ALLOCATE, "S'); DROP TABLE cert; --");
-	world_serve(s, a, 6);
+	a[6] = world_ask(CW_STOCK_ALLOCATE, "no UTF-8: \xc3");
+	world_serve(s, a, 7);
+	assert_int_equal(a[6].answer, CW_STOCK_BAD_REQUEST);
 	assert_int_equal(a[0].answer, CW_STOCK_UNKNOWN_PRODUCT);
 	assert_int_equal(a[1].answer, CW_STOCK_UNKNOWN_PRODUCT);
 	assert_int_equal(a[2].answer, CW_STOCK_BAD_REQUEST);
