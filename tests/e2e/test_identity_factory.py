@@ -100,7 +100,7 @@ def knock(t):
 def accepted(gateway, i):
     """One attempt of a device, which may be told no or to come again."""
     try:
-        with gateway.terminal(i) as t:
+        with gateway.terminal(i, timeout=2) as t:  # who cannot be looked up now is not answered
             return t.register() == 0
     except (Closed, OSError):
         return False
