@@ -19,6 +19,7 @@ import pytest
 from cloud_client import Client
 from conftest import BUILD, PATIENCE, wait_until
 from openapi_client import OpenApi
+from postgres import postgres, postgres_server  # noqa: F401 - fixtures
 
 PK, NO_PK = "a1EmuPk0001", "a1NoSuch001"
 KEY, KEY_SECRET = "EmuAccessKeyId77", "EmuAccessKeySecret0123456789XY"
@@ -114,7 +115,7 @@ class Field:
         self.way = Way(cloud.process.ready["https"])
         self.dir = dir / "factory"
         self.dir.mkdir(mode=0o700)
-        self.db, self.config = self.dir / "factory.db", self.dir / "factory.conf"
+        self.db, self.key, self.config = self.dir / "factory.db", self.dir / "factory.key", self.dir / "factory.conf"
         self.runs = 0
         self.process = None
         self.got = set()  # secrets
@@ -123,7 +124,7 @@ class Field:
         account = f"accessKey = {KEY}, accessSecret = {KEY_SECRET}, " if openapi is None else openapi
         tls = tls.replace("@", f"{self.authority}/")
         self.config.write_text(f"""
-db = "{self.db}"
+db = "{self.db}", keyFile = "{self.key}"
 line = [ {{ listen = "127.0.0.1:0" }} ], office = [ {{ listen = "127.0.0.1:0" }} ]
 field {{ listeners = [ {{ listen = "{listen}", {tls} }} ], {field} }}
 openapi {{ {account} endpoint = "https://{self.way.address}", ca = "{self.cloud.ca}" }}
@@ -142,7 +143,7 @@ openapi {{ {account} endpoint = "https://{self.way.address}", ca = "{self.cloud.
         return done.returncode, done.stdout + done.stderr
 
     def tool(self, *args, text=""):
-        done = subprocess.run([BUILD / "bin" / "causeway", "factory", *args, "--db", self.db], capture_output=True, text=True, input=text,
+        done = subprocess.run([BUILD / "bin" / "causeway", "factory", *args, "--db", self.db, "--key", self.key], capture_output=True, text=True, input=text,
                               timeout=PATIENCE, cwd=self.dir)
         assert done.returncode == 0, (args, done)
         return done.stdout
@@ -306,11 +307,10 @@ def test_many_requests_at_once_register_once(cloud, field):
     assert len({a["deviceSecret"] for _, a in answers}) == 2 and calls(cloud) == (4, 2)
 
 
-def test_two_servers_on_one_database_register_once(cloud, field, spawn):
-    """covers: C15"""
+def two_servers(cloud, field, spawn):
     field.write().start().know("sn-0001")
     other = Field(spawn, field.dir, cloud, field.authority)
-    other.db = field.db
+    other.db, other.key = field.db, field.key
     other.write(more="node = second").start()
     for server in (field, other):
         server.way.hold()
@@ -325,6 +325,17 @@ def test_two_servers_on_one_database_register_once(cloud, field, spawn):
     assert all(status == 200 for status, _ in answers), answers
     assert len({a["deviceSecret"] for _, a in answers}) == 1
     assert len(cloud.get("/devices")["devices"]) == 1
+
+
+def test_two_servers_on_one_file_register_once(cloud, field, spawn):
+    """covers: C15"""
+    two_servers(cloud, field, spawn)
+
+
+def test_two_servers_on_one_postgresql_register_once(cloud, field, spawn, postgres):
+    """covers: C15"""
+    field.db = postgres
+    two_servers(cloud, field, spawn)
 
 
 def test_killed_between_registration_and_storage_the_next_request_finds_the_device(cloud, field):
