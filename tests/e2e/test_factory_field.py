@@ -142,11 +142,14 @@ openapi {{ {account} endpoint = "https://{self.way.address}", ca = "{self.cloud.
         done = subprocess.run([BUILD / "bin" / "causeway-factory", "-c", self.config, "--check"], capture_output=True, text=True, timeout=PATIENCE)
         return done.returncode, done.stdout + done.stderr
 
-    def tool(self, *args, text=""):
-        done = subprocess.run([BUILD / "bin" / "causeway", "factory", *args, "--db", self.db, "--key", self.key], capture_output=True, text=True, input=text,
+    def try_tool(self, *args):
+        done = subprocess.run([BUILD / "bin" / "causeway", "factory", *args, "--db", self.db, "--key", self.key], capture_output=True, text=True,
                               timeout=PATIENCE, cwd=self.dir)
-        assert done.returncode == 0, (args, done)
-        return done.stdout
+        return done.returncode, done.stdout + done.stderr
+
+    def tool(self, *args):
+        status, said = self.try_tool(*args)
+        assert status == 0, (args, said)
 
     def know(self, *ids, product=PK):
         """Ids into device_table, as the operator does it."""
@@ -411,11 +414,14 @@ def test_what_the_platform_refuses_is_told_with_its_code(cloud, field):
 def test_names_are_made_by_the_template_and_belong_to_one_device(cloud, field):
     """covers: C15 D10"""
     field.write(f'sharedKey = {SHARED}, deviceName = "dev-${{deviceId}}"').start()
-    field.know("7", "8", ("sn/8", "own-name-8"), "sn/9", ("10", "dev-7"))
+    field.know("7", "8", ("sn/8", "own-name-8"), "sn-9", ("10", "dev-7"))
+    ids = field.dir / "bad.csv"
+    ids.write_text("deviceId,productKey\nfine,%s\nsn/9,%s\n" % (PK, PK))
+    for more in ([], ["-c", field.config]):
+        status, said = field.try_tool("devices", "import", ids, *more)
+        assert status == 1 and "deviceId sn/9 makes no DeviceName" in said and "DeviceName of its own" in said, said
     assert field.ask("8")[1]["deviceName"] == "dev-8"
     assert field.ask("sn/8")[1]["deviceName"] == "own-name-8"
-    status, answer = field.ask("sn/9")
-    assert status == 503 and "deviceId sn/9 makes no DeviceName" in answer["message"]
     before = calls(cloud)
     status, answer = field.ask("7")
     assert status == 503 and "dev-7" in answer["message"] and "deviceId 10" in answer["message"] and calls(cloud) == before
