@@ -246,8 +246,11 @@ static int copy(const char *from, const char **to)
 /* A reload may take the configuration away while a call is under way. */
 static int copy_account(const struct factory_conf *c, struct cw_openapi_account *a)
 {
-	int rc = copy(c->openapi.endpoint, &a->endpoint);
+	char host[128];
+	int rc;
 
+	(void)snprintf(host, sizeof(host), "iot.%.100s.aliyuncs.com", c->openapi.region);
+	rc = copy(c->openapi.endpoint == NULL ? host : c->openapi.endpoint, &a->endpoint);
 	if (rc == 0)
 		rc = copy(c->openapi.region, &a->region);
 	if (rc == 0)
@@ -289,7 +292,7 @@ int factory_enrol(struct factory_enrolments *e, const char *device_id, const cha
 	struct cw_map_node *there;
 	struct enrolment *x;
 
-	if (c->openapi.access_key == NULL || c->openapi.access_secret == NULL || c->openapi.endpoint == NULL)
+	if (c->openapi.access_key == NULL || c->openapi.access_secret == NULL)
 		return cw_fail(msg, CW_ECONF, "this device is not registered yet, and openapi has no account to register it with");
 	if (n < 0 || (size_t)n >= sizeof(key))
 		return cw_fail(msg, CW_EINVAL, "ProductKey or DeviceName of this device are too long");

@@ -68,6 +68,8 @@ static int open_stock(struct cw_factory_source *s, struct cw_msg *msg)
 	if (!server)
 		(void)stat(s->db, &s->opened);
 	rc = cw_stock_open(&conf, &s->stock, msg);
+	if (rc == CW_ENOENT) /* would mean: nobody has this identity */
+		rc = CW_EUNREACH;
 	s->tried_ms = rc < 0 ? cw_clock_ms() : 0;
 	s->failed = rc;
 	s->why = *msg;

@@ -19,6 +19,7 @@ import pytest
 from cloud_client import Client
 from conftest import BUILD, PATIENCE, wait_until
 from openapi_client import OpenApi
+from postgres import postgres, postgres_server  # noqa: F401 - fixtures
 
 PK, NO_PK = "a1EmuPk0001", "a1NoSuch001"
 KEY, KEY_SECRET = "EmuAccessKeyId77", "EmuAccessKeySecret0123456789XY"
@@ -114,7 +115,7 @@ class Field:
         self.way = Way(cloud.process.ready["https"])
         self.dir = dir / "factory"
         self.dir.mkdir(mode=0o700)
-        self.db, self.config = self.dir / "factory.db", self.dir / "factory.conf"
+        self.db, self.key, self.config = self.dir / "factory.db", self.dir / "factory.key", self.dir / "factory.conf"
         self.runs = 0
         self.process = None
         self.got = set()  # secrets
@@ -123,7 +124,7 @@ class Field:
         account = f"accessKey = {KEY}, accessSecret = {KEY_SECRET}, " if openapi is None else openapi
         tls = tls.replace("@", f"{self.authority}/")
         self.config.write_text(f"""
-db = "{self.db}"
+db = "{self.db}", keyFile = "{self.key}"
 line = [ {{ listen = "127.0.0.1:0" }} ], office = [ {{ listen = "127.0.0.1:0" }} ]
 field {{ listeners = [ {{ listen = "{listen}", {tls} }} ], {field} }}
 openapi {{ {account} endpoint = "https://{self.way.address}", ca = "{self.cloud.ca}" }}
@@ -141,11 +142,14 @@ openapi {{ {account} endpoint = "https://{self.way.address}", ca = "{self.cloud.
         done = subprocess.run([BUILD / "bin" / "causeway-factory", "-c", self.config, "--check"], capture_output=True, text=True, timeout=PATIENCE)
         return done.returncode, done.stdout + done.stderr
 
-    def tool(self, *args, text=""):
-        done = subprocess.run([BUILD / "bin" / "causeway", "factory", *args, "--db", self.db], capture_output=True, text=True, input=text,
+    def try_tool(self, *args):
+        done = subprocess.run([BUILD / "bin" / "causeway", "factory", *args, "--db", self.db, "--key", self.key], capture_output=True, text=True,
                               timeout=PATIENCE, cwd=self.dir)
-        assert done.returncode == 0, (args, done)
-        return done.stdout
+        return done.returncode, done.stdout + done.stderr
+
+    def tool(self, *args):
+        status, said = self.try_tool(*args)
+        assert status == 0, (args, said)
 
     def know(self, *ids, product=PK):
         """Ids into device_table, as the operator does it."""
@@ -306,11 +310,10 @@ def test_many_requests_at_once_register_once(cloud, field):
     assert len({a["deviceSecret"] for _, a in answers}) == 2 and calls(cloud) == (4, 2)
 
 
-def test_two_servers_on_one_database_register_once(cloud, field, spawn):
-    """covers: C15"""
+def two_servers(cloud, field, spawn):
     field.write().start().know("sn-0001")
     other = Field(spawn, field.dir, cloud, field.authority)
-    other.db = field.db
+    other.db, other.key = field.db, field.key
     other.write(more="node = second").start()
     for server in (field, other):
         server.way.hold()
@@ -325,6 +328,17 @@ def test_two_servers_on_one_database_register_once(cloud, field, spawn):
     assert all(status == 200 for status, _ in answers), answers
     assert len({a["deviceSecret"] for _, a in answers}) == 1
     assert len(cloud.get("/devices")["devices"]) == 1
+
+
+def test_two_servers_on_one_file_register_once(cloud, field, spawn):
+    """covers: C15"""
+    two_servers(cloud, field, spawn)
+
+
+def test_two_servers_on_one_postgresql_register_once(cloud, field, spawn, postgres):
+    """covers: C15"""
+    field.db = postgres
+    two_servers(cloud, field, spawn)
 
 
 def test_killed_between_registration_and_storage_the_next_request_finds_the_device(cloud, field):
@@ -400,11 +414,14 @@ def test_what_the_platform_refuses_is_told_with_its_code(cloud, field):
 def test_names_are_made_by_the_template_and_belong_to_one_device(cloud, field):
     """covers: C15 D10"""
     field.write(f'sharedKey = {SHARED}, deviceName = "dev-${{deviceId}}"').start()
-    field.know("7", "8", ("sn/8", "own-name-8"), "sn/9", ("10", "dev-7"))
+    field.know("7", "8", ("sn/8", "own-name-8"), "sn-9", ("10", "dev-7"))
+    ids = field.dir / "bad.csv"
+    ids.write_text("deviceId,productKey\nfine,%s\nsn/9,%s\n" % (PK, PK))
+    for more in ([], ["-c", field.config]):
+        status, said = field.try_tool("devices", "import", ids, *more)
+        assert status == 1 and "deviceId sn/9 makes no DeviceName" in said and "DeviceName of its own" in said, said
     assert field.ask("8")[1]["deviceName"] == "dev-8"
     assert field.ask("sn/8")[1]["deviceName"] == "own-name-8"
-    status, answer = field.ask("sn/9")
-    assert status == 503 and "deviceId sn/9 makes no DeviceName" in answer["message"]
     before = calls(cloud)
     status, answer = field.ask("7")
     assert status == 503 and "dev-7" in answer["message"] and "deviceId 10" in answer["message"] and calls(cloud) == before

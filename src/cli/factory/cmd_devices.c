@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "cli/factory/factory.h"
 #include "cli/factory/tool.h"
+#include "factory/config.h"
+#include "factory/field_name.h"
 
 #define FILE_MOST  (64u << 20)
 #define SHOWN      1000
@@ -19,7 +21,7 @@ static const char usage[] =
 	"       causeway factory devices remove DEVICEID\n"
 	"\n"
 	"import reads a CSV whose first line names the columns: deviceId, and productKey unless --product says it; deviceName (else it is made\n"
-	"from the deviceId when the device is registered), deviceSecret, iotId and the times for devices that are registered\n"
+	"from the deviceId when the device is registered, by field.deviceName of -c; what makes none is refused), deviceSecret, iotId and the times for devices that are registered\n"
 	"already, as `causeway factory export --devices` writes them. All of it or, when a line is wrong, nothing. Secrets are not listed.\n";
 
 /* X(symbol, name, longest) */
@@ -125,10 +127,23 @@ static int take_time(struct reading *r, int column, int64_t *ret)
 	return 0;
 }
 
+/* A DeviceName can be made of the id when it is registered. Without the server's configuration its template is not known; one that only adds to the
+ * id is thought of then. */
+static int has_name(const struct reading *r, struct cw_msg *msg)
+{
+	const char *id = field(r, COL_DEVICE_ID), *pattern = strlen(id) < CW_DEVICE_NAME_LEAST ? "id-${deviceId}-" : NULL;
+	char name[CW_DEVICE_NAME_MOST + 1];
+
+	if (field(r, COL_DEVICE_NAME)[0] != '\0')
+		return 1;
+	return factory_field_name(r->t->conf != NULL ? r->t->conf->field.name_template : pattern, id, name, msg) == 0;
+}
+
 static void take_row(struct reading *r)
 {
 	struct cw_field_device *d = &r->devices[r->count];
 	const char *pk = field(r, COL_PRODUCT_KEY);
+	struct cw_msg msg = { "" };
 	int i;
 
 	if (r->row.problem != NULL) {
@@ -146,6 +161,10 @@ static void take_row(struct reading *r)
 	}
 	if (field(r, COL_DEVICE_SECRET)[0] != '\0' && field(r, COL_DEVICE_NAME)[0] == '\0') {
 		refuse(r, "deviceName", "is empty, but there is a deviceSecret");
+		return;
+	}
+	if (!has_name(r, &msg)) {
+		refuse(r, "deviceId", msg.text);
 		return;
 	}
 	if (!take_time(r, COL_REGISTERED, &d->register_time) || !take_time(r, COL_ACTIVATED, &d->activate_time))
