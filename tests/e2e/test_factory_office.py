@@ -2,6 +2,7 @@
 import concurrent.futures
 import http.client
 import json
+import sqlite3
 
 import pytest
 
@@ -148,7 +149,6 @@ def test_product_settings_count_from_the_next_request_on(office):
 
 
 def test_the_audit_log_is_shown_and_verified(office):
-    import sqlite3
     office.load(csv(3))
     office.ask("SN-1")
     entries = office.get("/audit")["entries"]
@@ -357,6 +357,23 @@ def test_a_client_that_leaves_ends_nothing(office):
         s.sendall(f"POST /api/v1/import?batch=x HTTP/1.1\r\nHost: {office.address}\r\nContent-Type: text/csv\r\nContent-Length: 100000\r\n\r\nDeviceName,".encode())
     assert office.get("/line")["live"]["up"] is True
     assert office.get("/batches")["batches"] == []
+
+
+def test_an_import_keeps_nobody_waiting(spawn, tmp_path):
+    """While one is at it (here: waits for the database), look-ups are answered; a second one is told to come again."""
+    office = Office(spawn, tmp_path, "wait = 30s")
+    office.load(csv(3))
+    with sqlite3.connect(tmp_path / "factory.db", isolation_level=None) as db, concurrent.futures.ThreadPoolExecutor(2) as pool:
+        db.execute("BEGIN IMMEDIATE")
+        loads = [pool.submit(office.request, "POST", f"/api/v1/import?batch=second-{i}", csv(5, first=10 + 5 * i).encode(),
+                             {"Content-Type": "text/csv", "X-Product-Secret": PS}) for i in range(2)]
+        refused = next(concurrent.futures.as_completed(loads)).result()
+        assert (refused.status, refused.json["code"]) == (503, "BUSY")
+        assert office.get("/board", text="board-0001")["board"]["state"] == "free" and office.get("/line")["figures"]["total"] == 3
+        db.execute("ROLLBACK")
+        assert sorted(load.result().status for load in loads) == [200, 503]
+    db.close()
+    assert office.line(lambda x: x["figures"]["total"] == 8)
 
 
 def test_import_limits(office):
