@@ -355,7 +355,7 @@ static int run_window(struct pg *s, struct pg_statement *t, int fresh, const str
 	if (fresh && !PQsendPrepare(s->conn, t->name, t->sql, 0, NULL))
 		return not_sent(s, msg);
 	for (i = from; i < to; i++) {
-		if (!send_set(s, t->name, params + i * count, count))
+		if (!send_set(s, t->name, count == 0 ? NULL : params + i * count, count))
 			return not_sent(s, msg);
 	}
 	if (!(last ? PQpipelineSync(s->conn) : PQsendFlushRequest(s->conn)))

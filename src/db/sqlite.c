@@ -364,7 +364,7 @@ static int run(struct cw_db *db, const char *sql, const struct cw_db_value *para
 	for (i = 0; i < sets && rc == 0; i++) {
 		sqlite3_int64 before = sqlite3_total_changes64(s->db);
 
-		rc = bind_all(s, t->q, params + i * count, count, msg);
+		rc = bind_all(s, t->q, count == 0 ? NULL : params + i * count, count, msg);
 		if (rc == 0)
 			rc = walk(s, t, i, fn, arg, &stop, msg);
 		/* The commit of a statement alone is here, and may fail. */

@@ -209,9 +209,9 @@ def start_factory(spawn, tmp_path):
             path = tmp_path / f"{name}.conf"
             path.write_text(conf)
             argv += ["-c", path]
-        if not re.search(r"^line\b", conf or "", re.M):
+        if not re.search(r"^\s*line\b", conf or "", re.M):
             argv += ["--listen", "127.0.0.1:0"]
-        if not re.search(r"^office\b", conf or "", re.M):
+        if not re.search(r"^\s*office\b", conf or "", re.M):
             argv += ["--office", "127.0.0.1:0"]
         factory = Factory(spawn("causeway-factory", *argv, name=name, **options), db, key)
         made.append(factory)

@@ -367,7 +367,7 @@ class Line:
     """A station's view of a running server."""
 
     def __init__(self, process):
-        self.url = "http://" + process.ready["line"][0] if isinstance(process.ready["line"], list) else "http://" + process.ready["line"]
+        self.url = f"http://{process.ready['line'][0]}"
 
     def ask(self, action, device_id, pk=PK):
         body = json.dumps({"ProductKey": pk, "DeviceID": device_id, "Action": action}).encode()

@@ -2,6 +2,7 @@
  * A file of certificates as anybody may upload it, into a real stock: what is refused leaves nothing behind, what is
  * taken is all there and known the second time. The first byte chooses what the caller says besides.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

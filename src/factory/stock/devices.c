@@ -131,14 +131,18 @@ int cw_field_find_name(struct cw_stock *s, const char *product_key, const char *
 {
 	struct reading r = { .s = s, .fn = fn, .arg = arg, .with_secrets = 1, .msg = msg };
 	const struct cw_db_value params[] = { cw_db_text(product_key), cw_db_text(device_name) };
+	static const char of_one[] = COLUMNS " WHERE \"productKey\" = $1 AND \"deviceName\" = $2 ORDER BY \"registerTime\" DESC, \"deviceId\" LIMIT 1";
+	static const char of_any[] = COLUMNS " WHERE \"deviceName\" = $1 AND \"deviceSecret\" IS NOT NULL ORDER BY \"productKey\" LIMIT 2";
 	int rc;
 
 	if (device_name[0] == '\0')
 		return cw_fail(msg, CW_EINVAL, "a device is found by its ProductKey and its DeviceName; the name is empty");
-	rc = cw_db_run(s->db, COLUMNS " WHERE \"productKey\" = $1 AND \"deviceName\" = $2 ORDER BY \"registerTime\" DESC, \"deviceId\" LIMIT 1",
-	               params, 2, on_device, &r, NULL, msg);
+	if (product_key == NULL)
+		rc = cw_db_run(s->db, of_any, params + 1, 1, on_device, &r, NULL, msg);
+	else
+		rc = cw_db_run(s->db, of_one, params, 2, on_device, &r, NULL, msg);
 	if (rc == 0 && r.told == 0)
-		return cw_fail(msg, CW_ENOENT, "the table of devices has no %s of product %s", device_name, product_key);
+		return cw_fail(msg, CW_ENOENT, "the table of devices has no %s of product %s", device_name, product_key == NULL ? "any" : product_key);
 	return rc;
 }
 

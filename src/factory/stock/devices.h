@@ -24,7 +24,7 @@ int cw_field_import(struct cw_stock *s, const struct cw_field_device *devices, s
 		    size_t *ret_fresh, struct cw_msg *msg);
 /* With its secret. CW_ENOENT: an illegal device. */
 int cw_field_find(struct cw_stock *s, const char *device_id, cw_field_fn fn, void *arg, struct cw_msg *msg);
-/* For the gateway: by product and name. */
+/* For the gateway: by product and name. product_key NULL: of any product, those that have their certificate, at most two. */
 int cw_field_find_name(struct cw_stock *s, const char *product_key, const char *device_name, cw_field_fn fn, void *arg, struct cw_msg *msg);
 /* What the platform gave; sets registerTime. CW_EEXIST: has another one already (another server was quicker; find again). On the disk when it returns. */
 int cw_field_store(struct cw_stock *s, const char *device_id, const char *device_name, const char *device_secret, const char *iot_id,

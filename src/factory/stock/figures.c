@@ -131,8 +131,10 @@ int cw_stock_stations(struct cw_stock *s, int64_t since, int (*fn)(void *arg, co
 {
 	static const char sql[] =
 		"SELECT x.station, CAST(SUM(x.a) AS BIGINT), CAST(SUM(x.w) AS BIGINT), CAST(SUM(x.u) AS BIGINT), MAX(x.t) FROM ("
-		"SELECT c.station AS station, COUNT(*) AS a, 0 AS w, COUNT(CASE WHEN c.state = 1 THEN 1 END) AS u, MAX(c.allocated) AS t"
+		"SELECT c.station AS station, COUNT(*) AS a, 0 AS w, 0 AS u, MAX(c.allocated) AS t"
 		" FROM cert c CROSS JOIN lot l WHERE c.allocated > 0 AND c.allocated >= $1 AND l.id = c.lot AND l.visible = 1 GROUP BY c.station"
+		" UNION ALL SELECT c.station, 0, 0, COUNT(*), 0"
+		" FROM lot l CROSS JOIN cert c WHERE l.visible = 1 AND c.lot = l.id AND c.state = 1 AND c.allocated >= $1 GROUP BY c.station"
 		" UNION ALL SELECT c.station, 0, COUNT(*), 0, MAX(c.written)"
 		" FROM cert c CROSS JOIN lot l WHERE c.written > 0 AND c.written >= $1 AND l.id = c.lot AND l.visible = 1 GROUP BY c.station"
 		") x GROUP BY x.station ORDER BY x.station";

@@ -117,6 +117,8 @@ static int take_device(void *arg, const struct cw_field_device *d)
 
 	if (d->device_secret[0] == '\0')
 		return 0; /* not registered yet: nobody logs in with it */
+	if (k->identity[0] != '\0')
+		return CW_EEXIST;
 	(void)snprintf(k->identity, sizeof(k->identity), "%s", d->device_id);
 	(void)snprintf(k->product_key, sizeof(k->product_key), "%s", d->product_key);
 	(void)snprintf(k->device_name, sizeof(k->device_name), "%s", d->device_name);
@@ -145,6 +147,8 @@ int cw_stock_known(struct cw_stock *s, const char *identity, struct cw_stock_kno
 		rc = find_by_name(s, identity, ret, msg);
 	if (rc == CW_ENOENT)
 		rc = field_found(cw_field_find_name(s, NULL, identity, take_device, ret, msg), ret);
+	if (rc == CW_EEXIST && ret->identity[0] != '\0')
+		rc = cw_fail(msg, CW_EEXIST, "DeviceName %.32s is that of devices in the field of several products", identity);
 	return rc;
 }
 

@@ -805,6 +805,12 @@ int cw_lot_finish(struct cw_lot *l, struct cw_lot_result *ret, struct cw_msg *ms
 	ret->known = l->known;
 	for (p = l->parts; p != NULL && ret->lot == 0; p = p->next)
 		ret->lot = p->sum.count > 0 ? p->lot : 0;
+	/*
+	 * A server whose stock was used up believes that there is hardly anything free, and would sort the whole new lot for each
+	 * request, until it looks by itself, a minute later. If it does not want to, that is all that happens.
+	 */
+	if (cw_db_kind(l->s->db) == CW_DB_POSTGRES && ret->fresh > 0)
+		(void)cw_db_script(l->s->db, "ANALYZE cert", NULL);
 	free_lot(l);
 	return 0;
 }

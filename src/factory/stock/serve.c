@@ -310,6 +310,15 @@ static enum cw_stock_answer none_left(const struct serve_product *p)
 	return CW_STOCK_OUT_OF_STOCK;
 }
 
+/* For all requests behind this one, whatever period they count from. */
+static void count_use(struct serve_group *g, const struct cw_stock_ask *a)
+{
+	size_t i;
+
+	for (i = 0; i < g->quota_count; i++)
+		g->quotas[i].used += strcmp(g->quotas[i].station, a->who.name) == 0;
+}
+
 static void allocate(struct serve_group *g, struct cw_stock_ask *a, struct serve_board *b, struct serve_quota *q)
 {
 	struct serve_product *p = b->product;
@@ -327,8 +336,7 @@ static void allocate(struct serve_group *g, struct cw_stock_ask *a, struct serve
 		b->cert = p->picks[p->used++];
 		b->state = CW_STOCK_ALLOCATED;
 		b->taken = 1;
-		if (q != NULL)
-			q->used++;
+		count_use(g, a);
 	} else if (serve_open(g, p, &b->cert) < 0) {
 		answer(a, CW_STOCK_BUSY);
 		return;

@@ -308,11 +308,9 @@ int cw_stock_batch_change(struct cw_stock *s, const char *name, const char *prod
 	" AND (CAST($7 AS TEXT) IS NULL OR (c.device_name >= $7 AND c.device_name < $8) OR (c.device_id >= $7 AND c.device_id < $8))"        \
 	" AND (CAST($9 AS BIGINT) IS NULL OR c.state = $9) AND (CAST($10 AS BIGINT) = 0 OR c.anonymous = 1)"                                 \
 	" AND (CAST($11 AS BIGINT) IS NULL OR (c.changed >= $11 AND c.changed < $12))"
-#define PARAMS 15
+#define PARAMS 15 /* of all ways but the scan by id, which has one more */
 /* Where a walk goes on ($13: id, $14: changed), and how much of it is wanted at once. A + keeps the order from choosing the index. */
-#define BY_ID " AND c.id > $13 AND CAST($14 AS BIGINT) IS NOT NULL ORDER BY c.id LIMIT $15"
 #define BY_ID_SORTED " AND c.id > $13 AND CAST($14 AS BIGINT) IS NOT NULL ORDER BY +c.id LIMIT $15"
-#define NEWEST " AND (c.changed, c.id) < ($14, $13) ORDER BY c.changed DESC, c.id DESC LIMIT $15"
 #define NEWEST_SORTED " AND (+c.changed, +c.id) < ($14, $13) ORDER BY +c.changed DESC, +c.id DESC LIMIT $15"
 
 enum way { WAY_DEVICE, WAY_NAME, WAY_TEXT, WAY_STATION, WAY_ANONYMOUS, WAY_STATE, WAY_LOT, WAY_CHANGED, WAY_SCAN, WAY_COUNT };
@@ -335,8 +333,9 @@ static const char *const ways[WAY_COUNT][2] = {
 	[WAY_STATE] = { COLUMNS BY_STATE BY_ID_SORTED, COLUMNS BY_STATE NEWEST_SORTED },
 	[WAY_LOT] = { COLUMNS BY_LOT BY_ID_SORTED, COLUMNS BY_LOT NEWEST_SORTED },
 	[WAY_CHANGED] = { COLUMNS BY_CHANGED BY_ID_SORTED, COLUMNS BY_CHANGED NEWEST_SORTED },
-	/* the id, and changed, of the order lead */
-	[WAY_SCAN] = { COLUMNS CERT_FIRST "c.id > 0" REST BY_ID, COLUMNS CERT_FIRST "c.id > 0" REST NEWEST },
+	/* what the order is by leads; $16: the last id that may fit */
+	[WAY_SCAN] = { COLUMNS CERT_FIRST "c.id > $13 AND c.id <= $16" REST " AND CAST($14 AS BIGINT) IS NOT NULL ORDER BY c.id LIMIT $15",
+		       COLUMNS CERT_FIRST "(c.changed, c.id) < ($14, $13)" REST " ORDER BY c.changed DESC, c.id DESC LIMIT $15" },
 };
 
 #define FEW_OF(from) "SELECT COUNT(*) FROM (SELECT 1 AS one FROM " from " LIMIT " FEW_TEXT ") few"
@@ -354,15 +353,25 @@ static const char *const few[WAY_COUNT] = {
 	[WAY_CHANGED] = FEW_OF("cert WHERE changed >= $1 AND changed < $2"),
 };
 
+/* Between which ids certificates of these batches and this state are: a lot's lie together, as they were imported. */
+static const char range[] =
+	"SELECT MIN(x.first), MAX(x.last) FROM (SELECT"
+	" (SELECT c.id FROM cert c WHERE c.lot = l.id AND c.state = v.state ORDER BY c.lot, c.state, c.id LIMIT 1) AS first,"
+	" (SELECT c.id FROM cert c WHERE c.lot = l.id AND c.state = v.state ORDER BY c.lot DESC, c.state DESC, c.id DESC LIMIT 1) AS last"
+	" FROM batch b CROSS JOIN lot l CROSS JOIN (SELECT 0 AS state UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) v"
+	" WHERE l.batch = b.id AND l.visible = 1 AND (CAST($1 AS TEXT) IS NULL OR b.product_key = $1)"
+	" AND (CAST($2 AS TEXT) IS NULL OR b.name = $2) AND (CAST($3 AS BIGINT) IS NULL OR v.state = $3)) x";
+
 struct walk {
 	struct cw_stock *s;
-	struct cw_db_value params[PARAMS];
+	struct cw_db_value params[PARAMS + 1];
 	char mac[CW_STOCK_DEVICE_ID + 1];            /* its device_id if that is a MAC in some form */
 	char text_end[CW_STOCK_DEVICE_ID + 5];       /* behind every text that begins with the one sought */
 	enum way way;
 	int newest;
 	size_t left, told;                           /* of `most`; in this piece */
 	int64_t id, changed;                         /* of the last one */
+	int64_t first, last;                         /* ids of a scan */
 	int (*fn)(void *arg, const struct stock_row *r);
 	void *arg;
 };
@@ -471,6 +480,33 @@ static int choose(struct walk *w, struct cw_msg *msg)
 	return rc;
 }
 
+static int on_range(void *arg, size_t set, const struct cw_db_value *c, size_t count)
+{
+	struct walk *w = arg;
+
+	w->first = c[0].type == CW_DB_INT ? c[0].number : INT64_MAX; /* there is none */
+	w->last = c[1].number;
+	return 0;
+}
+
+/* Where a scan by id begins and ends. */
+static int set_range(struct walk *w, struct cw_msg *msg)
+{
+	const struct cw_db_value params[] = { w->params[0], w->params[1], w->params[8] };
+	int narrow = params[0].type != CW_DB_NULL || params[1].type != CW_DB_NULL || params[2].type != CW_DB_NULL, rc = 0;
+
+	w->first = 0;
+	w->last = INT64_MAX;
+	if (w->way != WAY_SCAN || w->newest)
+		return 0;
+	if (narrow)
+		rc = cw_db_run(w->s->db, range, params, 3, on_range, w, NULL, msg);
+	if (w->id < w->first)
+		w->id = w->first - 1;
+	w->params[15] = cw_db_int(w->last);
+	return rc;
+}
+
 static int on_row(void *arg, size_t set, const struct cw_db_value *c, size_t count)
 {
 	struct walk *w = arg;
@@ -526,6 +562,8 @@ int stock_walk(struct cw_stock *s, const struct cw_stock_filter *filter, int (*f
 	w.id = w.newest ? INT64_MAX : filter->after;
 	w.changed = w.newest ? INT64_MAX : 0;
 	rc = choose(&w, msg);
+	if (rc == 0)
+		rc = set_range(&w, msg);
 	do {
 		want = left > 0 && left < PIECE ? left : PIECE;
 		w.params[12] = cw_db_int(w.id);
@@ -533,7 +571,7 @@ int stock_walk(struct cw_stock *s, const struct cw_stock_filter *filter, int (*f
 		w.params[14] = cw_db_int((int64_t)want);
 		w.told = 0;
 		if (rc == 0)
-			rc = cw_db_run(s->db, ways[w.way][w.newest], w.params, PARAMS, on_row, &w, NULL, msg);
+			rc = cw_db_run(s->db, ways[w.way][w.newest], w.params, PARAMS + (w.way == WAY_SCAN && !w.newest), on_row, &w, NULL, msg);
 		if (filter->most > 0)
 			left -= w.told;
 	} while (rc == 0 && w.told == want && (filter->most == 0 || left > 0));

@@ -62,7 +62,8 @@ function exchange(options, body) {
     const fail = (code, message) => settle(reject, new DistributionError(code, message, { sent: connected }));
     const request = (secure ? https : http).request({
       ...(secure && typeof options.tls === 'object' ? options.tls : {}),
-      host: options.host, port: options.port, method: 'POST', path: '/', headers, agent: options.agent,
+      host: options.host, port: options.port, method: 'POST', path: '/', headers,
+      agent: options.agent || false, // Node's own keeps connections, and a server may close one just when it is used again
     });
     timer = setTimeout(() => {
       fail(connected ? 'NO_DATA' : 'UNREACHED', `no reply of ${options.host} port ${options.port} within ${options.timeout} ms`);
