@@ -8,6 +8,7 @@ import pytest
 
 from conftest import PATIENCE, wait_until
 from factory_world import GUEST, MARIA, OFFICE_PK as PK, OFFICE_PS as PS, OPERATORS, Office, authority, guarded, office, secret, sheet as csv  # noqa: F401 (fixtures)
+from postgres import postgres_server, shaky_postgres  # noqa: F401 (fixtures)
 
 BT = "a1OfficeBt1"
 
@@ -345,6 +346,45 @@ def test_without_operators_certificates_are_the_log_in(spawn, tmp_path, authorit
 
 
 # ---- trouble ----
+
+def test_the_same_on_postgresql(spawn, tmp_path, postgres_server):
+    """Two servers share one stock; the office of either shows what the line of the other did. Then the database goes and comes back."""
+    url = postgres_server.database("office")
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    first = Office(spawn, folders[0], "node = one, wait = 200ms", db=url)
+    first.load(csv(30), "shared", bluetooth="1", productId="4711")
+    (folders[1] / "factory.key").write_bytes((folders[0] / "factory.key").read_bytes())
+    (folders[1] / "factory.key").chmod(0o600)
+    second = Office(spawn, folders[1], "node = two, wait = 200ms", db=url)
+    names = {o.ask(f"SN-{i}")["DeviceName"] for i, o in enumerate([first, second] * 3)}
+    assert len(names) == 6 and first.ask("SN-1", 1)["Status"] == "OK"
+    second.post("/void", {"productKey": PK, "deviceName": first.get("/board", text="SN-2")["board"]["deviceName"], "reason": "x"})
+    second.post("/batch", {"name": "shared", "low": 100})
+    assert second.post("/reclaim", {"deviceId": "SN-3", "doit": True})["count"] == 1
+    line = first.line(lambda x: x["figures"]["count"] == {"free": 25, "allocated": 3, "written": 1, "void": 1})
+    assert line["batches"][0]["endsInMs"] > 0 and {p["code"] for p in line["problems"]} >= {"LOW_BATCH"}
+    assert [d["deviceId"] for d in second.get("/devices", state="written")["devices"]] == ["SN-1"]
+    assert [e["what"] for e in second.get("/board", text="SN-1")["history"]] == ["write", "allocate"]
+    told = first.get("/audit/verify")
+    assert told["count"] == 0 and {h.split()[0] for h in told["heads"]} == {"one", "two"}
+    assert url not in first.process.stderr()
+
+
+def test_a_database_that_goes_and_comes_back(spawn, tmp_path, shaky_postgres):
+    office = Office(spawn, tmp_path, "wait = 200ms", db=shaky_postgres.url())
+    office.load(csv(3))
+    shaky_postgres.kill()
+    line = wait_until(lambda: next((x for x in [office.get("/line")] if "figures" not in x), None), "the trouble")
+    assert line["live"]["up"] is False and line["problems"][0]["code"] == "DATABASE"
+    assert office.get("/devices", expect=503)["code"] == "UNAVAILABLE"
+    assert office.load(csv(3, first=20), expect=503)["code"] == "UNAVAILABLE"
+    assert office.post("/void", {"productKey": PK, "deviceName": "board-0001", "reason": "x"}, expect=503)["code"] == "UNAVAILABLE"
+    shaky_postgres.start()
+    office.line(lambda x: x["figures"]["total"] == 3 and x["live"]["up"], "the figures again")
+    office.post("/void", {"productKey": PK, "deviceName": "board-0001", "reason": "x"})
+
 
 def test_a_client_that_leaves_ends_nothing(office):
     import socket
