@@ -129,14 +129,17 @@ static int on_station(void *arg, size_t set, const struct cw_db_value *c, size_t
 int cw_stock_stations(struct cw_stock *s, int64_t since, int (*fn)(void *arg, const struct cw_stock_station *st), void *arg,
                       struct cw_msg *msg)
 {
+	/* The text that is put together keeps SQLite from walking all of cert_station for the sake of the groups. */
 	static const char sql[] =
 		"SELECT x.station, CAST(SUM(x.a) AS BIGINT), CAST(SUM(x.w) AS BIGINT), CAST(SUM(x.u) AS BIGINT), MAX(x.t) FROM ("
-		"SELECT c.station AS station, COUNT(*) AS a, 0 AS w, 0 AS u, MAX(c.allocated) AS t"
-		" FROM cert c CROSS JOIN lot l WHERE c.allocated > 0 AND c.allocated >= $1 AND l.id = c.lot AND l.visible = 1 GROUP BY c.station"
-		" UNION ALL SELECT c.station, 0, 0, COUNT(*), 0"
-		" FROM lot l CROSS JOIN cert c WHERE l.visible = 1 AND c.lot = l.id AND c.state = 1 AND c.allocated >= $1 GROUP BY c.station"
-		" UNION ALL SELECT c.station, 0, COUNT(*), 0, MAX(c.written)"
-		" FROM cert c CROSS JOIN lot l WHERE c.written > 0 AND c.written >= $1 AND l.id = c.lot AND l.visible = 1 GROUP BY c.station"
+		"SELECT y.station AS station, COUNT(*) AS a, 0 AS w, 0 AS u, MAX(y.at) AS t FROM ("
+		"SELECT c.station || '' AS station, c.allocated AS at FROM cert c CROSS JOIN lot l"
+		" WHERE c.allocated > 0 AND c.allocated >= $1 AND l.id = c.lot AND l.visible = 1) y GROUP BY y.station"
+		" UNION ALL SELECT y.station, 0, COUNT(*), 0, MAX(y.at) FROM ("
+		"SELECT c.station || '' AS station, c.written AS at FROM cert c CROSS JOIN lot l"
+		" WHERE c.written > 0 AND c.written >= $1 AND l.id = c.lot AND l.visible = 1) y GROUP BY y.station"
+		" UNION ALL SELECT y.station, 0, 0, COUNT(*), 0 FROM (SELECT c.station || '' AS station FROM lot l CROSS JOIN cert c"
+		" WHERE l.visible = 1 AND c.lot = l.id AND c.state = 1 AND c.allocated >= $1) y GROUP BY y.station"
 		") x GROUP BY x.station ORDER BY x.station";
 	struct stations to = { fn, arg };
 	const struct cw_db_value param = cw_db_int(since);

@@ -571,7 +571,7 @@ int stock_walk(struct cw_stock *s, const struct cw_stock_filter *filter, int (*f
 		w.params[14] = cw_db_int((int64_t)want);
 		w.told = 0;
 		if (rc == 0)
-			rc = cw_db_run(s->db, ways[w.way][w.newest], w.params, PARAMS + (w.way == WAY_SCAN && !w.newest), on_row, &w, NULL, msg);
+			rc = cw_db_run(s->db, ways[w.way][w.newest], w.params, w.way == WAY_SCAN && !w.newest ? PARAMS + 1 : PARAMS, on_row, &w, NULL, msg);
 		if (filter->most > 0)
 			left -= w.told;
 	} while (rc == 0 && w.told == want && (filter->most == 0 || left > 0));
