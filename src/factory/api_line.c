@@ -60,7 +60,7 @@ struct quota {
 struct line_problem {
 	const char *level, *code; /* "bad", "warn", "note" */
 	char product_key[CW_STOCK_PRODUCT_KEY + 1];
-	char text[400];
+	char text[600];
 };
 
 struct line_job {
@@ -385,15 +385,15 @@ static const struct {
 	enum cw_stat_id id;
 	const char *status, *means;
 } reasons[] = {
-	{ CW_STAT_factory_answer_unauthorized, "UNAUTHORIZED", "a token or certificate is missing or wrong, or the station may not ask for this product" },
-	{ CW_STAT_factory_answer_unknown_product, "UNKNOWN_PRODUCT", "the ProductKey has no batch here" },
-	{ CW_STAT_factory_answer_out_of_stock, "OUT_OF_STOCK", "no certificate was left" },
-	{ CW_STAT_factory_answer_batch_closed, "BATCH_CLOSED", "all batches with certificates left are closed" },
-	{ CW_STAT_factory_answer_quota_exceeded, "QUOTA_EXCEEDED", "a station's quota is used up" },
-	{ CW_STAT_factory_answer_unknown_device, "UNKNOWN_DEVICE", "reported boards that have no certificate" },
-	{ CW_STAT_factory_answer_bad_request, "BAD_REQUEST", "the request was not understood" },
-	{ CW_STAT_factory_answer_busy, "BUSY", "the database was not available" },
-	{ CW_STAT_factory_logins_refused, "LOGIN", "wrong tokens for this page or its API" },
+	{ CW_STAT_factory_answer_unauthorized, "UNAUTHORIZED", "with a wrong token or certificate, or for a product the station may not have" },
+	{ CW_STAT_factory_answer_unknown_product, "UNKNOWN_PRODUCT", "for a ProductKey without batch" },
+	{ CW_STAT_factory_answer_out_of_stock, "OUT_OF_STOCK", "for want of certificates" },
+	{ CW_STAT_factory_answer_batch_closed, "BATCH_CLOSED", "because batches are closed" },
+	{ CW_STAT_factory_answer_quota_exceeded, "QUOTA_EXCEEDED", "because the station's quota is used up" },
+	{ CW_STAT_factory_answer_unknown_device, "UNKNOWN_DEVICE", "reports of boards without certificate" },
+	{ CW_STAT_factory_answer_bad_request, "BAD_REQUEST", "not understood" },
+	{ CW_STAT_factory_answer_busy, "BUSY", "because the database was not available" },
+	{ CW_STAT_factory_logins_refused, "LOGIN", "log-ins here with a wrong token" },
 };
 #define REASONS (sizeof(reasons) / sizeof(reasons[0]))
 _Static_assert(REASONS <= LINE_REASONS, "every reason has a column");
@@ -419,7 +419,9 @@ static void sample(struct cw_timer *t)
 static void put_refusals(struct line_job *l)
 {
 	const struct office_line *line = &l->office->line;
-	size_t i;
+	char text[sizeof(l->problems[0].text)] = "";
+	int64_t all = 0;
+	size_t i, used = 0;
 
 	cw_json_text(&l->json, "refused");
 	cw_json_map(&l->json);
@@ -429,10 +431,13 @@ static void put_refusals(struct line_job *l)
 		if (n <= 0)
 			continue;
 		office_put_int(&l->json, reasons[i].status, n);
-		problem(l, "warn", reasons[i].status, "", "%" PRId64 " request%s refused in the last ten minutes: %s (%s).", n, n == 1 ? " was" : "s were",
-			reasons[i].means, reasons[i].status);
+		if (used < sizeof(text))
+			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%" PRId64 " %s", all != 0 ? "; " : "", n, reasons[i].means);
+		all += n;
 	}
 	cw_json_end_map(&l->json);
+	if (all != 0)
+		problem(l, "warn", "REFUSED", "", "Refused in the last ten minutes: %s.", text);
 }
 
 /* ---- the answer ------------------------------------------------------------------------------------ */

@@ -293,6 +293,14 @@ static int read_file(struct office_call *c, struct cw_http_req *req)
 	return 0;
 }
 
+/* Of "host:port" the host: the port says nothing afterwards. */
+static void note_address(char *out, size_t size, const char *peer)
+{
+	const char *port = strrchr(peer, ':');
+
+	(void)snprintf(out, size, "%.*s", port != NULL ? (int)(port - peer) : (int)strlen(peer), peer);
+}
+
 static void run_call(struct office *o, const struct office_route *r, struct cw_http_req *req, const struct office_who *who)
 {
 	struct office_call *c;
@@ -312,7 +320,7 @@ static void run_call(struct office *o, const struct office_route *r, struct cw_h
 	c->job.done = call_done;
 	cw_json_begin(&c->json, OFFICE_ANSWER_MAX);
 	(void)snprintf(c->who, sizeof(c->who), "page:%s", who->name);
-	(void)snprintf(c->address, sizeof(c->address), "%s", cw_http_peer(req));
+	note_address(c->address, sizeof(c->address), cw_http_peer(req));
 	if (read_args(c, req) < 0 || (r->work == office_import && read_file(c, req) < 0)) {
 		call_free(c);
 		return;
@@ -450,7 +458,7 @@ static void serve_route(struct office *o, struct cw_http_req *req)
 		return;
 	}
 	if (r->need != OFFICE_OPEN)
-		entry = office_enter(o, req, &who);
+		entry = office_enter(o, req, 0, &who);
 	if (entry != OFFICE_IN) {
 		refuse_entry(req, entry);
 		return;
@@ -486,7 +494,7 @@ static size_t body_room(void *arg, const struct cw_http_req *req)
 
 	if (strcmp(cw_http_path(req), "/api/v1/import") != 0 || strcmp(cw_http_method(req), "POST") != 0)
 		return OFFICE_BODY_MAX;
-	return office_enter(o, req, &who) == OFFICE_IN && !who.view_only && cw_http_foreign(o->http, req) == NULL ? OFFICE_IMPORT_MAX : 0;
+	return office_enter(o, req, 1, &who) == OFFICE_IN && !who.view_only && cw_http_foreign(o->http, req) == NULL ? OFFICE_IMPORT_MAX : 0;
 }
 
 /* ---- the front -------------------------------------------------------------------------------- */

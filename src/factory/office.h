@@ -89,8 +89,8 @@ struct office {
 	void *closed_arg;
 };
 
-/* Who asks. A session that is found is used by that. */
-enum office_entry office_enter(struct office *o, const struct cw_http_req *req, struct office_who *ret);
+/* Who asks. A session that is found is used by that. `peek`: its body is still to come, it will be asked about again; nothing is counted. */
+enum office_entry office_enter(struct office *o, const struct cw_http_req *req, int peek, struct office_who *ret);
 void office_door_open(struct office *o, const struct factory_tls *tls);
 /* The listener's address is known. */
 void office_door_name(struct office *o);

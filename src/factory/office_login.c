@@ -192,7 +192,7 @@ static enum office_entry enter_as(const struct factory_operator *op, const char 
 	return OFFICE_IN;
 }
 
-enum office_entry office_enter(struct office *o, const struct cw_http_req *req, struct office_who *ret)
+enum office_entry office_enter(struct office *o, const struct cw_http_req *req, int peek, struct office_who *ret)
 {
 	const char *bearer = cw_factory_bearer(cw_http_header(req, "Authorization")), *certificate = cw_http_client(req);
 	struct office_session *s;
@@ -209,7 +209,8 @@ enum office_entry office_enter(struct office *o, const struct cw_http_req *req, 
 		op = operator_with(o, bearer);
 		if (op != NULL)
 			return enter_as(op, "token", ret);
-		note_failure(&o->door, req);
+		if (!peek)
+			note_failure(&o->door, req);
 		return OFFICE_WRONG;
 	}
 	s = session_of(o, req);
@@ -296,7 +297,7 @@ static void reply_session(struct office *o, struct cw_http_req *req, const struc
 void office_session_get(struct office *o, struct cw_http_req *req)
 {
 	struct office_who who;
-	enum office_entry entry = office_enter(o, req, &who);
+	enum office_entry entry = office_enter(o, req, 0, &who);
 
 	reply_session(o, req, entry == OFFICE_IN ? &who : NULL, NULL);
 }

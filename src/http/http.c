@@ -172,6 +172,13 @@ static void tell_drained(struct cw_timer *t)
 	drained(h->drained_arg);
 }
 
+/* Bodies bring tokens, and files with secrets. */
+static void wipe_body(struct cw_http_req *req)
+{
+	if (req->body != NULL)
+		explicit_bzero(req->body, req->len);
+}
+
 static void req_free(struct cw_http_req *req)
 {
 	cw_list_remove(&req->link);
@@ -185,6 +192,7 @@ static void req_free(struct cw_http_req *req)
 	cw_free(req->target);
 	cw_form_fini(&req->query);
 	cw_form_fini(&req->form);
+	wipe_body(req);
 	cw_free(req->body);
 	cw_free(req->out);
 	cw_free(req);
@@ -259,6 +267,7 @@ static int claim(struct cw_http *h, size_t more)
 /* What came of it goes at once: its client may take its time with the rest. */
 static void refuse_body(struct cw_http_req *req)
 {
+	wipe_body(req);
 	cw_free(req->body);
 	req->http->held -= req->room;
 	req->body = NULL;

@@ -346,10 +346,10 @@ class OfficeAnswer:
 class Office:
     """A running causeway-factory, asked as programs and browsers ask."""
 
-    def __init__(self, spawn, dir, more="", office="127.0.0.1:0", tls=""):
+    def __init__(self, spawn, dir, more="", office="127.0.0.1:0", tls="", db=None):
         self.dir = dir
         config = dir / "factory.conf"
-        config.write_text(f"""db = "{dir}/factory.db", line = [ {{ listen = "127.0.0.1:0" }} ]
+        config.write_text(f"""db = "{db or dir / 'factory.db'}", keyFile = "{dir}/factory.key", line = [ {{ listen = "127.0.0.1:0" }} ]
 office = [ {{ listen = "{office}" {tls} }} ], leaseCheck = 1m
 {more}
 """)

@@ -2,11 +2,13 @@
 import concurrent.futures
 import http.client
 import json
+import sqlite3
 
 import pytest
 
 from conftest import PATIENCE, wait_until
 from factory_world import GUEST, MARIA, OFFICE_PK as PK, OFFICE_PS as PS, OPERATORS, Office, authority, guarded, office, secret, sheet as csv  # noqa: F401 (fixtures)
+from postgres import postgres_server, shaky_postgres  # noqa: F401 (fixtures)
 
 BT = "a1OfficeBt1"
 
@@ -114,7 +116,7 @@ def test_batches_are_closed_opened_and_set(office):
     assert (batch["closed"], batch["low"], batch["lease"], batch["leaseMs"]) == (False, 10, "anonymous", 3600000)
     assert office.ask("SN-1")["Status"] == "OK"
     line = office.line(lambda x: x["figures"]["count"]["allocated"] == 1)
-    assert {p["code"] for p in line["problems"]} >= {"LOW_BATCH"} and line["refused"] == {"BATCH_CLOSED": 1}
+    assert {p["code"] for p in line["problems"]} >= {"LOW_BATCH", "REFUSED"} and line["refused"] == {"BATCH_CLOSED": 1}
     for wrong in ({"name": "b-1"}, {"closed": True}, {"name": "b-1", "lease": "forever"}, {"name": "b-1", "lease": "all", "leaseMs": 5}, {"name": "b-1", "low": "many"}):
         assert office.post("/batch", wrong, expect=400)["code"] == "BAD_REQUEST"
     assert office.post("/batch", {"name": "nobody", "closed": True}, expect=404)
@@ -148,7 +150,6 @@ def test_product_settings_count_from_the_next_request_on(office):
 
 
 def test_the_audit_log_is_shown_and_verified(office):
-    import sqlite3
     office.load(csv(3))
     office.ask("SN-1")
     entries = office.get("/audit")["entries"]
@@ -346,6 +347,45 @@ def test_without_operators_certificates_are_the_log_in(spawn, tmp_path, authorit
 
 # ---- trouble ----
 
+def test_the_same_on_postgresql(spawn, tmp_path, postgres_server):
+    """Two servers share one stock; the office of either shows what the line of the other did. Then the database goes and comes back."""
+    url = postgres_server.database("office")
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    first = Office(spawn, folders[0], "node = one, wait = 200ms", db=url)
+    first.load(csv(30), "shared", bluetooth="1", productId="4711")
+    (folders[1] / "factory.key").write_bytes((folders[0] / "factory.key").read_bytes())
+    (folders[1] / "factory.key").chmod(0o600)
+    second = Office(spawn, folders[1], "node = two, wait = 200ms", db=url)
+    names = {o.ask(f"SN-{i}")["DeviceName"] for i, o in enumerate([first, second] * 3)}
+    assert len(names) == 6 and first.ask("SN-1", 1)["Status"] == "OK"
+    second.post("/void", {"productKey": PK, "deviceName": first.get("/board", text="SN-2")["board"]["deviceName"], "reason": "x"})
+    second.post("/batch", {"name": "shared", "low": 100})
+    assert second.post("/reclaim", {"deviceId": "SN-3", "doit": True})["count"] == 1
+    line = first.line(lambda x: x["figures"]["count"] == {"free": 25, "allocated": 3, "written": 1, "void": 1})
+    assert line["batches"][0]["endsInMs"] > 0 and {p["code"] for p in line["problems"]} >= {"LOW_BATCH"}
+    assert [d["deviceId"] for d in second.get("/devices", state="written")["devices"]] == ["SN-1"]
+    assert [e["what"] for e in second.get("/board", text="SN-1")["history"]] == ["write", "allocate"]
+    told = first.get("/audit/verify")
+    assert told["count"] == 0 and {h.split()[0] for h in told["heads"]} == {"one", "two"}
+    assert url not in first.process.stderr()
+
+
+def test_a_database_that_goes_and_comes_back(spawn, tmp_path, shaky_postgres):
+    office = Office(spawn, tmp_path, "wait = 200ms", db=shaky_postgres.url())
+    office.load(csv(3))
+    shaky_postgres.kill()
+    line = wait_until(lambda: next((x for x in [office.get("/line")] if "figures" not in x), None), "the trouble")
+    assert line["live"]["up"] is False and line["problems"][0]["code"] == "DATABASE"
+    assert office.get("/devices", expect=503)["code"] == "UNAVAILABLE"
+    assert office.load(csv(3, first=20), expect=503)["code"] == "UNAVAILABLE"
+    assert office.post("/void", {"productKey": PK, "deviceName": "board-0001", "reason": "x"}, expect=503)["code"] == "UNAVAILABLE"
+    shaky_postgres.start()
+    office.line(lambda x: x["figures"]["total"] == 3 and x["live"]["up"], "the figures again")
+    office.post("/void", {"productKey": PK, "deviceName": "board-0001", "reason": "x"})
+
+
 def test_a_client_that_leaves_ends_nothing(office):
     import socket
     host, port = office.address.rsplit(":", 1)
@@ -357,6 +397,23 @@ def test_a_client_that_leaves_ends_nothing(office):
         s.sendall(f"POST /api/v1/import?batch=x HTTP/1.1\r\nHost: {office.address}\r\nContent-Type: text/csv\r\nContent-Length: 100000\r\n\r\nDeviceName,".encode())
     assert office.get("/line")["live"]["up"] is True
     assert office.get("/batches")["batches"] == []
+
+
+def test_an_import_keeps_nobody_waiting(spawn, tmp_path):
+    """While one is at it (here: waits for the database), look-ups are answered; a second one is told to come again."""
+    office = Office(spawn, tmp_path, "wait = 30s")
+    office.load(csv(3))
+    with sqlite3.connect(tmp_path / "factory.db", isolation_level=None) as db, concurrent.futures.ThreadPoolExecutor(2) as pool:
+        db.execute("BEGIN IMMEDIATE")
+        loads = [pool.submit(office.request, "POST", f"/api/v1/import?batch=second-{i}", csv(5, first=10 + 5 * i).encode(),
+                             {"Content-Type": "text/csv", "X-Product-Secret": PS}) for i in range(2)]
+        refused = next(concurrent.futures.as_completed(loads)).result()
+        assert (refused.status, refused.json["code"]) == (503, "BUSY")
+        assert office.get("/board", text="board-0001")["board"]["state"] == "free" and office.get("/line")["figures"]["total"] == 3
+        db.execute("ROLLBACK")
+        assert sorted(load.result().status for load in loads) == [200, 503]
+    db.close()
+    assert office.line(lambda x: x["figures"]["total"] == 8)
 
 
 def test_import_limits(office):

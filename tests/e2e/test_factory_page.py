@@ -1,9 +1,11 @@
 """The page of causeway-factory in a real browser: headless Chromium, driven as the people of a production line would."""
 
+import sqlite3
+
 import pytest
 
 from conftest import PATIENCE, wait_until
-from factory_world import GUEST, MARIA, OFFICE_PK as PK, OFFICE_PS as PS, guarded, office, secret, sheet  # noqa: F401 (fixtures)
+from factory_world import GUEST, MARIA, OFFICE_PK as PK, OFFICE_PS as PS, Office, guarded, office, secret, sheet  # noqa: F401 (fixtures)
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="python3-selenium is not installed")
 from selenium.webdriver.chrome.service import Service  # noqa: E402
@@ -342,6 +344,32 @@ def test_the_page_survives_its_server(page, office):
     office.process.start()
     office.ask("SN-1")
     page.wait_tiles(free="4", allocated="1")
+    page.wait_text("#link", "live")
+
+
+def test_trouble_with_the_database_is_said(browser, spawn, tmp_path, quiet):
+    """Somebody keeps the database for himself: stations are told BUSY, the page says so on top, changes are refused in words."""
+    office = Office(spawn, tmp_path, "wait = 100ms")
+    office.load(sheet(5))
+    page = Page(browser, office).open()
+    page.wait_tiles(free="5")
+    with sqlite3.connect(tmp_path / "factory.db", isolation_level=None) as db:
+        db.execute("BEGIN IMMEDIATE")
+        page.wait(lambda: office.ask("SN-1")["Status"] == "BUSY", "BUSY")
+        page.wait_text("#problems .bad", "The database takes no changes")
+        assert page.text("#link") == "database trouble" and page.tiles()["free"] == "5"
+        page.scan("board-0005")
+        page.wait(lambda: page.text("#void"), "the board")
+        page.click("#void")
+        page.fill("#void-dialog [name=reason]", "x")
+        page.click("#void-dialog .danger")
+        page.wait(lambda: page.text("#void-dialog output"), "the refusal")
+        db.execute("ROLLBACK")
+    db.close()
+    page.click("#void-dialog .danger")
+    page.wait(lambda: "void: nobody gets it" in (page.text("#board dl") or ""), "the void board")
+    page.wait(lambda: office.ask("SN-1")["Status"] == "OK", "the certificate")
+    page.wait_tiles(free="3", allocated="1", void="1")
     page.wait_text("#link", "live")
 
 
