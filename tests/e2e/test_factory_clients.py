@@ -1,347 +1,245 @@
-"""Clients of the line's protocol: C and Node of ours, Python, the verb `request`; against older servers (line_peer.py) here."""
-import concurrent.futures
+"""causeway-factory and its clients: ours (C, Node, Python, `factory request`, `factory station`), and older ones written the way the documents
+describe them. Older servers: test_factory_old_servers.py, test_factory_station.py."""
 import json
-import os
-import pathlib
-import shutil
 import subprocess
 import sys
 
-import line_peer
 import pytest
-from conftest import BUILD, PATIENCE, ROOT
-from line_peer import LinePeer
-
-PK = "a1B2c3D4e5F"
-CLIENTS = ROOT / "src" / "factory" / "clients"
-NODE = shutil.which("node")
-needs_node = pytest.mark.skipif(NODE is None, reason="node is not installed")
+from conftest import BUILD, PATIENCE
+from factory_world import PK, PS, authority, start_factory, together  # noqa: F401
+from line_clients import CLIENTS, NODE, linkkey, needs_node, node, request, run
 
 
-def run(*argv, cwd=None, env=None, **more):
-    return subprocess.run([str(a) for a in argv], cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, text=True,
-                          timeout=PATIENCE, **more)
+def states(factory):
+    """DeviceID -> state, of those that have one."""
+    return {row["deviceId"]: row["state"] for row in factory.rows() if row["deviceId"]}
 
 
-def request(server, *args, **more):
-    return run(BUILD / "bin" / "causeway", "factory", "request", "--retries", "1", server, *args, **more)
+# ---- ours -----------------------------------------------------------------------------------------
+
+def test_linkkey_and_device(start_factory, tmp_path):
+    """covers: B50 B52 B53 B56 B58 B61 C09"""
+    factory = start_factory(10)
+    got = linkkey(tmp_path, factory.line, PK, "AA00BB11")
+    cert = factory.ask("AA00BB11").json
+    assert got.stdout == f"Product Key={PK}\nDevice Name={cert['DeviceName']}\nDevice Secret={cert['DeviceSecret']}\nProduct Secret={PS}\nDone\n", got.stderr
+    assert states(factory) == {"AA00BB11": "written"}
+    assert linkkey(tmp_path, factory.line, PK).returncode == 0  # without an id: reported with the one that the server made up
+    assert len(states(factory)) == 2 and set(states(factory).values()) == {"written"}
+    device = [BUILD / "tests" / "device", factory.line, PK, "AA00BB12"]
+    assert run(*device, tmp_path / "nowhere" / "cert").returncode == 1 and states(factory)["AA00BB12"] == "allocated"
+    assert run(*device, tmp_path / "flash").returncode == 0 and states(factory)["AA00BB12"] == "written"
+    got = linkkey(tmp_path, factory.line, "a1EmuPk0009", "AA")
+    assert got.returncode == 1 and "refused" in got.stderr
 
 
-@pytest.fixture
-def peer(request):
-    peers = []
-
-    def make(**more):
-        peers.append(LinePeer(**more))
-        return peers[-1]
-    yield make
-    for p in peers:
-        p.close()
-
-
-FORMS = pytest.mark.parametrize("form", list(line_peer.FORMS.values()), ids=list(line_peer.FORMS))
+@pytest.mark.parametrize("options", [["--crc32", "number"], ["--crc32", "text"]])
+def test_both_forms_of_the_check_sum(start_factory, tmp_path, options):
+    """covers: B14"""
+    factory = start_factory(10)
+    factory.tool("product", "set", PK, *options)
+    assert isinstance(factory.ask("A")["CRC32"], int if options[1] == "number" else str)
+    assert linkkey(tmp_path, factory.line, PK, "A").returncode == 0
+    assert request(factory.line, PK, "A").returncode == 0
+    if NODE:
+        assert node(f"console.log((await new line.Client({{ host: process.argv[1] }}).request('{PK}', 'A')).DeviceName)", factory.line).stdout.strip() == factory.ask("A")["DeviceName"]
 
 
-def linkkey(tmp_path, *args, token=None):
-    return run(BUILD / "tests" / "linkkey", *args, env={"LINKKEY_FILE": str(tmp_path / "cert"), **({"LINKKEY_TOKEN": token} if token else {})})
+def test_bluetooth(start_factory):
+    """covers: B12 B31"""
+    factory = start_factory(10)
+    factory.tool("product", "set", PK, "--bluetooth", "--product-id", "4711")
+    assert request(factory.line, PK, "A", "--product-id", "4711").returncode == 0
+    got = request(factory.line, PK, "A")
+    assert got.returncode == (0 if "ProductID" in factory.ask("A").json else 1)
 
 
-# ---- C -----------------------------------------------------------------------------------------
-
-@FORMS
-@pytest.mark.parametrize("number", [False, True], ids=["text", "number"])
-@pytest.mark.parametrize("with_id", [False, True], ids=["no-id", "id"])
-def test_linkkey_in_its_four_forms(peer, tmp_path, form, number, with_id):
-    """covers: B32 B50 B52 B53 B61 B63"""
-    old = peer(form=form, number=number, with_id=with_id)
-    got = linkkey(tmp_path)
-    assert got.returncode == 1 and "Error" in got.stderr  # nothing is stored
-    got = linkkey(tmp_path, old.address, PK, "AA00BB11")
-    assert got.returncode == 0, got.stderr
-    secret = f"{1:032x}"
-    shown = f"Product Key={PK}\nDevice Name=board-0001\nDevice Secret={secret}\nProduct Secret=PSfedcba9876543210\nDone\n"
-    assert got.stdout == shown and linkkey(tmp_path).stdout == shown
-    assert old.actions() == [0, 1] and old.written == {"AA00BB11"}
-    assert (tmp_path / "cert").stat().st_mode & 0o077 == 0
-    assert linkkey(tmp_path, old.address, PK, "AA00BB11").stdout == shown  # the same
-    got = linkkey(tmp_path, old.address, PK)
-    assert "board-0002" in got.stdout if with_id else got.returncode == 1 and "does not know" in got.stderr
-    got = linkkey(tmp_path, PK, "by-hand", "ds", "ps")
-    assert got.stdout == f"Product Key={PK}\nDevice Name=by-hand\nDevice Secret=ds\nProduct Secret=ps\nDone\n"
-    assert linkkey(tmp_path, "one").returncode == 2
+@needs_node
+def test_node(start_factory):
+    """covers: B40 B41 B42 B43 B44 B45"""
+    factory = start_factory(10)
+    got = run(NODE, CLIENTS / "node" / "test.js", factory.line.replace("127.0.0.1", "localhost"), PK)
+    assert got.returncode == 0 and got.stdout.count("DevInfo: {") == 3, got
+    assert states(factory)["123456"] == "written" and len(states(factory)) == 2
+    got = node("await new line.Client({ host: process.argv[1] }).request('nothing', 'A').catch((e) => console.log(e.code, e.status))", factory.line)
+    assert got.stdout == "REFUSED UNKNOWN_PRODUCT\n"
 
 
-def test_c_client_reaches_names_ports_and_ipv6(peer, tmp_path):
-    old = peer()
-    assert linkkey(tmp_path, f"localhost:{old.port}", PK, "A").returncode == 0
-    six = peer(family="::1")
-    assert linkkey(tmp_path, six.address, PK, "A").returncode == 0
-    assert "Host: [::1]:" in six.requests[0][0]
-    six.close()
-    got = linkkey(tmp_path, six.address, PK, "A")
-    assert got.returncode == 1 and "no connection" in got.stderr
+def test_python(start_factory):
+    factory = start_factory(10)
+    got = run(sys.executable, CLIENTS / "python" / "station.py", factory.line, PK, "cat", input="A\nB\n")
+    assert got.returncode == 0 and states(factory) == {"A": "written", "B": "written"}, got
 
 
-def test_c_client_sends_a_station_s_token(peer, tmp_path):
-    old = peer()
-    assert linkkey(tmp_path, old.address, PK, "A", token="s3cret").returncode == 0
-    assert all("\r\nAuthorization: Bearer s3cret" in head for head, _ in old.requests)
+def test_request(start_factory):
+    """covers: B61 B15 C08"""
+    factory = start_factory(12)
+    replies = together(10, lambda i: request(factory.line, PK, f"SN{i}"))
+    names = [json.loads(got.stdout)["DeviceName"] for got in replies]
+    assert len(set(names)) == 10 and all(got.returncode == 0 for got in replies)
+    got = request("--report", factory.line, PK, "SN3")
+    assert got.returncode == 0 and json.loads(got.stdout) == {"ProductKey": PK, "DeviceID": "SN3", "Status": "OK"}
+    assert request("--report", factory.line, PK, "SN99").returncode == 3
+    assert [request(factory.line, PK).returncode for _ in range(3)] == [0, 0, 3]
+    assert "OUT_OF_STOCK: " in request(factory.line, PK).stderr
 
 
-@pytest.mark.parametrize("mishap", [line_peer.dropped, line_peer.empty, line_peer.truncated])
-def test_device_asks_once_more_and_not_again_at_the_next_start(peer, tmp_path, mishap):
-    """covers: B56 B57 C09"""
-    old = peer()
-    old.mishaps = [mishap]
-    device = [BUILD / "tests" / "device", old.address, PK, "AA00BB11", tmp_path / "cert"]
-    got = run(*device)
-    assert got.returncode == 0 and got.stdout == f"device board-0001 of {PK} starts\n", got.stderr
-    assert old.actions() == [0, 0, 1] and len(old.allocated) == 1
-    assert run(*device).stdout == got.stdout and len(old.requests) == 3  # the second start asks nobody
-    # A certificate that lost a part is none.
-    (tmp_path / "cert").write_text((tmp_path / "cert").read_text().replace("DeviceName=board-0001", "DeviceName="))
-    assert run(*device).returncode == 0 and old.actions() == [0, 0, 1, 0, 1]
+def station(factory, *args, cwd, ids="", line=None):
+    return subprocess.run([BUILD / "bin" / "causeway", "factory", "station", "--product", PK, "--server", line or factory.line, *map(str, args)], cwd=cwd,
+                          input="".join(f"{i}\n" for i in ids), capture_output=True, text=True, timeout=PATIENCE)
 
 
-@pytest.mark.parametrize("mishap", [line_peer.dropped, line_peer.empty])
-def test_device_gives_up_after_the_second_time(peer, tmp_path, mishap):
-    """covers: B57"""
-    old = peer()
-    old.mishaps = [mishap] * 3
-    got = run(BUILD / "tests" / "device", old.address, PK, "AA00BB11", tmp_path / "cert")
-    assert got.returncode == 1 and len(old.requests) == 2 and "no whole reply" in got.stderr
-    assert not (tmp_path / "cert").exists()
+def test_a_station_burns_two_hundred_boards(start_factory, tmp_path):
+    """covers: B16 C07"""
+    factory = start_factory(250)
+    ids = [f"SN{i:04}" for i in range(200)]
+    got = station(factory, "--write", 'cat > "$DEVICE_ID"', "--parallel", "10", "--journal", "journal", cwd=tmp_path, ids=ids)
+    assert got.returncode == 0 and got.stdout.endswith("200 boards: 200 written and reported, 0 failed\n"), (got.stdout[-300:], got.stderr)
+    names = {i: json.loads((tmp_path / i).read_text())["DeviceName"] for i in ids}
+    assert len(set(names.values())) == 200
+    assert {row["deviceId"]: row["deviceName"] for row in factory.rows() if row["state"] == "written"} == names
+    again = station(factory, "--simulate", "20", "--prefix", "SN", cwd=tmp_path)
+    assert again.returncode == 0
 
 
-@pytest.mark.parametrize("mishap", [line_peer.cut, line_peer.wrong_crc, line_peer.page, line_peer.endless])
-def test_device_stores_nothing_that_is_wrong(peer, tmp_path, mishap):
-    """covers: B54"""
-    old = peer()
-    old.mishaps = [mishap] * 2
-    got = run(BUILD / "tests" / "device", old.address, PK, "AA00BB11", tmp_path / "cert")
-    assert got.returncode == 1 and 1 not in old.actions() and not (tmp_path / "cert").exists(), got.stderr
+def test_a_station_outlives_a_killed_server(start_factory, tmp_path):
+    """kill -9 of the server while boards are on their way; what could not be reported is reported by the next start."""
+    factory = start_factory(100)
+    popen = subprocess.Popen([BUILD / "bin" / "causeway", "factory", "station", "--product", PK, "--server", factory.line, "--retries", "0", "--write", "true",
+                              "--parallel", "4", "--journal", "journal"], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for i in range(60):
+        popen.stdin.write(f"SN{i:02}\n")
+        popen.stdin.flush()
+        if i == 30:
+            factory.kill()
+    out, _ = popen.communicate(timeout=PATIENCE)
+    factory.start()
+    got = station(factory, "--write", "true", "--journal", "journal", cwd=tmp_path, ids=[f"SN{i:02}" for i in range(60)])
+    assert got.returncode == 0, (out, got.stdout)
+    assert states(factory) == {f"SN{i:02}": "written" for i in range(60)}
 
 
-def test_device_does_not_report_what_it_cannot_store(peer, tmp_path):
-    """covers: B58"""
-    old = peer()
-    got = run(BUILD / "tests" / "device", old.address, PK, "AA00BB11", tmp_path / "nowhere" / "cert")
-    assert got.returncode == 1 and "could not be stored" in got.stderr and old.actions() == [0]
-    # A full disk: the file cannot grow.
-    got = run("sh", "-c", f"trap '' XFSZ; ulimit -f 0; exec '{BUILD}/tests/device' {old.address} {PK} AA00BB11 '{tmp_path}/cert'")
-    assert got.returncode == 1 and old.actions() == [0, 0] and list(tmp_path.iterdir()) == []
+def test_stations_with_tokens_and_certificates(start_factory, authority, tmp_path):
+    """HTTPS, a station by its token and one by its certificate; the same from Node."""
+    cert, key = authority.issue("127.0.0.1")
+    own = authority.issue("line-2")
+    (tmp_path / "token").write_text("0123456789abcdef0123456789abcdef\n")
+    (tmp_path / "wrong").write_text("0123456789abcdef0123456789abcdeg\n")
+    factory = start_factory(10, conf=f'''
+        line = [ {{ listen = "127.0.0.1:0", tls {{ certificate = "{cert}", key = "{key}" }} }}
+                 {{ listen = "127.0.0.1:0", tls {{ certificate = "{cert}", key = "{key}", clientCa = "{authority.pem}" }} }} ]
+        stationsRequired = true
+        stations = [ {{ name = line-1, token = "file:{tmp_path}/token" }}, {{ name = line-2, certificate = line-2 }} ]
+    ''')
+    tls = ["--ca", authority.pem]
+    assert station(factory, *tls, "--token", f"file:{tmp_path}/token", "--write", "true", cwd=tmp_path, ids="A").returncode == 0
+    assert station(factory, *tls, "--cert", own[0], "--key", own[1], "--write", "true", cwd=tmp_path, ids="B", line=factory.lines[1]).returncode == 0
+    assert states(factory) == {"A": "written", "B": "written"}
+    for options, status, why in [(tls, 3, "UNAUTHORIZED"), ([*tls, "--token", f"file:{tmp_path}/wrong"], 3, "UNAUTHORIZED"), (["--tls"], 4, "certificate")]:
+        got = request(factory.line, PK, "C", *options)
+        assert got.returncode == status and why in got.stderr, got
+    assert "with a client certificate" in request(factory.lines[1], PK, "C", *tls).stderr
+    if NODE:
+        script = f"""
+            const fs = require('fs');
+            const read = (file) => fs.readFileSync(file);
+            const ca = read('{authority.pem}');
+            const one = new line.Client({{ host: process.argv[1], token: read('{tmp_path}/token').toString().trim(), tls: {{ ca }} }});
+            const two = new line.Client({{ host: process.argv[2], tls: {{ ca, cert: read('{own[0]}'), key: read('{own[1]}') }} }});
+            console.log((await one.request('{PK}', 'A')).DeviceName, (await two.request('{PK}', 'B')).DeviceName, (await two.report('{PK}', 'B')).Status);
+            await new line.Client({{ host: process.argv[1], tls: true, retries: 0 }}).request('{PK}', 'A');"""
+        got = node(script, *factory.lines)
+        names = {row["deviceId"]: row["deviceName"] for row in factory.rows() if row["deviceId"]}
+        assert got.stdout == f"{names['A']} {names['B']} OK\nUNREACHED\n", got
 
 
-def test_c_client_of_a_bluetooth_product_whose_server_says_its_id(peer, tmp_path):
-    """covers: B12 B55"""
-    old = peer(extra={"ProductID": "8421", "Line": 7})
-    assert linkkey(tmp_path, old.address, PK, "A").returncode == 0
+# ---- older ones -----------------------------------------------------------------------------------------
+
+OLD_NODE = """
+const http = require('http');
+function post(more, pieces, then) {
+  const [host, port] = process.argv[1].split(':');
+  const req = http.request({ host, port, path: '/', method: 'POST', ...more }, (res) => {
+    let text = '';
+    res.setEncoding('utf8');
+    res.on('data', (piece) => { text += piece; });
+    res.on('end', () => then(text));
+  });
+  for (const piece of pieces) req.write(piece);
+  req.end();
+}
+const ask = '{"ProductKey":"%s","DeviceID":"A","Action":0}';
+post({}, [ask], (one) => { post({}, [ask.slice(0, 9), ask.slice(9)], (two) => { post({ headers: { 'Content-Length': ask.length } }, [ask], (three) => {
+  post({ headers: { 'Content-Type': 'application/x-www-form-urlencoded', 'content-length': ask.length } }, [ask], (four) => {
+    post({}, [ask.replace(':0', ':1')], (five) => {
+      console.log(new Set([one, two, three, four].map((text) => JSON.parse(text).DeviceName)).size, JSON.parse(one).Status, five);
+    }); }); }); }); });
+"""
 
 
-def test_ten_lines_with_the_classic_names(peer, tmp_path):
-    """covers: B50 B51 B59 B60; as C99 and as C++, each warning an error; by valgrind, where it is installed"""
-    (tmp_path / "ten.c").write_text(r'''
+@needs_node
+def test_an_old_node_client(start_factory):
+    """http.request without Content-Type, with and without a length: chunks, then. covers: B01 B40"""
+    factory = start_factory(10)
+    got = run(NODE, "-e", OLD_NODE % PK, "--", factory.line)
+    count, status, report = got.stdout.split(" ", 2)
+    assert (count, status) == ("1", "OK") and json.loads(report) == {"ProductKey": PK, "DeviceID": "A", "Status": "OK"}, got
+    assert states(factory) == {"A": "written"}
+
+
+OLD_C = r'''
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "triple_burn.h"
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+/* A request the way firmwares put it together; the reply is whatever comes until the connection ends, behind the first blank line. */
+static char reply[4096];
+static const char *post(int port, const char *format, const char *body)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	char text[2048];
+	int fd = socket(AF_INET, SOCK_STREAM, 0), n, len = 0;
+	snprintf(text, sizeof(text), format, (int)strlen(body), body);
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0)
+		exit(9);
+	send(fd, text, strlen(text), 0);
+	while ((n = recv(fd, reply + len, sizeof(reply) - 1 - len, 0)) > 0)
+		len += n;
+	reply[len] = 0;
+	close(fd);
+	char *at = strstr(reply, "\r\n\r\n");
+	return at == NULL ? "" : at + 4;
+}
 int main(int argc, char **argv)
 {
-	char pk[PRODUCT_KEY_LEN + 1] = "a1B2c3D4e5F", dn[DEVICE_NAME_LEN + 1], ps[PRODUCT_SECRET_LEN + 1], ds[DEVICE_SECRET_LEN + 1], did[DEVICE_ID_LEN + 1] = "";
-	char *reply = send_req(0, pk, did, argv[argc - 1]);
-	int rc = reply == NULL ? 9 : parse_data(reply, pk, dn, ps, ds, did);
-	printf("%d %s %08lX\n", rc, rc == 0 ? dn : "-", (unsigned long)calc_crc32("123456789"));
-	free(reply);
+	static const char *const formats[] = {
+		"POST / HTTP/1.0\r\nContent-Length: %d\r\n\r\n%s",
+		"POST / HTTP/1.0\r\ncontent-length:%d\r\n\r\n%s",
+		"POST / HTTP/1.1\r\nhost: 192.168.1.10\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s",
+		"POST /get_triple HTTP/1.1\r\nHost:192.168.1.10:8000\r\nConnection: Close\r\nUser-Agent:\r\nContent-Length: %d\r\n\r\n%s",
+		"POST http://192.168.1.10:8000/ HTTP/1.0\r\nAccept: */*\r\nContent-Length: %d\r\n\r\n%s",
+	};
+	char ask[200], report[200];
+	snprintf(ask, sizeof(ask), "{\"ProductKey\": \"%s\",\r\n\t\"DeviceID\": \"AA00\", \"Action\": 0}\r\n", argv[2]);
+	snprintf(report, sizeof(report), "{\"Action\":1,\"DeviceID\":\"AA00\",\"ProductKey\":\"%s\"}", argv[2]);
+	for (unsigned i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+		puts(post(atoi(argv[1]), formats[i], ask));
+		puts(post(atoi(argv[1]), formats[i], report));
+	}
 	return 0;
 }
-''')
-    strict = ["-Wall", "-Wextra", "-Wconversion", "-Wcast-qual", "-Werror", "-g", f"-I{CLIENTS}/c", tmp_path / "ten.c", CLIENTS / "c" / "triple_burn.c", "-o", tmp_path / "ten"]
-    compilers = [["cc", "-std=c99", "-pedantic"]] + [["c++", "-x", "c++"]] * bool(shutil.which("c++"))
-    old = peer()
-    for compiler in compilers:
-        got = run(*compiler, *strict)
-        assert got.returncode == 0, got.stderr
-        under = ["valgrind", "-q", "--leak-check=full", "--error-exitcode=9"] if shutil.which("valgrind") else []
-        got = run(*under, tmp_path / "ten", old.address)
-        assert got.stdout.startswith("0 board-") and got.stdout.endswith(" CBF43926\n") and got.returncode == 0, got.stderr
-        old.mishaps = [line_peer.dropped]
-        got = run(*under, tmp_path / "ten", old.address)
-        assert got.stdout == "9 - CBF43926\n" and got.returncode == 0, got.stderr
+'''
 
 
-@pytest.mark.parametrize("flags", [["-DTRIPLE_BURN_NO_HEAP"], ["-DTRIPLE_BURN_NO_SOCKETS"], ["-DTRIPLE_BURN_NO_HEAP", "-DTRIPLE_BURN_NO_SOCKETS"]])
-def test_c_client_for_firmwares_needs_little(tmp_path, flags):
-    """covers: B32"""
-    got = run("cc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Os", *flags, "-c", CLIENTS / "c" / "triple_burn.c", "-o", tmp_path / "x.o")
+def test_an_old_c_client(start_factory, tmp_path):
+    """A raw socket, HTTP/1.0 or something like 1.1, header names of any case. covers: B01 B08"""
+    factory = start_factory(10)
+    (tmp_path / "old.c").write_text(OLD_C)
+    got = run("cc", tmp_path / "old.c", "-o", tmp_path / "old")
     assert got.returncode == 0, got.stderr
-    needs = set(run("nm", "-u", tmp_path / "x.o").stdout.split()) - {"U"}
-    if "-DTRIPLE_BURN_NO_HEAP" in flags:
-        assert not needs & {"malloc", "free", "getaddrinfo"}
-    if "-DTRIPLE_BURN_NO_SOCKETS" in flags:
-        assert {n for n in needs if not n.startswith(("str", "mem", "__stack_chk", "_GLOBAL_OFFSET_TABLE_"))} <= {"malloc", "free"}
-
-
-# ---- Node -----------------------------------------------------------------------------------------
-
-def node(script, *args, env=None):
-    return run(NODE, "-e", f"const line = require({str(CLIENTS / 'node')!r});\n(async () => {{{script}}})().catch((e) => {{ console.log(e.code || e); "
-               "process.exit(1); });", "--", *args, env=env)
-
-
-@needs_node
-@FORMS
-@pytest.mark.parametrize("number", [False, True], ids=["text", "number"])
-def test_node_test_program(peer, form, number):
-    """covers: B40 B41 B42 B43 B44 B45"""
-    old = peer(form=form, number=number)
-    got = run(NODE, CLIENTS / "node" / "test.js", f"localhost:{old.port}" if form is line_peer.counted else old.address, PK)
-    assert got.returncode == 0, got.stderr
-    lines = got.stdout.splitlines()
-    assert [line.split(":")[0] for line in lines] == ["DevInfo"] * 3 + ["reported"] and lines[1] == lines[2] != lines[0]
-    assert json.loads(lines[1][len("DevInfo: "):])["DeviceName"] == "board-0002" and old.written == {"123456"}
-    assert old.requests[0][1] == {"ProductKey": PK, "Action": 0}
-
-
-@needs_node
-def test_node_callbacks_when_nothing_comes(peer):
-    """covers: B40 B44"""
-    old = peer()
-    old.mishaps = [line_peer.dropped, None, line_peer.empty, line_peer.dropped, line_peer.dropped, None, line_peer.cut]
-    script = """
-        const ip = process.argv[1];
-        line.req_dev_cert(ip, 'a1B2c3D4e5F', 'A', (text, error) => { console.log(typeof text, JSON.parse(text).DeviceName, error);
-        line.req_dev_cert(ip, 'a1B2c3D4e5F', 'A', (text, error) => { console.log(JSON.stringify(text), error.code);
-        line.send_burn_result_by_did(ip, 'a1B2c3D4e5F', 'A', (text, error) => { console.log(JSON.parse(text).Status);
-        line.send_burn_result_by_did(ip, 'a1B2c3D4e5F', 'A'); }); }); });"""
-    got = node(script, old.address)
-    assert got.stdout.splitlines() == ["string board-0001 undefined", '"" NO_DATA', "OK"], got
-    assert got.stderr == "" and got.returncode == 0  # the last one, without a callback, met a cut reply
-
-
-@needs_node
-def test_node_promises(peer):
-    """covers: B14 B15 B63"""
-    old = peer()
-    old.mishaps = [line_peer.busy, line_peer.dropped, line_peer.truncated]
-    script = """
-        const client = new line.Client({ host: process.argv[1], token: 't0k3n' });
-        const cert = await client.request('a1B2c3D4e5F', 'A');
-        console.log(cert.DeviceName, cert.DeviceID, (await client.report('a1B2c3D4e5F', cert.DeviceID)).Status, line.crc32('123456789').toString(16));"""
-    got = node(script, old.address)
-    assert got.stdout == "board-0001 A OK cbf43926\n", got
-    assert old.actions() == [0, 0, 0, 0, 1] and all("Authorization: Bearer t0k3n" in head for head, _ in old.requests)
-    for mishap, code in [(line_peer.wrong_crc, "CRC"), (line_peer.cut, "INVALID"), (line_peer.endless, "TOO_LONG"), (line_peer.page, "INVALID")]:
-        old.mishaps = [mishap] * 4
-        got = node("await new line.Client({ host: process.argv[1], retries: 0 }).request('a1B2c3D4e5F', 'A');", old.address)
-        assert got.stdout == f"{code}\n" and got.returncode == 1, (mishap, got)
-    old.refuse = {0: "OUT_OF_STOCK"}
-    old.mishaps = []
-    got = node("await new line.Client({ host: process.argv[1] }).request('a1B2c3D4e5F', 'A').catch((e) => console.log(e.code, e.status));", old.address)
-    assert got.stdout == "REFUSED OUT_OF_STOCK\n"
-
-
-@needs_node
-def test_node_does_not_waste_certificates(peer):
-    """A request without an id is not repeated once it may have been served. covers: B43"""
-    old = peer()
-    old.mishaps = [line_peer.dropped]
-    got = node("await new line.Client({ host: process.argv[1] }).request('a1B2c3D4e5F', null);", old.address)
-    assert got.stdout == "NO_DATA\n" and len(old.requests) == 1
-    old.close()
-    got = node("await new line.Client({ host: process.argv[1], retries: 1 }).request('a1B2c3D4e5F', null);", old.address)
-    assert got.stdout == "UNREACHED\n"
-
-
-@needs_node
-def test_node_types_name_what_there_is():
-    declared = (CLIENTS / "node" / "index.d.ts").read_text()
-    names = node("console.log(Object.keys(line).join(' '));").stdout.split()
-    assert len(names) == 6 and all(f"function {n}(" in declared or f"class {n} " in declared for n in names)
-
-
-# ---- Python and the verb ------------------------------------------------------------------------------
-
-def test_python_station(peer, tmp_path):
-    """covers: C08"""
-    old = peer()
-    old.mishaps = [line_peer.dropped]
-    burn = f"import json, sys; c = json.load(sys.stdin); open(r'{tmp_path}/' + c['DeviceName'], 'w').write(c['DeviceSecret'])"
-    got = run(sys.executable, CLIENTS / "python" / "station.py", old.address, PK, sys.executable, "-c", burn, input="A\n\n B \nA\n",
-              env={"STATION_TOKEN": "t"})
-    assert got.stdout == "A board-0001 written\nB board-0002 written\nA board-0001 written\n" and got.returncode == 0, got
-    assert (tmp_path / "board-0002").read_text() == f"{2:032x}" and old.written == {"A", "B"}
-    got = run(sys.executable, CLIENTS / "python" / "station.py", old.address, PK, "false", input="C\n")
-    assert got.returncode == 1 and "C -" in got.stdout and "C" not in old.written
-
-
-@FORMS
-@pytest.mark.parametrize("number", [False, True], ids=["text", "number"])
-def test_request_prints_the_reply(peer, form, number):
-    """covers: B61"""
-    old = peer(form=form, number=number)
-    got = request(old.address, PK, "SN01")
-    assert got.returncode == 0 and json.loads(got.stdout) == {**old.certificate("board-0001", "SN01")}, got.stderr
-    assert request(old.address, PK, "SN01").stdout == got.stdout
-    assert json.loads(request(old.address, PK).stdout)["DeviceName"] == "board-0002"
-    got = request("--report", old.address, PK, "SN01")
-    assert got.returncode == 0 and json.loads(got.stdout)["Status"] == "OK" and old.written == {"SN01"}
-    got = request("--report", old.address, PK, "SN02")
-    assert got.returncode == 3 and "UNKNOWN_DEVICE" in got.stderr and json.loads(got.stdout)["Status"] == "UNKNOWN_DEVICE"
-
-
-def test_request_tries_again_where_that_costs_nothing(peer):
-    old = peer()
-    for mishap in [line_peer.dropped, line_peer.empty, line_peer.truncated, line_peer.page, line_peer.busy]:
-        old.mishaps = [mishap]
-        assert request(old.address, PK, "SN01").returncode == 0
-    assert len(old.requests) == 10 and len(old.allocated) == 1
-    old.mishaps = [line_peer.dropped]
-    assert request(old.address, PK).returncode == 4 and len(old.requests) == 11
-    old.mishaps = [line_peer.busy]
-    assert request(old.address, PK).returncode == 0 and len(old.requests) == 13  # BUSY: nothing was allocated
-
-
-def test_request_s_exit_status(peer, tmp_path):
-    """covers: B15"""
-    old = peer(stock=1)
-    for mishap, status, why in [(line_peer.wrong_crc, 1, "CRC32"), (line_peer.cut, 1, "no distribution server"), (line_peer.endless, 4, "longer than"),
-                                (line_peer.page, 1, "no distribution server"), (line_peer.dropped, 4, "http://127.0.0.1:")]:
-        old.mishaps = [mishap] * 2
-        got = request(old.address, PK, "SN01")
-        assert got.returncode == status and why in got.stderr, (mishap, got)
-    got = request(old.address, PK, "SN02")
-    assert got.returncode == 3 and got.stderr == "causeway factory request: OUT_OF_STOCK\n"
-    old.refuse = {0: "QUOTA_EXCEEDED"}
-    assert request(old.address, PK, "SN02").stderr == "causeway factory request: QUOTA_EXCEEDED: it is so [31m\n"  # no escape reaches the terminal
-    old.close()
-    assert request(old.address, PK, "SN01").returncode == 4
-    for wrong in [[], ["h"], ["h:0", PK], ["[::1", PK], ["h/x", PK], ["--report", "h", PK], ["--token", "secret", "h", PK], ["--bad", "h", PK],
-                  ["--cert", "c", "h", PK], ["--crc-order", "x", "h", PK], ["--retries", "x", "h", PK]]:
-        assert run(BUILD / "bin" / "causeway", "factory", "request", *wrong).returncode == 2, wrong
-    (tmp_path / "token").write_text("\n")
-    assert "first line" in request("--token", f"file:{tmp_path}/token", "h", PK).stderr
-
-
-def test_request_of_a_bluetooth_product_and_in_the_order_of_the_text(peer):
-    """covers: B11 B12"""
-    old = peer()
-
-    def reply(order, more=""):
-        def send(connection, answer):
-            cert = old.certificate("board-0001", None)
-            cert["CRC32"] = line_peer.zlib.crc32(("".join(cert[p] for p in order) + more).encode())
-            connection.sendall(line_peer.counted(200, json.dumps(cert).encode()))
-        return send
-    code, prose = ("ProductKey", "DeviceName", "DeviceSecret", "ProductSecret"), ("ProductKey", "ProductSecret", "DeviceName", "DeviceSecret")
-    old.mishaps = [reply(code, "4711"), reply(code, "4711"), reply(prose), reply(prose)]
-    assert request(old.address, PK, "A").returncode == 1
-    assert request("--product-id", "4711", old.address, PK, "A").returncode == 0
-    assert request(old.address, PK, "A").returncode == 1
-    assert request("--crc-order", "prose", old.address, PK, "A").returncode == 0
-
-
-def test_ten_requests_at_once(peer):
-    """covers: C07 C08"""
-    old = peer()
-    with concurrent.futures.ThreadPoolExecutor(10) as pool:
-        names = [json.loads(got.stdout)["DeviceName"] for got in pool.map(lambda i: request(old.address, PK, f"SN{i}"), range(10))]
-    assert len(set(names)) == 10
+    got = run(tmp_path / "old", factory.line.rsplit(":", 1)[1], PK)
+    lines = [json.loads(line) for line in got.stdout.splitlines()]
+    assert [line["Status"] for line in lines] == ["OK"] * 10 and len({line["DeviceName"] for line in lines[::2]}) == 1
+    assert states(factory) == {"AA00": "written"}

@@ -1,4 +1,4 @@
-/* triple_burn.c - see triple_burn.h. */
+/* triple_burn.c - see triple_burn.h. One file although it is long: that is how firmwares take it in. */
 #if !defined(_POSIX_C_SOURCE) && !defined(TRIPLE_BURN_NO_SOCKETS)
 #define _POSIX_C_SOURCE 200809L
 #endif

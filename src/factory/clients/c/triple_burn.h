@@ -42,7 +42,10 @@ extern "C" {
 
 #define TRIPLE_BURN_PORT 8000 /* where the server's name says none */
 
-/* Longest reply that is taken, without its NUL. Longer ones are failures. */
+/*
+ * Longest reply that is taken, without its NUL. Longer ones are failures. get_triple() has it on the stack: it takes TRIPLE_BURN_REPLY_MAX
+ * + TRIPLE_BURN_REQUEST_MAX + some 1800 bytes of it. A reply without columns of its own is shorter than 600 bytes.
+ */
 #ifndef TRIPLE_BURN_REPLY_MAX
 #define TRIPLE_BURN_REPLY_MAX 4095
 #endif
