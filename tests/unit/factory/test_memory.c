@@ -22,6 +22,7 @@
 #include "factory/factory.h"
 #include "factory/report.h"
 #include "factory/stations.h"
+#include "factory/stock/devices.h"
 #include "factory/stock/lots.h"
 
 #define PK "a1EmuPk0001"
@@ -43,9 +44,14 @@ static void fill(void)
 {
 	const struct cw_stock_conf conf = { .db = file };
 	const struct cw_lot_conf lot_conf = { .batch = "lot", .file = "test", .who = { "test", "" } };
+	const struct cw_field_device devices[] = {
+		{ .device_id = "AA0001", .product_key = PK, .device_name = "AA0001", .device_secret = "0123456789abcdef0123456789abcdef", .iot_id = "" },
+		{ .device_id = "AA0002", .product_key = PK, .device_name = "", .device_secret = "", .iot_id = "" },
+	};
 	struct cw_lot_result result;
 	struct cw_msg msg = { "" };
 	struct cw_stock *s;
+	size_t fresh;
 	struct cw_lot *lot;
 	char name[32];
 	unsigned i;
@@ -59,6 +65,8 @@ static void fill(void)
 		                                                       .product_secret = "EmuPs0123456789A" }, &msg), 0);
 	}
 	assert_int_equal(cw_lot_finish(lot, &result, &msg), 0);
+	/* one in the field that has its certificate, one that the platform would have to be asked for */
+	assert_int_equal(cw_field_import(s, devices, 2, &lot_conf.who, &fresh, &msg), 0);
 	cw_stock_close(s);
 }
 
@@ -210,10 +218,11 @@ static const struct {
 	{ 0, "POST /", "{\"ProductKey\":\"a1Nobody\",\"DeviceID\":\"SN#\",\"Action\":0}" },
 	{ 0, "POST /", "no JSON" },
 	{ 0, "GET /", NULL },
-	{ 1, "GET /api/v1/certificate?deviceId=SN-again", NULL },
+	{ 1, "GET /api/v1/certificate?deviceId=AA0001", NULL },
+	{ 1, "GET /api/v1/certificate?deviceId=AA0002", NULL },
 	{ 1, "GET /api/v1/certificate?deviceId=nobody", NULL },
-	{ 1, "POST /api/v1/certificate", "{\"deviceId\": \"SN-again\"}" },
-	{ 1, "GET /api/v1/identity?identity=SN-again", NULL },
+	{ 1, "POST /api/v1/certificate", "{\"deviceId\": \"AA0001\"}" },
+	{ 1, "GET /api/v1/identity?identity=AA0001", NULL },
 	{ 1, "GET /api/v1/identity?productKey=" PK "&deviceName=dev-00000", NULL },
 	{ 1, "GET /api/v1/other", NULL },
 	{ 2, "GET /", NULL },
