@@ -1,7 +1,7 @@
 /* api_stock.c - the API's look-ups and changes: certificates, boards, batches, products; see office.h. On the office's thread. */
 #include <string.h>
 
-#include "factory/office.h"
+#include "factory/office/office.h"
 #include "factory/view.h"
 
 #define PAGE_MOST     500u

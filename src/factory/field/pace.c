@@ -1,8 +1,8 @@
-/* field_pace.c - see field_impl.h. */
+/* pace.c - see field_impl.h. */
 #include <string.h>
 
 #include "base/mem.h"
-#include "factory/field_impl.h"
+#include "factory/field/field_impl.h"
 
 #define MINUTE_MS 60000u
 

@@ -24,7 +24,7 @@
 struct office_route;
 struct office_call;
 
-/* ---- log-in (office_login.c) --------------------------------------------------------------- */
+/* ---- log-in (login.c) ---------------------------------------------------------------------- */
 
 #define OFFICE_SESSIONS 128 /* the one that was silent longest ends for another */
 #define OFFICE_SESSION_ID 64

@@ -1,5 +1,5 @@
 /*
- * office_login.c - who may use the office: sessions of the page, tokens of programs, client certificates; see office.h.
+ * login.c - who may use the office: sessions of the page, tokens of programs, client certificates; see office.h.
  *
  * A session ends after IDLE_MS without a request, an operator's who may change things after WHOLE_MS in any case, and when the
  * operator is no more or has another token. A screen that only shows may stay. Wrong tokens are answered late and counted for
@@ -16,7 +16,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/stat.h"
-#include "factory/office.h"
+#include "factory/office/office.h"
 #include "factory/stations.h"
 
 #define IDLE_MS  (30u * 60000u)

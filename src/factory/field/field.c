@@ -5,7 +5,7 @@
  *   GET /api/v1/identity?identity=I   or ?productKey=P&deviceName=N: the look-up of gateways (conf/IDENTITIES.md)
  *
  * A request is: the address's pace, the proof, the id's pace, then the office looks the id up and, when there is a certificate, writes
- * down that it is handed out, both before anything is answered. An id without one goes to field_register.c and is looked up again.
+ * down that it is handed out, both before anything is answered. An id without one goes to register.c and is looked up again.
  */
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
-#include "factory/field_impl.h"
+#include "factory/field/field_impl.h"
 #include "factory/field_name.h"
 #include "factory/stock/devices.h"
 #include "factory/stock/known.h"
