@@ -30,10 +30,16 @@ void factory_seen_init(struct factory_seen *s, size_t most)
 	s->most = most;
 }
 
-static void forget_first(struct factory_seen *s)
+static struct seen *first_of(struct factory_seen *s)
 {
-	struct seen *x = cw_container_of(cw_list_pop(&s->oldest), struct seen, link);
+	struct cw_list *first = cw_list_first(&s->oldest);
 
+	return first != NULL ? cw_container_of(first, struct seen, link) : NULL;
+}
+
+static void forget(struct factory_seen *s, struct seen *x)
+{
+	cw_list_remove(&x->link);
 	cw_map_remove(&s->map, &x->node);
 	s->count--;
 	cw_free(x);
@@ -41,8 +47,10 @@ static void forget_first(struct factory_seen *s)
 
 void factory_seen_fini(struct factory_seen *s)
 {
-	while (s->count > 0)
-		forget_first(s);
+	struct seen *x;
+
+	while ((x = first_of(s)) != NULL)
+		forget(s, x);
 	cw_map_fini(&s->map);
 }
 
@@ -50,8 +58,8 @@ int factory_seen_add(struct factory_seen *s, const char *signature, uint64_t now
 {
 	struct seen *x;
 
-	while (s->count > 0 && cw_container_of(cw_list_first(&s->oldest), struct seen, link)->until_ms <= now_ms)
-		forget_first(s);
+	while ((x = first_of(s)) != NULL && x->until_ms <= now_ms)
+		forget(s, x);
 	if (cw_map_find(&s->map, signature, strlen(signature)) != NULL)
 		return CW_EEXIST;
 	if (s->count == s->most)
