@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "factory/office.h"
+#include "factory/office/office.h"
 #include "factory/office/office.h"
 #include "factory/view.h"
 
