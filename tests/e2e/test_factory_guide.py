@@ -44,7 +44,7 @@ def script(page):
 
 
 def test_every_block_runs_and_shows_what_the_page_prints(tmp_path):
-    """covers: B01 B06 B07 C12"""
+    """covers: B01 B06 B07 C11 C12 C13 C15 C16"""
     work = tmp_path / "work"
     work.mkdir()
     page = here()
