@@ -35,9 +35,9 @@ int cw_factory_backup(int argc, char **argv)
 	rc = factory_open(&t, FACTORY_READ);
 	if (rc == 0 && cw_stock_backup(t.stock, t.word[0], &msg) < 0)
 		rc = factory_complain(&t, "%s", msg.text);
-	factory_close(&t);
-	if (rc == 0)
+	if (rc == 0) /* while t.db is there: it may be the configuration's */
 		printf("%s is a copy of %s. The key is not in it: keep a copy of %s in another place\n", t.word[0], t.db, t.key_path);
+	factory_close(&t);
 	return rc;
 }
 

@@ -21,6 +21,7 @@
 #include "factory/stock/known.h"
 #include "http/secret.h"
 #include "json/json.h"
+#include "net/addr.h"
 
 #define BODY_MOST 4096u
 #define HEAD_MOST 8192u
@@ -416,9 +417,9 @@ static int is_id(const char *id)
 
 static int pace_address(struct factory_field *hall, struct cw_http_req *req)
 {
-	char host[64];
-	size_t n = factory_pace_host(cw_http_peer(req), host);
-	unsigned again = factory_pace(&hall->addresses, host, n, hall->f->conf->field.per_address, cw_worker_now(hall->f->loop));
+	char host[CW_ADDR_TEXT];
+	const char *from = cw_addr_limited(cw_http_peer(req), host);
+	unsigned again = factory_pace(&hall->addresses, from, strlen(from), hall->f->conf->field.per_address, cw_worker_now(hall->f->loop));
 
 	if (again == 0)
 		return 0;

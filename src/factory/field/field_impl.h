@@ -22,8 +22,6 @@ void factory_paces_init(struct factory_paces *p, size_t most);
 void factory_paces_fini(struct factory_paces *p);
 /* One more request at `now_ms` (monotonic). 0: may go on; else come again after so many seconds. `a_minute` 0: always 0. */
 unsigned factory_pace(struct factory_paces *p, const void *key, size_t len, uint64_t a_minute, uint64_t now_ms);
-/* "host:port" of a peer as the key of a host: without the port; of IPv6 the first 64 bits. Into out[64]; its length. */
-size_t factory_pace_host(const char *peer, char out[64]);
 
 /* ---- auth.c: who asks ---------------------------------------------------------------------------- */
 

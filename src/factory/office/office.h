@@ -15,6 +15,7 @@
 #include "factory/stock/lots.h"
 #include "factory/stock/shelf.h"
 #include "json/json.h"
+#include "net/addr.h"
 
 #define OFFICE_IMPORT_MAX (64u << 20) /* bytes of a file: some 500,000 certificates */
 #define OFFICE_BODY_MAX   (64u << 10) /* of every other request */
@@ -39,7 +40,7 @@ struct office_session {
 };
 
 struct office_guesser {
-	char address[48];
+	char address[CW_ADDR_TEXT];
 	unsigned failures;
 	uint64_t last;
 };
