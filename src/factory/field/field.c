@@ -9,16 +9,17 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
+#include "base/utf8.h"
 #include "factory/field/field_impl.h"
 #include "factory/field_name.h"
 #include "factory/stock/devices.h"
 #include "factory/stock/known.h"
+#include "http/secret.h"
 #include "json/json.h"
 #include "net/addr.h"
 
@@ -85,37 +86,19 @@ static void free_request(struct request *r)
 	cw_free(r);
 }
 
-struct text {
-	size_t len;
-	char *text;
-};
-
-static void wipe(void *arg)
-{
-	struct text *t = arg;
-
-	explicit_bzero(t->text, t->len);
-	cw_free(t->text);
-	cw_free(t);
-}
-
-/* Sends the text and wipes it afterwards, for it may hold a secret. */
+/* The text may hold a secret. */
 static void send_json(struct cw_http_req *req, unsigned status, unsigned again_s, struct cw_json *j)
 {
 	struct cw_http_field fields[3] = { { "Content-Type", "application/json" }, { "Cache-Control", "no-store" }, { "Retry-After", NULL } };
-	struct text *t = cw_zalloc(sizeof(*t));
-	char seconds[16];
+	char seconds[16], *text;
+	size_t len;
 
 	(void)snprintf(seconds, sizeof(seconds), "%u", again_s);
 	fields[2].value = seconds;
-	if (t == NULL || cw_json_finish(j, &t->text, &t->len) < 0) {
-		if (t == NULL)
-			cw_json_drop(j);
-		cw_free(t);
+	if (cw_json_finish(j, &text, &len) < 0)
 		cw_http_reply(req, 503, NULL, "", 0);
-		return;
-	}
-	cw_http_reply_lent(req, status, fields, again_s > 0 ? 3 : 2, t->text, t->len, wipe, t);
+	else
+		cw_http_reply_secret(req, status, fields, again_s > 0 ? 3 : 2, text, len);
 }
 
 static void refuse(struct cw_http_req *req, unsigned status, unsigned again_s, const char *code, const char *message, const char *platform)
@@ -423,25 +406,13 @@ static int read_said(struct cw_http_req *req, struct said *said)
 static int is_id(const char *id)
 {
 	size_t n = id == NULL ? 0 : strlen(id), i;
-	struct cw_json j;
 
 	if (n == 0 || n > CW_STOCK_DEVICE_ID)
 		return 0;
 	for (i = 0; i < n; i++)
 		if ((unsigned char)id[i] < 0x20 || id[i] == 0x7f)
 			return 0;
-	cw_json_begin(&j, 4096);
-	cw_json_text(&j, id);
-	i = j.error == 0;
-	cw_json_drop(&j);
-	return (int)i;
-}
-
-static const char *bearer_of(const struct cw_http_req *req)
-{
-	const char *value = cw_http_header(req, "Authorization");
-
-	return value != NULL && strncasecmp(value, "Bearer ", 7) == 0 ? value + 7 : NULL;
+	return cw_utf8_valid(cw_bytes_of(id, n));
 }
 
 static int pace_address(struct factory_field *hall, struct cw_http_req *req)
@@ -504,7 +475,7 @@ static void certificate(struct front *fr, struct cw_http_req *req)
 	struct factory_field *hall = fr->hall;
 	const struct factory_field_conf *conf = &hall->f->conf->field;
 	const struct factory_field_token *token = NULL;
-	struct factory_proof proof = { .bearer = bearer_of(req), .common_name = cw_http_client(req) };
+	struct factory_proof proof = { .bearer = cw_http_bearer(cw_http_header(req, "Authorization")), .common_name = cw_http_client(req) };
 	struct cw_msg msg = { "" };
 	char who[FACTORY_WHO];
 	struct request *r;
@@ -555,7 +526,7 @@ static void identity(struct front *fr, struct cw_http_req *req)
 	struct request *r;
 
 	cw_count(field, lookups);
-	if (!factory_field_is_gateway(conf, bearer_of(req), cw_http_client(req))) {
+	if (!factory_field_is_gateway(conf, cw_http_bearer(cw_http_header(req, "Authorization")), cw_http_client(req))) {
 		if (pace_address(fr->hall, req) == 0)
 			unauthorized(req, id == NULL ? "" : id, "identities are looked up by gateways: with the token of field.gatewayToken, or a client certificate of field.gateways");
 		return;
