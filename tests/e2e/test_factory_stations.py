@@ -169,6 +169,21 @@ def test_the_office_is_not_for_everybody(tmp_path):
     assert done.returncode == 2 and "operators" in done.stderr
 
 
+def test_a_reload_does_not_open_the_office(start_factory, tmp_path):
+    """A file that is fine for a start may not be for listeners that are open already: they stay until a restart."""
+    before = f'office = [ {{ listen = "0.0.0.0:0" }} ]\noperators = [ {{ name = m, token = "{TOKEN}" }} ]\n'
+    f = start_factory(1, conf=before)
+    path = tmp_path / "causeway-factory.conf"
+    for text in ('office = [ { listen = "127.0.0.1:0" } ]\n', "office = []\n"):
+        assert check(tmp_path, text).returncode == 0
+        seen = f.process.stderr().count("daemon.reload")
+        path.write_text(text)
+        f.process.signal(signal.SIGHUP)
+        wait_until(lambda: f.process.stderr().count("daemon.reload") > seen, "the reload")  # noqa: B023  pylint: disable=cell-var-from-loop
+        assert f.office.request("GET", "/api/v1/batches")[0] == 401
+        assert f.process.stderr().count("daemon.reload_failed") == seen + 1 and "everybody" in f.process.stderr()
+
+
 WRONG = {
     "line = []\noffice = []": "nothing to listen on",
     'line = [ { listen = "8000" } ]': "listen",

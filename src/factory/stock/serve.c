@@ -122,7 +122,7 @@ static int is_device_id(struct cw_bytes id)
 	size_t i;
 
 	for (i = 0; i < id.len; i++)
-		if (id.ptr[i] < 0x20 || id.ptr[i] == 0x7f)
+		if (id.ptr[i] < 0x20 || id.ptr[i] == 0x7f || (id.ptr[i] == 0xc2 && i + 1 < id.len && id.ptr[i + 1] < 0xa0)) /* C0, DEL, C1 */
 			return 0;
 	return id.len <= CW_STOCK_DEVICE_ID && cw_utf8_valid(id);
 }

@@ -5,7 +5,7 @@
  *   GET /api/v1/identity?identity=I   or ?productKey=P&deviceName=N: the look-up of gateways (conf/IDENTITIES.md)
  *
  * A request is: the address's pace, the proof, the id's pace, then the office looks the id up and, when there is a certificate, writes
- * down that it is handed out, both before anything is answered. An id without one goes to field_register.c and is looked up again.
+ * down that it is handed out, both before anything is answered. An id without one goes to register.c and is looked up again.
  */
 #include <stdio.h>
 #include <string.h>
@@ -15,11 +15,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
-#include "factory/field_impl.h"
+#include "factory/field/field_impl.h"
 #include "factory/field_name.h"
 #include "factory/stock/devices.h"
 #include "factory/stock/known.h"
 #include "json/json.h"
+#include "net/addr.h"
 
 #define BODY_MOST 4096u
 #define HEAD_MOST 8192u
@@ -445,9 +446,9 @@ static const char *bearer_of(const struct cw_http_req *req)
 
 static int pace_address(struct factory_field *hall, struct cw_http_req *req)
 {
-	char host[64];
-	size_t n = factory_pace_host(cw_http_peer(req), host);
-	unsigned again = factory_pace(&hall->addresses, host, n, hall->f->conf->field.per_address, cw_worker_now(hall->f->loop));
+	char host[CW_ADDR_TEXT];
+	const char *from = cw_addr_limited(cw_http_peer(req), host);
+	unsigned again = factory_pace(&hall->addresses, from, strlen(from), hall->f->conf->field.per_address, cw_worker_now(hall->f->loop));
 
 	if (again == 0)
 		return 0;

@@ -1,7 +1,9 @@
 /* api_stock.c - the API's look-ups and changes: certificates, boards, batches, products; see office.h. On the office's thread. */
 #include <string.h>
 
-#include "factory/office.h"
+#include "base/clock.h"
+#include "factory/office/office.h"
+#include "factory/office/office.h"
 #include "factory/view.h"
 
 #define PAGE_MOST     500u
@@ -192,7 +194,10 @@ int office_void(struct office_call *c, struct cw_stock *s)
 	return rc;
 }
 
-/* {"count","done","devices":[..]}; `doit` false only shows. A filter is needed: everything at once is nobody's wish. */
+/*
+ * {"count","done","until","devices":[..]}; `doit` false only shows. A filter is needed: everything at once is nobody's wish. Who sends
+ * `until` of what was shown back with `doit` takes back no more than was seen: not what stations have been given meanwhile.
+ */
 int office_reclaim(struct office_call *c, struct cw_stock *s)
 {
 	struct cw_stock_actor who = office_actor(c);
@@ -207,12 +212,15 @@ int office_reclaim(struct office_call *c, struct cw_stock *s)
 	if (f.product_key == NULL && f.batch == NULL && f.device_name == NULL && f.device_id == NULL && f.station == NULL && !f.anonymous)
 		return cw_fail(&c->job.msg, CW_EINVAL, "say which allocations: productKey, batch, station, deviceName, deviceId or anonymous");
 	f.most = 0;
+	if (f.until == 0 && !doit)
+		f.until = cw_clock_wall_ms();
 	cw_json_text(&c->json, "devices");
 	cw_json_array(&c->json);
 	rc = cw_stock_reclaim(s, &f, doit, &who, put_row, &l, &count, &c->job.msg);
 	cw_json_end_array(&c->json);
 	office_put_int(&c->json, "count", (int64_t)count);
 	office_put_bool(&c->json, "done", doit);
+	office_put_int(&c->json, "until", f.until);
 	return rc;
 }
 

@@ -574,7 +574,6 @@ async function closeBatch(b, pressed) {
 // Shown first, done when somebody has seen what it is.
 async function openReclaim(filter, what) {
   const d = $("#reclaim-dialog");
-  state.reclaim = filter;
   let found;
   try {
     found = await call("POST", "/reclaim", { body: { ...filter, doit: false } });
@@ -582,6 +581,7 @@ async function openReclaim(filter, what) {
     showLink(false, failure.message);
     return;
   }
+  state.reclaim = { ...filter, until: found.until }; // what stations are given while this is open is theirs
   $(".what", d).textContent = found.count ? `${plural(found.count, "certificate")} of ${what} would go back to the stock, to be given to other boards.` : `No allocation of ${what} waits for a report.`;
   $("tbody", d).replaceChildren(...found.devices.map((x) => row(x.deviceName, x.deviceId, x.station, cell(moment(x.allocated), "t"))));
   $(".scroll", d).hidden = !found.count;
@@ -758,7 +758,7 @@ function wire() {
   openReclaimDialog = dialog("#reclaim-dialog", doReclaim);
   openProductDialog = dialog("#product-dialog", saveProduct);
   $("#void").addEventListener("click", openVoid);
-  $("#take-back").addEventListener("click", () => openReclaim({ productKey: state.board.productKey, deviceName: state.board.deviceName }, state.board.deviceId || state.board.deviceName));
+  $("#take-back").addEventListener("click", () => openReclaim({ productKey: state.board.productKey, deviceName: state.board.deviceName, deviceId: state.board.deviceId }, state.board.deviceId || state.board.deviceName));
   $("#batch-closed").addEventListener("click", async () => { await closeBatch(state.batch, $("#batch-closed")); $("#batch-dialog").close(); });
   $("#batch-list").addEventListener("click", () => { $("#batch-dialog").close(); showBatchBoards(state.batch); });
   $("#batch-reclaim").addEventListener("click", () => { $("#batch-dialog").close(); openReclaim({ batch: state.batch.name, productKey: state.batch.productKey }, `batch ${state.batch.name}`); });

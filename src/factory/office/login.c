@@ -1,11 +1,10 @@
 /*
- * office_login.c - who may use the office: sessions of the page, tokens of programs, client certificates; see office.h.
+ * login.c - who may use the office: sessions of the page, tokens of programs, client certificates; see office.h.
  *
  * A session ends after IDLE_MS without a request, an operator's who may change things after WHOLE_MS in any case, and when the
  * operator is no more or has another token. A screen that only shows may stay. Wrong tokens are answered late and counted for
  * each address: after FAILURES of them it gets no answer but "slow" until some time has passed. Sessions that are there already go on.
  */
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -16,7 +15,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/stat.h"
-#include "factory/office.h"
+#include "factory/office/office.h"
 #include "factory/stations.h"
 
 #define IDLE_MS  (30u * 60000u)
@@ -26,26 +25,6 @@
 #define FORGET_MS 15000u /* .. and one is forgotten after this time */
 
 /* ---- guessing ---------------------------------------------------------------------------------- */
-
-/* The address without its port. IPv6: the network of a subscriber, who has all addresses in it. */
-static void address_of(const struct cw_http_req *req, char out[48])
-{
-	const char *peer = cw_http_peer(req), *end;
-	struct in6_addr v6;
-
-	(void)snprintf(out, 48, "%s", peer);
-	end = strrchr(out, ':');
-	if (end != NULL)
-		out[end - out] = '\0';
-	if (out[0] != '[')
-		return;
-	memmove(out, out + 1, strlen(out));
-	out[strcspn(out, "]")] = '\0';
-	if (inet_pton(AF_INET6, out, &v6) != 1 || IN6_IS_ADDR_V4MAPPED(&v6))
-		return;
-	memset(v6.s6_addr + 8, 0, 8);
-	(void)inet_ntop(AF_INET6, &v6, out, 48);
-}
 
 static unsigned failures_left(const struct office_guesser *g, uint64_t now)
 {
@@ -67,10 +46,10 @@ static struct office_guesser *find_guesser(struct office_door *d, const char *ad
 
 static int is_slow(struct office_door *d, const struct cw_http_req *req)
 {
-	char address[48];
+	char address[CW_ADDR_TEXT];
 	const struct office_guesser *g;
 
-	address_of(req, address);
+	(void)cw_addr_limited(cw_http_peer(req), address);
 	g = find_guesser(d, address);
 	return g != NULL && failures_left(g, cw_clock_ms()) >= FAILURES;
 }
@@ -79,10 +58,10 @@ static void note_failure(struct office_door *d, const struct cw_http_req *req)
 {
 	uint64_t now = cw_clock_ms();
 	struct office_guesser *g;
-	char address[48];
+	char address[CW_ADDR_TEXT];
 	size_t i;
 
-	address_of(req, address);
+	(void)cw_addr_limited(cw_http_peer(req), address);
 	g = find_guesser(d, address);
 	if (g == NULL) {
 		g = &d->guessers[0]; /* an unused one, or the one that is forgotten most */

@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "base/stat.h"
 #include "factory/factory.h"
-#include "factory/request.h"
+#include "factory/line/request.h"
 #include "factory/stations.h"
 
 /* Connections: hundreds of stations behind one address, and not all there may be. */

@@ -1,5 +1,5 @@
 /*
- * field_auth.c - see field_impl.h.
+ * auth.c - see field_impl.h.
  *
  * A signed request: sign = HMAC-SHA256(sharedKey, deviceId LF nonce LF time) as 64 hexadecimal digits, time in seconds since
  * 1970. None of the three can have a line feed in it, so that no two triples make one text. A signature is remembered as long
@@ -10,7 +10,7 @@
 #include <strings.h>
 
 #include "base/mem.h"
-#include "factory/field_impl.h"
+#include "factory/field/field_impl.h"
 
 #define NONCE_LEAST 8u
 #define NONCE_MOST 64u
