@@ -104,11 +104,22 @@ static int failed(const struct sqlite *s, struct cw_msg *msg)
 
 /*
  * SQLite would let everybody read a file it makes. mknod() and not open(): closing a file takes away the locks that another
- * connection of this process has on it. The files beside it take its mode.
+ * connection of this process has on it. The files beside it take its mode and, when root makes them, its owner.
  */
 static int make_file(const char *path, struct cw_msg *msg)
 {
-	if (mknod(path, S_IFREG | 0600, 0) == 0 || errno == EEXIST)
+	struct stat st;
+	int fd;
+
+	if (mknod(path, S_IFREG | 0600, 0) == 0) {
+		fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC); /* takes no locks away */
+		if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1) /* still ours */
+			cw_file_give_to_owner(fd, path);
+		if (fd >= 0)
+			(void)close(fd);
+		return 0;
+	}
+	if (errno == EEXIST)
 		return 0;
 	return cw_fail(msg, errno == ENOENT ? CW_ENOENT : errno == EROFS ? CW_EACCESS : cw_err_from_errno(errno), "cannot make %s: %s%s",
 		       path, strerror(errno), errno == ENOENT ? "; its folder is not there" : "");
@@ -400,6 +411,7 @@ static int copy(struct cw_db *db, const char *file, struct cw_msg *msg)
 	rc = cw_file_begin(&part, file, msg);
 	if (rc < 0)
 		return rc;
+	cw_file_give_to_owner(part.fd, file);
 	if (sqlite3_prepare_v2(s->db, "VACUUM INTO $1", -1, &q, NULL) != SQLITE_OK ||
 	    sqlite3_bind_text(q, 1, part.part, -1, SQLITE_STATIC) != SQLITE_OK || sqlite3_step(q) != SQLITE_DONE) {
 		rc = failed(s, msg);

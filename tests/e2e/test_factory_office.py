@@ -136,6 +136,18 @@ def test_allocations_without_report_are_shown_then_taken_back(office):
     assert office.line(lambda x: x["figures"]["count"]["free"] == 5)
 
 
+def test_no_more_is_taken_back_than_was_shown(office):
+    """A line goes on while an operator thinks about it: what a station got meanwhile is just being burned."""
+    office.load(csv(5))
+    lost = office.ask("SN-1")["DeviceName"]
+    wait_until(lambda: office.post("/reclaim", {"batch": "b-1", "doit": False})["count"] == 1, "the allocation")
+    shown = office.post("/reclaim", {"batch": "b-1", "doit": False})
+    fresh = office.ask("SN-2")["DeviceName"]
+    done = office.post("/reclaim", {"batch": "b-1", "until": shown["until"], "doit": True})
+    assert (done["count"], [d["deviceName"] for d in done["devices"]]) == (1, [lost])
+    assert [d["deviceName"] for d in office.get("/devices", state="allocated")["devices"]] == [fresh]
+
+
 def test_product_settings_count_from_the_next_request_on(office):
     office.load("DeviceName,DeviceSecret,ProductKey,Colour\n" + f"board-1,{secret(1)},{PK},red\n")
     assert isinstance(office.ask("aa-bb-cc-dd-ee-ff")["CRC32"], str)
