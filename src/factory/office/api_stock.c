@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 #include "factory/office/office.h"
-#include "factory/office/office.h"
 #include "factory/view.h"
 
 #define PAGE_MOST     500u
