@@ -7,6 +7,7 @@ import subprocess
 from conftest import BUILD, ROOT
 
 PAGE = (ROOT / "conf/FACTORY.md").read_text()
+EXAMPLE = (ROOT / "conf/factory.conf").read_text()
 PORTS = re.findall(r"\b8(?:00[01]|44\d)\b", PAGE)
 TIME = 300
 
@@ -60,3 +61,42 @@ def test_every_block_runs_and_shows_what_the_page_prints(tmp_path):
         for line in text.splitlines():
             pattern = "^" + ".*".join(map(re.escape, line.split("…"))) + "$"
             assert re.search(pattern, shown[number - 1], re.M), f"not printed: {line}\n{shown[number - 1]}\n{done.stderr}"
+
+
+def reference():
+    """What `causeway config reference` says of causeway-factory: names of settings."""
+    text = subprocess.run([BUILD / "bin/causeway", "config", "reference"], capture_output=True, text=True, check=True).stdout
+    section = text.split("\nSettings of causeway-factory\n")[1].split("\nLog ids\n")[0]
+    return re.findall(r"^(\S+)$", section, re.M)
+
+
+def all_on():
+    """conf/factory.conf with every setting that it shows in a comment."""
+    lines = []
+    for line in EXAMPLE.splitlines():
+        shown = re.match(r"(\s*)# (\s*(?:\w+ = .*|\{ .*|\}))$", line)
+        lines.append(shown[1] + shown[2] if shown else line)
+    return "\n".join(lines) + "\n"
+
+
+def test_the_example_names_every_setting():
+    """As a setting, in a comment or not: each part of a name that has several."""
+    settings = reference()
+    assert len(settings) > 50
+    shown = re.sub(r"(?<=\s)#(?! ?\w+ =).*", "", all_on())
+    assert "quotaPeriod =" in shown
+    missing = [name for name in settings if not all(re.search(rf"\b{part.rstrip('[]')}\s*[={{]", shown) for part in name.split("."))]
+    assert missing == []
+
+
+def test_what_the_example_shows_is_accepted(tmp_path):
+    """With everything that stands there in comments in force no name is a dead one, and no value of another form."""
+    text = all_on()
+    for name in re.findall(r'"?file:([\w.-]+)"?', text):
+        (tmp_path / name).write_text(f"{name}-{'0123456789' * 2}\n")
+    for name in re.findall(r"= ([\w-]+\.(?:pem|key))\b", text):
+        (tmp_path / name).write_text("")
+    (tmp_path / "factory.conf").write_text(text)
+    done = subprocess.run([BUILD / "bin/causeway-factory", "--check", "-c", "factory.conf"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + text
+    assert "2 listeners for stations, 1 for the office, 1 for devices in the field, 1 stations, 2 operators" in done.stdout
