@@ -1,6 +1,8 @@
 """The production line among liars: a platform whose pages do not end or come twice, requests that two programs would read differently, texts that
 want to command the operator's terminal."""
 import json
+import os
+import pathlib
 import re
 import resource
 import ssl
@@ -192,3 +194,27 @@ def test_no_memory_image_with_secrets_is_left_behind(start_factory):  # pylint: 
     with open(f"/proc/{start_factory().process.ready['pid']}/limits", encoding="ascii") as limits:
         core, = [line for line in limits if line.startswith("Max core file size")]
     assert core.split()[4:6] == ["0", "0"], core
+
+
+# ---- somebody who tidies up ----
+
+
+def test_a_log_that_is_removed_loses_nothing(start_factory, tmp_path):  # pylint: disable=redefined-outer-name
+    """What was answered is in the file after an orderly stop; meanwhile nothing more is. covers: B07"""
+    running = start_factory(10)
+    had = running.ask("SN1")["DeviceName"]
+    log = running.db + "-wal"
+    assert pathlib.Path(log).exists()
+    os.unlink(log)
+    busy = running.ask("SN2")
+    assert busy.status == 503 and busy["Status"] == "BUSY", busy
+    status, text = running.office.request("GET", "/health")
+    assert status == 503 and "-wal was removed" in text["reasons"][0], text
+    for _ in range(5):  # it does not give that up and open a new one
+        assert running.ask("SN1")["Status"] == "BUSY"
+    assert not pathlib.Path(log).exists()
+    running.close_stations()
+    running.process.stop()
+    running.start()
+    assert running.ask("SN1")["DeviceName"] == had
+    assert running.ask("SN2")["Status"] == "OK"
