@@ -515,7 +515,7 @@ def test_the_way_is_secured_or_the_operator_says_otherwise(field):
     (f'sharedKey = {SHARED}, deviceName = "a b ${{deviceId}}"', "makes no DeviceName"),
     (f"tokens = [ {{ name = a, token = {TOKEN} }}, {{ name = b, token = {TOKEN} }} ]", "the same name or token"),
     (f"gatewayToken = {TOKEN}, tokens = [ {{ name = a, token = {TOKEN} }} ]", "field.gatewayToken is the token of a"),
-])
+], ids=["short", "one name", "no name", "twice", "the gateway's"])
 def test_settings_that_cannot_work_are_told_at_the_start(field, settings, text):
     status, said = field.write(settings).check()
     assert status != 0 and text in said and TOKEN not in said, said
