@@ -17,6 +17,7 @@
 #include <jansson.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
@@ -356,8 +357,10 @@ int main(int argc, char **argv)
 	static struct cw_stat_block stats;
 	static struct program p;
 	struct cw_msg msg = { "" };
-	int rc = cw_factory_options_parse(argc, argv, &p.options);
+	int rc;
 
+	cw_file_standard();
+	rc = cw_factory_options_parse(argc, argv, &p.options);
 	if (rc >= 0)
 		return rc;
 	(void)signal(SIGPIPE, SIG_IGN);

@@ -1,6 +1,8 @@
 """The production line among liars: a platform whose pages do not end or come twice, requests that two programs would read differently, texts that
 want to command the operator's terminal."""
 import json
+import os
+import pathlib
 import re
 import resource
 import ssl
@@ -192,3 +194,64 @@ def test_no_memory_image_with_secrets_is_left_behind(start_factory):  # pylint: 
     with open(f"/proc/{start_factory().process.ready['pid']}/limits", encoding="ascii") as limits:
         core, = [line for line in limits if line.startswith("Max core file size")]
     assert core.split()[4:6] == ["0", "0"], core
+
+
+# ---- somebody who tidies up ----
+
+
+def test_a_log_that_is_removed_loses_nothing(start_factory, tmp_path):  # pylint: disable=redefined-outer-name
+    """What was answered is in the file after an orderly stop; meanwhile nothing more is. covers: B07"""
+    running = start_factory(10)
+    had = running.ask("SN1")["DeviceName"]
+    log = running.db + "-wal"
+    assert pathlib.Path(log).exists()
+    os.unlink(log)
+    busy = running.ask("SN2")
+    assert busy.status == 503 and busy["Status"] == "BUSY", busy
+    status, text = running.office.request("GET", "/health")
+    assert status == 503 and "-wal was removed" in text["reasons"][0], text
+    for _ in range(5):  # it does not give that up and open a new one
+        assert running.ask("SN1")["Status"] == "BUSY"
+    assert not pathlib.Path(log).exists()
+    running.close_stations()
+    running.process.stop()
+    running.start()
+    assert running.ask("SN1")["DeviceName"] == had
+    assert running.ask("SN2")["Status"] == "OK"
+
+
+# ---- standard files ----
+
+
+def test_a_list_that_a_full_disk_cuts_off_is_no_success(start_factory):  # pylint: disable=redefined-outer-name
+    running = start_factory(10)
+    for verb in (["query", "--json"], ["query"], ["stock"], ["audit"], ["export", "--out", running.db + ".csv"]):
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run([BUILD / "bin" / "causeway", "factory", *verb, "--db", running.db], stdout=full, stderr=subprocess.PIPE, check=False,
+                                  timeout=4 * PATIENCE)
+        assert done.returncode == 1 and b"standard output cannot be written" in done.stderr, (verb, done)
+
+
+def without(*command):
+    """The command line of one that is started without standard files."""
+    return ["sh", "-c", 'exec 0<&- 1>&- 2>&-; exec "$@"', "sh", *command]
+
+
+def test_without_standard_files_a_log_goes_nowhere(tmp_path):
+    """And not into whatever was opened next."""
+    command = without(BUILD / "bin" / "causeway-factory", "--listen", "127.0.0.1:0", "--office", "127.0.0.1:0", "--ready-file", "ready", "--db", "f.db")
+    with subprocess.Popen(command, cwd=tmp_path) as server:
+        try:
+            wait_until(lambda: (tmp_path / "ready").exists(), "the server")
+            assert [os.readlink(f"/proc/{server.pid}/fd/{i}") for i in range(3)] == ["/dev/null"] * 3
+        finally:
+            server.terminate()
+            assert server.wait(4 * PATIENCE) == 0
+
+
+def test_without_standard_files_nothing_is_said_into_an_export(tmp_path):
+    (tmp_path / "x.csv").write_text(f"DeviceName,DeviceSecret,ProductKey,ProductSecret\nboard-1,{1:032x},{PK},{PS}\n")
+    for args in (["import", "x.csv", "--batch", "b"], ["export", "--out", "y.csv"]):
+        assert subprocess.run(without(BUILD / "bin" / "causeway", "factory", *args, "--db", "f.db"), cwd=tmp_path, check=False, timeout=4 * PATIENCE).returncode == 0
+    lines = (tmp_path / "y.csv").read_text().splitlines()
+    assert len(lines) == 2 and lines[1].startswith("board-1,"), lines

