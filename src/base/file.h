@@ -28,6 +28,11 @@ int cw_file_rename(const char *from, const char *to, struct cw_msg *msg);
 /* Remove, and make the directory remember it. 0 also when it is not there. */
 int cw_file_remove(const char *path, struct cw_msg *msg);
 /*
+ * A new file gets the owner of the folder of `path` when root makes it, so that a service can work with what its operator
+ * began. `fd` may be one of O_PATH.
+ */
+void cw_file_give_to_owner(int fd, const char *path);
+/*
  * The whole file, NUL-terminated (not counted), owned by the caller (cw_free; wipe it when it is secret). CW_ENOENT when it is
  * not there, CW_ELIMIT when it is longer than `most`.
  */

@@ -262,6 +262,14 @@ static int check_office(const struct factory_conf *c, struct cw_msg *msg)
 	return 0;
 }
 
+int cw_factory_config_may_follow(const struct factory_conf *started, const struct factory_conf *next, struct cw_msg *msg)
+{
+	struct factory_conf c = *next;
+
+	c.office = started->office;
+	return check_office(&c, msg);
+}
+
 static int check_places(const struct factory_conf *c, struct cw_msg *msg)
 {
 	if (c->db[0] == '\0')

@@ -149,6 +149,8 @@ static int reload(struct program *p, struct cw_msg *msg)
 	if (rc == 0)
 		rc = cw_factory_config_load(p->options.config, &p->options.over, &conf, msg);
 	if (rc == 0)
+		rc = cw_factory_config_may_follow(p->started, conf, msg);
+	if (rc == 0)
 		rc = cw_factory_stations_reload(p->factory.stations, conf, msg);
 	if (rc < 0) {
 		cw_factory_config_free(conf);

@@ -65,7 +65,6 @@ static void finish(struct run *x, int rc, const struct cw_lot_result *got, const
 	char copy[800];
 
 	(void)snprintf(copy, sizeof(copy), "%s", text);
-	r->priv = NULL;
 	drop(x);
 	r->done(r, rc, got == NULL ? &nothing : got, copy);
 }
@@ -554,7 +553,6 @@ int cw_order_start(struct cw_order_run *r, int64_t id, struct cw_msg *msg)
 			       "size and time, and give its number (--apply-id), or --forget the order",
 			       id);
 	}
-	r->priv = x;
 	if (strcmp(x->step, "asked") == 0) {
 		(void)snprintf(x->apply_id, sizeof(x->apply_id), "%s", r->apply_id);
 		if (move(x, "creating") < 0)
@@ -562,13 +560,6 @@ int cw_order_start(struct cw_order_run *r, int64_t id, struct cw_msg *msg)
 	}
 	go_on(x);
 	return 0;
-}
-
-void cw_order_cancel(struct cw_order_run *r)
-{
-	if (r->priv != NULL)
-		drop(r->priv);
-	r->priv = NULL;
 }
 
 int cw_order_forget(struct cw_stock *s, int64_t id, const struct cw_stock_actor *who, struct cw_msg *msg)

@@ -143,6 +143,17 @@ static void on_kick(uv_idle_t *kick)
 	run(h);
 }
 
+/*
+ * A resumed connection is read from once more before it is asked for its answer, and a client that has closed its half behind the
+ * request is then taken for one that left. Those with a time limit of their own (another than the server's, it need
+ * not differ by much) the library asks before it reads from any; from the answer's end on it is one of the many again, which
+ * cost nothing.
+ */
+static void ask_first(const struct cw_http_req *req, int first)
+{
+	(void)MHD_set_connection_option(req->conn, MHD_CONNECTION_OPTION_TIMEOUT, IDLE_SECONDS + (unsigned)first);
+}
+
 static void suspend(struct cw_http_req *req)
 {
 	if (!req->suspended) {
@@ -155,6 +166,7 @@ static void resume(struct cw_http_req *req)
 {
 	if (req->suspended) {
 		req->suspended = 0;
+		ask_first(req, 1);
 		MHD_resume_connection(req->conn);
 		if (!req->http->stopping)
 			(void)uv_idle_start(&req->http->kick, on_kick);
@@ -383,6 +395,8 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **state, e
 	if (req == NULL)
 		return;
 	*state = NULL;
+	if (why == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+		ask_first(req, 0);
 	if (req->gone != NULL)
 		req->gone(req->gone_arg);
 	req_free(req);

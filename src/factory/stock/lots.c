@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/crash.h"
+#include "base/file.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "factory/stock/stock_impl.h"
@@ -54,7 +55,7 @@ static int take_lock(struct cw_stock *s, int *ret_fd, struct cw_msg *msg)
 	*ret_fd = open(s->import_lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (*ret_fd < 0)
 		return cw_fail(msg, cw_err_from_errno(errno), "import: cannot open %s: %s", s->import_lock, strerror(errno));
-	cw_store_give_to_owner(*ret_fd, s->import_lock);
+	cw_file_give_to_owner(*ret_fd, s->import_lock);
 	if (flock(*ret_fd, LOCK_EX | LOCK_NB) == 0)
 		return 1;
 	(void)close(*ret_fd);

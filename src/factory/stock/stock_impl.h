@@ -2,6 +2,8 @@
 #ifndef CW_FACTORY_STOCK_IMPL_H
 #define CW_FACTORY_STOCK_IMPL_H
 
+#include <mbedtls/sha256.h>
+
 #include "factory/stock/audit.h"
 #include "factory/stock/devices.h"
 #include "factory/stock/lots.h"
@@ -13,10 +15,17 @@
 #define STOCK_VERSION 1 /* of the tables */
 #define STOCK_MAC 32
 
+/* chain.c: the states of SHA-256 in which the two halves of an HMAC begin. As secret as the key. */
+struct stock_mac_key {
+	mbedtls_sha256_context inner, outer;
+};
+void stock_mac_key_take(struct stock_mac_key *k, const uint8_t key[STOCK_MAC]);
+
 struct cw_stock {
 	struct cw_db *db;
 	struct cw_key key;
 	uint8_t audit_key[STOCK_MAC]; /* HMAC-SHA256(key, "causeway audit") */
+	struct stock_mac_key audit_mac; /* of it */
 	int has_key;                  /* 0: read-only and without the key's file; nothing opens */
 	int read_only;
 	char node[65];
