@@ -16,15 +16,21 @@ static int failed(struct cw_msg *msg, const char *what, const char *path)
 	return cw_fail(msg, cw_err_from_errno(errno), "cannot %s %s: %s", what, path, strerror(errno));
 }
 
+static void directory_of(const char *path, char *out, size_t size)
+{
+	const char *slash = strrchr(path, '/');
+
+	(void)snprintf(out, size, "%.*s", slash == NULL ? 1 : slash == path ? 1 : (int)(slash - path),
+		       slash == NULL ? "." : path);
+}
+
 /* The entry of a directory is as lasting as the file only when the directory was synced, too. */
 static int sync_directory(const char *path, struct cw_msg *msg)
 {
 	char dir[1024];
-	const char *slash = strrchr(path, '/');
 	int fd, rc = 0;
 
-	(void)snprintf(dir, sizeof(dir), "%.*s", slash == NULL ? 1 : slash == path ? 1 : (int)(slash - path),
-		       slash == NULL ? "." : path);
+	directory_of(path, dir, sizeof(dir));
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return failed(msg, "open", dir);
@@ -32,6 +38,17 @@ static int sync_directory(const char *path, struct cw_msg *msg)
 		rc = failed(msg, "sync", dir);
 	(void)close(fd);
 	return rc;
+}
+void cw_file_give_to_owner(int fd, const char *path)
+{
+	char dir[1024];
+	struct stat st;
+
+	if (geteuid() != 0)
+		return;
+	directory_of(path, dir, sizeof(dir));
+	if (stat(dir, &st) == 0 && fchownat(fd, "", st.st_uid, st.st_gid, AT_EMPTY_PATH) != 0)
+		return; /* whoever cannot read it says so, with its name */
 }
 
 int cw_file_begin(struct cw_file_new *f, const char *path, struct cw_msg *msg)
@@ -172,4 +189,15 @@ const char *cw_file_authorities(void)
 	const char *own = getenv("SSL_CERT_FILE");
 
 	return own != NULL && own[0] != '\0' ? own : "/etc/ssl/certs/ca-certificates.crt";
+}
+
+void cw_file_standard(void)
+{
+	int fd;
+
+	do { /* the lowest number that is free */
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		(void)close(fd);
 }

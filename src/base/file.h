@@ -28,6 +28,11 @@ int cw_file_rename(const char *from, const char *to, struct cw_msg *msg);
 /* Remove, and make the directory remember it. 0 also when it is not there. */
 int cw_file_remove(const char *path, struct cw_msg *msg);
 /*
+ * A new file gets the owner of the folder of `path` when root makes it, so that a service can work with what its operator
+ * began. `fd` may be one of O_PATH.
+ */
+void cw_file_give_to_owner(int fd, const char *path);
+/*
  * The whole file, NUL-terminated (not counted), owned by the caller (cw_free; wipe it when it is secret). CW_ENOENT when it is
  * not there, CW_ELIMIT when it is longer than `most`.
  */
@@ -35,5 +40,11 @@ int cw_file_read(const char *path, size_t most, char **ret_text, size_t *ret_len
 
 /* The PEM file of the authorities that this machine trusts: what SSL_CERT_FILE names, as for OpenSSL, else Debian's. Lent. */
 const char *cw_file_authorities(void);
+
+/*
+ * Whoever started this process without standard input, output or error gets them from and to nowhere: else the next files that are opened have these
+ * numbers, and a log or a sentence goes into a database, a certificate or somebody's connection. First thing in main().
+ */
+void cw_file_standard(void);
 
 #endif

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/call.h"
@@ -91,7 +92,7 @@ static int take_lock(struct tool *t)
 		               errno == ENOENT ? "; start the gateway once, which makes it, or make it for the gateway's user" : "");
 		return complain(text);
 	}
-	cw_store_give_to_owner(t->lock_fd, path);
+	cw_file_give_to_owner(t->lock_fd, path);
 	if (flock(t->lock_fd, LOCK_EX | LOCK_NB) == 0)
 		return 0;
 	t->daemon = 1;

@@ -26,7 +26,13 @@ install(FILES plugins/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR}/plugins COMP
 install(FILES conf/application.conf conf/devices.conf DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples COMPONENT causeway)
 install(FILES conf/cloud.conf DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/causeway-cloud/examples COMPONENT causeway-cloud)
 install(FILES src/cloud/USING.md DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/causeway-cloud COMPONENT causeway-cloud)
-install(FILES conf/factory.conf DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/causeway-factory/examples COMPONENT causeway-factory)
+# A name without a folder is seen from where a program runs: the service and an operator's shell are to mean the same stock.
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS conf/factory.conf)
+file(READ conf/factory.conf example)
+string(REPLACE "\ndb = factory.db\n" "\ndb = /var/lib/causeway-factory/factory.db\n" example "${example}")
+string(REPLACE "# keyFile = factory.db.key\n" "# keyFile = /var/lib/causeway-factory/factory.db.key\n" example "${example}")
+file(WRITE ${CMAKE_BINARY_DIR}/examples/factory.conf "${example}")
+install(FILES ${CMAKE_BINARY_DIR}/examples/factory.conf DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/causeway-factory/examples COMPONENT causeway-factory)
 install(FILES conf/FACTORY.md DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/causeway-factory COMPONENT causeway-factory)
 # As source: firmware and stations are built elsewhere.
 install(DIRECTORY src/factory/clients DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/causeway-factory COMPONENT causeway-factory)
@@ -60,8 +66,8 @@ function(cw_man name section program component summary)
 	install(FILES ${out} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section} COMPONENT ${component})
 endfunction()
 cw_man(causewayd 8 causewayd causeway "gateway between devices with protocols of their own and an IoT platform")
-cw_man(causeway 1 causeway causeway "operate the gateway, look at protocols, write plugins" VERBS)
-cw_man(causeway.conf 5 causeway causeway "settings, log ids and counters of the gateway"
+cw_man(causeway 1 causeway causeway "operate gateway and production line, look at protocols, write plugins" VERBS)
+cw_man(causeway.conf 5 causeway causeway "settings, log ids and counters of gateway and factory"
 	ASK "config reference --plugin-dir ${CMAKE_BINARY_DIR}/plugins")
 cw_man(causeway-factory 8 causeway-factory causeway-factory "gives each board on a production line a certificate of its own")
 cw_man(causeway-cloud 1 causeway-cloud causeway-cloud "local emulator of the IoT platform")

@@ -36,7 +36,7 @@ struct factory_operator {
 	bool view_only;
 };
 
-/* What devices in the field and gateways ask (field.c). The rows are in config_field.c. */
+/* What devices in the field and gateways ask (field/). The rows are in config_field.c. */
 struct factory_field_token {
 	const char *name, *token;        /* token: secret; Authorization: Bearer TOKEN */
 	struct cw_conf_strings ids;      /* deviceIds it is for; one that ends with * stands for all that begin so; none: any */

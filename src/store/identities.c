@@ -660,7 +660,7 @@ static int make_file(const char *path, struct cw_msg *msg)
 	if (fd < 0)
 		return cw_fail(msg, cw_err_from_errno(errno), "%s: %s", path, strerror(errno));
 	(void)fchmod(fd, 0600);
-	cw_store_give_to_owner(fd, path);
+	cw_file_give_to_owner(fd, path);
 	(void)close(fd);
 	return 0;
 }

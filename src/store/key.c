@@ -23,28 +23,6 @@ void cw_key_wipe(struct cw_key *key)
 	explicit_bzero(key, sizeof(*key));
 }
 
-static void dir_of(const char *path, char *out, size_t size)
-{
-	const char *slash = strrchr(path, '/');
-
-	if (slash == NULL)
-		(void)snprintf(out, size, ".");
-	else
-		(void)snprintf(out, size, "%.*s", slash == path ? 1 : (int)(slash - path), path);
-}
-
-void cw_store_give_to_owner(int fd, const char *path)
-{
-	char dir[1100];
-	struct stat st;
-
-	if (geteuid() != 0)
-		return;
-	dir_of(path, dir, sizeof(dir));
-	if (stat(dir, &st) == 0 && fchown(fd, st.st_uid, st.st_gid) != 0)
-		return; /* whoever cannot read it says so, with its name */
-}
-
 static int unhex(const char *hex, uint8_t *out, size_t n)
 {
 	size_t i;
@@ -95,7 +73,7 @@ static void give(const char *path)
 
 	if (fd < 0)
 		return;
-	cw_store_give_to_owner(fd, path);
+	cw_file_give_to_owner(fd, path);
 	(void)close(fd);
 }
 

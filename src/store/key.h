@@ -30,7 +30,4 @@ int cw_key_seal(const struct cw_key *key, struct cw_bytes with, struct cw_bytes 
 int cw_key_open(const struct cw_key *key, struct cw_bytes with, struct cw_bytes sealed, uint8_t *out);
 void cw_key_wipe(struct cw_key *key);
 
-/* A new file in the directory of `path` gets that directory's owner when root makes it, so that the daemon can read it. */
-void cw_store_give_to_owner(int fd, const char *path);
-
 #endif

@@ -246,6 +246,24 @@ def test_old_clients(factory):
     assert name in curl("--http1.0", "-d", body_of("SN01"), f"http://{factory.line}/").encode()
 
 
+def test_a_client_that_shuts_its_half_gets_its_answer(factory):
+    """Whatever other connections do: one that waits, one that has sent half a request."""
+    host, port = factory.line.rsplit(":", 1)
+    with socket.create_connection((host, int(port))) as waiting, socket.create_connection((host, int(port))) as half:
+        half.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n\r\n" + body_of("SN01").encode())  # without Content-Length, so that its body is half a request
+        half.shutdown(socket.SHUT_WR)
+        assert b" 400 " in half.recv(1000)
+        for _ in range(5):
+            answer = factory.raw(head(body_of("SN01"), "1.0"), shut=True)
+            assert b" 200 " in answer and b"DeviceName" in answer
+            assert b" 200 " in factory.raw(head(body_of("SN01"), more="Connection: close\r\n"), shut=True)
+        two = factory.raw(head(body_of("SN01")) + head(body_of("SN02")), shut=True)
+        assert two.count(b"DeviceName") == 2
+        name = factory.ask("SN01")["DeviceName"].encode()
+        waiting.sendall(head(body_of("SN01")))
+        assert name in waiting.recv(1000)
+
+
 def test_one_connection_for_a_shift(factory):
     station = factory.station()
     for i in range(200):
@@ -259,7 +277,8 @@ def test_stalled_peers_delay_nobody(factory):
     stalled = [socket.create_connection((host, int(port))) for _ in range(100)]
     try:
         for i, peer in enumerate(stalled):
-            peer.sendall(head(body_of(f"X{i}"))[:20 + i % 60])
+            whole = head(body_of(f"X{i}"))
+            peer.sendall(whole[:1 + i * (len(whole) - 1) // len(stalled)])  # at most all but its last byte
         assert [factory.ask(f"SN{i}")["Status"] for i in range(20)] == ["OK"] * 20
         assert len(factory.rows("--status", "allocated")) == 20
     finally:

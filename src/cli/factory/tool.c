@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "conf/value.h"
 #include "factory/config.h"
 
@@ -19,14 +20,24 @@
 
 /* ---- complaints ---------------------------------------------------------------------- */
 
+/* Sentences have names in them that others have given: the platform, a station, a file. */
+static void say(const struct factory_tool *t, const char *fmt, va_list args) __attribute__((format(printf, 2, 0)));
+static void say(const struct factory_tool *t, const char *fmt, va_list args)
+{
+	char text[2048];
+
+	(void)vsnprintf(text, sizeof(text), fmt, args);
+	cw_utf8_tame(text);
+	(void)fflush(stdout);
+	fprintf(stderr, "causeway factory %s: %s", t->verb, text);
+}
+
 int factory_complain(const struct factory_tool *t, const char *fmt, ...)
 {
 	va_list args;
 
-	(void)fflush(stdout);
-	fprintf(stderr, "causeway factory %s: ", t->verb);
 	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
+	say(t, fmt, args);
 	va_end(args);
 	fputc('\n', stderr);
 	return 1;
@@ -36,9 +47,8 @@ int factory_misused(const struct factory_tool *t, const char *fmt, ...)
 {
 	va_list args;
 
-	fprintf(stderr, "causeway factory %s: ", t->verb);
 	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
+	say(t, fmt, args);
 	va_end(args);
 	fprintf(stderr, "; see `causeway factory %s --help`\n", t->verb);
 	return 2;

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/crash.h"
+#include "base/file.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "factory/stock/stock_impl.h"
@@ -54,7 +55,7 @@ static int take_lock(struct cw_stock *s, int *ret_fd, struct cw_msg *msg)
 	*ret_fd = open(s->import_lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (*ret_fd < 0)
 		return cw_fail(msg, cw_err_from_errno(errno), "import: cannot open %s: %s", s->import_lock, strerror(errno));
-	cw_store_give_to_owner(*ret_fd, s->import_lock);
+	cw_file_give_to_owner(*ret_fd, s->import_lock);
 	if (flock(*ret_fd, LOCK_EX | LOCK_NB) == 0)
 		return 1;
 	(void)close(*ret_fd);
@@ -496,12 +497,9 @@ static int check_row(const struct cw_lot_row *r, struct cw_msg *msg)
 		return cw_fail(msg, CW_EINVAL, "ProductID is longer than 32 characters, or has others than printable ASCII without blanks");
 	if (r->extra != NULL && strlen(r->extra) > EXTRA_MOST)
 		return cw_fail(msg, CW_EINVAL, "the further columns have more than %u bytes", EXTRA_MOST);
-	if (r->device_id != NULL && (r->device_id[0] == '\0' || strlen(r->device_id) > CW_STOCK_DEVICE_ID))
+	if (r->device_id != NULL && r->device_id[0] == '\0')
 		return cw_fail(msg, CW_EINVAL, "DeviceID has not 1 to %d bytes", CW_STOCK_DEVICE_ID);
-	for (i = 0; r->device_id != NULL && r->device_id[i] != '\0'; i++)
-		if ((unsigned char)r->device_id[i] < 0x20 || r->device_id[i] == 0x7f)
-			return cw_fail(msg, CW_EINVAL, "DeviceID has control characters");
-	return 0;
+	return r->device_id == NULL ? 0 : stock_check_text("DeviceID", r->device_id, CW_STOCK_DEVICE_ID, msg);
 }
 
 /* One that is there already, in the stock, in an earlier piece or among those that wait. */

@@ -337,10 +337,42 @@ static int on_over(void *arg, size_t set, const struct cw_db_value *c, size_t co
 	return on_keep(arg, &r);
 }
 
+/*
+ * PostgreSQL: a board that asked again while this looked is in a row that the look did not see. Its request held the
+ * certificate until it was committed, so whoever has the certificate locked sees that entry now.
+ */
+static int check_again(struct cw_stock *s, const struct keep *k, int64_t now, struct cw_msg *msg)
+{
+	static const char again[] =
+		"SELECT 1 FROM cert c JOIN lot l ON l.id = c.lot JOIN batch b ON b.id = l.batch WHERE c.id = $1 AND EXISTS (SELECT 1 FROM audit a"
+		" WHERE a.device_name = c.device_name AND a.product_key = c.product_key AND a.device_id = c.device_id AND a.what = 'again'"
+		" AND a.at > $2 - b.lease_ms)";
+	struct cw_db_value *params;
+	size_t i, found = 0;
+	int rc;
+
+	if (cw_db_kind(s->db) != CW_DB_POSTGRES)
+		return 0;
+	rc = lock_certs(s, k, msg);
+	if (rc < 0)
+		return rc;
+	params = cw_calloc(2 * k->count, sizeof(*params));
+	if (params == NULL)
+		return cw_fail(msg, CW_ENOMEM, "stock: out of memory");
+	for (i = 0; i < k->count; i++) {
+		params[2 * i] = cw_db_int(k->list[i].row.id);
+		params[2 * i + 1] = cw_db_int(now);
+	}
+	rc = cw_db_many(s->db, again, params, 2, k->count, on_locked, &found, NULL, msg);
+	cw_free(params);
+	return rc == 0 && found > 0 ? cw_fail(msg, CW_EBUSY, "stock: a board asked again at the moment its lease ended; try again") : rc;
+}
+
 int stock_leases_over(struct cw_stock *s, const char *product_key, size_t most, size_t *ret_count, struct cw_msg *msg)
 {
 	static const struct cw_stock_actor lease = { .name = "lease", .address = "" };
-	struct cw_db_value params[] = { cw_db_text(product_key), cw_db_int(cw_clock_wall_ms()), cw_db_int((int64_t)most) };
+	const int64_t now = cw_clock_wall_ms();
+	struct cw_db_value params[] = { cw_db_text(product_key), cw_db_int(now), cw_db_int((int64_t)most) };
 	struct keep k = { 0 };
 	int rc;
 
@@ -352,6 +384,8 @@ int stock_leases_over(struct cw_stock *s, const char *product_key, size_t most, 
 	}
 	if (rc == CW_ENOMEM)
 		(void)cw_fail(msg, rc, "stock: out of memory");
+	if (rc == 0 && k.count > 0)
+		rc = check_again(s, &k, now, msg);
 	if (rc == 0 && k.count > 0)
 		rc = put_back(s, &k, "its lease is over", &lease, msg);
 	if (rc == 0)

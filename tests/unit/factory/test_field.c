@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "factory/field_impl.h"
+#include "factory/field/field_impl.h"
 #include "factory/field_name.h"
 
 #define KEY "0123456789abcdefKEY"

@@ -1,7 +1,10 @@
 /* Several processes, one stock: no certificate twice, no board with two, nobody waits for ever. covers: B16 B17 C07 */
 #include "world.h"
 
+#include <pthread.h>
 #include <sys/wait.h>
+
+#include "factory/stock/shelf.h"
 
 #define PROCESSES 4
 #define BOARDS 200
@@ -148,9 +151,62 @@ static void test_looks_are_cheap(void **state)
 	cw_stock_close(s);
 }
 
+struct reclaimer {
+	struct cw_stock *s;
+	size_t count;
+	int rc;
+};
+
+static void *reclaim_main(void *arg)
+{
+	struct reclaimer *r = arg;
+	struct cw_msg msg = { "" };
+
+	r->rc = cw_stock_reclaim_leases(r->s, &r->count, &msg);
+	return NULL;
+}
+
+/*
+ * PostgreSQL only, where a look does not keep others from writing: a board asks again after the reclaimer has seen that its lease is
+ * over and before it takes the certificate. Others may look at a table locked so, but not lock rows of it.
+ */
+static void test_asked_again_at_the_end(void **state)
+{
+	struct world *w = *state;
+	struct cw_stock *s = world_open(w), *other = world_open_as(w, "other");
+	struct reclaimer r = { .s = other };
+	char name[CW_STOCK_DEVICE_NAME + 1], again[sizeof(name)];
+	struct cw_msg msg = { "" };
+	pthread_t thread;
+
+	assert_int_equal(world_import(s, PK, "b1", 1, 2), 2);
+	world_sql(s, "UPDATE batch SET lease = 2, lease_ms = 60000");
+	assert_int_equal(world_one(s, CW_STOCK_ALLOCATE, "board-1", name), CW_STOCK_OK);
+	assert_int_equal(world_one(s, CW_STOCK_ALLOCATE, "board-1", again), CW_STOCK_OK);
+	/* both long ago */
+	world_sql(s, "UPDATE cert SET allocated = allocated - 90000 WHERE state = 1; UPDATE audit SET at = at - 90000 WHERE what = 'again'");
+	if (cw_db_begin(s->db, 1, &msg) < 0)
+		fail_msg("%s", msg.text);
+	world_sql(s, "LOCK TABLE cert IN EXCLUSIVE MODE");
+	assert_int_equal(pthread_create(&thread, NULL, reclaim_main, &r), 0);
+	while (world_number(s, "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND relation = 'cert'::regclass") == 0)
+		;
+	world_sql(s, "UPDATE audit SET at = at + 90000 WHERE what = 'again'"); /* what a request would have entered now */
+	if (cw_db_commit(s->db, &msg) < 0)
+		fail_msg("%s", msg.text);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(r.rc, 0);
+	assert_int_equal(r.count, 0);
+	assert_int_equal(world_one(s, CW_STOCK_ALLOCATE, "board-1", again), CW_STOCK_OK);
+	assert_string_equal(again, name);
+	cw_stock_close(other);
+	cw_stock_close(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest server[] = {
+		cmocka_unit_test_setup_teardown(test_asked_again_at_the_end, world_make, world_drop),
 		cmocka_unit_test_setup_teardown(test_looks_are_cheap, world_make, world_drop),
 	};
 	const struct CMUnitTest tests[] = {
