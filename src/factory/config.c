@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/mem.h"
 #include "db/db.h"
 #include "factory/config_field.h"
 #include "factory/stock/stock.h"

@@ -78,11 +78,8 @@ static void note_outcome(struct cw_desk *d, int rc, size_t count, const struct c
 		d->figures.largest = count;
 	if (rc == 0) {
 		d->figures.commits++;
-		d->figures.down_since = 0;
 		d->figures.why[0] = '\0';
 	} else {
-		if (was_up)
-			d->figures.down_since = cw_clock_wall_ms();
 		note_why(d, msg);
 	}
 	pthread_mutex_unlock(&d->lock);
@@ -369,7 +366,6 @@ static int open_first(struct cw_desk *d, struct cw_msg *msg)
 	if (rc != CW_EUNREACH || !cw_db_is_server(d->db))
 		return rc;
 	cw_log(factory_database_down, msg->text, CW_LS("db", d->name));
-	d->figures.down_since = cw_clock_wall_ms();
 	note_why(d, msg);
 	return 0;
 }

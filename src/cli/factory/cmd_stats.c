@@ -5,7 +5,6 @@
 #include "cli/factory/factory.h"
 #include "cli/factory/tool.h"
 
-#define PRODUCTS_MOST 10000u
 #define SLOTS_MOST    1000
 #define JSON_MOST     (16u << 20)
 

@@ -4,7 +4,6 @@
  * A request is looked at on the loop, waits at the desk, and is answered when its transaction is on the disk. Who has hung up meanwhile is
  * served all the same: its board asks again with the same DeviceID.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
