@@ -68,6 +68,9 @@ static void put_escaped(struct line *l, const char *text, size_t n)
 		} else if (c < 0x20 || c == 0x7f) {
 			(void)snprintf(esc, sizeof(esc), "\\u%04x", c);
 			puts_line(l, esc);
+		} else if (c == 0xc2 && i + 1 < n && (unsigned char)text[i + 1] >= 0x80 && (unsigned char)text[i + 1] < 0xa0) { /* C1 */
+			(void)snprintf(esc, sizeof(esc), "\\u%04x", (unsigned char)text[++i]);
+			puts_line(l, esc);
 		} else {
 			put(l, (const char *)&c, 1);
 		}

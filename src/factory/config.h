@@ -36,7 +36,7 @@ struct factory_operator {
 	bool view_only;
 };
 
-/* What devices in the field and gateways ask (field.c). The rows are in config_field.c. */
+/* What devices in the field and gateways ask (field/). The rows are in config_field.c. */
 struct factory_field_token {
 	const char *name, *token;        /* token: secret; Authorization: Bearer TOKEN */
 	struct cw_conf_strings ids;      /* deviceIds it is for; one that ends with * stands for all that begin so; none: any */
@@ -95,6 +95,11 @@ int cw_factory_config_load(const char *path, const struct factory_overrides *ove
 void cw_factory_config_free(struct factory_conf *conf); /* accepts NULL; wipes the secrets */
 /* What differs between the two and takes a restart: names of settings with commas, "" when nothing. */
 void cw_factory_config_restart(const struct factory_conf *a, const struct factory_conf *b, char *out, size_t size);
+/*
+ * May `next` be taken over by a process whose listeners are those of `started`? The page must not become everybody's because a file names
+ * no operators any more and a listener on loopback that only a restart would open. CW_ECONF with a sentence.
+ */
+int cw_factory_config_may_follow(const struct factory_conf *started, const struct factory_conf *next, struct cw_msg *msg);
 /* 1: only this machine can reach it. */
 int cw_factory_is_loopback(const char *listen);
 

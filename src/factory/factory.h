@@ -24,7 +24,7 @@ struct factory {
 	struct factory_stations *stations;
 	struct factory_upkeep *upkeep;
 	int64_t started;             /* UTC ms */
-	struct factory_field *field; /* field.c: what its listeners share; NULL while there are none */
+	struct factory_field *field; /* field/: what its listeners share; NULL while there are none */
 };
 
 /* What a front is: opened once for each of its listeners in the configuration. */

@@ -190,6 +190,7 @@ static int bad_header(const struct reading *r, struct cw_msg *msg, const char *w
 static int name_column(struct reading *r, size_t i, struct cw_msg *msg)
 {
 	const char *name;
+	char numbers[80];
 	size_t k;
 
 	r->text_len = 0;
@@ -203,9 +204,15 @@ static int name_column(struct reading *r, size_t i, struct cw_msg *msg)
 			r->column[i] = (enum column)k;
 	if (r->column[i] == COL_FURTHER)
 		(void)snprintf(r->further[i], NAME_MOST, "%s", name);
-	for (k = 0; k < i; k++)
-		if (r->column[k] == r->column[i] && name[0] != '\0' && strcmp(r->further[k], r->further[i]) == 0)
-			return bad_header(r, msg, "two columns named ", name);
+	for (k = 0; k < i; k++) {
+		if (r->column[k] != r->column[i] || name[0] == '\0' || strcmp(r->further[k], r->further[i]) != 0)
+			continue;
+		if (r->column[i] < COL_COUNT)
+			return bad_header(r, msg, "two columns named ", names[r->column[i]]);
+		/* Not what stands there: where the names are missing it is somebody's secret. */
+		(void)snprintf(numbers, sizeof(numbers), "columns %zu and %zu have the same name; are the names missing?", k + 1, i + 1);
+		return bad_header(r, msg, numbers, "");
+	}
 	return 0;
 }
 
@@ -227,6 +234,8 @@ static const char *no_csv(struct cw_bytes text)
 	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (text.len >= kinds[i].len && memcmp(text.ptr, kinds[i].begin, kinds[i].len) == 0)
 			return kinds[i].is;
+	if (text.len > 0 && memchr(text.ptr, '\r', text.len) != NULL && memchr(text.ptr, '\n', text.len) == NULL)
+		return "has lines that end with CR alone, so all of it is one line; save it with line ends of Windows or Unix";
 	return NULL;
 }
 
@@ -349,6 +358,16 @@ static void warn_secret(struct reading *r, const struct cw_lot_row *row)
 	tell(r, 0, names[COL_PRODUCT_SECRET], sentence);
 }
 
+/* Of what a spreadsheet makes of a name ('0001, 1.23E+12) the board would be burned with just that. */
+static void warn_name(struct reading *r, const struct cw_lot_row *row)
+{
+	size_t len = strlen(row->device_name);
+
+	if (strspn(row->device_name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:@") != len)
+		tell(r, 0, names[COL_DEVICE_NAME],
+		     "has characters that the platform's names do not have (they have letters, digits and - _ . : @). Has a spreadsheet changed it?");
+}
+
 /* 0 or CW_ELIMIT. */
 static int note_product(struct reading *r, const char *pk, struct cw_msg *msg)
 {
@@ -401,6 +420,7 @@ static int add_row(struct reading *r, struct cw_msg *msg)
 		return rc;
 	r->ret->product_ids += row.product_id != NULL;
 	warn_secret(r, &row);
+	warn_name(r, &row);
 	return note_product(r, row.product_key, msg);
 }
 
@@ -476,7 +496,7 @@ int cw_sheet_import(struct cw_stock *s, const struct cw_sheet *sheet, struct cw_
 
 int cw_sheet_import_file(struct cw_stock *s, const char *path, const struct cw_sheet *sheet, struct cw_sheet_result *ret, struct cw_msg *msg)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc; /* a pipe that nobody fills is none, at once */
 	struct cw_sheet whole = *sheet;
 	void *text = MAP_FAILED;
 	struct stat st;

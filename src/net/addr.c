@@ -141,6 +141,27 @@ int cw_addr_same_host(const struct cw_addr *a, const struct cw_addr *b)
 	return a->family == b->family && a->scope == b->scope && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
 }
 
+const char *cw_addr_limited(const char *peer, char out[CW_ADDR_TEXT])
+{
+	struct sockaddr_storage ss;
+	struct cw_addr addr;
+	char *port;
+
+	if (cw_addr_parse(peer, &addr, NULL) < 0) {
+		(void)snprintf(out, CW_ADDR_TEXT, "%.*s", CW_ADDR_TEXT - 1, peer);
+		return out;
+	}
+	(void)cw_addr_to_sockaddr(&addr, &ss);
+	cw_addr_from_sockaddr(&addr, (const struct sockaddr *)&ss); /* IPv4 in IPv6's clothes is many networks */
+	if (addr.family == 6)
+		memset(addr.ip + 8, 0, 8);
+	(void)cw_addr_format(&addr, out);
+	port = strrchr(out, ':');
+	if (port != NULL)
+		*port = '\0';
+	return out;
+}
+
 static int parse_cidr(const char *text, struct cw_cidr *c, struct cw_msg *msg)
 {
 	struct cw_addr addr = { 0 };

@@ -34,6 +34,12 @@ int cw_addr_parse(const char *text, struct cw_addr *ret_addr, struct cw_msg *msg
 /* 1 when both are the same host; ports do not count. */
 int cw_addr_same_host(const struct cw_addr *a, const struct cw_addr *b);
 
+/*
+ * Whom limits count for the peer "host:port": the host without its port; of IPv6 the first 64 bits, for who has one address there has all of
+ * them. What is no address stays as it is, cut to fit; "" stays "".
+ */
+const char *cw_addr_limited(const char *peer, char out[CW_ADDR_TEXT]);
+
 struct cw_cidr {
 	uint8_t ip[16];
 	uint8_t family; /* 4 or 6 */

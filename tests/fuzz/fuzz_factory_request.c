@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "factory/request.h"
+#include "factory/line/request.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,6 +1,8 @@
 /* cmd_query.c - `causeway factory query` and `show`: who has which certificate. Secrets are not shown. */
 #include <string.h>
 
+#include "base/mem.h"
+#include "base/utf8.h"
 #include "cli/factory/factory.h"
 #include "cli/factory/tool.h"
 
@@ -125,15 +127,20 @@ int cw_factory_query(int argc, char **argv)
 
 /* ---- show --------------------------------------------------------------------------------- */
 
-
+/* Imported files and stations have written it. */
 static void line(const char *what, const char *value)
 {
-	printf("%-14s %s\n", what, value[0] == '\0' ? "-" : value);
+	char *shown = cw_strdup(value[0] == '\0' ? "-" : value);
+
+	if (shown != NULL)
+		cw_utf8_tame(shown);
+	printf("%-14s %s\n", what, shown == NULL ? "(out of memory)" : shown);
+	cw_free(shown);
 }
 
 static void details(const struct cw_stock_row *row)
 {
-	char text[24];
+	char text[24], id[CW_STOCK_DEVICE_ID + 64];
 
 	line("DeviceName", row->device_name);
 	line("ProductKey", row->product_key);
@@ -143,8 +150,9 @@ static void details(const struct cw_stock_row *row)
 		line("ProductID", row->product_id);
 	line("Batch", row->batch);
 	line("Status", factory_state(row->state));
-	printf("%-14s %s%s\n", "DeviceID", row->device_id[0] == '\0' ? "-" : row->device_id,
-	       row->anonymous ? " (made up: the station sent none)" : "");
+	(void)snprintf(id, sizeof(id), "%s%s", row->device_id[0] == '\0' ? "-" : row->device_id,
+	               row->anonymous ? " (made up: the station sent none)" : "");
+	line("DeviceID", id);
 	line("Station", row->station);
 	line("Imported", factory_time(row->imported, text));
 	line("Allocated", factory_time(row->allocated, text));

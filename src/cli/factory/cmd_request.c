@@ -1,7 +1,9 @@
 /* cmd_request.c - `causeway factory request`: one request of a station, by hand or in a script. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/utf8.h"
 #include "cli/factory/factory.h"
 #include "cli/factory/line.h"
 
@@ -38,8 +40,12 @@ static int run(const struct factory_line_conf *conf, int action, const char *pro
 	else
 		answer = factory_line_request(l, action, product_key, device_id);
 	explicit_bzero(&cert, sizeof(cert));
+	if (l->reply[0] != '\0' && l->reply[strlen(l->reply) - 1] == '\n')
+		l->reply[strlen(l->reply) - 1] = '\0';
+	if (isatty(STDOUT_FILENO)) /* scripts get it as it came; a terminal is not the server's */
+		cw_utf8_tame(l->reply);
 	if (l->reply[0] != '\0')
-		printf("%s%s", l->reply, l->reply[strlen(l->reply) - 1] == '\n' ? "" : "\n");
+		printf("%s\n", l->reply);
 	if (answer != FACTORY_LINE_DONE)
 		fprintf(stderr, "causeway factory request: %s\n", l->why);
 	factory_line_close(l);

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 
 #define LONGEST_PAUSE_MS 5000u
 
@@ -229,7 +230,6 @@ static enum factory_line_answer judge(struct factory_line *l)
 {
 	json_t *reply;
 	const char *message;
-	char *c;
 	int rc = parse_status(l->reply, l->status, sizeof(l->status));
 
 	if (rc == 0)
@@ -242,9 +242,7 @@ static enum factory_line_answer judge(struct factory_line *l)
 	message = json_string_value(json_object_get(reply, "Message"));
 	(void)snprintf(l->why, sizeof(l->why), "%s%s%.400s", l->status, message != NULL ? ": " : "", message != NULL ? message : "");
 	json_decref(reply);
-	for (c = l->why; *c != '\0'; c++) /* a terminal's escapes are not the server's to send */
-		if ((unsigned char)*c < 0x20 || *c == 0x7F)
-			*c = ' ';
+	cw_utf8_tame(l->why); /* a terminal's escapes are not the server's to send */
 	return FACTORY_LINE_REFUSED;
 }
 

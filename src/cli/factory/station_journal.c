@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "cli/factory/station.h"
 
 static const char *const words[] = { "got", "written", "failed", "reported" };
@@ -210,10 +211,11 @@ static int append(struct station_journal *j, enum station_state state, const cha
 
 static int is_printable(const char *text)
 {
-	for (; *text != '\0'; text++)
-		if ((unsigned char)*text < 0x20 || *text == 0x7F)
-			return 0;
-	return 1;
+	char tame[DEVICE_NAME_LEN + DEVICE_ID_LEN + 1]; /* either of them */
+
+	(void)snprintf(tame, sizeof(tame), "%s", text);
+	cw_utf8_tame(tame);
+	return strcmp(tame, text) == 0;
 }
 
 int station_journal_got(struct station_journal *j, const struct triple_burn_cert *cert, struct station_entry **ret, struct cw_msg *msg)

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "cli/factory/tool.h"
 
 #define WAITING 500u /* rows that are looked at before widths are fixed */
@@ -91,7 +92,7 @@ static void flow(struct factory_table *tb)
 
 static void add_cell(struct factory_table *tb, const char *text, size_t column)
 {
-	size_t len = strlen(text) + 1, i;
+	size_t len = strlen(text) + 1;
 
 	if (tb->used + len > tb->size) {
 		char *grown = cw_realloc(tb->text, tb->size * 2 + len + 4096);
@@ -103,11 +104,10 @@ static void add_cell(struct factory_table *tb, const char *text, size_t column)
 		tb->text = grown;
 		tb->size = tb->size * 2 + len + 4096;
 	}
-	for (i = 0; i < len - 1; i++) /* what a station sent is not to command a terminal */
-		tb->text[tb->used + i] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? '?' : text[i];
-	tb->text[tb->used + len - 1] = '\0';
-	if (!tb->flowing && width_of(text) > tb->width[column])
-		tb->width[column] = width_of(text);
+	memcpy(tb->text + tb->used, text, len);
+	cw_utf8_tame(tb->text + tb->used); /* what a station sent is not to command a terminal */
+	if (!tb->flowing && width_of(tb->text + tb->used) > tb->width[column])
+		tb->width[column] = width_of(tb->text + tb->used);
 	tb->used += len;
 }
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "conf/value.h"
 #include "factory/config.h"
 
@@ -19,14 +20,24 @@
 
 /* ---- complaints ---------------------------------------------------------------------- */
 
+/* Sentences have names in them that others have given: the platform, a station, a file. */
+static void say(const struct factory_tool *t, const char *fmt, va_list args) __attribute__((format(printf, 2, 0)));
+static void say(const struct factory_tool *t, const char *fmt, va_list args)
+{
+	char text[2048];
+
+	(void)vsnprintf(text, sizeof(text), fmt, args);
+	cw_utf8_tame(text);
+	(void)fflush(stdout);
+	fprintf(stderr, "causeway factory %s: %s", t->verb, text);
+}
+
 int factory_complain(const struct factory_tool *t, const char *fmt, ...)
 {
 	va_list args;
 
-	(void)fflush(stdout);
-	fprintf(stderr, "causeway factory %s: ", t->verb);
 	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
+	say(t, fmt, args);
 	va_end(args);
 	fputc('\n', stderr);
 	return 1;
@@ -36,9 +47,8 @@ int factory_misused(const struct factory_tool *t, const char *fmt, ...)
 {
 	va_list args;
 
-	fprintf(stderr, "causeway factory %s: ", t->verb);
 	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
+	say(t, fmt, args);
 	va_end(args);
 	fprintf(stderr, "; see `causeway factory %s --help`\n", t->verb);
 	return 2;
@@ -134,6 +144,7 @@ int factory_options(struct factory_tool *t, int argc, char **argv, const char *u
 		                                 { "json", FACTORY_FLAG, &t->as_json } };
 	const size_t most = sizeof(common) / sizeof(common[0]);
 	struct option options[OPTIONS_MOST] = { { NULL, 0, NULL, 0 } };
+	static const char *db; /* kept until the end */
 	int opt, at, rc;
 	size_t i;
 
@@ -156,6 +167,11 @@ int factory_options(struct factory_tool *t, int argc, char **argv, const char *u
 			return 2 + 0 * fputs(usage, stderr);
 		else if ((rc = take(t, (size_t)at < most ? &common[at] : &own[(size_t)at - most], optarg)) >= 0)
 			return rc;
+	}
+	if (t->db != NULL) {
+		t->db = db = cw_db_hide((char *)(uintptr_t)t->db); /* it lies in argv */
+		if (db == NULL)
+			return factory_complain(t, "out of memory");
 	}
 	t->count = argc - optind;
 	t->word = argv + optind;

@@ -497,12 +497,9 @@ static int check_row(const struct cw_lot_row *r, struct cw_msg *msg)
 		return cw_fail(msg, CW_EINVAL, "ProductID is longer than 32 characters, or has others than printable ASCII without blanks");
 	if (r->extra != NULL && strlen(r->extra) > EXTRA_MOST)
 		return cw_fail(msg, CW_EINVAL, "the further columns have more than %u bytes", EXTRA_MOST);
-	if (r->device_id != NULL && (r->device_id[0] == '\0' || strlen(r->device_id) > CW_STOCK_DEVICE_ID))
+	if (r->device_id != NULL && r->device_id[0] == '\0')
 		return cw_fail(msg, CW_EINVAL, "DeviceID has not 1 to %d bytes", CW_STOCK_DEVICE_ID);
-	for (i = 0; r->device_id != NULL && r->device_id[i] != '\0'; i++)
-		if ((unsigned char)r->device_id[i] < 0x20 || r->device_id[i] == 0x7f)
-			return cw_fail(msg, CW_EINVAL, "DeviceID has control characters");
-	return 0;
+	return r->device_id == NULL ? 0 : stock_check_text("DeviceID", r->device_id, CW_STOCK_DEVICE_ID, msg);
 }
 
 /* One that is there already, in the stock, in an earlier piece or among those that wait. */

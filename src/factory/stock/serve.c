@@ -122,7 +122,7 @@ static int is_device_id(struct cw_bytes id)
 	size_t i;
 
 	for (i = 0; i < id.len; i++)
-		if (id.ptr[i] < 0x20 || id.ptr[i] == 0x7f)
+		if (id.ptr[i] < 0x20 || id.ptr[i] == 0x7f || (id.ptr[i] == 0xc2 && i + 1 < id.len && id.ptr[i + 1] < 0xa0)) /* C0, DEL, C1 */
 			return 0;
 	return id.len <= CW_STOCK_DEVICE_ID && cw_utf8_valid(id);
 }
@@ -270,7 +270,7 @@ static void further_columns(const struct cw_stock_product *p, const char *extra,
 		name += strspn(name, " ");
 		name[strcspn(name, " ")] = '\0';
 		value = json_object_get(all, name);
-		if (value == NULL || json_object_set(some, name, value) != 0)
+		if (value == NULL || stock_reply_member(name) || json_object_set(some, name, value) != 0)
 			continue;
 		if (json_dumpb(some, NULL, 0, JSON_COMPACT) >= size)
 			(void)json_object_del(some, name);

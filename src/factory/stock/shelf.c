@@ -69,7 +69,7 @@ static size_t character(const uint8_t *at)
 			return 0;
 		c = c << 6 | (at[i] & 0x3f);
 	}
-	if (len == 0 || c < 0x20 || c == 0x7f || c < least[len] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+	if (len == 0 || c < 0x20 || (c >= 0x7f && c < 0xa0) || c < least[len] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
 		return 0;
 	return len;
 }

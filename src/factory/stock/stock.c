@@ -1,5 +1,4 @@
 /* stock.c - opening: the tables, the key, and whether they belong together. */
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>

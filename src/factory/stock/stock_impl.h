@@ -48,6 +48,8 @@ int stock_open_seal(struct cw_stock *s, const char *product_key, const char *dev
 void stock_product_read(const struct cw_db_value *columns, struct cw_stock_product *p);
 /* 1: one to `most` printable ASCII characters without blanks. */
 int stock_word(const char *text, size_t most);
+/* 1: every reply has a member of this name, so that a further column cannot be in it. */
+int stock_reply_member(const char *name);
 
 /* lots.c: 1: somebody is importing at this moment, here or elsewhere. Inside a transaction. CW_E* */
 int stock_import_runs(struct cw_stock *s, struct cw_msg *msg);

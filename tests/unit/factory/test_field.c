@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "factory/field_impl.h"
+#include "factory/field/field_impl.h"
 #include "factory/field_name.h"
 
 #define KEY "0123456789abcdefKEY"
@@ -299,19 +299,6 @@ static void keys_are_bounded_the_longest_silent_goes(void **state)
 	factory_paces_fini(&p);
 }
 
-static void a_host_is_an_address_or_a_network_of_ipv6(void **state)
-{
-	char out[64];
-
-	(void)factory_pace_host("192.0.2.7:50000", out);
-	assert_string_equal(out, "192.0.2.7");
-	(void)factory_pace_host("[2001:db8:1:2:3:4:5:6]:50000", out);
-	assert_string_equal(out, "[2001:db8:1:2");
-	(void)factory_pace_host("[::1]:50000", out);
-	assert_string_equal(out, "[::1]");
-	assert_int_equal(factory_pace_host("", out), 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -327,7 +314,6 @@ int main(void)
 		cmocka_unit_test(gateways_have_a_token_or_a_name_of_their_own),
 		cmocka_unit_test(so_many_a_minute_and_no_more),
 		cmocka_unit_test(keys_are_bounded_the_longest_silent_goes),
-		cmocka_unit_test(a_host_is_an_address_or_a_network_of_ipv6),
 	};
 
 	return cmocka_run_group_tests(tests, begin, nothing_is_left);

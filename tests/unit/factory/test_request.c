@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "factory/request.h"
+#include "factory/line/request.h"
 
 static struct factory_request request;
 static struct cw_msg message;

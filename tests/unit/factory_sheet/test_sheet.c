@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -188,8 +189,9 @@ static void first_lines_that_name_no_columns_are_refused(void **state)
 		{ "DeviceName,ProductKey\n", "x.csv:1: no column DeviceSecret" },
 		{ "\n\nDeviceSecret,ProductKey\n", "x.csv:3: no column DeviceName" },
 		{ "DeviceName;DeviceSecret;ProductKey\nn1;x;y\n", "not separated by commas" },
-		{ "DeviceName,DeviceSecret,ProductKey,devicename\n", "two columns named devicename" },
-		{ "DeviceName,DeviceSecret,ProductKey,x,x\n", "two columns named x" },
+		{ "DeviceName,DeviceSecret,ProductKey,devicename\n", "two columns named DeviceName" },
+		{ "DeviceName,DeviceSecret,ProductKey,x,x\n", "columns 4 and 5 have the same name" },
+		{ "DeviceName,DeviceSecret,ProductKey\rn1," DS "," PK "\rn2," DS "," PK "\r", "end with CR alone" },
 		{ "\"DeviceName,DeviceSecret\n", "cannot be read: a quoted field does not end" },
 		{ "PK\003\004................", "Excel workbook" },
 		{ "\xff\xfe"
@@ -204,7 +206,11 @@ static void first_lines_that_name_no_columns_are_refused(void **state)
 		assert_int_equal(import(cases[i][0]), CW_EINVAL);
 		if (strstr(msg.text, cases[i][1]) == NULL || strstr(msg.text, "nothing was imported") == NULL)
 			fail_msg("%zu: %s", i, msg.text);
+		assert_null(strstr(msg.text, DS));
 	}
+	/* Rows without a line of names, two boards with one secret: it is no column's name. */
+	assert_int_equal(import("DeviceName,DeviceSecret,ProductKey," DS "," DS "\n"), CW_EINVAL);
+	assert_null(strstr(msg.text, DS));
 	assert_string_equal(all(), "");
 }
 
@@ -289,6 +295,28 @@ static void boards_that_have_theirs_come_in_with_it(void **state)
 	assert_non_null(strstr(all(), "/allocated/AABBCCDDEE0F\n"));
 }
 
+static void a_spreadsheets_names_are_warned_about(void **state)
+{
+	import_well(HEAD "'0001," DS "," PK "\n1.23E+12," DS "," PK "\nok-_.:@1," DS "," PK "\n", 3, 0);
+	assert_int_equal(res.warnings, 2);
+	assert_non_null(strstr(told, "2 DeviceName warning: DeviceName: has characters that the platform's names do not have"));
+	assert_non_null(strstr(told, "3 DeviceName warning: "));
+}
+
+static void a_device_id_that_commands_a_terminal_stays_out(void **state)
+{
+	static const char *const ids[] = { "\x1b[2J", "a\x7f", "\xc2\x9b" "2J" };
+	char text[300];
+	size_t i;
+
+	for (i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+		(void)snprintf(text, sizeof(text), "DeviceName,DeviceSecret,ProductKey,DeviceID\nn1," DS "," PK ",%s\n", ids[i]);
+		assert_int_equal(import(text), CW_EINVAL);
+		assert_non_null(strstr(told, "2 DeviceID DeviceID has a control character"));
+	}
+	assert_string_equal(all(), "");
+}
+
 static int give_up(void *arg, const struct cw_sheet_result *so_far, struct cw_msg *why)
 {
 	assert_int_equal(so_far->read, 1);
@@ -311,6 +339,9 @@ static void files_that_are_none_are_refused(void **state)
 
 	assert_int_equal(cw_sheet_import_file(stock, "/nowhere.csv", &sheet, &res, &msg), CW_ENOENT);
 	assert_int_equal(cw_sheet_import_file(stock, dir, &sheet, &res, &msg), CW_EINVAL);
+	(void)snprintf(path, sizeof(path), "%s/pipe.csv", dir);
+	assert_int_equal(mkfifo(path, 0600), 0); /* that nobody writes to: an answer at once */
+	assert_int_equal(cw_sheet_import_file(stock, path, &sheet, &res, &msg), CW_EINVAL);
 	(void)snprintf(path, sizeof(path), "%s/y.csv", dir);
 	f = fopen(path, "w");
 	assert_non_null(f);
@@ -333,6 +364,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(every_refused_row_is_named_and_nothing_comes_in, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_wrong_line_of_ten_thousand_keeps_all_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(boards_that_have_theirs_come_in_with_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_spreadsheets_names_are_warned_about, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_device_id_that_commands_a_terminal_stays_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_caller_has_the_last_word, setup, teardown),
 		cmocka_unit_test_setup_teardown(files_that_are_none_are_refused, setup, teardown),
 	};

@@ -114,12 +114,38 @@ static void bad_networks_are_refused_and_leave_nothing(void **state)
 	assert_int_equal(cw_mem_live(), 0);
 }
 
+static void limits_count_a_network_of_ipv6(void **state)
+{
+	/* However short an address is written: 64 bits are its network. */
+	static const char *const pairs[][2] = {
+		{ "192.0.2.7:50000", "192.0.2.7" },
+		{ "[::ffff:192.0.2.7]:50000", "192.0.2.7" },
+		{ "[2001:db8:1:2:3:4:5:6]:50000", "[2001:db8:1:2::]" },
+		{ "[2001:db8::1:2:3:4]:1", "[2001:db8::]" },
+		{ "[2001:db8::9:2:3:4]:1", "[2001:db8::]" },
+		{ "[2001:db8::7]:1", "[2001:db8::]" },
+		{ "[2001:db8:1::7]:1", "[2001:db8:1::]" },
+		{ "[2001:db8:1:2::7]:1", "[2001:db8:1:2::]" },
+		{ "[fe80::a:b:c:d]:1", "[fe80::]" },
+		{ "[::1]:50000", "[::]" },
+		{ "unix", "unix" },
+		{ "", "" },
+	};
+	char out[CW_ADDR_TEXT];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
+		assert_string_equal(cw_addr_limited(pairs[i][0], out), pairs[i][1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(addresses_are_read_and_written_alike),
 		cmocka_unit_test(bad_addresses_are_refused_with_a_sentence),
 		cmocka_unit_test(mapped_addresses_are_ipv4),
+		cmocka_unit_test(limits_count_a_network_of_ipv6),
 		cmocka_unit_test(networks_match_their_addresses_only),
 		cmocka_unit_test(bad_networks_are_refused_and_leave_nothing),
 	};

@@ -1,5 +1,5 @@
 /* api_audit.c - the audit log over the API: what happened, and whether somebody changed it; see office.h. On the office's thread. */
-#include "factory/office.h"
+#include "factory/office/office.h"
 #include "factory/view.h"
 
 #define AUDIT_MOST 500u

@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/stat.h"
-#include "factory/office.h"
+#include "factory/office/office.h"
 #include "factory/stations.h"
 #include "factory/view.h"
 

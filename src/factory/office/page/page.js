@@ -5,7 +5,7 @@
 const API = "/api/v1", EVERY = 2000, HIDDEN_EVERY = 15000, PATIENCE = 10000, PAGE = 50;
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
-const state = { line: null, session: null, timer: 0, board: null, next: null, batch: null, product: null, reclaim: null, file: null, lostSince: 0 };
+const state = { line: null, session: null, timer: 0, board: null, next: null, batch: null, product: null, reclaim: null, file: null, lostSince: 0, started: 0 };
 
 class Failure extends Error {
   constructor(status, json) {
@@ -332,6 +332,8 @@ async function refresh() {
     if (state.session && (state.session.name || !state.session.operators)) {
       showLine(await call("GET", "/line"));
       const line = state.line, waiting = line.live.waiting;
+      if (state.started && state.started !== line.live.started) await meet(); // stopped and started between two looks
+      state.started = line.live.started;
       showLink(line.live.up, line.live.up ? (waiting ? `${plural(waiting, "request")} waiting` : "live") : "database trouble");
       $("#as-of").textContent = `as of ${clock(line.at)}`;
     }
@@ -353,11 +355,11 @@ async function refresh() {
 
 async function meet() {
   const session = await call("GET", "/session");
-  if (state.session && state.session.version !== session.version) { location.reload(); return; } // the server has a newer page
   take(session);
 }
 
 function take(session) {
+  if (state.session && state.session.version !== session.version) { location.reload(); return; } // the server has a newer page
   state.session = session;
   $("#version").textContent = `causeway-factory ${session.version}`;
   if (session.operators && !session.name) { showLogin(); return; }
@@ -520,6 +522,8 @@ function dialog(id, act) {
     }
     go.disabled = false;
   });
+  // A scanner's Enter is nobody's decision: what it types may stand in a field, but only a button sends it, and none that does harm has the focus.
+  form.addEventListener("keydown", (e) => { if (e.key === "Enter" && e.target.nodeName !== "BUTTON") e.preventDefault(); });
   $(".cancel", d).addEventListener("click", () => d.close());
   return () => { output.textContent = ""; d.showModal(); };
 }
@@ -537,7 +541,7 @@ function openVoid() {
 
 async function doVoid(form) {
   const { productKey, deviceName } = state.board;
-  await call("POST", "/void", { body: { productKey, deviceName, reason: form.elements.reason.value.trim() } });
+  await call("POST", "/void", { body: { productKey, deviceName, seen: state.board.state, reason: form.elements.reason.value.trim() } });
   await showBoard({ productKey, deviceName });
 }
 
@@ -574,7 +578,6 @@ async function closeBatch(b, pressed) {
 // Shown first, done when somebody has seen what it is.
 async function openReclaim(filter, what) {
   const d = $("#reclaim-dialog");
-  state.reclaim = filter;
   let found;
   try {
     found = await call("POST", "/reclaim", { body: { ...filter, doit: false } });
@@ -582,6 +585,7 @@ async function openReclaim(filter, what) {
     showLink(false, failure.message);
     return;
   }
+  state.reclaim = { ...filter, until: found.until }; // what stations are given while this is open is theirs
   $(".what", d).textContent = found.count ? `${plural(found.count, "certificate")} of ${what} would go back to the stock, to be given to other boards.` : `No allocation of ${what} waits for a report.`;
   $("tbody", d).replaceChildren(...found.devices.map((x) => row(x.deviceName, x.deviceId, x.station, cell(moment(x.allocated), "t"))));
   $(".scroll", d).hidden = !found.count;
@@ -758,7 +762,7 @@ function wire() {
   openReclaimDialog = dialog("#reclaim-dialog", doReclaim);
   openProductDialog = dialog("#product-dialog", saveProduct);
   $("#void").addEventListener("click", openVoid);
-  $("#take-back").addEventListener("click", () => openReclaim({ productKey: state.board.productKey, deviceName: state.board.deviceName }, state.board.deviceId || state.board.deviceName));
+  $("#take-back").addEventListener("click", () => openReclaim({ productKey: state.board.productKey, deviceName: state.board.deviceName, deviceId: state.board.deviceId }, state.board.deviceId || state.board.deviceName));
   $("#batch-closed").addEventListener("click", async () => { await closeBatch(state.batch, $("#batch-closed")); $("#batch-dialog").close(); });
   $("#batch-list").addEventListener("click", () => { $("#batch-dialog").close(); showBatchBoards(state.batch); });
   $("#batch-reclaim").addEventListener("click", () => { $("#batch-dialog").close(); openReclaim({ batch: state.batch.name, productKey: state.batch.productKey }, `batch ${state.batch.name}`); });

@@ -15,6 +15,7 @@
 #include "factory/stock/lots.h"
 #include "factory/stock/shelf.h"
 #include "json/json.h"
+#include "net/addr.h"
 
 #define OFFICE_IMPORT_MAX (64u << 20) /* bytes of a file: some 500,000 certificates */
 #define OFFICE_BODY_MAX   (64u << 10) /* of every other request */
@@ -24,7 +25,7 @@
 struct office_route;
 struct office_call;
 
-/* ---- log-in (office_login.c) --------------------------------------------------------------- */
+/* ---- log-in (login.c) ---------------------------------------------------------------------- */
 
 #define OFFICE_SESSIONS 128 /* the one that was silent longest ends for another */
 #define OFFICE_SESSION_ID 64
@@ -39,7 +40,7 @@ struct office_session {
 };
 
 struct office_guesser {
-	char address[48];
+	char address[CW_ADDR_TEXT];
 	unsigned failures;
 	uint64_t last;
 };

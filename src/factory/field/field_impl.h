@@ -9,7 +9,7 @@
 #include "platform/sign.h"
 #include "provision/openapi.h"
 
-/* ---- field_pace.c: how often -------------------------------------------------------------------- */
+/* ---- pace.c: how often ------------------------------------------------------------------------- */
 
 /* One bucket of tokens for each key that has asked lately; at most `most`, then the one that asked longest ago goes. */
 struct factory_paces {
@@ -22,10 +22,8 @@ void factory_paces_init(struct factory_paces *p, size_t most);
 void factory_paces_fini(struct factory_paces *p);
 /* One more request at `now_ms` (monotonic). 0: may go on; else come again after so many seconds. `a_minute` 0: always 0. */
 unsigned factory_pace(struct factory_paces *p, const void *key, size_t len, uint64_t a_minute, uint64_t now_ms);
-/* "host:port" of a peer as the key of a host: without the port; of IPv6 the first 64 bits. Into out[64]; its length. */
-size_t factory_pace_host(const char *peer, char out[64]);
 
-/* ---- field_auth.c: who asks ----------------------------------------------------------------------- */
+/* ---- auth.c: who asks ---------------------------------------------------------------------------- */
 
 /* Signatures that were taken lately, each good once. */
 struct factory_seen {
@@ -57,7 +55,7 @@ int factory_field_prove(const struct factory_field_conf *conf, struct factory_se
 /* 1: may look identities up. */
 int factory_field_is_gateway(const struct factory_field_conf *conf, const char *bearer, const char *common_name);
 
-/* ---- field_register.c: certificates that the platform must make -------------------------------------- */
+/* ---- register.c: certificates that the platform must make ----------------------------------------------- */
 
 /* Somebody who waits for a registration; embed it. */
 struct factory_wait {

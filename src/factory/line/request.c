@@ -1,5 +1,5 @@
 /* request.c - see request.h. */
-#include "factory/request.h"
+#include "factory/line/request.h"
 
 #include <stdio.h>
 #include <string.h>

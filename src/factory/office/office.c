@@ -7,7 +7,7 @@
  * GET /metrics           for operators, as the rest: its labels name products and batches
  * everything else        for operators; without `operators` in the configuration the listener is on loopback, and everybody is one
  */
-#include "factory/office.h"
+#include "factory/office/office.h"
 #include "factory/report.h"
 
 #include <stdio.h>

@@ -1,11 +1,10 @@
 /*
- * office_login.c - who may use the office: sessions of the page, tokens of programs, client certificates; see office.h.
+ * login.c - who may use the office: sessions of the page, tokens of programs, client certificates; see office.h.
  *
  * A session ends after IDLE_MS without a request, an operator's who may change things after WHOLE_MS in any case, and when the
  * operator is no more or has another token. A screen that only shows may stay. Wrong tokens are answered late and counted for
  * each address: after FAILURES of them it gets no answer but "slow" until some time has passed. Sessions that are there already go on.
  */
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -16,8 +15,8 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/stat.h"
-#include "factory/office.h"
-#include "factory/stations.h"
+#include "factory/office/office.h"
+#include "http/secret.h"
 
 #define IDLE_MS  (30u * 60000u)
 #define WHOLE_MS (12u * 3600000u)
@@ -26,26 +25,6 @@
 #define FORGET_MS 15000u /* .. and one is forgotten after this time */
 
 /* ---- guessing ---------------------------------------------------------------------------------- */
-
-/* The address without its port. IPv6: the network of a subscriber, who has all addresses in it. */
-static void address_of(const struct cw_http_req *req, char out[48])
-{
-	const char *peer = cw_http_peer(req), *end;
-	struct in6_addr v6;
-
-	(void)snprintf(out, 48, "%s", peer);
-	end = strrchr(out, ':');
-	if (end != NULL)
-		out[end - out] = '\0';
-	if (out[0] != '[')
-		return;
-	memmove(out, out + 1, strlen(out));
-	out[strcspn(out, "]")] = '\0';
-	if (inet_pton(AF_INET6, out, &v6) != 1 || IN6_IS_ADDR_V4MAPPED(&v6))
-		return;
-	memset(v6.s6_addr + 8, 0, 8);
-	(void)inet_ntop(AF_INET6, &v6, out, 48);
-}
 
 static unsigned failures_left(const struct office_guesser *g, uint64_t now)
 {
@@ -67,10 +46,10 @@ static struct office_guesser *find_guesser(struct office_door *d, const char *ad
 
 static int is_slow(struct office_door *d, const struct cw_http_req *req)
 {
-	char address[48];
+	char address[CW_ADDR_TEXT];
 	const struct office_guesser *g;
 
-	address_of(req, address);
+	(void)cw_addr_limited(cw_http_peer(req), address);
 	g = find_guesser(d, address);
 	return g != NULL && failures_left(g, cw_clock_ms()) >= FAILURES;
 }
@@ -79,10 +58,10 @@ static void note_failure(struct office_door *d, const struct cw_http_req *req)
 {
 	uint64_t now = cw_clock_ms();
 	struct office_guesser *g;
-	char address[48];
+	char address[CW_ADDR_TEXT];
 	size_t i;
 
-	address_of(req, address);
+	(void)cw_addr_limited(cw_http_peer(req), address);
 	g = find_guesser(d, address);
 	if (g == NULL) {
 		g = &d->guessers[0]; /* an unused one, or the one that is forgotten most */
@@ -124,7 +103,7 @@ static const struct factory_operator *operator_with(const struct office *o, cons
 	for (i = 0; i < list->count; i++) {
 		const struct factory_operator *op = cw_conf_item(list, struct factory_operator, i);
 
-		if (op->token != NULL && op->token[0] != '\0' && cw_factory_token_same(token, op->token))
+		if (op->token != NULL && op->token[0] != '\0' && cw_http_secret_same(token, op->token))
 			found = op;
 	}
 	return found;
@@ -161,7 +140,7 @@ static struct office_session *session_of(struct office *o, const struct cw_http_
 		return NULL;
 	(void)snprintf(id, sizeof(id), "%s", cookie);
 	for (i = 0; i < OFFICE_SESSIONS; i++) {
-		if (o->door.sessions[i].id[0] != '\0' && cw_factory_token_same(id, o->door.sessions[i].id))
+		if (o->door.sessions[i].id[0] != '\0' && cw_http_secret_same(id, o->door.sessions[i].id))
 			found = &o->door.sessions[i];
 	}
 	return found;
@@ -194,7 +173,7 @@ static enum office_entry enter_as(const struct factory_operator *op, const char 
 
 enum office_entry office_enter(struct office *o, const struct cw_http_req *req, int peek, struct office_who *ret)
 {
-	const char *bearer = cw_factory_bearer(cw_http_header(req, "Authorization")), *certificate = cw_http_client(req);
+	const char *bearer = cw_http_bearer(cw_http_header(req, "Authorization")), *certificate = cw_http_client(req);
 	struct office_session *s;
 	const struct factory_operator *op;
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "factory/office.h"
+#include "factory/office/office.h"
 #include "factory/sheet.h"
 
 struct import {

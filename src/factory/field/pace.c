@@ -1,8 +1,8 @@
-/* field_pace.c - see field_impl.h. */
+/* pace.c - see field_impl.h. */
 #include <string.h>
 
 #include "base/mem.h"
-#include "factory/field_impl.h"
+#include "factory/field/field_impl.h"
 
 #define MINUTE_MS 60000u
 
@@ -82,20 +82,4 @@ unsigned factory_pace(struct factory_paces *p, const void *key, size_t len, uint
 		return 0;
 	}
 	return (unsigned)((MINUTE_MS - x->level) / a_minute / 1000 + 1);
-}
-
-size_t factory_pace_host(const char *peer, char out[64])
-{
-	const char *end = strrchr(peer, ':');
-	size_t len = end == NULL ? strlen(peer) : (size_t)(end - peer), i, groups = 0;
-
-	if (len > 63)
-		len = 63;
-	memcpy(out, peer, len);
-	/* [2001:db8:1:2:...]: four groups are 64 bits. :: within them only makes the key coarser. */
-	for (i = 0; out[0] == '[' && i < len; i++)
-		if (out[i] == ':' && ++groups == 4)
-			len = i;
-	out[len] = '\0';
-	return len;
 }

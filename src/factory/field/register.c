@@ -1,5 +1,5 @@
 /*
- * field_register.c - certificates that the platform must make, one registration a DeviceName at a time.
+ * register.c - certificates that the platform must make, one registration a DeviceName at a time.
  *
  * look (office: is the name free? has somebody else registered it meanwhile?) -> ask (loop: QueryDeviceDetail, RegisterDevice only when the
  * platform has no such device) -> store (office, on the disk) -> everybody who waits looks again. A crash anywhere between ask and store leaves
@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
-#include "factory/field_impl.h"
+#include "factory/field/field_impl.h"
 #include "factory/stock/devices.h"
 #include "factory/stock/shelf.h"
 
