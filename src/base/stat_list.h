@@ -66,8 +66,8 @@
 	X(GAUGE, identity, table_entries, "Entries of the identity table (SQLite)")                                           \
 	X(COUNTER, identity, http_asked, "Identity look-ups sent over HTTP")                                                  \
 	X(COUNTER, identity, http_failed, "Identity look-ups over HTTP without a usable answer")                              \
-	X(COUNTER, identity, factory_asked, "Identity look-ups in the store of the production line")                          \
-	X(COUNTER, identity, factory_failed, "Identity look-ups in that store that it could not answer")
+	X(COUNTER, identity, factory_asked, "Identity look-ups in the stock of the production line")                          \
+	X(COUNTER, identity, factory_failed, "Identity look-ups in that stock that it could not answer")
 
 /* causeway-factory: what devices in the field and gateways ask. */
 #define CW_STATS_FIELD(X) \

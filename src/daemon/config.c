@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "daemon/config_check.h"
 #include "daemon/connection_rows.h"
 #include "daemon/identity_rows.h"
@@ -402,10 +401,10 @@ static const struct cw_conf_setting settings[] = {
 	        "While the look-up fails, an answer this old still counts."),
 	CW_CONF_TABLES(struct cw_config, identity.http.tls, TABLE, "identity.http.tls", &upstream_tls_table, "For https://."),
 	CW_CONF(struct cw_config, identity.factory.db, SECRET, "identity.factory.db", NULL, NULL, NULL,
-	        "The store of causeway-factory, read only: a file (a relative name stands beside this one) or postgresql://user@host/name. Boards of the line and "
+	        "The stock of causeway-factory, read only: a file (a relative name stands beside this one) or postgresql://user@host/name. Boards of the line and "
 	        "devices in the field are known from there. Not shown, for it may have a password in it; file:PATH reads it from a file."),
 	CW_CONF(struct cw_config, identity.factory.key_file, FILE, "identity.factory.keyFile", NULL, NULL, NULL,
-	        "The key of that store. Left out: the file's name with .key behind it; PostgreSQL needs one."),
+	        "The key of that stock. Left out: the file's name with .key behind it; PostgreSQL needs one."),
 	CW_CONF(struct cw_config, identity.factory.url, STRING, "identity.factory.url", NULL, NULL, NULL,
 	        "Instead of db: the server, as in https://factory:8443/api/v1/identity (a listener of its field.listeners)."),
 	CW_CONF(struct cw_config, identity.factory.token, SECRET, "identity.factory.token", NULL, NULL, NULL,

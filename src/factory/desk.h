@@ -41,7 +41,6 @@ struct cw_desk_figures {
 	uint64_t waiting;         /* requests that have not been answered now */
 	uint64_t largest;         /* most requests in one transaction */
 	int up;                   /* the last transaction went well, or there was none yet and the database is open */
-	int64_t down_since;       /* UTC ms; 0: it is up */
 	int64_t office_since;     /* since when the office is at the job at hand, UTC ms; 0: it has none */
 	char why[256];            /* what the database said, when it is not up */
 };

@@ -38,12 +38,11 @@ struct cw_order_run {
 	/* How it goes, for people. May be NULL. */
 	void (*tell)(struct cw_order_run *r, const char *sentence);
 	/*
-	 * Exactly once unless cancelled. 0: all is in stock, `got` says how much; CW_EREFUSED: the order has failed, `text` says why; anything
+	 * Exactly once. 0: all is in stock, `got` says how much; CW_EREFUSED: the order has failed, `text` says why; anything
 	 * else: it stays where it is, run it again.
 	 */
 	void (*done)(struct cw_order_run *r, int rc, const struct cw_lot_result *got, const char *text);
 	void *ctx;  /* the caller's */
-	void *priv; /* the module's */
 };
 
 /* A new order on the disk. `named`: names of ours. ret_id: its number. */
@@ -51,7 +50,6 @@ int cw_order_new(struct cw_stock *s, const char *product_key, const char *batch,
 		 int64_t *ret_id, struct cw_msg *msg);
 /* Go on with an order until it ends. CW_ENOENT; CW_EEXIST: has ended; CW_EBUSY: `asked`, see above. */
 int cw_order_start(struct cw_order_run *r, int64_t id, struct cw_msg *msg);
-void cw_order_cancel(struct cw_order_run *r);
 /* An order that is not to be gone on with. CW_ENOENT, CW_EEXIST as above. */
 int cw_order_forget(struct cw_stock *s, int64_t id, const struct cw_stock_actor *who, struct cw_msg *msg);
 

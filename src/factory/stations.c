@@ -3,11 +3,11 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "http/secret.h"
 #include "net/addr.h"
 
 /* One that was busy. The texts of `st` are the arrays behind it. */
@@ -102,26 +102,6 @@ void cw_factory_stations_free(struct factory_stations *s)
 	cw_free(s);
 }
 
-int cw_factory_token_same(const char *given, const char *secret)
-{
-	size_t i, n = strlen(given), m = strlen(secret);
-	unsigned char differ = n != m || m == 0;
-
-	for (i = 0; i < n && m != 0; i++)
-		differ |= (unsigned char)(given[i] ^ secret[i % m]);
-	return differ == 0;
-}
-
-const char *cw_factory_bearer(const char *authorization)
-{
-	static const char scheme[] = "Bearer ";
-
-	if (authorization == NULL || strncasecmp(authorization, scheme, sizeof(scheme) - 1) != 0)
-		return NULL;
-	authorization += sizeof(scheme) - 1;
-	return authorization + strspn(authorization, " ");
-}
-
 /* All tokens are looked at, so that the time does not tell which one it was. */
 static const struct factory_station_conf *by_token(const struct factory_stations *s, const char *token)
 {
@@ -131,7 +111,7 @@ static const struct factory_station_conf *by_token(const struct factory_stations
 	for (i = 0; i < s->count; i++) {
 		const struct factory_station_conf *st = cw_conf_item(&s->conf->stations, struct factory_station_conf, i);
 
-		if (st->token != NULL && cw_factory_token_same(token, st->token))
+		if (st->token != NULL && cw_http_secret_same(token, st->token))
 			found = st;
 	}
 	return found;
@@ -191,7 +171,7 @@ static void make_name(struct factory_caller *c, const char *certificate)
 int cw_factory_station_find(const struct factory_stations *s, const struct factory_sign *sign, int64_t now, struct factory_caller *ret,
 			    const char **ret_why)
 {
-	const char *token = s->tokens ? cw_factory_bearer(sign->authorization) : NULL;
+	const char *token = s->tokens ? cw_http_bearer(sign->authorization) : NULL;
 	const struct factory_station_conf *st = token != NULL ? by_token(s, token) : NULL;
 
 	memset(ret, 0, sizeof(*ret));

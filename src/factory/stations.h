@@ -41,11 +41,6 @@ int cw_factory_station_find(const struct factory_stations *s, const struct facto
 /* 1: it may ask for this product. */
 int cw_factory_station_may(const struct factory_caller *c, const char *product_key);
 
-/* The same text? In a time that tells nothing about the secret but its length. */
-int cw_factory_token_same(const char *given, const char *secret);
-/* The token of "Bearer TOKEN", or NULL. */
-const char *cw_factory_bearer(const char *authorization);
-
 /* ---- who was busy lately --------------------------------------------------------------------- */
 
 struct factory_station {

@@ -153,16 +153,6 @@ void cw_view_station(struct cw_json *j, const struct cw_stock_station *st)
 	cw_json_end_map(j);
 }
 
-void cw_view_free(struct cw_json *j, const char *product_key, const char *batch, uint64_t free, uint64_t low)
-{
-	cw_json_map(j);
-	text(j, "productKey", product_key);
-	text(j, "batch", batch);
-	number(j, "free", free);
-	number(j, "low", low);
-	cw_json_end_map(j);
-}
-
 void cw_view_product(struct cw_json *j, const struct cw_stock_product *p)
 {
 	const char *at = p->reply_columns;

@@ -29,8 +29,6 @@ void cw_view_figures(struct cw_json *j, const struct cw_stock_figures *f);
 void cw_view_rate(struct cw_json *j, int64_t until, int64_t slot_ms, size_t n, const uint64_t *allocated, const uint64_t *written);
 /* {"name","allocated","written","unreported","last"} */
 void cw_view_station(struct cw_json *j, const struct cw_stock_station *st);
-/* {"productKey","batch","free","low"}: what cw_stock_free() tells */
-void cw_view_free(struct cw_json *j, const char *product_key, const char *batch, uint64_t free, uint64_t low);
 /* {"productKey","bluetooth","productId","crcForm","crcOrder","normalizeMac","replyColumns":[..]} */
 void cw_view_product(struct cw_json *j, const struct cw_stock_product *p);
 /* {"node","number","at","what","who","address","productKey","deviceName","deviceId","text"} */

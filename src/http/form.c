@@ -2,17 +2,10 @@
 #include "http/form.h"
 
 #include <string.h>
+#include <strings.h>
 
+#include "base/digits.h"
 #include "base/mem.h"
-
-static int hex_of(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
 
 /* In place; a decoded text is never longer. Ends in NUL at its new end. Returns 0 when it holds a NUL. */
 static int decode(char *s, size_t len)
@@ -22,8 +15,8 @@ static int decode(char *s, size_t len)
 	for (i = 0; i < len; i++) {
 		char c = s[i] == '+' ? ' ' : s[i];
 
-		if (c == '%' && len - i > 2 && hex_of(s[i + 1]) >= 0 && hex_of(s[i + 2]) >= 0) {
-			c = (char)(hex_of(s[i + 1]) << 4 | hex_of(s[i + 2]));
+		if (c == '%' && len - i > 2 && cw_hex_value(s[i + 1]) >= 0 && cw_hex_value(s[i + 2]) >= 0) {
+			c = (char)(cw_hex_value(s[i + 1]) << 4 | cw_hex_value(s[i + 2]));
 			i += 2;
 		}
 		if (c == '\0')
@@ -83,4 +76,14 @@ void cw_form_fini(struct cw_form *form)
 	cw_free(form->text);
 	cw_free(form->pairs);
 	*form = (struct cw_form){ NULL, NULL, 0 };
+}
+
+const char *cw_form_path(const char *target)
+{
+	const char *slash;
+
+	if (strncasecmp(target, "http://", 7) != 0 && strncasecmp(target, "https://", 8) != 0)
+		return target;
+	slash = strchr(strstr(target, "://") + 3, '/');
+	return slash != NULL ? slash : "/";
 }

@@ -1,7 +1,6 @@
 /* factory.c - see factory.h. */
 #include "identity/factory.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -117,7 +116,7 @@ static void note(struct cw_factory_source *s, int ok, const char *why)
 	uint64_t now;
 
 	if (ok && s->failing)
-		cw_log(identity_source, "the store of the production line answers again", CW_LS("source", "factory"));
+		cw_log(identity_source, "the stock of the production line answers again", CW_LS("source", "factory"));
 	if (ok) {
 		s->failing = 0;
 		return;

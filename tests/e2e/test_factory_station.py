@@ -160,7 +160,7 @@ def test_written_and_not_reported_yet_is_reported_later(peer, tmp_path):
     old.refuse = {1: "BUSY"}
     args = ["--retries", "0", "--journal", "j", "--write", "true"]
     s = station(old.address, *args, cwd=tmp_path, ids="AB")
-    assert s.status == 1 and s.lines[0] == "A board-0001 written, not reported yet: BUSY: it is so [31m", s.lines
+    assert s.status == 1 and s.lines[0] == "A board-0001 written, not reported yet: BUSY: it is so?[31m", s.lines
     assert s.lines[-1] == "2 boards: 0 written and reported, 0 failed; 2 written and not reported yet: start again with this journal"
     assert journal(tmp_path) == [(w, PK, f"board-000{n}", i) for n, i in [(1, "A"), (2, "B")] for w in ("got", "written")]
     assert (tmp_path / "j").stat().st_mode & 0o077 == 0 and f"{1:032x}" not in (tmp_path / "j").read_text()

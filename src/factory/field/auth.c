@@ -7,10 +7,10 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/mem.h"
 #include "factory/field/field_impl.h"
+#include "http/secret.h"
 
 #define NONCE_LEAST 8u
 #define NONCE_MOST 64u
@@ -78,17 +78,6 @@ int factory_seen_add(struct factory_seen *s, const char *signature, uint64_t now
 	return 0;
 }
 
-/* Takes as long for every `given` of one length; how long the secret is is told by that, no more. */
-static int same_secret(const char *secret, const char *given)
-{
-	size_t n = strlen(secret), m = strlen(given), i;
-	unsigned differs = n != m;
-
-	for (i = 0; i < m; i++)
-		differs |= (unsigned char)given[i] ^ (unsigned char)secret[n == 0 ? 0 : i % n];
-	return differs == 0;
-}
-
 static int word(const char *text, size_t least, size_t most)
 {
 	size_t n = strlen(text);
@@ -131,7 +120,7 @@ static int signed_right(const struct factory_field_conf *conf, struct factory_se
 		return cw_fail(msg, CW_EAUTH, "sign is not of 64 hexadecimal digits");
 	for (i = 0; i < CW_SIGN_HEX_MAX; i++) /* the digits in either case */
 		given[i] = p->sign[i] >= 'A' && p->sign[i] <= 'F' ? (char)(p->sign[i] - 'A' + 'a') : p->sign[i];
-	if (!same_secret(right, given))
+	if (!cw_http_secret_same(given, right))
 		return cw_fail(msg, CW_EAUTH, "the signature is wrong: it is HMAC-SHA256 with the shared key over deviceId, nonce and time, with line feeds between");
 	switch (factory_seen_add(seen, right, now_ms, 2 * (uint64_t)conf->clock_skew_ms)) {
 	case 0:
@@ -165,7 +154,7 @@ static const struct factory_field_token *find_token(const struct factory_field_c
 	for (i = 0; i < conf->tokens.count; i++) { /* all of them, always: which one it is, is not told by the time */
 		const struct factory_field_token *t = cw_conf_item(&conf->tokens, struct factory_field_token, i);
 
-		if (same_secret(t->token, bearer))
+		if (cw_http_secret_same(bearer, t->token))
 			found = t;
 	}
 	return found;
@@ -209,7 +198,7 @@ int factory_field_is_gateway(const struct factory_field_conf *conf, const char *
 	size_t i;
 
 	if (bearer != NULL)
-		return conf->gateway_token != NULL && same_secret(conf->gateway_token, bearer);
+		return conf->gateway_token != NULL && cw_http_secret_same(bearer, conf->gateway_token);
 	for (i = 0; common_name != NULL && i < conf->gateways.count; i++)
 		if (strcmp(conf->gateways.items[i], common_name) == 0)
 			return 1;

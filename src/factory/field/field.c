@@ -9,16 +9,17 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
+#include "base/utf8.h"
 #include "factory/field/field_impl.h"
 #include "factory/field_name.h"
 #include "factory/stock/devices.h"
 #include "factory/stock/known.h"
+#include "http/secret.h"
 #include "json/json.h"
 #include "net/addr.h"
 
@@ -28,6 +29,7 @@
 #define IDS_MOST 65536u
 #define SEEN_MOST 131072u /* some 20 MB */
 #define WAITING_MOST 8192u /* requests that have not been answered */
+#define IN_OFFICE_MOST 8u /* look-ups the office has at a time: whoever uses the page waits for these at most, not for a fleet that powers up */
 #define COME_AGAIN_S 5u
 #define ROUNDS_MOST 3u /* look-ups of one request */
 
@@ -36,6 +38,8 @@ struct factory_field {
 	struct factory *f;
 	unsigned fronts;
 	size_t waiting;
+	size_t in_office;
+	struct cw_list turn; /* requests that wait until the office has fewer */
 	struct factory_paces addresses, ids;
 	struct factory_seen seen;
 	struct factory_enrolments enrolments;
@@ -58,6 +62,7 @@ struct request {
 	struct cw_http_req *req; /* NULL: its client has gone */
 	enum kind kind;
 	struct cw_desk_job job;
+	struct cw_list link; /* of those that wait for their turn */
 	int out; /* the job is under way */
 	struct factory_wait wait;
 	struct cw_timer deadline;
@@ -79,43 +84,26 @@ static void free_request(struct request *r)
 
 	cw_timer_stop(cw_worker_timers(hall->f->loop), &r->deadline);
 	factory_enrol_cancel(&r->wait);
+	cw_list_remove(&r->link);
 	hall->waiting--;
 	explicit_bzero(&r->found, sizeof(r->found));
 	cw_free(r->products);
 	cw_free(r);
 }
 
-struct text {
-	size_t len;
-	char *text;
-};
-
-static void wipe(void *arg)
-{
-	struct text *t = arg;
-
-	explicit_bzero(t->text, t->len);
-	cw_free(t->text);
-	cw_free(t);
-}
-
-/* Sends the text and wipes it afterwards, for it may hold a secret. */
+/* The text may hold a secret. */
 static void send_json(struct cw_http_req *req, unsigned status, unsigned again_s, struct cw_json *j)
 {
 	struct cw_http_field fields[3] = { { "Content-Type", "application/json" }, { "Cache-Control", "no-store" }, { "Retry-After", NULL } };
-	struct text *t = cw_zalloc(sizeof(*t));
-	char seconds[16];
+	char seconds[16], *text;
+	size_t len;
 
 	(void)snprintf(seconds, sizeof(seconds), "%u", again_s);
 	fields[2].value = seconds;
-	if (t == NULL || cw_json_finish(j, &t->text, &t->len) < 0) {
-		if (t == NULL)
-			cw_json_drop(j);
-		cw_free(t);
+	if (cw_json_finish(j, &text, &len) < 0)
 		cw_http_reply(req, 503, NULL, "", 0);
-		return;
-	}
-	cw_http_reply_lent(req, status, fields, again_s > 0 ? 3 : 2, t->text, t->len, wipe, t);
+	else
+		cw_http_reply_secret(req, status, fields, again_s > 0 ? 3 : 2, text, len);
 }
 
 static void refuse(struct cw_http_req *req, unsigned status, unsigned again_s, const char *code, const char *message, const char *platform)
@@ -207,13 +195,32 @@ static void certificate_work(struct cw_desk_job *job, struct cw_stock *s)
 
 static void certificate_done(struct cw_desk_job *job);
 
+/* As many to the office as it may have. */
+static void take_turns(struct factory_field *hall)
+{
+	struct cw_list *e;
+
+	while (hall->in_office < IN_OFFICE_MOST && (e = cw_list_pop(&hall->turn)) != NULL) {
+		struct request *r = cw_container_of(e, struct request, link);
+
+		hall->in_office++;
+		r->out = 1;
+		r->front->out++;
+		cw_desk_do(hall->f->desk, &r->job);
+	}
+}
+
+static void to_office(struct request *r, void (*work)(struct cw_desk_job *job, struct cw_stock *s), void (*done)(struct cw_desk_job *job))
+{
+	r->job = (struct cw_desk_job){ .work = work, .done = done };
+	cw_list_push_back(&r->front->hall->turn, &r->link);
+	take_turns(r->front->hall);
+}
+
 static void look_up(struct request *r)
 {
-	r->out = 1;
-	r->front->out++;
 	explicit_bzero(&r->found, sizeof(r->found));
-	r->job = (struct cw_desk_job){ .work = certificate_work, .done = certificate_done };
-	cw_desk_do(r->front->hall->f->desk, &r->job);
+	to_office(r, certificate_work, certificate_done);
 }
 
 /* ---- a device asks: on the loop ----------------------------------------------------------------------------- */
@@ -227,6 +234,8 @@ static int came_back(struct request *r)
 
 	r->out = 0;
 	fr->out--;
+	fr->hall->in_office--;
+	take_turns(fr->hall);
 	if (r->req != NULL)
 		return 1;
 	free_request(r);
@@ -423,25 +432,13 @@ static int read_said(struct cw_http_req *req, struct said *said)
 static int is_id(const char *id)
 {
 	size_t n = id == NULL ? 0 : strlen(id), i;
-	struct cw_json j;
 
 	if (n == 0 || n > CW_STOCK_DEVICE_ID)
 		return 0;
 	for (i = 0; i < n; i++)
 		if ((unsigned char)id[i] < 0x20 || id[i] == 0x7f)
 			return 0;
-	cw_json_begin(&j, 4096);
-	cw_json_text(&j, id);
-	i = j.error == 0;
-	cw_json_drop(&j);
-	return (int)i;
-}
-
-static const char *bearer_of(const struct cw_http_req *req)
-{
-	const char *value = cw_http_header(req, "Authorization");
-
-	return value != NULL && strncasecmp(value, "Bearer ", 7) == 0 ? value + 7 : NULL;
+	return cw_utf8_valid(cw_bytes_of(id, n));
 }
 
 static int pace_address(struct factory_field *hall, struct cw_http_req *req)
@@ -504,7 +501,7 @@ static void certificate(struct front *fr, struct cw_http_req *req)
 	struct factory_field *hall = fr->hall;
 	const struct factory_field_conf *conf = &hall->f->conf->field;
 	const struct factory_field_token *token = NULL;
-	struct factory_proof proof = { .bearer = bearer_of(req), .common_name = cw_http_client(req) };
+	struct factory_proof proof = { .bearer = cw_http_bearer(cw_http_header(req, "Authorization")), .common_name = cw_http_client(req) };
 	struct cw_msg msg = { "" };
 	char who[FACTORY_WHO];
 	struct request *r;
@@ -555,7 +552,7 @@ static void identity(struct front *fr, struct cw_http_req *req)
 	struct request *r;
 
 	cw_count(field, lookups);
-	if (!factory_field_is_gateway(conf, bearer_of(req), cw_http_client(req))) {
+	if (!factory_field_is_gateway(conf, cw_http_bearer(cw_http_header(req, "Authorization")), cw_http_client(req))) {
 		if (pace_address(fr->hall, req) == 0)
 			unauthorized(req, id == NULL ? "" : id, "identities are looked up by gateways: with the token of field.gatewayToken, or a client certificate of field.gateways");
 		return;
@@ -577,10 +574,7 @@ static void identity(struct front *fr, struct cw_http_req *req)
 	(void)snprintf(r->product_key, sizeof(r->product_key), "%s", id == NULL ? pk : "");
 	(void)snprintf(r->device_name, sizeof(r->device_name), "%s", id == NULL ? dn : "");
 	cw_http_on_gone(req, on_gone, r);
-	r->out = 1;
-	fr->out++;
-	r->job = (struct cw_desk_job){ .work = identity_work, .done = identity_done };
-	cw_desk_do(fr->hall->f->desk, &r->job);
+	to_office(r, identity_work, identity_done);
 }
 
 static void handle(void *arg, struct cw_http_req *req)
@@ -608,6 +602,7 @@ static int open_hall(struct factory *f, struct cw_msg *msg)
 	if (h == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	h->f = f;
+	cw_list_init(&h->turn);
 	factory_paces_init(&h->addresses, ADDRESSES_MOST);
 	factory_paces_init(&h->ids, IDS_MOST);
 	factory_seen_init(&h->seen, SEEN_MOST);

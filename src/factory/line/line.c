@@ -4,7 +4,6 @@
  * A request is looked at on the loop, waits at the desk, and is answered when its transaction is on the disk. Who has hung up meanwhile is
  * served all the same: its board asks again with the same DeviceID.
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -14,9 +13,10 @@
 #include "factory/factory.h"
 #include "factory/line/request.h"
 #include "factory/stations.h"
+#include "http/secret.h"
 
-/* Connections: hundreds of stations behind one address, and not all there may be. */
-#define PER_ADDRESS 1024u
+/* Of a request's line and header fields. A connection has that much for itself, cleared between any two requests. */
+#define HEAD_MOST (8u << 10)
 
 struct line {
 	struct factory *factory;
@@ -53,26 +53,10 @@ static void count_answer(enum cw_stock_answer answer)
 	}
 }
 
-/* What a reply is in until its client has it. */
-struct reply {
-	char *text;
-	size_t len;
-};
-
-static void release_reply(void *arg)
-{
-	struct reply *r = arg;
-
-	explicit_bzero(r->text, r->len);
-	cw_free(r->text);
-	cw_free(r);
-}
-
 /* Takes `text`. `answer`: for what the header says. */
 static void send_reply(struct cw_http_req *req, enum cw_stock_answer answer, unsigned http, char *text, size_t len)
 {
 	struct cw_http_field fields[3] = { { "Content-Type", "application/json" }, { "Cache-Control", "no-store" } };
-	struct reply *r = cw_alloc(sizeof(*r));
 	size_t count = 2;
 
 	if (answer == CW_STOCK_BUSY)
@@ -81,15 +65,7 @@ static void send_reply(struct cw_http_req *req, enum cw_stock_answer answer, uns
 		fields[count++] = (struct cw_http_field){ "WWW-Authenticate", "Bearer realm=\"causeway-factory\"" };
 	else if (http == 405)
 		fields[count++] = (struct cw_http_field){ "Allow", "POST" };
-	if (r == NULL) {
-		explicit_bzero(text, len);
-		cw_free(text);
-		cw_http_abort(req);
-		return;
-	}
-	r->text = text;
-	r->len = len;
-	cw_http_reply_lent(req, http, fields, count, text, len, release_reply, r);
+	cw_http_reply_secret(req, http, fields, count, text, len);
 }
 
 /* `text` NULL: what C.3 says; http 0 likewise. */
@@ -288,8 +264,7 @@ static void on_request(void *arg, struct cw_http_req *req)
 static int line_open(struct factory *f, const struct factory_listen *listen, void **ret_front, struct cw_msg *msg)
 {
 	struct line *line = cw_zalloc(sizeof(*line));
-	struct cw_http_conf conf = { .max_body = CW_FACTORY_BODY_MOST, .hand_large = 1, .per_address = PER_ADDRESS,
-		                     .handle = on_request, .arg = line };
+	struct cw_http_conf conf = { .max_body = CW_FACTORY_BODY_MOST, .max_head = HEAD_MOST, .hand_large = 1, .handle = on_request, .arg = line };
 	int rc;
 
 	if (line == NULL)

@@ -16,7 +16,7 @@
 #include "base/mem.h"
 #include "base/stat.h"
 #include "factory/office/office.h"
-#include "factory/stations.h"
+#include "http/secret.h"
 
 #define IDLE_MS  (30u * 60000u)
 #define WHOLE_MS (12u * 3600000u)
@@ -103,7 +103,7 @@ static const struct factory_operator *operator_with(const struct office *o, cons
 	for (i = 0; i < list->count; i++) {
 		const struct factory_operator *op = cw_conf_item(list, struct factory_operator, i);
 
-		if (op->token != NULL && op->token[0] != '\0' && cw_factory_token_same(token, op->token))
+		if (op->token != NULL && op->token[0] != '\0' && cw_http_secret_same(token, op->token))
 			found = op;
 	}
 	return found;
@@ -140,7 +140,7 @@ static struct office_session *session_of(struct office *o, const struct cw_http_
 		return NULL;
 	(void)snprintf(id, sizeof(id), "%s", cookie);
 	for (i = 0; i < OFFICE_SESSIONS; i++) {
-		if (o->door.sessions[i].id[0] != '\0' && cw_factory_token_same(id, o->door.sessions[i].id))
+		if (o->door.sessions[i].id[0] != '\0' && cw_http_secret_same(id, o->door.sessions[i].id))
 			found = &o->door.sessions[i];
 	}
 	return found;
@@ -173,7 +173,7 @@ static enum office_entry enter_as(const struct factory_operator *op, const char 
 
 enum office_entry office_enter(struct office *o, const struct cw_http_req *req, int peek, struct office_who *ret)
 {
-	const char *bearer = cw_factory_bearer(cw_http_header(req, "Authorization")), *certificate = cw_http_client(req);
+	const char *bearer = cw_http_bearer(cw_http_header(req, "Authorization")), *certificate = cw_http_client(req);
 	struct office_session *s;
 	const struct factory_operator *op;
 

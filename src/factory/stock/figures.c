@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/mem.h"
 #include "factory/stock/shelf.h"
 #include "factory/stock/stock_impl.h"
 

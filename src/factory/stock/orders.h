@@ -20,7 +20,7 @@ struct cw_order {
 	int64_t created, changed;
 };
 
-/* Insert or replace, on the disk when it returns. A `doing` order belongs to who put it last: a second tool that works on it meets
+/* Insert or replace, on the disk when it returns. An order under way belongs to who put it last: a second tool that works on it meets
  * CW_EEXIST when `step` is no more what it read (`expect`; NULL for a new one). */
 int cw_order_put(struct cw_stock *s, struct cw_order *o, const char *expect, const struct cw_stock_actor *who, struct cw_msg *msg);
 /* Newest first; lent. */

@@ -125,18 +125,6 @@ static void test_products(void **state)
 	assert_int_equal(cw_factory_station_may(&caller, "P"), 0);
 }
 
-static void test_tokens(void **state)
-{
-	assert_int_equal(cw_factory_token_same("abc", "abc"), 1);
-	assert_int_equal(cw_factory_token_same("abd", "abc"), 0);
-	assert_int_equal(cw_factory_token_same("abcabc", "abc"), 0);
-	assert_int_equal(cw_factory_token_same("", "abc"), 0);
-	assert_int_equal(cw_factory_token_same("", ""), 0);
-	assert_null(cw_factory_bearer(NULL));
-	assert_null(cw_factory_bearer("Bearer"));
-	assert_string_equal(cw_factory_bearer("BEARER x"), "x");
-}
-
 static int count_one(void *arg, const struct factory_station *st)
 {
 	(*(size_t *)arg)++;
@@ -191,7 +179,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_by_token), cmocka_unit_test(test_by_certificate_and_address), cmocka_unit_test(test_not_listed),
-		cmocka_unit_test(test_products), cmocka_unit_test(test_tokens), cmocka_unit_test(test_who_was_busy),
+		cmocka_unit_test(test_products), cmocka_unit_test(test_who_was_busy),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

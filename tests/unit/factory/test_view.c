@@ -100,13 +100,11 @@ static void figures(void **state)
 	cw_view_figures(&j, &f);
 	cw_view_station(&j, &st);
 	cw_view_rate(&j, NOW, 60000, 2, a, w);
-	cw_view_free(&j, "p", "b", 4, 5);
 	cw_json_end_array(&j);
 	is("[{\"count\":{\"free\":5,\"allocated\":4,\"written\":3,\"void\":2},\"total\":14,\"anonymous\":1,\"allocatedHour\":2,\"writtenHour\":3,"
 	   "\"allocatedDay\":4,\"writtenDay\":5,\"firstToday\":null,\"last\":" NOW_TEXT "},"
 	   "{\"name\":\"line-1\",\"allocated\":3,\"written\":2,\"unreported\":1,\"last\":" NOW_TEXT "},"
-	   "{\"slotMs\":60000,\"until\":" NOW_TEXT ",\"allocated\":[1,2],\"written\":[0,3]},"
-	   "{\"productKey\":\"p\",\"batch\":\"b\",\"free\":4,\"low\":5}]");
+	   "{\"slotMs\":60000,\"until\":" NOW_TEXT ",\"allocated\":[1,2],\"written\":[0,3]}]");
 }
 
 static void a_product(void **state)

@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "base/clock.h"
 
 static const struct cw_lot_row plain = { .product_key = PK, .device_name = "dev-0000", .device_secret = DS, .product_secret = PS };
 

@@ -5,7 +5,7 @@
 const API = "/api/v1", EVERY = 2000, HIDDEN_EVERY = 15000, PATIENCE = 10000, PAGE = 50;
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
-const state = { line: null, session: null, timer: 0, board: null, next: null, batch: null, product: null, reclaim: null, file: null, lostSince: 0 };
+const state = { line: null, session: null, timer: 0, board: null, next: null, batch: null, product: null, reclaim: null, file: null, lostSince: 0, started: 0 };
 
 class Failure extends Error {
   constructor(status, json) {
@@ -332,6 +332,8 @@ async function refresh() {
     if (state.session && (state.session.name || !state.session.operators)) {
       showLine(await call("GET", "/line"));
       const line = state.line, waiting = line.live.waiting;
+      if (state.started && state.started !== line.live.started) await meet(); // stopped and started between two looks
+      state.started = line.live.started;
       showLink(line.live.up, line.live.up ? (waiting ? `${plural(waiting, "request")} waiting` : "live") : "database trouble");
       $("#as-of").textContent = `as of ${clock(line.at)}`;
     }
@@ -353,11 +355,11 @@ async function refresh() {
 
 async function meet() {
   const session = await call("GET", "/session");
-  if (state.session && state.session.version !== session.version) { location.reload(); return; } // the server has a newer page
   take(session);
 }
 
 function take(session) {
+  if (state.session && state.session.version !== session.version) { location.reload(); return; } // the server has a newer page
   state.session = session;
   $("#version").textContent = `causeway-factory ${session.version}`;
   if (session.operators && !session.name) { showLogin(); return; }
@@ -520,6 +522,8 @@ function dialog(id, act) {
     }
     go.disabled = false;
   });
+  // A scanner's Enter is nobody's decision: what it types may stand in a field, but only a button sends it, and none that does harm has the focus.
+  form.addEventListener("keydown", (e) => { if (e.key === "Enter" && e.target.nodeName !== "BUTTON") e.preventDefault(); });
   $(".cancel", d).addEventListener("click", () => d.close());
   return () => { output.textContent = ""; d.showModal(); };
 }
@@ -537,7 +541,7 @@ function openVoid() {
 
 async function doVoid(form) {
   const { productKey, deviceName } = state.board;
-  await call("POST", "/void", { body: { productKey, deviceName, reason: form.elements.reason.value.trim() } });
+  await call("POST", "/void", { body: { productKey, deviceName, seen: state.board.state, reason: form.elements.reason.value.trim() } });
   await showBoard({ productKey, deviceName });
 }
 
