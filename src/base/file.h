@@ -41,4 +41,10 @@ int cw_file_read(const char *path, size_t most, char **ret_text, size_t *ret_len
 /* The PEM file of the authorities that this machine trusts: what SSL_CERT_FILE names, as for OpenSSL, else Debian's. Lent. */
 const char *cw_file_authorities(void);
 
+/*
+ * Whoever started this process without standard input, output or error gets them from and to nowhere: else the next files that are opened have these
+ * numbers, and a log or a sentence goes into a database, a certificate or somebody's connection. First thing in main().
+ */
+void cw_file_standard(void);
+
 #endif

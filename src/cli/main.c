@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "cli/cli.h"
 #include "cli/cmd_config.h"
 #include "daemon/version.h"
@@ -52,8 +53,18 @@ static void print_help(FILE *to)
 	fputs("\n`causeway VERB --help` says more. Exit status: 0 done, 1 failed, 2 wrong command line.\n", to);
 }
 
+/* A list that was cut off by a full disk is no success. */
+static int all_said(int rc)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return rc;
+	fputs("causeway: standard output cannot be written\n", stderr);
+	return rc == 0 ? 1 : rc;
+}
+
 int main(int argc, char **argv)
 {
+	cw_file_standard();
 	/* Threads of Paho may still be giving back what OpenSSL keeps for each when the process ends: it must not clean up meanwhile. */
 	(void)OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
 	if (argc < 2) {
@@ -72,7 +83,7 @@ int main(int argc, char **argv)
 	cw_cmd_config_reference = cw_cmd_reference;
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
 		if (strcmp(argv[1], verbs[i].name) == 0)
-			return verbs[i].run(argc - 1, argv + 1);
+			return all_said(verbs[i].run(argc - 1, argv + 1));
 	}
 	fprintf(stderr, "causeway: no such verb: %s\n", argv[1]);
 	print_help(stderr);

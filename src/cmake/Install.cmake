@@ -66,8 +66,8 @@ function(cw_man name section program component summary)
 	install(FILES ${out} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section} COMPONENT ${component})
 endfunction()
 cw_man(causewayd 8 causewayd causeway "gateway between devices with protocols of their own and an IoT platform")
-cw_man(causeway 1 causeway causeway "operate the gateway, look at protocols, write plugins" VERBS)
-cw_man(causeway.conf 5 causeway causeway "settings, log ids and counters of the gateway"
+cw_man(causeway 1 causeway causeway "operate gateway and production line, look at protocols, write plugins" VERBS)
+cw_man(causeway.conf 5 causeway causeway "settings, log ids and counters of gateway and factory"
 	ASK "config reference --plugin-dir ${CMAKE_BINARY_DIR}/plugins")
 cw_man(causeway-factory 8 causeway-factory causeway-factory "gives each board on a production line a certificate of its own")
 cw_man(causeway-cloud 1 causeway-cloud causeway-cloud "local emulator of the IoT platform")

@@ -17,6 +17,7 @@
 
 /* What the write-ahead log is cut to after a long reader (a copy, an export) had let it grow. */
 #define WAL_KEPT "67108864"
+#define PARAMS_MOST 64u
 #define CACHE_KIB "16384" /* of pages; the default of 2 MB holds the indexes of 20,000 certificates only */
 
 struct statement {
@@ -24,6 +25,8 @@ struct statement {
 	sqlite3_stmt *q;
 	struct cw_db_value *row;
 	size_t columns; /* room in row */
+	size_t param_count;
+	uint8_t params[PARAMS_MOST]; /* of each place: 3 of $3 */
 };
 
 struct sqlite {
@@ -247,6 +250,22 @@ static int commit(struct cw_db *db, struct cw_msg *msg)
 
 /* ---- statements ------------------------------------------------------------------------ */
 
+/* To SQLite $2 is a name like any other: it numbers names in the order in which they come. */
+static int number_params(struct sqlite *s, struct statement *t, struct cw_msg *msg)
+{
+	int at, most = sqlite3_bind_parameter_count(t->q);
+
+	for (at = 1; at <= most; at++) {
+		const char *name = sqlite3_bind_parameter_name(t->q, at);
+		unsigned long n = name == NULL ? 0 : strtoul(name + 1, NULL, 10);
+
+		if (n == 0 || n > UINT8_MAX || t->param_count == PARAMS_MOST)
+			return cw_fail(msg, CW_EINTERNAL, "%s: a statement names parameter %s, or too many", s->base.name, name == NULL ? "?" : name);
+		t->params[t->param_count++] = (uint8_t)n;
+	}
+	return 0;
+}
+
 static int find_statement(struct sqlite *s, const char *sql, struct statement **ret, struct cw_msg *msg)
 {
 	struct cw_map_node *n = cw_map_find(&s->statements, sql, strlen(sql));
@@ -262,6 +281,11 @@ static int find_statement(struct sqlite *s, const char *sql, struct statement **
 	if (sqlite3_prepare_v3(s->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &t->q, NULL) != SQLITE_OK) {
 		cw_free(t);
 		return failed(s, msg);
+	}
+	if (number_params(s, t, msg) < 0) {
+		sqlite3_finalize(t->q);
+		cw_free(t);
+		return CW_EINTERNAL;
 	}
 	if (cw_map_add(&s->statements, &t->node, sqlite3_sql(t->q), strlen(sql)) < 0) {
 		sqlite3_finalize(t->q);
@@ -284,18 +308,14 @@ static int bind_value(sqlite3_stmt *q, int at, const struct cw_db_value *v)
 	}
 }
 
-/* To SQLite $2 is a name like any other: it numbers names in the order in which they come. */
-static int bind_all(struct sqlite *s, sqlite3_stmt *q, const struct cw_db_value *params, size_t count, struct cw_msg *msg)
+static int bind_all(struct sqlite *s, struct statement *t, const struct cw_db_value *params, size_t count, struct cw_msg *msg)
 {
-	int at, most = sqlite3_bind_parameter_count(q);
+	size_t i;
 
-	for (at = 1; at <= most; at++) {
-		const char *name = sqlite3_bind_parameter_name(q, at);
-		unsigned long n = name == NULL ? 0 : strtoul(name + 1, NULL, 10);
-
-		if (n == 0 || n > count)
-			return cw_fail(msg, CW_EINTERNAL, "%s: a statement names parameter %s of %zu", s->base.name, name == NULL ? "?" : name, count);
-		if (bind_value(q, at, &params[n - 1]) != SQLITE_OK)
+	for (i = 0; i < t->param_count; i++) {
+		if (t->params[i] > count)
+			return cw_fail(msg, CW_EINTERNAL, "%s: a statement names parameter $%u of %zu", s->base.name, t->params[i], count);
+		if (bind_value(t->q, (int)i + 1, &params[t->params[i] - 1]) != SQLITE_OK)
 			return failed(s, msg);
 	}
 	return 0;
@@ -375,7 +395,7 @@ static int run(struct cw_db *db, const char *sql, const struct cw_db_value *para
 	for (i = 0; i < sets && rc == 0; i++) {
 		sqlite3_int64 before = sqlite3_total_changes64(s->db);
 
-		rc = bind_all(s, t->q, count == 0 ? NULL : params + i * count, count, msg);
+		rc = bind_all(s, t, count == 0 ? NULL : params + i * count, count, msg);
 		if (rc == 0)
 			rc = walk(s, t, i, fn, arg, &stop, msg);
 		/* The commit of a statement alone is here, and may fail. */

@@ -6,6 +6,7 @@
  */
 #include "factory/desk.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +38,8 @@ struct cw_desk {
 	char name[256]; /* of the database, for people */
 	dev_t device;
 	ino_t inode;    /* of the file as it was opened first; 0: a server's database */
+	ino_t log_inode; /* under the lock: of the write-ahead log that the counter has open; 0: has none */
+	int log_lost;    /* under the lock */
 	struct side counter, office;
 	pthread_mutex_t lock;
 	int stopping;                   /* under the lock */
@@ -108,13 +111,59 @@ static int check_file(const struct cw_desk *d, struct cw_msg *msg)
 	return cw_fail(msg, CW_EIO, "%s: the file was moved away or replaced while the server has it open; put it back, or restart the server", d->name);
 }
 
+static ino_t find_log(const struct cw_desk *d)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	return (size_t)snprintf(path, sizeof(path), "%s-wal", d->db) < sizeof(path) && stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+/*
+ * The same with the write-ahead log beside it: what is committed into one that has no name any more is lost with this process, unless it stops in order,
+ * for the last to close it writes it into the file. A new one would not fit what the threads share about it, so there is no way but that.
+ */
+static int check_log(struct cw_desk *d, struct cw_msg *msg)
+{
+	int lost;
+
+	pthread_mutex_lock(&d->lock); /* the counter does not close it meanwhile */
+	d->log_lost = d->log_lost || (d->log_inode != 0 && find_log(d) != d->log_inode);
+	lost = d->log_lost;
+	pthread_mutex_unlock(&d->lock);
+	if (!lost)
+		return 0;
+	return cw_fail(msg, CW_EIO, "%s-wal was removed or replaced under the server; stop it in order (SIGTERM, not a kill), which saves what was in it, and start it "
+		       "again", d->name);
+}
+
+static void note_log(struct cw_desk *d, ino_t inode)
+{
+	pthread_mutex_lock(&d->lock);
+	d->log_inode = inode;
+	pthread_mutex_unlock(&d->lock);
+}
+
 static int open_stock(struct cw_desk *d, struct side *side, struct cw_msg *msg)
 {
 	int rc = check_file(d, msg);
 
-	if (rc == 0 && side->stock == NULL)
+	if (rc == 0)
+		rc = check_log(d, msg);
+	if (rc == 0 && side->stock == NULL) {
 		rc = cw_stock_open(&d->conf, &side->stock, msg);
+		if (rc == 0 && side == &d->counter && !cw_db_is_server(d->db))
+			note_log(d, find_log(d));
+	}
 	return rc;
+}
+
+static void close_stock(struct cw_desk *d, struct side *side)
+{
+	if (side == &d->counter)
+		note_log(d, 0); /* it goes with the last who has it open */
+	cw_stock_close(side->stock);
+	side->stock = NULL;
 }
 
 static void serve(struct cw_desk *d, struct cw_stock_ask **asks, struct cw_list *group, size_t count)
@@ -125,8 +174,7 @@ static void serve(struct cw_desk *d, struct cw_stock_ask **asks, struct cw_list 
 	int rc;
 
 	if (d->failed >= REOPEN_AFTER) { /* what is wrong may be with the connection or the open file */
-		cw_stock_close(d->counter.stock);
-		d->counter.stock = NULL;
+		close_stock(d, &d->counter);
 		d->failed = 0;
 	}
 	rc = open_stock(d, &d->counter, &msg);
@@ -226,8 +274,7 @@ static void office_main(void *arg)
 	while ((j = take_job(d)) != NULL) {
 		j->work(j, open_stock(d, &d->office, &j->msg) == 0 ? d->office.stock : NULL);
 		if (j->reopen) {
-			cw_stock_close(d->office.stock);
-			d->office.stock = NULL;
+			close_stock(d, &d->office);
 		}
 		cw_post(d->loop, &j->mail, on_job_done);
 	}
@@ -294,8 +341,7 @@ static void on_side_ended(struct cw_mail *mail)
 /* The last that a thread does. */
 static void end_side(struct side *side)
 {
-	cw_stock_close(side->stock);
-	side->stock = NULL;
+	close_stock(side->desk, side);
 	cw_post(side->desk->loop, &side->ended, on_side_ended);
 }
 

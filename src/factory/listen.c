@@ -8,6 +8,8 @@
 #include "net/addr.h"
 
 #define PEM_MOST (1u << 20)
+/* Connections: hundreds of stations, or a site of devices, behind one address, and not all there may be. */
+#define PER_ADDRESS 1024u
 
 static int read_pem(const char *path, const char *what, char **ret_text, struct cw_msg *msg)
 {
@@ -41,6 +43,7 @@ int cw_factory_http_open(struct factory *f, const char *front, const struct fact
 		rc = read_pem(listen->tls.client_ca, "tls.clientCa", &ca, msg);
 	if (rc == 0) {
 		conf->address = cw_addr_format(&addr, address);
+		conf->per_address = PER_ADDRESS;
 		conf->tls_certificate = certificate;
 		conf->tls_key = key;
 		conf->tls_client_ca = ca;

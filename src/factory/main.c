@@ -17,6 +17,7 @@
 #include <jansson.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
@@ -285,10 +286,13 @@ static int start(struct program *p, struct cw_msg *msg)
 	return rc;
 }
 
-/* As many connections as the system lets us have. */
-static void raise_descriptors(void)
+/* As many connections as the system lets us have; and no core, for the key and all that it opens would be in it. */
+static void set_limits(void)
 {
+	const struct rlimit none = { 0, 0 };
 	struct rlimit limit;
+
+	(void)setrlimit(RLIMIT_CORE, &none);
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
 		limit.rlim_cur = limit.rlim_max;
@@ -353,14 +357,16 @@ int main(int argc, char **argv)
 	static struct cw_stat_block stats;
 	static struct program p;
 	struct cw_msg msg = { "" };
-	int rc = cw_factory_options_parse(argc, argv, &p.options);
+	int rc;
 
+	cw_file_standard();
+	rc = cw_factory_options_parse(argc, argv, &p.options);
 	if (rc >= 0)
 		return rc;
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a full disk, which whoever writes says */
 	(void)umask(0077);              /* what devices authenticate with is kept in files */
-	raise_descriptors();
+	set_limits();
 	cw_stat_thread(&stats);
 	rc = cw_factory_config_load(p.options.config, &p.options.over, &p.started, &msg);
 	if (rc < 0) {

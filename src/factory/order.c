@@ -13,6 +13,7 @@
 #include "json/json.h"
 
 #define PAGE 50u             /* QueryPageByApplyId gives no more (platform-openapi 5.6) */
+#define PAGES_MOST (2 * CW_ORDER_MOST / PAGE) /* further ones, and those behind an empty one, are not looked at, however many it says */
 #define NAME_LEN 20u         /* as long as the platform's own */
 #define NAMES_MOST (32u * CW_ORDER_MOST)
 #define ANSWER_MOST (256u << 10) /* the longest: a status with a thousand names */
@@ -29,7 +30,7 @@ struct run {
 	struct cw_openapi_call call;
 	void (*answered)(struct run *x, const struct cw_openapi_answer *answer);
 	struct cw_timer timer;
-	unsigned failures;
+	unsigned failures, creates; /* `creates`: it was told to */
 	int refused; /* to create; the text says why */
 	uint64_t poll_ms, polled_since;
 	char product_key[CW_STOCK_PRODUCT_KEY + 1], batch[CW_STOCK_BATCH + 1], step[CW_ORDER_STEP], apply_id[40], text[256];
@@ -51,7 +52,7 @@ static void drop(struct run *x)
 	cw_timer_stop(cw_worker_timers(x->r->worker), &x->timer);
 	cw_openapi_call_cancel(&x->call);
 	if (x->got != NULL)
-		explicit_bzero(x->got, CW_ORDER_MOST * sizeof(*x->got));
+		explicit_bzero(x->got, (CW_ORDER_MOST + 1) * sizeof(*x->got));
 	cw_free(x->got);
 	cw_free(x->names);
 	cw_free(x);
@@ -242,6 +243,20 @@ static void ask(struct run *x)
 
 /* ---- creating -------------------------------------------------------------------------------------- */
 
+static void poll_later(struct run *x)
+{
+	uint64_t now = cw_worker_now(x->r->worker);
+
+	if (x->polled_since == 0)
+		x->polled_since = now;
+	if (now - x->polled_since > POLL_FOR_MS) {
+		finish(x, CW_ETIMEDOUT, NULL, "the platform has not come to an end with this order; go on with it later (order --resume)");
+		return;
+	}
+	x->poll_ms = x->poll_ms == 0 ? POLL_FIRST_MS : x->poll_ms * 2 > POLL_MOST_MS ? POLL_MOST_MS : x->poll_ms * 2;
+	cw_timer_set(cw_worker_timers(x->r->worker), &x->timer, x->poll_ms, on_timer);
+}
+
 static void on_created(struct run *x, const struct cw_openapi_answer *answer)
 {
 	if (answer->rc < 0 && answer->rc != CW_EREFUSED) {
@@ -253,7 +268,10 @@ static void on_created(struct run *x, const struct cw_openapi_answer *answer)
 	x->refused = answer->rc == CW_EREFUSED;
 	if (x->refused)
 		(void)snprintf(x->text, sizeof(x->text), "%s", answer->text);
-	cw_timer_set(cw_worker_timers(x->r->worker), &x->timer, POLL_FIRST_MS / 5, on_timer);
+	if (x->creates++ == 0)
+		cw_timer_set(cw_worker_timers(x->r->worker), &x->timer, POLL_FIRST_MS / 5, on_timer);
+	else
+		poll_later(x); /* it takes that and does nothing */
 }
 
 static void create(struct run *x)
@@ -277,20 +295,6 @@ static void some_names(struct cw_bytes list, char *out, size_t size)
 		if (name.type == CW_ITEM_TEXT && n++ < 3 && used + name.s.len + 3 < size)
 			used += (size_t)snprintf(out + used, size - used, "%s%.*s", used == 0 ? "" : ", ", (int)name.s.len, (const char *)name.s.ptr);
 	}
-}
-
-static void poll_later(struct run *x)
-{
-	uint64_t now = cw_worker_now(x->r->worker);
-
-	if (x->polled_since == 0)
-		x->polled_since = now;
-	if (now - x->polled_since > POLL_FOR_MS) {
-		finish(x, CW_ETIMEDOUT, NULL, "the platform has not come to an end with this order; go on with it later (order --resume)");
-		return;
-	}
-	x->poll_ms = x->poll_ms == 0 ? POLL_FIRST_MS : x->poll_ms * 2 > POLL_MOST_MS ? POLL_MOST_MS : x->poll_ms * 2;
-	cw_timer_set(cw_worker_timers(x->r->worker), &x->timer, x->poll_ms, on_timer);
 }
 
 static void on_status(struct run *x, const struct cw_openapi_answer *answer)
@@ -387,14 +391,20 @@ static void store(struct run *x)
 		finish(x, x->text[0] == '\0' ? 0 : CW_EREFUSED, &got, x->text);
 }
 
-/* 0; -1: something is missing in it. */
+/* 0; -1: something is missing in it, or it is another one of a name that came before, or one more than were ordered. */
 static int take_device(struct run *x, struct cw_bytes device)
 {
 	struct got *g = &x->got[x->got_count];
+	size_t i;
 
 	cw_openapi_word(device, "DeviceName", g->device_name, sizeof(g->device_name));
 	cw_openapi_word(device, "DeviceSecret", g->device_secret, sizeof(g->device_secret));
 	if (g->device_name[0] == '\0' || g->device_secret[0] == '\0')
+		return -1;
+	for (i = 0; i < x->got_count; i++) /* a page that comes twice does not make up for one that does not come */
+		if (strcmp(x->got[i].device_name, g->device_name) == 0)
+			return strcmp(x->got[i].device_secret, g->device_secret) == 0 ? 0 : -1;
+	if (x->got_count == x->order.count)
 		return -1;
 	x->got_count++;
 	return 0;
@@ -405,7 +415,7 @@ static void on_page(struct run *x, const struct cw_openapi_answer *answer)
 	struct cw_item pages;
 	struct cw_reader r;
 	struct cw_item list;
-	int rc = 0;
+	int rc = 0, any = 0;
 
 	if (answer->rc < 0) {
 		again(x, answer);
@@ -416,14 +426,15 @@ static void on_page(struct run *x, const struct cw_openapi_answer *answer)
 	while (rc == 0 && list.type == CW_ITEM_ARRAY && cw_item_more(&r, &list)) {
 		struct cw_bytes device = cw_read_whole_item(&r);
 
-		rc = x->got_count == CW_ORDER_MOST ? -1 : take_device(x, device);
+		rc = take_device(x, device);
+		any = 1;
 	}
 	pages = cw_map_item(answer->body, "PageCount");
 	if (rc < 0 || pages.type != CW_ITEM_INT) {
 		finish(x, CW_EPROTO, NULL, "a page of the platform's certificates is not understood; is the endpoint right?");
 		return;
 	}
-	if ((int64_t)x->page < pages.i) {
+	if (any && (int64_t)x->page < pages.i && x->page < PAGES_MOST) {
 		x->page++;
 		go_on(x);
 	} else {
@@ -439,7 +450,7 @@ static void fetch_page(struct run *x)
 	_Static_assert(PAGE == 50, "as it is written above");
 	if (x->got == NULL) {
 		x->page = 1;
-		x->got = cw_calloc(CW_ORDER_MOST, sizeof(*x->got));
+		x->got = cw_calloc(CW_ORDER_MOST + 1, sizeof(*x->got)); /* one to look at */
 		if (x->got == NULL) {
 			finish(x, CW_ENOMEM, NULL, cw_error_text(CW_ENOMEM));
 			return;

@@ -2,6 +2,7 @@
 #include "http/form.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "base/digits.h"
 #include "base/mem.h"
@@ -75,4 +76,14 @@ void cw_form_fini(struct cw_form *form)
 	cw_free(form->text);
 	cw_free(form->pairs);
 	*form = (struct cw_form){ NULL, NULL, 0 };
+}
+
+const char *cw_form_path(const char *target)
+{
+	const char *slash;
+
+	if (strncasecmp(target, "http://", 7) != 0 && strncasecmp(target, "https://", 8) != 0)
+		return target;
+	slash = strchr(strstr(target, "://") + 3, '/');
+	return slash != NULL ? slash : "/";
 }

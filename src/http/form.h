@@ -28,4 +28,7 @@ struct cw_form {
 int cw_form_parse(const char *text, size_t len, struct cw_form *ret_form);
 void cw_form_fini(struct cw_form *form);
 
+/* The path of a target, also of one in absolute form, which every server takes (RFC 9112 3.2.2): behind its host. In `target`, or static. */
+const char *cw_form_path(const char *target);
+
 #endif

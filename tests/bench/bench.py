@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 
+from line import Line
 from protocols import Protocols
 from ways import WAYS, Ways
 
@@ -77,7 +78,7 @@ def print_table(rows):
             print("-" * (sum(widths) + 12))
 
 
-class Bench(Protocols, Ways):
+class Bench(Protocols, Ways, Line):
     Failed = Failed
     vectors = ROOT / "tests" / "vectors"
 
@@ -511,7 +512,7 @@ class Bench(Protocols, Ways):
             self.add("  resident memory then", memory / 1024 / 1024, "MiB")
 
     def tool(self, name, *args):
-        done = subprocess.run([str(a) for a in (self.tools / name, *args)], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([str(a) for a in (self.tools / name, *args)], capture_output=True, text=True, timeout=600)
         if done.returncode != 0:
             raise Failed(f"{name}: {done.stderr}")
         return json.loads(done.stdout)
@@ -545,7 +546,7 @@ def wait_until(*args, **more):
 
 Bench.micro, Bench.cpu_s, Bench.rss, Bench.wait_online, Bench.wait_until = (
     staticmethod(f) for f in (micro, cpu_s, rss, wait_online, wait_until))
-PARTS = ("frames", "isolation", "decoders", "modbus", "memory", "logins", "upstream", "broker", "ways", "devices", "storms", "emulator", "stock", "bridge")
+PARTS = ("frames", "isolation", "decoders", "modbus", "memory", "logins", "upstream", "broker", "ways", "devices", "storms", "emulator", "stock", "bridge", "factory")
 
 
 def main():

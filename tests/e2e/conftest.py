@@ -71,9 +71,23 @@ class Process:
         self.stdout_path = self.dir / f"{self.name}.out"
         self.stderr_path = self.dir / f"{self.name}.err"
         self.ready = {}
+        self.started = False
         self.popen = None
 
     def start(self):
+        """Once more after a stop it wants its ports back, which anybody's outgoing connection may hold for a moment."""
+        again, before = self.started, self.stderr_path.stat().st_size if self.stderr_path.exists() else 0
+        self.started = True
+        while True:
+            try:
+                return self._start()
+            except AssertionError:
+                said = self.stderr_path.read_bytes()[before:].decode(errors="replace")
+                if not again or "address already in use" not in said or said.count("address already in use") > 100:
+                    raise
+                time.sleep(0.1)
+
+    def _start(self):
         argv = [*(WRAPPER if self.path.name == "causewayd" else []), str(self.path), *self.args]
         if self.ready_file is not None:
             self.ready_file.unlink(missing_ok=True)

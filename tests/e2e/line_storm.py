@@ -85,7 +85,7 @@ class Line:
     def check(self, rows):
         """rows(): (DeviceID or None, DeviceName, state) of all certificates, read after what was told by now."""
         acknowledged = set(self.acknowledged)
-        told = {board: name for board, name in list(self.told.items()) if not self.leases or board in acknowledged}
+        told = {board: name for board, name in self.told.copy().items() if not self.leases or board in acknowledged}
         stock = {board: (name, state) for board, name, state in rows() if board is not None and state in (ALLOCATED, WRITTEN)}
         assert not self.wrong, self.wrong[:5]
         assert len(set(told.values())) == len(told), "a certificate was given to two boards"

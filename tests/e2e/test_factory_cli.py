@@ -170,7 +170,7 @@ def test_a_product_is_told_what_it_is_at_its_import(factory, sheet):
                        "replyColumns": ["Color", "Size"]}
     batch, = json.loads(factory("batches", "--json"))
     assert (batch["lease"], batch["leaseMs"], batch["low"]) == ("all", 86400000, 500)
-    assert "batches are low" in factory("stock")
+    assert "batches low: " in factory("stock")
     factory("product", "set", PK, "--no-bluetooth", "--crc32", "text")
     product, = json.loads(factory("product", "show", PK, "--json"))
     assert (product["bluetooth"], product["crcForm"], product["crcOrder"], product["normalizeMac"]) == (False, "text", "prose", True)
@@ -240,7 +240,7 @@ def test_batches_are_closed_opened_and_set(line):
     def batch():
         return json.loads(line("batches", "--json"))[0]
     assert "closed" in line("batch", "close", "line-7") and batch()["closed"] is True
-    assert "1 batches are closed" in line("stock")
+    assert "batches closed: 1" in line("stock")
     line("batch", "open", "line-7", "--product", PK)
     assert batch()["closed"] is False
     line("batch", "set", "line-7", "--lease", "30m", "--low", "3")

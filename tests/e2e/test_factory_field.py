@@ -515,7 +515,7 @@ def test_the_way_is_secured_or_the_operator_says_otherwise(field):
     (f'sharedKey = {SHARED}, deviceName = "a b ${{deviceId}}"', "makes no DeviceName"),
     (f"tokens = [ {{ name = a, token = {TOKEN} }}, {{ name = b, token = {TOKEN} }} ]", "the same name or token"),
     (f"gatewayToken = {TOKEN}, tokens = [ {{ name = a, token = {TOKEN} }} ]", "field.gatewayToken is the token of a"),
-])
+], ids=["short", "one name", "no name", "twice", "the gateway's"])
 def test_settings_that_cannot_work_are_told_at_the_start(field, settings, text):
     status, said = field.write(settings).check()
     assert status != 0 and text in said and TOKEN not in said, said
@@ -565,3 +565,36 @@ def test_gone_clients_and_a_stop_leave_nothing_behind(cloud, field):
     field.way.release()
     field.start()
     assert field.ask("sn-0001")[0] == field.ask("sn-0030")[0] == 200
+
+
+def test_a_fleet_that_powers_up_does_not_keep_the_page_waiting(field):
+    """What an operator does comes after a few look-ups of devices, not after all of those that wait."""
+    fleet = 200
+    field.write()
+    ids = field.dir / "fleet.csv"
+    ids.write_text("deviceId,productKey,deviceName,deviceSecret\n" + "".join(f"sn-{i:04d},{PK},sn-{i:04d},{i:032x}\n" for i in range(fleet)))
+    lot = field.dir / "lot.csv"
+    lot.write_text(f"DeviceName,DeviceSecret,ProductKey\nboard-1,{1:032x},{PK}\n")
+    field.tool("devices", "import", ids)
+    field.tool("import", lot, "--batch", "lot", "--product-secret", "EmuPs0123456789A")
+    field.start()
+    db = sqlite3.connect(field.db, isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    connections = [field.connect() for _ in range(fleet)]
+    for i, c in enumerate(connections):
+        c.request("GET", "/api/v1/certificate?" + urllib.parse.urlencode(signed(f"sn-{i:04d}")))
+    wait_until(lambda: field.stats()["causeway_field_asked_total"] == fleet, "all requests")
+    host, port = field.process.ready["office"][0].rsplit(":", 1)
+    operator = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
+    operator.request("POST", "/api/v1/batch", json.dumps({"name": "lot", "productKey": PK, "low": 7}), {"Content-Type": "application/json"})
+    field.stats()
+    field.stats()  # the server has read it
+    db.execute("ROLLBACK")
+    assert operator.getresponse().status == 200
+    assert [c.getresponse().status for c in connections] == [200] * fleet
+    order = [what for (what,) in db.execute("SELECT what FROM audit WHERE what IN ('handout', 'batch') ORDER BY number")]
+    db.close()
+    assert order.count("handout") == fleet and order.index("batch") < fleet / 2, order.index("batch")
+    for c in [operator, *connections]:
+        c.close()
+    field.got |= {f"{i:032x}" for i in range(1, fleet)}

@@ -107,6 +107,17 @@ def test_a_certificate_is_voided_with_a_reason(office):
     assert office.get("/board", text="SN-1")["board"]["state"] == "allocated"
 
 
+def test_a_certificate_that_changed_meanwhile_is_not_voided(office):
+    """Free when somebody decided, a board's by the time the button was pressed."""
+    office.load(csv(1))
+    body = {"productKey": PK, "deviceName": office.ask("SN-1")["DeviceName"], "reason": "never used"}
+    refused = office.post("/void", {**body, "seen": "free"}, expect=409)
+    assert refused["code"] == "CONFLICT" and "allocated now" in refused["message"]
+    assert office.get("/board", text="SN-1")["board"]["state"] == "allocated"
+    office.post("/void", {**body, "seen": "allocated"})
+    assert office.post("/void", {**body, "seen": "allocated"}, expect=409)  # two operators at once: the second is told
+
+
 def test_batches_are_closed_opened_and_set(office):
     office.load(csv(3))
     office.post("/batch", {"name": "b-1", "closed": True})
@@ -117,7 +128,8 @@ def test_batches_are_closed_opened_and_set(office):
     assert office.ask("SN-1")["Status"] == "OK"
     line = office.line(lambda x: x["figures"]["count"]["allocated"] == 1)
     assert {p["code"] for p in line["problems"]} >= {"LOW_BATCH", "REFUSED"} and line["refused"] == {"BATCH_CLOSED": 1}
-    for wrong in ({"name": "b-1"}, {"closed": True}, {"name": "b-1", "lease": "forever"}, {"name": "b-1", "lease": "all", "leaseMs": 5}, {"name": "b-1", "low": "many"}):
+    for wrong in ({"name": "b-1"}, {"closed": True}, {"name": "b-1", "lease": "forever"}, {"name": "b-1", "lease": "all", "leaseMs": 5}, {"name": "b-1", "low": "many"},
+                  {"name": "b-1", "low": 2**63 - 1}, {"name": "b-1", "lease": "all", "leaseMs": 2**63 - 1}):
         assert office.post("/batch", wrong, expect=400)["code"] == "BAD_REQUEST"
     assert office.post("/batch", {"name": "nobody", "closed": True}, expect=404)
 

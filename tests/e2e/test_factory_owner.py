@@ -26,8 +26,11 @@ def test_files_of_root_belong_to_the_folders_owner(tmp_path):
     assert {"factory.db", "factory.db.key"} <= set(left)
     assert set(left.values()) == {(NOBODY, NOBODY, 0o600)}, left
 
-    tool("backup", str(home / "copy.db"), "--db", str(home / "factory.db"))
+    (tmp_path / "factory.conf").write_text(f'db = "{home}/factory.db"\n')
+    said = tool("backup", str(home / "copy.db"), "-c", str(tmp_path / "factory.conf")).stdout
+    assert f"copy of {home}/factory.db." in said
     assert (home / "copy.db").stat().st_uid == NOBODY
     (home / "restored.db.key").write_bytes((home / "factory.db.key").read_bytes())
     tool("restore", str(home / "copy.db"), "--db", str(home / "restored.db"))
     assert (home / "restored.db").stat().st_uid == NOBODY
+    assert (home / "restored.db.key").stat().st_uid == NOBODY  # root has put it there

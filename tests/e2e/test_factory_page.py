@@ -214,6 +214,36 @@ def test_a_certificate_is_made_void_after_asking(page, office):
     page.wait_tiles(void="1")
 
 
+def test_a_scanner_decides_nothing(page, office):
+    """While a question is open the next board is scanned: what the scanner types, with its Enter, presses no button that does something."""
+    office.load(sheet(3))
+    name = office.ask("SN-1")["DeviceName"]
+
+    def scan():
+        ActionChains(page.browser).send_keys("SN-2" + Keys.ENTER).perform()
+
+    page.scan("SN-1")
+    page.wait(lambda: page.text("#void"), "the board")
+    page.click("#void")
+    page.wait(lambda: page.text("#void-dialog"), "the question")
+    scan()
+    page.click("#void-dialog .cancel")
+    page.wait(lambda: page.text("#void-dialog") is None, "its end")
+    page.click("#take-back")
+    page.wait_text("#reclaim-dialog .what", "1 certificate of SN-1")
+    scan()  # "Leave them" has the focus
+    page.wait(lambda: page.text("#reclaim-dialog") is None, "the end of the other question")
+    page.wait(lambda: page.text("#stock .batch"), "the batch")
+    page.click("#stock .do button", "Manage")
+    page.wait(lambda: page.text("#batch-dialog"), "the batch")
+    scan()
+    page.click("#batch-dialog .cancel")
+    page.wait(lambda: page.text("#batch-dialog") is None, "its end")
+    board = office.get("/board", text="SN-1")
+    assert (board["board"]["state"], board["board"]["deviceName"]) == ("allocated", name)
+    assert {e["what"] for e in office.get("/audit")["entries"]} == {"import", "allocate"}
+
+
 def test_batches_are_closed_opened_and_set(page, office):
     office.load(sheet(3))
     page.wait(lambda: page.text("#stock .batch"), "the batch")

@@ -1,5 +1,7 @@
 """Who may ask for what: tokens, client certificates, addresses, products, quotas; and reloading all of it."""
+import resource
 import signal
+import socket
 import ssl
 import subprocess
 
@@ -182,6 +184,25 @@ def test_a_reload_does_not_open_the_office(start_factory, tmp_path):
         wait_until(lambda: f.process.stderr().count("daemon.reload") > seen, "the reload")  # noqa: B023  pylint: disable=cell-var-from-loop
         assert f.office.request("GET", "/api/v1/batches")[0] == 401
         assert f.process.stderr().count("daemon.reload_failed") == seen + 1 and "everybody" in f.process.stderr()
+
+
+@pytest.mark.parametrize("front", ["line", "field", "office"])
+def test_one_peer_does_not_take_all_connections(start_factory, front):
+    """Who opens connections and says nothing keeps nobody else out, at none of the listeners."""
+    f = start_factory(1, conf='field { listeners = [ { listen = "127.0.0.1:0" } ], anybody = true }\n')
+    host, port = f.process.ready[front][0].rsplit(":", 1)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    silent = []
+    try:
+        silent += [socket.create_connection((host, int(port)), timeout=PATIENCE) for _ in range(4200)]
+        with socket.create_connection((host, int(port)), timeout=PATIENCE, source_address=("127.0.0.2", 0)) as other:
+            other.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert other.recv(1000).startswith(b"HTTP/1.1 ")
+    finally:
+        for c in silent:
+            c.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 WRONG = {

@@ -56,7 +56,7 @@ class Storm:
         self.line.check(self.rows)
         server = self.servers[0]
         rows = self.rows()
-        assert len({(name) for _, name, _ in rows}) == len(rows)
+        assert len({name for _, name, _ in rows}) == len(rows)
         assert loaded is None or len(rows) == loaded
         shown = server.rows("--product", PK)
         for state, word in enumerate(("free", "allocated", "written", "void")):
@@ -64,6 +64,8 @@ class Storm:
         audit = server.tool("audit", "--verify", check=False)
         assert audit.returncode == 0, audit.stdout
         assert len(self.line.told) > 100 and len(self.line.acknowledged) > 50
+        for server in self.servers:  # of those that were killed nobody else looks
+            assert "Sanitizer" not in server.process.stderr(), server.process.stderr()[-8000:]
 
 
 @contextlib.contextmanager

@@ -58,6 +58,13 @@ def test_manual_pages_are_clean_and_name_every_verb(prefix):
     for verb in verbs:
         assert re.search(rf"\b{verb}\b", shown), verb
     assert ".SH causeway identity" in text
+    for verb in re.findall(r"^  ([a-z]+) ", run(prefix / "bin/causeway", "factory", "--help").stdout, re.M):
+        assert re.search(rf"causeway factory {verb}\b", shown), verb
+    assert ".SH causeway factory import" in text and ".SH causeway plugin new" in text
+    server = (prefix / "share/man/man8/causeway-factory.8").read_text()
+    for option in re.findall(r"^ +(?:-\w, )?--([a-z-]+)", run(prefix / "sbin/causeway-factory", "--help").stdout, re.M):
+        assert option.replace("-", "\\-") in server, option
+    assert "stationsRequired" in (prefix / "share/man/man5/causeway.conf.5").read_text()
 
 
 @pytest.mark.parametrize("program", ["causewayd", "causeway-factory"])

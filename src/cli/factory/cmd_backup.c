@@ -1,7 +1,10 @@
 /* cmd_backup.c - `causeway factory backup` and `restore`: a copy of the database while the line runs, and back from it. */
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "cli/factory/factory.h"
 #include "cli/factory/tool.h"
 #include "store/key.h"
@@ -103,6 +106,19 @@ static int is_free(struct factory_tool *t)
 	return 0;
 }
 
+/* Root has put it there; beside a service's stock it has to be the service's, as the stock is. */
+static void give_key(const struct factory_tool *t)
+{
+	struct stat st;
+	int fd = open(t->key_path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 && st.st_uid == 0 && (st.st_mode & 077) == 0)
+		cw_file_give_to_owner(fd, t->key_path);
+	(void)close(fd);
+}
+
 static int restore(struct factory_tool *t, const char *from)
 {
 	const struct cw_stock_conf conf = { .db = from, .key_file = t->key_path, .read_only = 1 };
@@ -119,6 +135,7 @@ static int restore(struct factory_tool *t, const char *from)
 		rc = factory_complain(t, "%s", msg.text);
 	if (rc != 0)
 		return rc;
+	give_key(t);
 	printf("%s is what %s was; its key is %s\n", t->db, from, t->key_path);
 	if (problems > 0)
 		fprintf(stderr, "warning: %llu things do not fit in it, as listed: somebody has edited it\n", (unsigned long long)problems);

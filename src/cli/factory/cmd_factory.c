@@ -1,6 +1,7 @@
 /* cmd_factory.c - `causeway factory VERB`: the stock of a production line. The verbs' families are files here, with rows in the table here. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/log.h"
 #include "cli/cli.h"
@@ -49,6 +50,7 @@ static void print_help(FILE *to)
 
 int cw_cmd_factory(int argc, char **argv)
 {
+	const struct rlimit none = { 0, 0 };
 	size_t i;
 
 	if (argc < 2) {
@@ -60,6 +62,7 @@ int cw_cmd_factory(int argc, char **argv)
 		return 0;
 	}
 	cw_log_setup(CW_LOG_ERROR, 0, 2);
+	(void)setrlimit(RLIMIT_CORE, &none); /* no file of our memory, in which the key is, and tokens, and certificates */
 	for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
 		if (strcmp(argv[1], verbs[i].name) == 0)
 			return verbs[i].run(argc - 1, argv + 1);

@@ -341,7 +341,7 @@ int cw_factory_orders(int argc, char **argv)
 	if (l.tool.as_json)
 		factory_list_begin(&l.tool);
 	else
-		factory_table_begin(&l.table, ">number|made|product|batch|>count|step|ApplyId|");
+		factory_table_begin(&l.table, ">NUMBER|MADE (UTC)|PRODUCT|BATCH|>COUNT|STEP|APPLYID|NOTE");
 	rc = cw_order_each(l.tool.stock, on_order, &l, &msg) < 0 ? factory_complain(&l.tool, "%s", msg.text) : 0;
 	if (l.tool.as_json)
 		factory_list_end(&l.tool);

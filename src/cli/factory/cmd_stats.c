@@ -84,9 +84,9 @@ static void print_stock(const struct summing *s)
 
 		note[0] = '\0';
 		if (p->low > 0)
-			(void)snprintf(note, sizeof(note), "%d batches are low", p->low);
+			(void)snprintf(note, sizeof(note), "batches low: %d", p->low);
 		if (p->closed > 0)
-			(void)snprintf(note + strlen(note), sizeof(note) - strlen(note), "%s%d batches are closed", note[0] == '\0' ? "" : ", ", p->closed);
+			(void)snprintf(note + strlen(note), sizeof(note) - strlen(note), "%sbatches closed: %d", note[0] == '\0' ? "" : ", ", p->closed);
 		print_counts(&tb, p->key, p->count, note);
 		for (k = 0; k < CW_STOCK_STATE_COUNT; k++)
 			all[k] += p->count[k];

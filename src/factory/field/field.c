@@ -29,6 +29,7 @@
 #define IDS_MOST 65536u
 #define SEEN_MOST 131072u /* some 20 MB */
 #define WAITING_MOST 8192u /* requests that have not been answered */
+#define IN_OFFICE_MOST 8u /* look-ups the office has at a time: whoever uses the page waits for these at most, not for a fleet that powers up */
 #define COME_AGAIN_S 5u
 #define ROUNDS_MOST 3u /* look-ups of one request */
 
@@ -37,6 +38,8 @@ struct factory_field {
 	struct factory *f;
 	unsigned fronts;
 	size_t waiting;
+	size_t in_office;
+	struct cw_list turn; /* requests that wait until the office has fewer */
 	struct factory_paces addresses, ids;
 	struct factory_seen seen;
 	struct factory_enrolments enrolments;
@@ -59,6 +62,7 @@ struct request {
 	struct cw_http_req *req; /* NULL: its client has gone */
 	enum kind kind;
 	struct cw_desk_job job;
+	struct cw_list link; /* of those that wait for their turn */
 	int out; /* the job is under way */
 	struct factory_wait wait;
 	struct cw_timer deadline;
@@ -80,6 +84,7 @@ static void free_request(struct request *r)
 
 	cw_timer_stop(cw_worker_timers(hall->f->loop), &r->deadline);
 	factory_enrol_cancel(&r->wait);
+	cw_list_remove(&r->link);
 	hall->waiting--;
 	explicit_bzero(&r->found, sizeof(r->found));
 	cw_free(r->products);
@@ -190,13 +195,32 @@ static void certificate_work(struct cw_desk_job *job, struct cw_stock *s)
 
 static void certificate_done(struct cw_desk_job *job);
 
+/* As many to the office as it may have. */
+static void take_turns(struct factory_field *hall)
+{
+	struct cw_list *e;
+
+	while (hall->in_office < IN_OFFICE_MOST && (e = cw_list_pop(&hall->turn)) != NULL) {
+		struct request *r = cw_container_of(e, struct request, link);
+
+		hall->in_office++;
+		r->out = 1;
+		r->front->out++;
+		cw_desk_do(hall->f->desk, &r->job);
+	}
+}
+
+static void to_office(struct request *r, void (*work)(struct cw_desk_job *job, struct cw_stock *s), void (*done)(struct cw_desk_job *job))
+{
+	r->job = (struct cw_desk_job){ .work = work, .done = done };
+	cw_list_push_back(&r->front->hall->turn, &r->link);
+	take_turns(r->front->hall);
+}
+
 static void look_up(struct request *r)
 {
-	r->out = 1;
-	r->front->out++;
 	explicit_bzero(&r->found, sizeof(r->found));
-	r->job = (struct cw_desk_job){ .work = certificate_work, .done = certificate_done };
-	cw_desk_do(r->front->hall->f->desk, &r->job);
+	to_office(r, certificate_work, certificate_done);
 }
 
 /* ---- a device asks: on the loop ----------------------------------------------------------------------------- */
@@ -210,6 +234,8 @@ static int came_back(struct request *r)
 
 	r->out = 0;
 	fr->out--;
+	fr->hall->in_office--;
+	take_turns(fr->hall);
 	if (r->req != NULL)
 		return 1;
 	free_request(r);
@@ -548,10 +574,7 @@ static void identity(struct front *fr, struct cw_http_req *req)
 	(void)snprintf(r->product_key, sizeof(r->product_key), "%s", id == NULL ? pk : "");
 	(void)snprintf(r->device_name, sizeof(r->device_name), "%s", id == NULL ? dn : "");
 	cw_http_on_gone(req, on_gone, r);
-	r->out = 1;
-	fr->out++;
-	r->job = (struct cw_desk_job){ .work = identity_work, .done = identity_done };
-	cw_desk_do(fr->hall->f->desk, &r->job);
+	to_office(r, identity_work, identity_done);
 }
 
 static void handle(void *arg, struct cw_http_req *req)
@@ -579,6 +602,7 @@ static int open_hall(struct factory *f, struct cw_msg *msg)
 	if (h == NULL)
 		return cw_fail(msg, CW_ENOMEM, "out of memory");
 	h->f = f;
+	cw_list_init(&h->turn);
 	factory_paces_init(&h->addresses, ADDRESSES_MOST);
 	factory_paces_init(&h->ids, IDS_MOST);
 	factory_seen_init(&h->seen, SEEN_MOST);

@@ -15,8 +15,8 @@
 #include "factory/stations.h"
 #include "http/secret.h"
 
-/* Connections: hundreds of stations behind one address, and not all there may be. */
-#define PER_ADDRESS 1024u
+/* Of a request's line and header fields. A connection has that much for itself, cleared between any two requests. */
+#define HEAD_MOST (8u << 10)
 
 struct line {
 	struct factory *factory;
@@ -264,8 +264,7 @@ static void on_request(void *arg, struct cw_http_req *req)
 static int line_open(struct factory *f, const struct factory_listen *listen, void **ret_front, struct cw_msg *msg)
 {
 	struct line *line = cw_zalloc(sizeof(*line));
-	struct cw_http_conf conf = { .max_body = CW_FACTORY_BODY_MOST, .hand_large = 1, .per_address = PER_ADDRESS,
-		                     .handle = on_request, .arg = line };
+	struct cw_http_conf conf = { .max_body = CW_FACTORY_BODY_MOST, .max_head = HEAD_MOST, .hand_large = 1, .handle = on_request, .arg = line };
 	int rc;
 
 	if (line == NULL)

@@ -3,12 +3,13 @@
 
 #include "base/clock.h"
 #include "factory/office/office.h"
-#include "factory/office/office.h"
 #include "factory/view.h"
 
 #define PAGE_MOST     500u
 #define HISTORY_MOST  200u
 #define BOARD_MOST    20u  /* certificates with one DeviceID or name that are looked at */
+#define LOW_MOST      INT64_C(1000000000)
+#define LEASE_MOST_MS (INT64_C(3650) * 86400000)
 #define RECLAIM_SHOWN 200u /* of what a reclaim takes back, or would */
 
 /* ---- look-ups ---------------------------------------------------------------------------------- */
@@ -176,6 +177,25 @@ static int read_name(struct office_call *c, const char **ret_product_key, const 
 	return 0;
 }
 
+static int take_state(void *arg, const struct cw_stock_row *row)
+{
+	*(const char **)arg = cw_stock_state_name(row->state);
+	return 0;
+}
+
+/* Who says in which state the certificate was when the decision was made is told when it is another by now. */
+static int check_seen(struct office_call *c, struct cw_stock *s, const char *product_key, const char *device_name)
+{
+	const struct cw_stock_filter f = { .product_key = product_key, .device_name = device_name, .state = -1, .most = 1 };
+	const char *seen = office_text(c, "seen"), *is = seen;
+	int rc = seen == NULL ? 0 : cw_stock_query(s, &f, take_state, &is, &c->job.msg);
+
+	if (rc == 0 && seen != NULL && strcmp(seen, is) != 0)
+		return cw_fail(&c->job.msg, CW_EEXIST, "the certificate was %s when you looked and is %s now; look again", seen, is);
+	return rc;
+}
+
+/* {"productKey","deviceName","reason"[,"seen":STATE]} */
 int office_void(struct office_call *c, struct cw_stock *s)
 {
 	const char *product_key, *device_name, *reason = office_text(c, "reason");
@@ -188,7 +208,9 @@ int office_void(struct office_call *c, struct cw_stock *s)
 		return cw_fail(&c->job.msg, CW_EINVAL, "reason: say why; it stays with the certificate");
 	if (strlen(reason) > CW_STOCK_REASON)
 		return cw_fail(&c->job.msg, CW_EINVAL, "reason: at most %d bytes are kept", CW_STOCK_REASON);
-	rc = cw_stock_void(s, product_key, device_name, reason, &who, &c->job.msg);
+	rc = check_seen(c, s, product_key, device_name);
+	if (rc == 0)
+		rc = cw_stock_void(s, product_key, device_name, reason, &who, &c->job.msg);
 	if (rc == 0)
 		cw_json_field(&c->json, "voided", device_name);
 	return rc;
@@ -255,6 +277,8 @@ int office_batch(struct office_call *c, struct cw_stock *s)
 		return rc;
 	if (name == NULL)
 		return cw_fail(&c->job.msg, CW_EINVAL, "name: say which batch");
+	if (low > LOW_MOST || change.lease_ms > LEASE_MOST_MS)
+		return cw_fail(&c->job.msg, CW_EINVAL, "low: at most %lld; leaseMs: at most %lld, ten years", (long long)LOW_MOST, (long long)LEASE_MOST_MS);
 	if (json_object_get(c->args, "closed") != NULL) {
 		change.what |= CW_BATCH_CLOSED;
 		change.closed = office_flag(c, "closed");

@@ -1,5 +1,4 @@
 /* chain.c - the end of this node's chain of audit entries. See audit.h; the verifier is audit.c. */
-#include <mbedtls/sha256.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -22,26 +21,38 @@ const char *stock_audit_name(enum cw_audit_kind kind)
 
 /* ---- macs -------------------------------------------------------------------------------- */
 
-/* HMAC (RFC 2104) by hand and on the stack: mbedtls_md allocates, and a mac that could not be made has no error to give. */
+/*
+ * HMAC (RFC 2104) by hand and on the stack: mbedtls_md allocates, and a mac that could not be made has no error to give. Its key is taken up
+ * once, not for each entry.
+ */
 struct mac {
 	mbedtls_sha256_context sha;
-	uint8_t outer[BLOCK];
+	const struct stock_mac_key *key;
 };
 
-static void mac_begin(struct mac *m, const uint8_t key[STOCK_MAC])
+static void take_up(mbedtls_sha256_context *sha, const uint8_t key[STOCK_MAC], uint8_t with)
 {
-	uint8_t inner[BLOCK];
+	uint8_t block[BLOCK];
 	size_t i;
 
-	for (i = 0; i < BLOCK; i++) {
-		uint8_t k = i < STOCK_MAC ? key[i] : 0;
+	for (i = 0; i < BLOCK; i++)
+		block[i] = (i < STOCK_MAC ? key[i] : 0) ^ with;
+	mbedtls_sha256_init(sha);
+	cw_invariant(mbedtls_sha256_starts_ret(sha, 0) == 0 && mbedtls_sha256_update_ret(sha, block, BLOCK) == 0);
+	explicit_bzero(block, sizeof(block));
+}
 
-		inner[i] = k ^ 0x36;
-		m->outer[i] = k ^ 0x5c;
-	}
+void stock_mac_key_take(struct stock_mac_key *k, const uint8_t key[STOCK_MAC])
+{
+	take_up(&k->inner, key, 0x36);
+	take_up(&k->outer, key, 0x5c);
+}
+
+static void mac_begin(struct mac *m, const struct stock_mac_key *key)
+{
+	m->key = key;
 	mbedtls_sha256_init(&m->sha);
-	cw_invariant(mbedtls_sha256_starts_ret(&m->sha, 0) == 0 && mbedtls_sha256_update_ret(&m->sha, inner, BLOCK) == 0);
-	explicit_bzero(inner, sizeof(inner));
+	mbedtls_sha256_clone(&m->sha, &key->inner);
 }
 
 static void mac_raw(struct mac *m, const void *bytes, size_t len)
@@ -72,29 +83,31 @@ static void mac_end(struct mac *m, uint8_t out[STOCK_MAC])
 {
 	uint8_t inner[STOCK_MAC];
 
-	cw_invariant(mbedtls_sha256_finish_ret(&m->sha, inner) == 0 && mbedtls_sha256_starts_ret(&m->sha, 0) == 0);
-	mac_raw(m, m->outer, BLOCK);
+	cw_invariant(mbedtls_sha256_finish_ret(&m->sha, inner) == 0);
+	mbedtls_sha256_clone(&m->sha, &m->key->outer);
 	mac_raw(m, inner, sizeof(inner));
 	cw_invariant(mbedtls_sha256_finish_ret(&m->sha, out) == 0);
 	mbedtls_sha256_free(&m->sha);
-	explicit_bzero(m->outer, sizeof(m->outer));
 }
 
 void stock_audit_key(const struct cw_key *key, uint8_t out[STOCK_MAC])
 {
 	static const char purpose[] = "causeway audit";
+	struct stock_mac_key taken;
 	struct mac m;
 
-	mac_begin(&m, key->bytes);
+	stock_mac_key_take(&taken, key->bytes);
+	mac_begin(&m, &taken);
 	mac_raw(&m, purpose, sizeof(purpose) - 1);
 	mac_end(&m, out);
+	explicit_bzero(&taken, sizeof(taken));
 }
 
 void stock_audit_mac(const struct cw_stock *s, const uint8_t before[STOCK_MAC], const struct cw_audit_entry *e, uint8_t out[STOCK_MAC])
 {
 	struct mac m;
 
-	mac_begin(&m, s->audit_key);
+	mac_begin(&m, &s->audit_mac);
 	mac_text(&m, "entry");
 	mac_raw(&m, before, STOCK_MAC);
 	mac_text(&m, e->node);
@@ -114,7 +127,7 @@ void stock_chain_seal(const struct cw_stock *s, const char *node, int64_t number
 {
 	struct mac m;
 
-	mac_begin(&m, s->audit_key);
+	mac_begin(&m, &s->audit_mac);
 	mac_text(&m, "chain");
 	mac_text(&m, node);
 	mac_number(&m, (uint64_t)number, 8);

@@ -1,6 +1,7 @@
 /* product.c - what holds for a product, and what it makes of a DeviceID and of a check sum. */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/crc32.h"
 #include "base/digits.h"
@@ -77,12 +78,43 @@ static int put(struct cw_stock *s, void *arg, struct cw_msg *msg)
 	return rc < 0 ? rc : stock_audit(s, &entry, 1, msg);
 }
 
+int stock_reply_member(const char *name)
+{
+	static const char *const members[] = { "ProductKey", "ProductSecret", "DeviceSecret", "CRC32", "DeviceName", "DeviceID", "Status", "Message" };
+	size_t i;
+
+	for (i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+		if (strcasecmp(members[i], name) == 0) /* clients that do not look at case, too */
+			return 1;
+	return 0;
+}
+
+static int check_reply_columns(const char *list, struct cw_msg *msg)
+{
+	char names[sizeof(((struct cw_stock_product *)NULL)->reply_columns)], *rest = names, *name;
+	int rc = stock_check_text("the further columns of replies", list, sizeof(names) - 1, msg);
+
+	if (rc < 0)
+		return rc;
+	(void)snprintf(names, sizeof(names), "%s", list);
+	while ((name = strsep(&rest, ",")) != NULL) {
+		name += strspn(name, " ");
+		name[strcspn(name, " ")] = '\0';
+		if (stock_reply_member(name))
+			return cw_fail(msg, CW_EINVAL, "the further column %s cannot be in replies, for they have a %s of their own; rename it in the file", name,
+				       name);
+	}
+	return 0;
+}
+
 int cw_stock_product_put(struct cw_stock *s, const struct cw_stock_product *p, const struct cw_stock_actor *who, struct cw_msg *msg)
 {
 	struct change c = { p, who };
 
 	if (!stock_word(p->product_key, CW_STOCK_PRODUCT_KEY))
 		return cw_fail(msg, CW_EINVAL, "ProductKey: 1 to %d printable characters are needed, without blanks", CW_STOCK_PRODUCT_KEY);
+	if (check_reply_columns(p->reply_columns, msg) < 0)
+		return CW_EINVAL;
 	return stock_transact(s, put, &c, msg);
 }
 

@@ -270,7 +270,7 @@ static void further_columns(const struct cw_stock_product *p, const char *extra,
 		name += strspn(name, " ");
 		name[strcspn(name, " ")] = '\0';
 		value = json_object_get(all, name);
-		if (value == NULL || json_object_set(some, name, value) != 0)
+		if (value == NULL || stock_reply_member(name) || json_object_set(some, name, value) != 0)
 			continue;
 		if (json_dumpb(some, NULL, 0, JSON_COMPACT) >= size)
 			(void)json_object_del(some, name);

@@ -247,8 +247,10 @@ int cw_stock_open(const struct cw_stock_conf *conf, struct cw_stock **ret_stock,
 		cw_stock_close(s);
 		return rc;
 	}
-	if (s->has_key)
+	if (s->has_key) {
 		stock_audit_key(&s->key, s->audit_key);
+		stock_mac_key_take(&s->audit_mac, s->audit_key);
+	}
 	if (cw_db_kind(s->db) == CW_DB_SQLITE)
 		(void)snprintf(s->import_lock, sizeof(s->import_lock), "%s.import", conf->db);
 	*ret_stock = s;
@@ -263,6 +265,7 @@ void cw_stock_close(struct cw_stock *s)
 	cw_db_close(s->db);
 	cw_key_wipe(&s->key);
 	explicit_bzero(s->audit_key, sizeof(s->audit_key));
+	explicit_bzero(&s->audit_mac, sizeof(s->audit_mac));
 	cw_free(s);
 }
 

@@ -2,6 +2,8 @@
 #ifndef CW_FACTORY_STOCK_IMPL_H
 #define CW_FACTORY_STOCK_IMPL_H
 
+#include <mbedtls/sha256.h>
+
 #include "factory/stock/audit.h"
 #include "factory/stock/devices.h"
 #include "factory/stock/lots.h"
@@ -13,10 +15,17 @@
 #define STOCK_VERSION 1 /* of the tables */
 #define STOCK_MAC 32
 
+/* chain.c: the states of SHA-256 in which the two halves of an HMAC begin. As secret as the key. */
+struct stock_mac_key {
+	mbedtls_sha256_context inner, outer;
+};
+void stock_mac_key_take(struct stock_mac_key *k, const uint8_t key[STOCK_MAC]);
+
 struct cw_stock {
 	struct cw_db *db;
 	struct cw_key key;
 	uint8_t audit_key[STOCK_MAC]; /* HMAC-SHA256(key, "causeway audit") */
+	struct stock_mac_key audit_mac; /* of it */
 	int has_key;                  /* 0: read-only and without the key's file; nothing opens */
 	int read_only;
 	char node[65];
@@ -39,6 +48,8 @@ int stock_open_seal(struct cw_stock *s, const char *product_key, const char *dev
 void stock_product_read(const struct cw_db_value *columns, struct cw_stock_product *p);
 /* 1: one to `most` printable ASCII characters without blanks. */
 int stock_word(const char *text, size_t most);
+/* 1: every reply has a member of this name, so that a further column cannot be in it. */
+int stock_reply_member(const char *name);
 
 /* lots.c: 1: somebody is importing at this moment, here or elsewhere. Inside a transaction. CW_E* */
 int stock_import_runs(struct cw_stock *s, struct cw_msg *msg);

@@ -520,6 +520,8 @@ function dialog(id, act) {
     }
     go.disabled = false;
   });
+  // A scanner's Enter is nobody's decision: what it types may stand in a field, but only a button sends it, and none that does harm has the focus.
+  form.addEventListener("keydown", (e) => { if (e.key === "Enter" && e.target.nodeName !== "BUTTON") e.preventDefault(); });
   $(".cancel", d).addEventListener("click", () => d.close());
   return () => { output.textContent = ""; d.showModal(); };
 }
@@ -537,7 +539,7 @@ function openVoid() {
 
 async function doVoid(form) {
   const { productKey, deviceName } = state.board;
-  await call("POST", "/void", { body: { productKey, deviceName, reason: form.elements.reason.value.trim() } });
+  await call("POST", "/void", { body: { productKey, deviceName, seen: state.board.state, reason: form.elements.reason.value.trim() } });
   await showBoard({ productKey, deviceName });
 }
 
