@@ -1,4 +1,4 @@
-/* chain.c - the end of this node's chain of audit entries. See audit.h; the verifier is audit.c. */
+/* chain.c - the end of this node's chain of audit entries. See audit.h; the verifier is verify.c. */
 #include <string.h>
 
 #include "base/clock.h"
