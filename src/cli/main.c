@@ -26,7 +26,7 @@ static const struct verb {
 	{ "config", cw_cmd_config, "look at configuration files: check, print, get, reference" },
 	{ "identity", cw_cmd_identity, "the table of identities: import, add, remove, list, rekey" },
 	{ "pending", cw_cmd_pending, "frames kept of unknown devices: list | show IDENTITY | drop IDENTITY|--all" },
-	{ "factory", cw_cmd_factory, "the stock of a production line: import, query, void, export, audit, backup" },
+	{ "factory", cw_cmd_factory, "a production line: its stock (import, order, query, void, audit, backup), and a station" },
 	{ "decode", cw_cmd_decode, "decode frames of a protocol: hex in, JSON out" },
 	{ "plugin", cw_cmd_plugin, "for authors of protocols: new, test, fuzz, replay, describe" },
 	{ "sign", cw_cmd_sign, "sign mqtt: what any MQTT client needs to log in as a device" },

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/utf8.h"
 
 int cw_db_is_server(const char *where)
@@ -87,6 +88,19 @@ void cw_db_name(const char *where, char *out, size_t size)
 	user = p.at == NULL ? p.start : p.start + strcspn(p.start, ":@"); /* its end */
 	(void)snprintf(out, size, "%.*s%s%.*s%s", (int)(user - where), where, p.at != NULL && *user == ':' ? ":***" : "",
 		       p.at == NULL ? (int)(p.query - p.start) : (int)(p.query - p.at), p.at == NULL ? p.start : p.at, tail);
+}
+
+const char *cw_db_hide(char *arg)
+{
+	char *copy = cw_strdup(arg), name[DB_NAME];
+	size_t len = strlen(arg);
+
+	if (copy == NULL || !cw_db_is_server(arg))
+		return copy;
+	cw_db_name(copy, name, sizeof(name));
+	explicit_bzero(arg, len);
+	(void)snprintf(arg, len + 1, "%s", name);
+	return copy;
 }
 
 int cw_db_open(const struct cw_db_conf *conf, struct cw_db **ret_db, struct cw_msg *msg)

@@ -84,6 +84,11 @@ enum cw_db_kind cw_db_kind(const struct cw_db *db);
 int cw_db_is_server(const char *where);
 /* `where` without a password, for people and logs. */
 void cw_db_name(const char *where, char *out, size_t size);
+/*
+ * `arg` of main() as a copy that is kept until the process ends; where it lies it stands without its password from now on: everybody on the machine can
+ * read command lines, as they are at that moment. NULL: no memory.
+ */
+const char *cw_db_hide(char *arg);
 
 /* `write`: SQLite takes the writer's lock at once (BEGIN IMMEDIATE), so that a later statement does not meet CW_EBUSY. */
 int cw_db_begin(struct cw_db *db, int write, struct cw_msg *msg);

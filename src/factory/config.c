@@ -244,6 +244,20 @@ int cw_factory_is_loopback(const char *listen)
 	return addr.family == 4 ? addr.ip[0] == 127 : memcmp(addr.ip, v6, 16) == 0;
 }
 
+/* Do clients of one of these listeners have certificates of this file's authorities? */
+static int has_authority(const struct cw_conf_list *listeners, const char *client_ca)
+{
+	size_t i;
+
+	for (i = 0; client_ca != NULL && i < listeners->count; i++) {
+		const struct factory_listen *l = cw_conf_item(listeners, struct factory_listen, i);
+
+		if (l->tls.client_ca != NULL && strcmp(l->tls.client_ca, client_ca) == 0)
+			return 1;
+	}
+	return 0;
+}
+
 static int check_office(const struct factory_conf *c, struct cw_msg *msg)
 {
 	size_t i;
@@ -255,6 +269,10 @@ static int check_office(const struct factory_conf *c, struct cw_msg *msg)
 			return cw_fail(msg, CW_ECONF,
 			               "office listener %s: everybody who reaches it could void certificates. Add operators = [ { name, token } ], or "
 			               "tls.clientCa, or listen on 127.0.0.1", l->listen);
+		if (c->operators.count == 0 && (has_authority(&c->line, l->tls.client_ca) || has_authority(&c->field.listeners, l->tls.client_ca)))
+			cw_log(conf_warning, "without operators every certificate of tls.clientCa may do everything here, and the same authority's stations or devices "
+			                     "have one each; name operators by their certificates, or take another authority",
+			       CW_LS("office", l->listen));
 		if (l->tls.certificate == NULL && !cw_factory_is_loopback(l->listen))
 			cw_log(conf_warning, "operators' tokens cross the network without TLS; add tls { certificate, key }", CW_LS("office", l->listen));
 	}

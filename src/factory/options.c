@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "db/db.h"
+
 static const char usage[] =
 	"usage: causeway-factory [--db DB] [--key FILE] [--listen HOST:PORT]... [--office HOST:PORT|off] [-c FILE]\n"
 	"                        [--ready-file FILE] [--check] [PORT]\n"
@@ -78,7 +80,7 @@ int cw_factory_options_parse(int argc, char **argv, struct factory_options *o)
 
 	while (rc < 0 && (opt = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
 		switch (opt) {
-		case OPT_DB: o->over.db = optarg; break;
+		case OPT_DB: o->over.db = cw_db_hide(optarg); break;
 		case OPT_KEY: o->over.key_file = optarg; break;
 		case OPT_LISTEN: rc = add_listen(o, optarg); break;
 		case OPT_OFFICE: set_office(o, optarg); break;

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import resource
+import socket
 import ssl
 import subprocess
 import threading
@@ -255,3 +256,21 @@ def test_without_standard_files_nothing_is_said_into_an_export(tmp_path):
         assert subprocess.run(without(BUILD / "bin" / "causeway", "factory", *args, "--db", "f.db"), cwd=tmp_path, check=False, timeout=4 * PATIENCE).returncode == 0
     lines = (tmp_path / "y.csv").read_text().splitlines()
     assert len(lines) == 2 and lines[1].startswith("board-1,"), lines
+
+
+@pytest.mark.parametrize("form", [["--db", "{}"], ["--db={}"]])
+def test_a_password_does_not_stay_on_the_command_line(tmp_path, form):
+    """Whoever writes it there all the same."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # a database that does not answer: it waits there
+        where = f"postgresql://line:geheim0815@127.0.0.1:{silent.getsockname()[1]}/stock"
+        for command in ([BUILD / "bin" / "causeway-factory", "--listen", "127.0.0.1:0", "--office", "off", "--key", "k"],
+                        [BUILD / "bin" / "causeway", "factory", "stock", "--key", "k"]):
+            with subprocess.Popen([*command, *(f.format(where) for f in form)], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+                try:
+                    peer, _ = silent.accept()
+                    with peer:
+                        line = pathlib.Path(f"/proc/{process.pid}/cmdline").read_bytes()
+                        assert b"geheim" not in line and b"postgresql://line:***@127.0.0.1" in line, line
+                finally:
+                    process.kill()
+                    assert b"geheim" not in process.stderr.read()

@@ -1,5 +1,6 @@
 """What root makes in a service's folder, the service can use: `causeway factory import` before and while the server runs."""
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -30,7 +31,7 @@ def test_files_of_root_belong_to_the_folders_owner(tmp_path):
     said = tool("backup", str(home / "copy.db"), "-c", str(tmp_path / "factory.conf")).stdout
     assert f"copy of {home}/factory.db." in said
     assert (home / "copy.db").stat().st_uid == NOBODY
-    (home / "restored.db.key").write_bytes((home / "factory.db.key").read_bytes())
+    shutil.copy(home / "factory.db.key", home / "restored.db.key")  # with its mode
     tool("restore", str(home / "copy.db"), "--db", str(home / "restored.db"))
     assert (home / "restored.db").stat().st_uid == NOBODY
     assert (home / "restored.db.key").stat().st_uid == NOBODY  # root has put it there

@@ -379,6 +379,14 @@ def test_the_page_survives_its_server(page, office):
     page.wait_text("#link", "live")
 
 
+def test_a_newer_server_brings_its_page(page, office):
+    """Also one that was replaced so quickly that no request was lost: as if this page were an older one's."""
+    page.wait(lambda: page.run("return state.started"), "the first figures")
+    page.run("window.old = true; state.session.version = '0.0.0'; state.started = 1")
+    page.wait(lambda: page.run("return !window.old"), "the new page")
+    page.wait_text("#link", "live")
+
+
 def test_trouble_with_the_database_is_said(browser, spawn, tmp_path, quiet):
     """Somebody keeps the database for himself: stations are told BUSY, the page says so on top, changes are refused in words."""
     office = Office(spawn, tmp_path, "wait = 100ms")

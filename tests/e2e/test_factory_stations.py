@@ -171,6 +171,17 @@ def test_the_office_is_not_for_everybody(tmp_path):
     assert done.returncode == 2 and "operators" in done.stderr
 
 
+def test_an_office_with_the_stations_authority_is_warned_about(tmp_path, authority):
+    """Every station's certificate would be an operator's."""
+    certificate, key = authority.issue("server")
+    tls = f'tls {{ certificate = "{certificate}", key = "{key}", clientCa = "{authority.pem}" }}'
+    text = f'line = [ {{ listen = "127.0.0.1:0", {tls} }} ]\noffice = [ {{ listen = "127.0.0.1:0", {tls} }} ]\n'
+    done = check(tmp_path, text)
+    assert done.returncode == 0 and "the same authority" in done.stderr, done
+    done = check(tmp_path, text + f'operators = [ {{ name = m, token = "{TOKEN}" }} ]\n')
+    assert done.returncode == 0 and "the same authority" not in done.stderr, done
+
+
 def test_a_reload_does_not_open_the_office(start_factory, tmp_path):
     """A file that is fine for a start may not be for listeners that are open already: they stay until a restart."""
     before = f'office = [ {{ listen = "0.0.0.0:0" }} ]\noperators = [ {{ name = m, token = "{TOKEN}" }} ]\n'

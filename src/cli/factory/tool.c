@@ -144,6 +144,7 @@ int factory_options(struct factory_tool *t, int argc, char **argv, const char *u
 		                                 { "json", FACTORY_FLAG, &t->as_json } };
 	const size_t most = sizeof(common) / sizeof(common[0]);
 	struct option options[OPTIONS_MOST] = { { NULL, 0, NULL, 0 } };
+	static const char *db; /* kept until the end */
 	int opt, at, rc;
 	size_t i;
 
@@ -166,6 +167,11 @@ int factory_options(struct factory_tool *t, int argc, char **argv, const char *u
 			return 2 + 0 * fputs(usage, stderr);
 		else if ((rc = take(t, (size_t)at < most ? &common[at] : &own[(size_t)at - most], optarg)) >= 0)
 			return rc;
+	}
+	if (t->db != NULL) {
+		t->db = db = cw_db_hide((char *)(uintptr_t)t->db); /* it lies in argv */
+		if (db == NULL)
+			return factory_complain(t, "out of memory");
 	}
 	t->count = argc - optind;
 	t->word = argv + optind;

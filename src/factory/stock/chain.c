@@ -1,4 +1,6 @@
 /* chain.c - the end of this node's chain of audit entries. See audit.h; the verifier is verify.c. */
+#include <inttypes.h>
+#include <mbedtls/sha256.h>
 #include <string.h>
 
 #include "base/clock.h"

@@ -5,7 +5,7 @@
 const API = "/api/v1", EVERY = 2000, HIDDEN_EVERY = 15000, PATIENCE = 10000, PAGE = 50;
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
-const state = { line: null, session: null, timer: 0, board: null, next: null, batch: null, product: null, reclaim: null, file: null, lostSince: 0 };
+const state = { line: null, session: null, timer: 0, board: null, next: null, batch: null, product: null, reclaim: null, file: null, lostSince: 0, started: 0 };
 
 class Failure extends Error {
   constructor(status, json) {
@@ -332,6 +332,8 @@ async function refresh() {
     if (state.session && (state.session.name || !state.session.operators)) {
       showLine(await call("GET", "/line"));
       const line = state.line, waiting = line.live.waiting;
+      if (state.started && state.started !== line.live.started) await meet(); // stopped and started between two looks
+      state.started = line.live.started;
       showLink(line.live.up, line.live.up ? (waiting ? `${plural(waiting, "request")} waiting` : "live") : "database trouble");
       $("#as-of").textContent = `as of ${clock(line.at)}`;
     }
@@ -353,11 +355,11 @@ async function refresh() {
 
 async function meet() {
   const session = await call("GET", "/session");
-  if (state.session && state.session.version !== session.version) { location.reload(); return; } // the server has a newer page
   take(session);
 }
 
 function take(session) {
+  if (state.session && state.session.version !== session.version) { location.reload(); return; } // the server has a newer page
   state.session = session;
   $("#version").textContent = `causeway-factory ${session.version}`;
   if (session.operators && !session.name) { showLogin(); return; }
