@@ -173,7 +173,7 @@ def test_written_and_not_reported_yet_is_reported_later(peer, tmp_path):
     s = station(new.address, *args, cwd=tmp_path, ids="C")
     assert s.status == 0 and new.written == {"A", "B", "C"}
     assert s.lines[:2] == [f"{i} board-000{n} was written before, is reported now" for n, i in [(1, "A"), (2, "B")]]
-    assert s.lines[-1] == "1 boards: 1 written and reported, 0 failed; 2 reported that were written before"
+    assert s.lines[-1] == "1 board: 1 written and reported, 0 failed; 2 reported that were written before"
     s = station(new.address, *args, cwd=tmp_path)
     assert s.status == 0 and (tmp_path / "j").read_text() == ""  # nothing is open
 
@@ -244,7 +244,7 @@ def test_signals_end_it_after_the_boards_in_hand(peer, tmp_path, number):
     there = gate(tmp_path)
     s.popen.send_signal(number)
     os.close(there)
-    assert s.end() == 0 and s.lines == ["A board-0001 written", "1 boards: 1 written and reported, 0 failed"] and list(old.allocated) == ["A"]
+    assert s.end() == 0 and s.lines == ["A board-0001 written", "1 board: 1 written and reported, 0 failed"] and list(old.allocated) == ["A"]
     idle = Station(old.address, "--write", "true", "--journal", "j", cwd=tmp_path)
     wait_until(lambda: (tmp_path / "j").exists(), "the station to be up")
     idle.popen.send_signal(number)
@@ -272,6 +272,19 @@ def test_an_id_in_hand_is_taken_once(peer, tmp_path):
     wait_until(lambda: "B" in old.written, "B in the other hand")
     os.close(there)
     assert s.end() == 0 and "A is in hand already" in s.err and old.actions("A") == [0, 1]
+
+
+def test_mistakes_with_tls_are_told_with_their_remedy(spawn, tmp_path):
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "tls.key", "-out", "tls.pem", "-days", "2", "-subj", "/CN=factory",
+                    "-addext", "subjectAltName=DNS:elsewhere"], cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "factory.conf").write_text(
+        'line = [ { listen = "127.0.0.1:0" }, { listen = "127.0.0.1:0", tls { certificate = tls.pem, key = tls.key } } ], office = []\n')
+    plain, tls = spawn("causeway-factory", "-c", tmp_path / "factory.conf", dir=tmp_path, name="factory").ready["line"]
+    for address, args, hint in [(tls, [], "--tls)"), (plain, ["--tls"], "without --tls"), (tls, ["--tls"], "--ca FILE"),
+                                (tls, ["--ca", "tls.pem"], "--ca has to be the authority")]:
+        got = subprocess.run([BUILD / "bin" / "causeway", "factory", "request", "--retries", "0", *args, address, PK, "AA01"], cwd=tmp_path, capture_output=True,
+                             text=True, timeout=PATIENCE)
+        assert got.returncode == 4 and hint in got.stderr, (args, got)
 
 
 def test_a_station_s_token_and_command_line(peer, tmp_path):

@@ -342,7 +342,7 @@ static int count(struct station *s)
 
 	cw_list_each(l, &s->journal.entries)
 		left += cw_container_of(l, struct station_entry, link)->state == STATION_WRITTEN;
-	printf("%lu boards: %lu written and reported, %lu failed", s->boards, s->reported, s->failed);
+	printf("%lu board%s: %lu written and reported, %lu failed", s->boards, s->boards == 1 ? "" : "s", s->reported, s->failed);
 	if (s->late != 0)
 		printf("; %lu reported that were written before", s->late);
 	if (left != 0)

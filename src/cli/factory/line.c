@@ -246,6 +246,20 @@ static enum factory_line_answer judge(struct factory_line *l)
 	return FACTORY_LINE_REFUSED;
 }
 
+/* What TLS libraries say of the usual mistakes names no remedy. */
+static const char *hint(const struct factory_line *l, CURLcode rc)
+{
+	if (rc == CURLE_GOT_NOTHING && !l->conf->tls)
+		return " (where this port speaks TLS: --tls)";
+	if (rc == CURLE_SSL_CONNECT_ERROR && strstr(l->error, "wrong version number") != NULL)
+		return " (this port speaks no TLS: another port, or without --tls, --ca and --cert)";
+	if (rc == CURLE_PEER_FAILED_VERIFICATION && l->conf->ca == NULL)
+		return " (for an authority of your own: --ca FILE)";
+	if (rc == CURLE_PEER_FAILED_VERIFICATION)
+		return " (--ca has to be the authority of the server's certificate, and the server's name has to stand in that)";
+	return "";
+}
+
 /* `ret_pause_ms`: what the server asked for, or 0. `ret_acted`: it may have done something. */
 static enum factory_line_answer exchange(struct factory_line *l, const char *body, unsigned *ret_pause_ms, int *ret_acted)
 {
@@ -270,7 +284,7 @@ static enum factory_line_answer exchange(struct factory_line *l, const char *bod
 	else if (rc == CURLE_OK)
 		(void)snprintf(l->why, sizeof(l->why), l->len == 0 ? "%s sent an empty reply" : "what answers at %s is no distribution server", l->conf->url);
 	else
-		(void)snprintf(l->why, sizeof(l->why), "%s: %s", l->conf->url, l->error[0] != '\0' ? l->error : curl_easy_strerror(rc));
+		(void)snprintf(l->why, sizeof(l->why), "%s: %s%s", l->conf->url, l->error[0] != '\0' ? l->error : curl_easy_strerror(rc), hint(l, rc));
 	explicit_bzero(l->reply, sizeof(l->reply));
 	return FACTORY_LINE_UNREACHED;
 }
