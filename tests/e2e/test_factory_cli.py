@@ -470,6 +470,7 @@ def test_wrong_command_lines_are_told(factory):
                   ["import", "x.csv", "--batch", "b", "--crc32", "roman"], ["import", "x.csv", "--batch", "b", "--encoding", "ebcdic"], ["backup"], ["restore"]):
         said = factory(*words, status=2, db=None)
         assert "usage:" in said or "--help" in said
+    assert factory("query", "--nosuch", status=2, db=None).startswith("causeway factory query: ")
     for verb in ("import", "batches", "batch", "product", "stock", "stats", "query", "show", "void", "reclaim", "export", "audit", "devices", "backup", "restore"):
         assert factory(verb, "--help", db=None).startswith(f"usage: causeway factory {verb}")
     assert "causeway factory VERB" in factory("--help", db=None)

@@ -138,7 +138,8 @@ static int restore(struct factory_tool *t, const char *from)
 	give_key(t);
 	printf("%s is what %s was; its key is %s\n", t->db, from, t->key_path);
 	if (problems > 0)
-		fprintf(stderr, "warning: %llu things do not fit in it, as listed: somebody has edited it\n", (unsigned long long)problems);
+		fprintf(stderr, "warning: it is in place, but somebody has edited it: %llu thing%s in it %s not fit, as listed\n",
+			(unsigned long long)problems, problems == 1 ? "" : "s", problems == 1 ? "does" : "do");
 	fputs("Certificates that were given out after the backup are free in it: void those that you know of, before the line runs again.\n", stderr);
 	return 0;
 }

@@ -193,7 +193,7 @@ static int read_rows(struct reading *r)
 		take_row(r);
 	}
 	if (rc == 0 && r->refused > 0)
-		rc = factory_complain(r->t, "%zu rows are refused; nothing was imported", r->refused);
+		rc = factory_complain(r->t, "%zu row%s refused; nothing was imported", r->refused, r->refused == 1 ? " is" : "s are");
 	return rc;
 }
 

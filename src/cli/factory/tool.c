@@ -145,10 +145,13 @@ int factory_options(struct factory_tool *t, int argc, char **argv, const char *u
 	const size_t most = sizeof(common) / sizeof(common[0]);
 	struct option options[OPTIONS_MOST] = { { NULL, 0, NULL, 0 } };
 	static const char *db; /* kept until the end */
+	static char program[64]; /* kept, too */
 	int opt, at, rc;
 	size_t i;
 
 	t->verb = argv[0];
+	(void)snprintf(program, sizeof(program), "causeway factory %s", t->verb);
+	argv[0] = program; /* getopt's own complaints begin with it */
 	t->usage = usage;
 	for (i = 0; i < most + count; i++) {
 		const struct factory_option *o = i < most ? &common[i] : &own[i - most];

@@ -204,7 +204,8 @@ static int find_key_file(const struct cw_stock_conf *conf, struct opening *o, st
 		n = snprintf(o->key_file, sizeof(o->key_file), "%s", conf->key_file);
 	else if (cw_db_is_server(conf->db))
 		return cw_fail(msg, CW_ECONF,
-			       "a stock in %s needs a key file to be named: the same file for each server and tool that uses it", o->name);
+			       "a stock in %s needs a key file to be named, with --key FILE or keyFile of the configuration: the same file for each server "
+			       "and tool that uses it; the first import or server makes it", o->name);
 	else
 		n = snprintf(o->key_file, sizeof(o->key_file), "%s.key", conf->db);
 	return (size_t)n < sizeof(o->key_file) ? 0 : cw_fail(msg, CW_ELIMIT, "the path of the key file is too long");
