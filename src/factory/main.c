@@ -307,13 +307,18 @@ static void catch_signal(struct program *p, uv_signal_t *handle, uv_signal_cb cb
 	(void)uv_signal_start(handle, cb, signum);
 }
 
+static const char *s(size_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
 static int check(const struct program *p)
 {
 	const struct factory_conf *c = p->factory.conf;
 
-	(void)printf("%s: fine; %zu listeners for stations, %zu for the office, %zu for devices in the field, %zu stations, %zu operators\n",
-	             p->options.config != NULL ? p->options.config : "the defaults", c->line.count, c->office.count, c->field.listeners.count,
-	             c->stations.count, c->operators.count);
+	(void)printf("%s: fine; %zu listener%s for stations, %zu for the office, %zu for devices in the field, %zu station%s, %zu operator%s\n",
+	             p->options.config != NULL ? p->options.config : "the defaults", c->line.count, s(c->line.count), c->office.count,
+	             c->field.listeners.count, c->stations.count, s(c->stations.count), c->operators.count, s(c->operators.count));
 	return 0;
 }
 
@@ -371,7 +376,7 @@ int main(int argc, char **argv)
 	rc = cw_factory_config_load(p.options.config, &p.options.over, &p.started, &msg);
 	if (rc < 0) {
 		(void)fprintf(stderr, "causeway-factory: %s\n", msg.text);
-		return p.options.check ? 1 : 2;
+		return 1;
 	}
 	p.factory.conf = p.started;
 	cw_log_setup((enum cw_log_level)p.started->log.level, p.started->log.json, 2);

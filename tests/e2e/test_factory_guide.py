@@ -99,4 +99,4 @@ def test_what_the_example_shows_is_accepted(tmp_path):
     (tmp_path / "factory.conf").write_text(text)
     done = subprocess.run([BUILD / "bin/causeway-factory", "--check", "-c", "factory.conf"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr + text
-    assert "2 listeners for stations, 1 for the office, 1 for devices in the field, 1 stations, 2 operators" in done.stdout
+    assert "2 listeners for stations, 1 for the office, 1 for devices in the field, 1 station, 2 operators" in done.stdout

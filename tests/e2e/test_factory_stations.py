@@ -168,7 +168,7 @@ def test_the_office_is_not_for_everybody(tmp_path):
     assert "::" in check(tmp_path, 'office = [ { listen = "[::]:8001" } ]\n').stderr
     done = subprocess.run([BUILD / "bin" / "causeway-factory", "--office", "0.0.0.0:0", "--listen", "127.0.0.1:0"], cwd=tmp_path, capture_output=True,
                           text=True, timeout=PATIENCE)
-    assert done.returncode == 2 and "operators" in done.stderr
+    assert done.returncode == 1 and "operators" in done.stderr
 
 
 def test_an_office_with_the_stations_authority_is_warned_about(tmp_path, authority):
@@ -239,6 +239,8 @@ WRONG = {
 def test_what_check_finds(tmp_path, text):
     done = check(tmp_path, text + "\n")
     assert done.returncode == 1 and WRONG[text] in done.stderr, done
+    started = subprocess.run([BUILD / "bin" / "causeway-factory", "-c", tmp_path / "check.conf"], capture_output=True, text=True, timeout=PATIENCE, cwd=tmp_path)
+    assert (started.returncode, WRONG[text] in started.stderr) == (1, True), started
     assert "geheim" not in done.stderr and TOKEN not in done.stderr
 
 
