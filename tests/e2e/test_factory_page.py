@@ -125,7 +125,8 @@ def test_the_line_at_a_glance(page, office):
     assert page.text("#rate .big") == "1" and page.run("return document.querySelectorAll('#rate rect').length") == 1
     assert [r[:4] for r in page.rows("#stations")] == [["127.0.0.1", "3", "1", "2"]]
     assert [r[1] for r in page.rows("#recent")] == ["void", "written", "allocated", "allocated", "allocated", "import"]
-    assert "Only 36 certificates" in page.text("#problems")
+    office.post("/batch", {"name": "2026-11", "productKey": PK, "low": 40})
+    page.wait_text("#problems", "has 36 certificates left")
 
 
 def test_a_dropped_file_is_imported(page, office):
@@ -134,6 +135,11 @@ def test_a_dropped_file_is_imported(page, office):
     assert page.text("#drop").startswith("line-8.csv") and page.find("#import [name=batch]").get_attribute("value") == "line-8"
     page.click("#import form > button")
     page.wait_text("#import .result", "ProductSecret")  # the file has none, and none was given
+    assert page.text("#import .result dl") is None  # no row of noughts: nothing was read
+    page.find("#import [name=batch]").click()
+    page.find("#import [name=batch]").send_keys("night")  # in place of the proposal
+    assert page.find("#import [name=batch]").get_attribute("value") == "night"
+    page.fill("#import [name=batch]", "line-8")
     assert office.get("/batches")["batches"] == []
     page.fill("#import [name=secret]", PS)
     page.click("#import form > button")

@@ -416,10 +416,10 @@ static const struct {
 	{ CW_STAT_factory_answer_out_of_stock, "OUT_OF_STOCK", "for want of certificates" },
 	{ CW_STAT_factory_answer_batch_closed, "BATCH_CLOSED", "because batches are closed" },
 	{ CW_STAT_factory_answer_quota_exceeded, "QUOTA_EXCEEDED", "because the station's quota is used up" },
-	{ CW_STAT_factory_answer_unknown_device, "UNKNOWN_DEVICE", "reports of boards without certificate" },
+	{ CW_STAT_factory_answer_unknown_device, "UNKNOWN_DEVICE", "as reports of boards without certificate" },
 	{ CW_STAT_factory_answer_bad_request, "BAD_REQUEST", "not understood" },
 	{ CW_STAT_factory_answer_busy, "BUSY", "because the database was not available" },
-	{ CW_STAT_factory_logins_refused, "LOGIN", "log-ins here with a wrong token" },
+	{ CW_STAT_factory_logins_refused, "LOGIN", "at the log-in here, for a wrong token" },
 };
 #define REASONS (sizeof(reasons) / sizeof(reasons[0]))
 _Static_assert(REASONS <= LINE_REASONS, "every reason has a column");

@@ -620,18 +620,20 @@ async function saveProduct(form) {
 
 // ---- import ----
 
+const batchOf = (file) => file ? file.name.replace(/\.[^.]*$/, "").slice(0, 64) : "";
+
 function chooseFile(file) {
   const form = $("#import form");
   state.file = file || null;
   $("#drop span").textContent = file ? `${file.name}, ${file.size < 10240 ? `${count(file.size)} bytes` : `${count(Math.round(file.size / 1024))} KiB`}` : "Drop a CSV file here, or choose one";
-  if (file && !form.elements.batch.value) form.elements.batch.value = file.name.replace(/\.[^.]*$/, "").slice(0, 64);
+  if (file && !form.elements.batch.value) form.elements.batch.value = batchOf(file);
 }
 
 function importResult(json, failure) {
   const place = $("#import .result"), parts = [];
   if (failure) parts.push(element("p", failure, "bad"));
   else parts.push(element("p", `${plural(json.new, "new certificate")} in batch ${json.batch}.`, "good"));
-  if (json.read !== undefined) {
+  if (json.read !== undefined && (json.read || !failure)) { // nothing was read: the sentence has said why
     const list = document.createElement("dl");
     for (const [name, value] of [["read", json.read], ["new", json.new], ["known", json.known], ["refused", json.refused]]) {
       const div = document.createElement("div");
@@ -708,6 +710,10 @@ async function doImport(e) {
 
 function wireDrop() {
   const input = $("#drop input");
+  const batch = $("#import [name=batch]");
+  let proposed = false; // what is typed now replaces a name that is only the file's; a click would take the selection away again
+  batch.addEventListener("focus", () => { proposed = batch.value !== "" && batch.value === batchOf(state.file); if (proposed) batch.select(); });
+  batch.addEventListener("mouseup", (e) => { if (proposed) { e.preventDefault(); batch.select(); } proposed = false; });
   let depth = 0;
   const files = (e) => e.dataTransfer && [...e.dataTransfer.types].includes("Files") && !state.session?.viewOnly;
   const mark = (on) => document.body.classList.toggle("dragging", on);
