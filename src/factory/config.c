@@ -175,8 +175,9 @@ static const struct cw_conf_setting factory_settings[] = {
 	        "PEM file of the authorities to trust; left out: the system's."),
 	CW_CONF(struct factory_conf, lease_check_ms, DURATION, "leaseCheck", "1m", "100ms", "1d",
 	        "How often leases of batches are looked at, and what is left in stock."),
-	CW_CONF(struct factory_conf, low, INT, "low", "100", "0", "1000000000",
-	        "Warn when fewer certificates of a product are free; batches may have a number of their own. 0: never."),
+	CW_CONF(struct factory_conf, low, INT, "low", "0", "0", "1000000000",
+	        "Warn when fewer certificates of a product are free; batches may have a number of their own. 0: never; the page says anyhow when one "
+	        "runs out soon at the rate of the last hour."),
 	CW_CONF(struct factory_conf, stop_ms, DURATION, "stopTimeout", "5s", "100ms", "5m",
 	        "At a stop, how long requests under way have to be finished."),
 	CW_CONF_CHOICE(struct factory_conf, log.level, "log.level", levels, "info", "Lowest level that is logged, on standard error."),
