@@ -25,6 +25,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "http/form.h"
+#include "http/framing.h"
 #include "loop/closing.h"
 
 #define STREAM_MAX (4u << 20) /* bytes waiting for one stream's client */
@@ -252,40 +253,11 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
 	return req;
 }
 
-struct lengths {
-	const char *first;
-	int bad;
-};
-
-static enum MHD_Result on_length(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
-{
-	struct lengths *l = cls;
-
-	(void)kind;
-	if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) != 0)
-		return MHD_YES;
-	l->bad |= value == NULL || (l->first != NULL && strcmp(l->first, value) != 0);
-	l->first = value;
-	return MHD_YES;
-}
-
-/*
- * Two lengths that differ, or one beside chunks: the library believes one of them, and whoever stands before us may believe the other and
- * take the rest of the body for somebody else's request (RFC 9112 6.1, 6.3).
- */
-static int has_one_length(struct MHD_Connection *conn)
-{
-	struct lengths l = { NULL, 0 };
-
-	(void)MHD_get_connection_values(conn, MHD_HEADER_KIND, on_length, &l);
-	return !l.bad && (l.first == NULL || MHD_lookup_connection_value(conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_TRANSFER_ENCODING) == NULL);
-}
-
 static enum MHD_Result take_head(struct cw_http_req *req, const char *method, const char *path)
 {
 	const struct cw_http_conf *conf = &req->http->conf;
 
-	if (!has_one_length(req->conn))
+	if (!http_has_one_length(req->conn))
 		return MHD_NO;
 	req->state = REQ_BODY;
 	req->method = cw_strdup(method);

@@ -167,6 +167,32 @@ static int put_products(struct line_job *l, struct cw_stock *s)
 	return rc;
 }
 
+/* Of the whole stock. It is not walked through once more, unless there are products that were left out. */
+static int sum_products(struct line_job *l, struct cw_stock *s, struct cw_stock_figures *ret)
+{
+	size_t i, k;
+
+	if (l->product_count == PRODUCTS_MOST)
+		return cw_stock_figures(s, NULL, ret, &l->job.msg);
+	memset(ret, 0, sizeof(*ret));
+	for (i = 0; i < l->product_count; i++) {
+		const struct cw_stock_figures *f = &l->products[i].figures;
+
+		for (k = 0; k < CW_STOCK_STATE_COUNT; k++)
+			ret->count[k] += f->count[k];
+		ret->anonymous += f->anonymous;
+		ret->allocated_hour += f->allocated_hour;
+		ret->written_hour += f->written_hour;
+		ret->allocated_day += f->allocated_day;
+		ret->written_day += f->written_day;
+		if (f->first_today != 0 && (ret->first_today == 0 || f->first_today < ret->first_today))
+			ret->first_today = f->first_today;
+		if (f->last > ret->last)
+			ret->last = f->last;
+	}
+	return 0;
+}
+
 static struct product *find_product(struct line_job *l, const char *key)
 {
 	size_t i;
@@ -316,15 +342,15 @@ static void line_work(struct cw_desk_job *job, struct cw_stock *s)
 	uint64_t began = cw_clock_ms();
 
 	l->now = cw_clock_wall_ms();
-	l->rc = s != NULL ? cw_stock_figures(s, NULL, &all, &job->msg) : CW_EUNREACH;
+	l->rc = s != NULL ? put_products(l, s) : CW_EUNREACH;
 	job->reopen = l->rc == CW_EUNREACH || l->rc == CW_EIO;
+	if (l->rc == 0)
+		l->rc = sum_products(l, s, &all);
 	if (l->rc < 0)
 		return;
 	cw_json_text(&l->json, "figures");
 	cw_view_figures(&l->json, &all);
-	l->rc = put_products(l, s);
-	if (l->rc == 0)
-		l->rc = put_lists(l, s);
+	l->rc = put_lists(l, s);
 	if (l->rc == 0)
 		l->rc = put_rate(l, s);
 	if (l->rc == 0)

@@ -1,5 +1,4 @@
-/* chain.c - the end of this node's chain of audit entries. See audit.h; the verifier is audit.c. */
-#include <inttypes.h>
+/* chain.c - the end of this node's chain of audit entries. See audit.h; the verifier is verify.c. */
 #include <mbedtls/sha256.h>
 #include <string.h>
 

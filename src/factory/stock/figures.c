@@ -33,10 +33,11 @@ static int on_numbers(void *arg, size_t set, const struct cw_db_value *c, size_t
 
 int cw_stock_figures(struct cw_stock *s, const char *product_key, struct cw_stock_figures *ret, struct cw_msg *msg)
 {
+	/* By lot: of a product only what is its own is walked through, and the page asks for each. */
 	static const char states[] =
-		"SELECT g.state, CAST(SUM(g.n) AS BIGINT) FROM (SELECT c.lot AS lot, c.state AS state, COUNT(*) AS n FROM cert c"
-		" GROUP BY c.lot, c.state) g JOIN lot l ON l.id = g.lot JOIN batch b ON b.id = l.batch"
-		" WHERE l.visible = 1 AND (CAST($1 AS TEXT) IS NULL OR b.product_key = $1) GROUP BY g.state";
+		"SELECT x.state, CAST(SUM((SELECT COUNT(*) FROM cert c WHERE c.lot = l.id AND c.state = x.state)) AS BIGINT)"
+		" FROM (SELECT 0 AS state UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) x CROSS JOIN lot l JOIN batch b ON b.id = l.batch"
+		" WHERE l.visible = 1 AND (CAST($1 AS TEXT) IS NULL OR b.product_key = $1) GROUP BY x.state";
 	static const char anonymous[] = "SELECT COUNT(*) FROM batch b CROSS JOIN lot l CROSS JOIN cert c WHERE l.batch = b.id AND c.lot = l.id"
 					" AND c.anonymous = 1 AND c.state = 1" SEEN;
 	static const char allocated[] =
