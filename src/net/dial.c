@@ -88,8 +88,11 @@ static void set_state(struct cw_dial *d, enum cw_dial_state state)
 
 static void set_address(struct cw_dial *d, const char *text)
 {
+	size_t len = strlen(text), most = sizeof(d->status.address) - 1;
+
 	uv_mutex_lock(&d->lock);
-	(void)snprintf(d->status.address, sizeof(d->status.address), "%.63s", text);
+	/* Of a long path of a serial line the end: that is what tells lines apart. */
+	(void)snprintf(d->status.address, sizeof(d->status.address), "%s", len > most ? text + len - most : text);
 	uv_mutex_unlock(&d->lock);
 }
 
