@@ -41,7 +41,8 @@ static void on_known(struct cw_question *question, int rc, const struct cw_ident
 		q->known(q->admin, req, id);
 	else if (rc == CW_ENOENT)
 		cw_admin_reply_text(req, 404, "error",
-		                    "no identity source knows this identity; add it to devices.conf and reload, or use causeway identity add; if a rule should have registered it, the log says why not");
+		                    "no identity source knows this identity; make it known to one of those in identity.order (devices.conf and a "
+		                    "reload, causeway identity add, a board burned under it); if a rule should have registered it, the log says why not");
 	else
 		cw_admin_reply_text(req, 503, "error", "an identity source cannot answer now; the log says why");
 	cw_free(q);

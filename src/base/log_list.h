@@ -61,7 +61,7 @@
 	X(plugin_misbehaved, ERROR, "plugin.misbehaved", 10, "A decoder broke a rule of the ABI; the session is closed.")
 
 #define CW_LOGS_BRIDGE(X) \
-	X(device_unknown, WARN, "device.unknown", 20, "No identity source knows this originalIdentity; add it to devices.conf.") \
+	X(device_unknown, WARN, "device.unknown", 20, "No identity source knows this originalIdentity; make it known to one of those in identity.order.") \
 	X(identity_skipped, WARN, "identity.skipped", 50, "An entry of devices.conf cannot be used; the text says where and why. The others are.") \
 	X(identity_later, WARN, "identity.later", 20, "An identity source could not answer; the device is asked to come again. The text says why.") \
 	X(identity_source, WARN, "identity.source", 10, "An identity source has failed, or is well again; the text says what to do.") \

@@ -385,7 +385,7 @@ static const struct cw_conf_setting settings[] = {
 	CW_CONF(struct cw_config, identity.contest_window_ms, DURATION, "identity.contestWindow", "1m", "1s", "1h", "Supersedes of one identity within this time are counted as a contest."),
 	CW_CONF(struct cw_config, identity.order, STRINGS, "identity.order", NULL, NULL, NULL,
 	        "Sources asked one after the other until one knows: devices (the file), sqlite (the table of causeway identity), factory, http, rules; those "
-	        "that are not configured are left out. Default: all, in this order."),
+	        "that are not configured are left out, but not devices, whose file has to be there. Default: all, in this order."),
 	CW_CONF(struct cw_config, identity.key_file, STRING, "identity.keyFile", "identity.key", NULL, NULL,
 	        "File with the key that the table's secrets are encrypted with; made at the first start. A relative name stands in stateDir."),
 	CW_CONF(struct cw_config, identity.remove_topology, BOOL, "identity.removeTopology", "false", NULL, NULL,

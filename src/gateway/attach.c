@@ -248,8 +248,9 @@ static void log_unknown(struct cw_gateway *g, struct ask *k)
 	if (*last != 0 && now - *last < UNKNOWN_LOG_MS)
 		return;
 	*last = now;
-	cw_log(device_unknown, "add it to devices.conf and reload, or use causeway identity add", CW_LB("identity", k->identity, k->identity_len),
-	       CW_LS("listener", k->binding->name), CW_LS("then", k->binding->close_unknown ? "closed" : "kept"));
+	cw_log(device_unknown,
+	       "make it known to one of the sources in identity.order: devices.conf and a reload, causeway identity add, or a board burned under it",
+	       CW_LB("identity", k->identity, k->identity_len), CW_LS("listener", k->binding->name), CW_LS("then", k->binding->close_unknown ? "closed" : "kept"));
 }
 
 /* Of a member the decoder hears only when it is found. */
