@@ -16,6 +16,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
+#include "factory/stock/audit.h"
+#include "factory/stock/shelf.h"
 #include "loop/thread.h"
 
 #define GROUP_MOST 512u /* requests in one transaction: those behind them wait for it */
@@ -352,15 +354,28 @@ static void init_side(struct cw_desk *d, struct side *side)
 	(void)pthread_cond_init(&side->work, NULL);
 }
 
+static int on_free(void *arg, const char *product_key, const char *batch, uint64_t free, uint64_t low)
+{
+	*(uint64_t *)arg += free;
+	return 0;
+}
+
 /* A file that cannot be opened is an error; a server that is not there may come. */
 static int open_first(struct cw_desk *d, struct cw_msg *msg)
 {
 	struct stat st;
-	int rc = open_stock(d, &d->counter, msg);
+	int rc;
 
+	d->figures.fresh = !cw_db_is_server(d->db) && stat(d->db, &st) != 0;
+	rc = open_stock(d, &d->counter, msg);
 	if (rc == 0 && !cw_db_is_server(d->db) && stat(d->db, &st) == 0) {
 		d->device = st.st_dev;
 		d->inode = st.st_ino;
+	}
+	if (rc == 0 && (cw_stock_free(d->counter.stock, on_free, &d->figures.free, msg) < 0 || cw_stock_chain_check(d->counter.stock, msg) < 0)) {
+		cw_log(factory_database_down, msg->text, CW_LS("db", d->name)); /* look-ups go on, and may be what it takes to mend it */
+		note_why(d, msg);
+		return 0;
 	}
 	d->figures.up = rc == 0;
 	if (rc != CW_EUNREACH || !cw_db_is_server(d->db))

@@ -43,6 +43,8 @@ struct cw_desk_figures {
 	int up;                   /* the last transaction went well, or there was none yet and the database is open */
 	int64_t office_since;     /* since when the office is at the job at hand, UTC ms; 0: it has none */
 	char why[256];            /* what the database said, when it is not up */
+	int fresh;                /* the file was made at the start */
+	uint64_t free;            /* certificates that nobody had at the start */
 };
 
 /* More requests than this never wait: the next are BUSY at once. */

@@ -6,9 +6,11 @@
  * nothing but the requests under way.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -34,11 +36,11 @@
 static const struct {
 	const struct factory_front *front;
 	size_t list; /* where its listeners are in struct factory_conf */
-	const char *what;
+	const char *what, *option; /* option: how to choose another address */
 } fronts[] = {
-	{ &cw_factory_line, offsetof(struct factory_conf, line), "stations ask here" },
-	{ &cw_factory_field, offsetof(struct factory_conf, field.listeners), "devices in the field ask here, and gateways" },
-	{ &cw_factory_office, offsetof(struct factory_conf, office), "page, API, metrics, health" },
+	{ &cw_factory_line, offsetof(struct factory_conf, line), "stations ask here", " (--listen chooses another)" },
+	{ &cw_factory_field, offsetof(struct factory_conf, field.listeners), "devices in the field ask here, and gateways", "" },
+	{ &cw_factory_office, offsetof(struct factory_conf, office), "page, API, metrics, health", " (--office chooses another)" },
 };
 #define FRONT_COUNT (sizeof(fronts) / sizeof(fronts[0]))
 
@@ -202,7 +204,7 @@ static int open_front(struct program *p, size_t which, const struct factory_list
 		return cw_fail(msg, CW_ECONF, "there are more than %d listeners", OPEN_MOST);
 	rc = fronts[which].front->open(&p->factory, listen, &o->front, msg);
 	if (rc < 0) {
-		cw_msg_wrap(msg, "%s listener %s", fronts[which].front->name, listen->listen);
+		cw_msg_wrap(msg, "%s listener %s%s", fronts[which].front->name, listen->listen, fronts[which].option);
 		return rc;
 	}
 	o->which = which;
@@ -250,6 +252,24 @@ static int write_ready(const struct program *p, struct cw_msg *msg)
 	return bad ? cw_fail(msg, CW_EIO, "cannot write '%s': %s", path, strerror(errno)) : 0;
 }
 
+/* Which stock it is: one started in another folder would have a new one, and nobody would know why it is empty. */
+static void print_stock(const struct program *p)
+{
+	const char *db = p->factory.conf->db;
+	struct cw_desk_figures figures;
+	char path[PATH_MAX], name[256];
+
+	cw_db_name(db, name, sizeof(name));
+	cw_desk_figures(p->factory.desk, &figures);
+	(void)printf("stock   %s   ", !cw_db_is_server(db) && realpath(db, path) != NULL ? path : name);
+	if (!figures.up)
+		(void)puts("stations are answered BUSY; the log says why");
+	else if (figures.fresh)
+		(void)puts("(new, empty)");
+	else
+		(void)printf("%" PRIu64 " free\n", figures.free);
+}
+
 /* B22: the line that people and scripts know is exactly this one. */
 static void print_ready(const struct program *p)
 {
@@ -261,6 +281,7 @@ static void print_ready(const struct program *p)
 		(void)printf("%-7s %s://%-32s %s\n", fronts[o->which].front->name, o->tls ? "https" : "http",
 		             fronts[o->which].front->address(o->front), fronts[o->which].what);
 	}
+	print_stock(p);
 	(void)puts("Waiting for client request");
 	(void)fflush(stdout);
 }
@@ -324,6 +345,7 @@ static int check(const struct program *p)
 
 static int run(struct program *p)
 {
+	struct cw_desk_figures figures;
 	struct cw_msg msg = { "" };
 	int rc = cw_worker_new("factory", 0, &p->factory.loop);
 
@@ -343,7 +365,8 @@ static int run(struct program *p)
 		stop(p);
 	} else {
 		print_ready(p);
-		cw_log(daemon_ready, "stations are served");
+		cw_desk_figures(p->factory.desk, &figures);
+		cw_log(daemon_ready, figures.up ? "stations are served" : "stations are answered BUSY until the stock is in order");
 		cw_notify_say(&p->notify, "READY=1\nSTATUS=waiting for client requests");
 	}
 	cw_worker_run(p->factory.loop);

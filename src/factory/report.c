@@ -41,6 +41,7 @@ struct factory_upkeep {
 	/* as of the last job */
 	int known, up;
 	char why[256];
+	uint64_t commits; /* stations' when the last job was begun */
 	struct shelf *shelves;
 };
 
@@ -176,11 +177,14 @@ static void on_due(struct cw_timer *t)
 {
 	struct factory_upkeep *u = cw_container_of(t, struct factory_upkeep, timer);
 	uint64_t now = cw_worker_now(u->factory->loop);
+	struct cw_desk_figures figures;
 
 	u->with_leases = now >= u->leases_due;
 	if (u->with_leases)
 		u->leases_due = now + (uint64_t)u->factory->conf->lease_check_ms;
 	u->low = u->factory->conf->low;
+	cw_desk_figures(u->factory->desk, &figures);
+	u->commits = figures.commits;
 	u->busy = 1;
 	u->job = (struct cw_desk_job){ .work = look, .done = looked };
 	cw_desk_do(u->factory->desk, &u->job);
@@ -316,7 +320,7 @@ static unsigned put_reasons(struct cw_json *j, const struct factory_upkeep *u, c
 		if (j != NULL)
 			cw_json_text(j, text);
 	}
-	if (u->known && !u->up) {
+	if (u->known && !u->up && figures->commits == u->commits) { /* a commit since then knows better */
 		n++;
 		(void)snprintf(text, sizeof(text), "the database was asked whether it is there: %s", u->why);
 		if (j != NULL)

@@ -20,6 +20,8 @@
 #define EXTRA_MOST 4096u /* bytes of a row's further columns, as JSON */
 #define NAME_MOST  128u  /* bytes of a further column's name */
 
+#define DEVICE_SECRET 32u /* characters of the platform's */
+
 /* X(symbol, name) */
 #define COLUMNS(X) \
 	X(DEVICE_NAME, "DeviceName") \
@@ -259,7 +261,8 @@ static int read_header(struct reading *r, struct cw_msg *msg)
 	if (rc < 0)
 		return rc;
 	if (!has[COL_DEVICE_NAME] || !has[COL_DEVICE_SECRET])
-		return bad_header(r, msg, "no column ", has[COL_DEVICE_NAME] ? "DeviceSecret" : "DeviceName");
+		return bad_header(r, msg, "no column ",
+		                  has[COL_DEVICE_NAME] ? "DeviceSecret; the first line has to name the columns" : "DeviceName; the first line has to name the columns");
 	if (!has[COL_PRODUCT_KEY] && r->sheet->product_key == NULL)
 		return bad_header(r, msg, "no column ProductKey; say which product the certificates are of", "");
 	if (!has[COL_PRODUCT_SECRET] && r->sheet->product_secret == NULL)
@@ -313,6 +316,29 @@ static int take_extra(struct reading *r, char **ret_extra)
 	return 0;
 }
 
+/* 1.23E+31, or with a comma: what a spreadsheet makes of a secret of digits, or of digits and an E. No secret of the platform has a sign. */
+static int spreadsheet_number(const char *text)
+{
+	static const char digits[] = "0123456789";
+	size_t n = strspn(text, digits);
+
+	if (n == 0)
+		return 0;
+	text += n;
+	if (*text == '.' || *text == ',')
+		text += 1 + strspn(text + 1, digits);
+	if ((*text != 'E' && *text != 'e') || (text[1] != '+' && text[1] != '-'))
+		return 0;
+	n = strspn(text + 2, digits);
+	return n > 0 && text[2 + n] == '\0';
+}
+
+/* The words of Status; those of the older tools' lists, too. */
+static int is_status(const char *text, const char *name, const char *chinese)
+{
+	return strcasecmp(text, name) == 0 || strcmp(text, chinese) == 0;
+}
+
 /* Product, its secret, and who has it. 0: refused. */
 static int fill_row(struct reading *r, struct cw_lot_row *out)
 {
@@ -335,14 +361,31 @@ static int fill_row(struct reading *r, struct cw_lot_row *out)
 		refuse(r, names[COL_PRODUCT_SECRET], "is empty; fill it in, or give the product's ProductSecret (the console shows it with the product)");
 		return 0;
 	}
-	out->written = strcasecmp(status, "written") == 0;
+	if (spreadsheet_number(out->device_secret)) {
+		refuse(r, names[COL_DEVICE_SECRET], "is a number that a spreadsheet has made of it; take the file as the platform gave it");
+		return 0;
+	}
+	out->written = is_status(status, "written", "已烧录");
 	out->device_id = id[0] != '\0' ? id : NULL;
-	if (id[0] == '\0' ? status[0] == '\0' || strcasecmp(status, "free") == 0
-	                  : status[0] == '\0' || strcasecmp(status, "allocated") == 0 || out->written)
+	if (id[0] == '\0' ? status[0] == '\0' || is_status(status, "free", "未分配")
+	                  : status[0] == '\0' || is_status(status, "allocated", "已分配") || out->written)
 		return 1;
 	refuse(r, names[COL_STATUS], id[0] == '\0' ? "only free ones have no DeviceID; void ones are not imported, take the line out"
-	                                           : "of a certificate with a DeviceID is allocated or written; take void ones out");
+	                                           : "of a certificate with a DeviceID is Allocated (已分配) or Written (已烧录); take void ones out");
 	return 0;
+}
+
+/* The board would be burned with what is left of it. */
+static void warn_device_secret(struct reading *r, const struct cw_lot_row *row)
+{
+	char sentence[160];
+	size_t len = strlen(row->device_secret);
+
+	if (len == DEVICE_SECRET)
+		return;
+	(void)snprintf(sentence, sizeof(sentence), "has %zu characters; the platform's have %u. Is it cut off, or has a spreadsheet changed it?", len,
+	               DEVICE_SECRET);
+	tell(r, 0, names[COL_DEVICE_SECRET], sentence);
 }
 
 static void warn_secret(struct reading *r, const struct cw_lot_row *row)
@@ -419,6 +462,7 @@ static int add_row(struct reading *r, struct cw_msg *msg)
 	if (rc < 0)
 		return rc;
 	r->ret->product_ids += row.product_id != NULL;
+	warn_device_secret(r, &row);
 	warn_secret(r, &row);
 	warn_name(r, &row);
 	return note_product(r, row.product_key, msg);

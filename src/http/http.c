@@ -823,8 +823,8 @@ int cw_http_open(struct cw_worker *w, const struct cw_http_conf *conf, struct cw
 		if (h->daemon != NULL)
 			MHD_stop_daemon(h->daemon);
 		cw_free(h);
-		return cw_fail(msg, CW_EIO, "cannot listen on %s: address in use or not ours%s", conf->address,
-			       conf->tls_certificate != NULL ? ", or certificate and key do not fit" : "");
+		return cw_fail(msg, CW_EIO, "cannot listen on %s: the address is in use by another program or is none of this machine's, so end that program or choose another%s", conf->address,
+			       conf->tls_certificate != NULL ? "; or certificate and key do not fit" : "");
 	}
 	cw_closing_add(&h->closing, (uv_handle_t *)&h->poll);
 	(void)uv_timer_init(cw_worker_loop(w), &h->timer);

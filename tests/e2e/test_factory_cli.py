@@ -89,6 +89,48 @@ def test_a_file_becomes_a_batch_and_is_known_the_second_time(factory, sheet, tmp
     assert secret(7).encode() not in (tmp_path / "factory.db").read_bytes()
 
 
+def test_an_import_of_what_is_known_names_no_batch_of_its_own(factory, sheet):
+    """covers: B24"""
+    path = sheet()
+    factory("import", path, "--batch", "a")
+    said = factory("import", path, "--batch", "b").splitlines()
+    assert said[1:] == ["nothing new for batch b: those known stay in the batch they came with"]
+    assert [b["name"] for b in json.loads(factory("batches", "--json"))] == ["a"]
+
+
+def test_the_first_import_says_that_a_key_was_made(tmp_path, sheet):
+    """covers: B24"""
+    path = sheet()
+    words = [BUILD / "bin" / "causeway", "factory", "import", path, "--batch", "a", "--db", "new.db"]
+    first, second = (subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=PATIENCE) for _ in range(2))
+    assert first.stderr.startswith("new.db.key is new: keep a copy of it") and second.stderr == ""
+
+
+def test_what_a_spreadsheet_left_of_a_secret_is_refused_or_warned_of(factory, sheet):
+    """covers: B24 B25"""
+    for number in ("1.23E+31", "1E+31", "5e-7"):
+        said = factory("import", sheet(rows=[("b1", number, PK, PS)]), "--batch", "b", status=1)
+        assert "2: DeviceSecret: is a number that a spreadsheet" in said and "nothing was imported" in said
+    told = json.loads(factory("import", sheet(rows=[("b1", "short", PK, PS), ("b2", "0" * 29 + "1e5", PK, PS), ("b3", secret(3), PK, PS)]), "--batch", "b",
+                              "--json"))
+    problem, = told["problems"]
+    assert (problem["line"], problem["column"], problem["refused"]) == (2, "DeviceSecret", False) and "5 characters" in problem["sentence"]
+    assert told["new"] == 3
+
+
+def test_boards_of_an_older_tool_come_over(factory, sheet):
+    """covers: B26"""
+    head = "DeviceName,DeviceSecret,ProductKey,ProductSecret,DeviceID,Status"
+    rows = [("b1", secret(1), PK, PS, "SN1", "已烧录"), ("b2", secret(2), PK, PS, "SN2", "已分配"), ("b3", secret(3), PK, PS, "", "未分配"),
+            ("b4", secret(4), PK, PS, "SN4", "WRITTEN")]
+    for encoding, batch in (("utf-8", "a"), ("gbk", "b")):
+        factory("import", sheet(head=head, rows=rows, encoding=encoding), "--batch", batch)
+        assert counts(factory)[PK] == {"free": 1, "allocated": 1, "written": 2, "void": 0}
+    said = factory("import", sheet(head=head, rows=[("b3", secret(3), PK, PS, "SN3", "")]), "--batch", "a", status=1)
+    assert "here already without a board" in said and "causeway factory void" in said
+    assert "Written (已烧录)" in factory("import", sheet(head=head, rows=[("b5", secret(5), PK, PS, "SN5", "burnt")]), "--batch", "a", status=1)
+
+
 @pytest.mark.parametrize("more", [{}, {"productSecret": "true"}])
 def test_what_the_platform_gives_out_comes_in_unchanged(cloud, factory, tmp_path, more):
     """covers: B25 B26 C02 D20"""

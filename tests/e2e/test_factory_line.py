@@ -165,6 +165,7 @@ def test_bad_requests(factory):
     refused(factory.ask("a\rb"), "BAD_REQUEST", 400, "a\rb")
     refused(factory.post({"ProductKey": PK, "DeviceID": 7, "Action": 0}), "BAD_REQUEST", 400, "")
     assert "twice" in refused(factory.post(f'{{"ProductKey":"{PK}","DeviceID":"a","DeviceID":"b","Action":0}}'), "BAD_REQUEST", 400, "")
+    assert "DeviceId is written DeviceID" in refused(factory.post({"ProductKey": PK, "DeviceId": "a", "Action": 0}), "BAD_REQUEST", 400, "")
     refused(factory.post(b" " * (64 * 1024 + 1)), "BAD_REQUEST", 413, "")
     assert factory.rows("--status", "allocated") == []
     assert factory.ask("x" * 128)["Status"] == "OK"
@@ -333,6 +334,7 @@ def test_without_any_argument(alone, tmp_path):
     assert json.loads(lines[0])["Status"] == "UNKNOWN_PRODUCT", done
     assert json.loads(lines[1])["status"] == "ok" and lines[2] == "ended with 0", done
     assert lines.count("Waiting for client request") == 1 and "http://0.0.0.0:8000" in done.stdout
+    assert f"stock   {tmp_path}/factory.db   (new, empty)" in lines
     assert (tmp_path / "factory.db").stat().st_mode & 0o777 == 0o600
 
 
@@ -351,7 +353,7 @@ def test_not_ready_where_the_port_is_taken(tmp_path):
         address = "127.0.0.1:%d" % taken.getsockname()[1]
         done = subprocess.run([BUILD / "bin" / "causeway-factory", "--listen", address, "--office", "off"], cwd=tmp_path, capture_output=True, text=True,
                               timeout=2 * PATIENCE)
-    assert done.returncode == 1 and "Waiting" not in done.stdout and address in done.stderr
+    assert done.returncode == 1 and "Waiting" not in done.stdout and address in done.stderr and "--listen" in done.stderr
 
 
 def test_wrong_arguments(tmp_path):

@@ -2,6 +2,7 @@
 import os
 import resource
 import shutil
+import sqlite3
 import threading
 
 from conftest import wait_until
@@ -153,3 +154,26 @@ def test_two_servers_share_one_stock(start_factory, shaky_postgres, tmp_path):
         assert told.setdefault(board, name) == name, "one board got two certificates"
     assert len(set(told.values())) == len(told) == 16 * 20 + 20
     assert first.tool("audit", "--verify").returncode == 0
+
+
+def test_health_is_back_with_the_first_commit(start_factory, shaky_postgres, tmp_path):
+    """Not only when the database is next asked whether it is there, seconds later."""
+    f = start_factory(certificates(5), db=shaky_postgres.url(), key=tmp_path / "line.key", conf="wait = 1s\n")
+    shaky_postgres.kill()
+    wait_until(lambda: any("was asked whether it is there" in reason for reason in f.health()[1]["reasons"]), "a look at the database")
+    shaky_postgres.start()
+    back(f, "SN01")
+    assert f.health()[0] == 200, f.health()
+
+
+def test_a_chain_that_was_edited_is_said_at_the_start(start_factory, tmp_path):
+    """covers: C14"""
+    import_rows(tmp_path / "edited.db", certificates(5))
+    with sqlite3.connect(tmp_path / "edited.db") as db:
+        assert db.execute("UPDATE chain SET number = number + 1").rowcount == 1
+    db.close()
+    f = start_factory(None, db=tmp_path / "edited.db")
+    assert "audit --verify" in f.process.stderr() and "stations are served" not in f.process.stderr()
+    status, health = f.health()
+    assert status == 503 and "put a backup in place" in health["reasons"][0]
+    busy(f.ask("SN01"))

@@ -124,6 +124,17 @@ def test_nothing_is_in_a_command_s_arguments(peer, tmp_path):
     assert s.status == 2 and "not replaced" in s.err
 
 
+def test_a_command_that_is_not_there_costs_no_certificate(peer, tmp_path):
+    old = peer()
+    (tmp_path / "plain.sh").write_text("true")
+    for command, why in (("./nosuch.sh", "No such file"), ("./plain.sh $DEVICE_ID", "Permission denied")):
+        s = station(old.address, "--write", command, cwd=tmp_path, ids="A")
+        assert s.status == 1 and why in s.err and s.lines == []
+    assert old.allocated == {} and old.requests == []
+    s = station(old.address, "--write", "./nosuch.sh; true", cwd=tmp_path, ids="A")  # sh's to say
+    assert s.lines[0] == "A board-0001 written"
+
+
 def test_a_command_that_does_not_read_or_that_is_slow(peer, tmp_path):
     old = peer(extra={"Column": "x" * 30000})
     s = station(old.address, "--write", "exec <&-; true", cwd=tmp_path, ids="A")

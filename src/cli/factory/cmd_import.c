@@ -145,7 +145,9 @@ static int print(struct importing *im, const struct cw_sheet_result *res)
 	cw_json_drop(&im->problems);
 	printf("%s: %zu rows read, %zu new, %zu known, %zu refused%s\n", im->sheet.name, res->read, res->fresh, res->known, res->refused,
 	       res->gbk ? " (read as GBK)" : "");
-	for (i = 0; i < res->product_count && res->refused == 0; i++)
+	if (res->fresh == 0 && res->refused == 0)
+		printf("nothing new for batch %s: those known stay in the batch they came with\n", im->sheet.batch);
+	for (i = 0; i < res->product_count && res->fresh > 0 && res->refused == 0; i++)
 		printf("batch %s, product %s\n", im->sheet.batch, res->products[i]);
 	return 0;
 }

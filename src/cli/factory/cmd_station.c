@@ -392,7 +392,7 @@ static int run(struct station *s)
 		return 1;
 	}
 	s->line.stop_fd = stop_pipe[0];
-	if ((s->command != NULL && station_can_write(&msg) < 0) || station_journal_open(&s->journal, s->journal_path, &msg) < 0) {
+	if ((s->command != NULL && station_can_write(s->command, &msg) < 0) || station_journal_open(&s->journal, s->journal_path, &msg) < 0) {
 		complain(msg.text);
 		return 1;
 	}

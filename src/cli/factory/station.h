@@ -48,8 +48,8 @@ void station_journal_put_back(struct station_journal *j, struct station_entry *e
 
 /* ---- the command ------------------------------------------------------------------------------------------- */
 
-/* Can this system do it? Asked before the first board, which is not to be broken off in the middle. */
-int station_can_write(struct cw_msg *msg);
+/* Can this system do it, and is the command there? Asked before the first board, which is not to be broken off in the middle. */
+int station_can_write(const char *command, struct cw_msg *msg);
 /*
  * Runs `command` by sh with the reply on its standard input and the certificate in its environment (PRODUCT_KEY, DEVICE_NAME, DEVICE_SECRET,
  * PRODUCT_SECRET, DEVICE_ID), and waits. Nothing of it is in anybody's arguments. 0: it ended with 0; else a sentence. Any thread.

@@ -219,10 +219,11 @@ int factory_open(struct factory_tool *t, enum factory_need need)
 {
 	struct cw_stock_conf conf = { .read_only = need == FACTORY_READ };
 	struct cw_msg msg = { "" };
-	int rc = factory_place(t);
+	int rc = factory_place(t), had_key;
 
 	if (rc != 0)
 		return rc;
+	had_key = t->key_path[0] == '\0' || access(t->key_path, F_OK) == 0;
 	conf.node = t->conf != NULL ? t->conf->node : NULL;
 	if (need != FACTORY_MAKE && !cw_db_is_server(t->db) && access(t->db, F_OK) != 0)
 		return factory_complain(t, "%s: there is no such database; name it with --db, or import certificates, which makes one", t->db);
@@ -230,6 +231,8 @@ int factory_open(struct factory_tool *t, enum factory_need need)
 	conf.key_file = t->key_path[0] == '\0' ? NULL : t->key_path;
 	if (cw_stock_open(&conf, &t->stock, &msg) < 0)
 		return factory_complain(t, "%s", msg.text);
+	if (!had_key && access(t->key_path, F_OK) == 0)
+		fprintf(stderr, "%s is new: keep a copy of it, and not where the backups are; the secrets in the database are lost without it\n", t->key_path);
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/mem.h"
 #include "json/json.h"
@@ -56,6 +57,22 @@ static struct cw_bytes text_of(const json_t *j)
 	return cw_bytes_of(json_string_value(j), json_string_length(j));
 }
 
+/* Of a member that is spelled wrong the board would count as one without, and be given another certificate each time. */
+static int check_names(const struct factory_request *r, struct cw_msg *msg)
+{
+	static const char *const known[] = { "ProductKey", "DeviceID", "Action" };
+	const char *name;
+	json_t *value;
+	size_t i;
+
+	json_object_foreach (r->body, name, value) {
+		for (i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+			if (strcasecmp(name, known[i]) == 0 && strcmp(name, known[i]) != 0)
+				return cw_fail(msg, CW_EINVAL, "%s is written %s: capitals count", name, known[i]);
+	}
+	return 0;
+}
+
 static int take_product(struct factory_request *r, struct cw_msg *msg)
 {
 	const json_t *j = json_object_get(r->body, "ProductKey");
@@ -68,6 +85,8 @@ static int take_product(struct factory_request *r, struct cw_msg *msg)
 		return cw_fail(msg, CW_EINVAL, "ProductKey is empty: say which product the board is of");
 	if (has_control(text_of(j)))
 		return cw_fail(msg, CW_EINVAL, "ProductKey has control characters in it; send it as the platform shows it");
+	if (memchr(json_string_value(j), ' ', json_string_length(j)) != NULL)
+		return cw_fail(msg, CW_EINVAL, "ProductKey has a blank in it, perhaps at its end; send it as the platform shows it");
 	r->product_key = json_string_value(j);
 	return 0;
 }
@@ -152,7 +171,9 @@ int cw_factory_request_parse(const char *text, size_t len, struct factory_reques
 		return not_json(len, &error, msg);
 	if (!json_is_object(r->body))
 		return cw_fail(msg, CW_EINVAL, "the body is JSON but no object; send {\"ProductKey\":\"..\",\"DeviceID\":\"..\",\"Action\":0}");
-	rc = take_product(r, msg);
+	rc = check_names(r, msg);
+	if (rc == 0)
+		rc = take_product(r, msg);
 	if (rc == 0)
 		rc = take_device_id(r, msg);
 	if (rc == 0)

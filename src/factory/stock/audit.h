@@ -77,4 +77,7 @@ int cw_audit_verify(struct cw_stock *s, const char *heads, void (*fn)(void *arg,
 /* "NODE NUMBER MAC" lines, one a chain. */
 int cw_audit_heads(struct cw_stock *s, void (*fn)(void *arg, const char *line), void *arg, struct cw_msg *msg);
 
+/* Whether entries can be added to this node's own chain; each transaction asks it, too. CW_EIO: its end was edited or lost. */
+int cw_stock_chain_check(struct cw_stock *s, struct cw_msg *msg);
+
 #endif

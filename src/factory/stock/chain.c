@@ -191,6 +191,13 @@ static int lock_head(struct cw_stock *s, struct head *h, struct cw_msg *msg)
 	return 0;
 }
 
+int cw_stock_chain_check(struct cw_stock *s, struct cw_msg *msg)
+{
+	struct head h;
+
+	return lock_head(s, &h, msg);
+}
+
 static void fill_row(struct cw_db_value *v, const struct cw_audit_entry *e, const uint8_t mac[STOCK_MAC])
 {
 	v[0] = cw_db_text(e->node);

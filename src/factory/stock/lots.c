@@ -564,6 +564,11 @@ static int compare(struct cw_lot *l, const struct cw_lot_row *r, const char *dev
 	explicit_bzero(&cert, sizeof(cert));
 	if (differs == NULL)
 		return rc;
+	if (strcmp(differs, "DeviceID") == 0 && t->device_id[0] == '\0')
+		return cw_fail(msg, CW_EEXIST,
+			       "DeviceID: %s %s is here already without a board, and an import does not give it one: make it void (causeway factory void), so "
+			       "that no other board gets it, or import the list with the boards into a new database, before the rest",
+			       r->product_key, r->device_name);
 	return cw_fail(msg, CW_EEXIST, "%s: %s %s is in stock, or in this import, with another one", differs, r->product_key, r->device_name);
 }
 

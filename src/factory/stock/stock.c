@@ -142,7 +142,8 @@ static int load_key(struct cw_stock *s, const struct opening *o, const struct me
 	if (rc == CW_ENOENT)
 		return cw_fail(msg, CW_ECONF,
 			       "there is no key file %s, and the secrets in %s are sealed with key %s; copy the key file from where the stock was "
-			       "made, or name it; if it is lost the secrets are, too: order the certificates anew into a new database",
+			       "made, or name it; if it is lost the secrets are, too: the platform's CSV has them, and causeway factory query --json tells "
+			       "which board has which; import both into a new database (FACTORY.md has the commands)",
 			       o->key_file, o->name, m->key_id);
 	if (rc < 0)
 		return rc;

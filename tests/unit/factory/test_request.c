@@ -120,6 +120,10 @@ static void test_what_is_refused(void **state)
 		{ "{\"ProductKey\":\"p\",\"DeviceID\":\"\xff\",\"Action\":0}", "not JSON" },
 		{ "{\"ProductKey\":\"p\",\"DeviceID\":\"\\ud800\",\"Action\":0}", "not JSON" },
 		{ "{\"ProductKey\":\"p\",\"DeviceID\":\"a\",\"DeviceID\":\"b\",\"Action\":0}", "twice" },
+		{ "{\"ProductKey\":\"p\",\"DeviceId\":\"a\",\"Action\":0}", "DeviceId is written DeviceID" },
+		{ "{\"productKey\":\"p\",\"Action\":0}", "productKey is written ProductKey" },
+		{ "{\"ProductKey\":\"p\",\"ACTION\":0}", "ACTION is written Action" },
+		{ "{\"ProductKey\":\"p \",\"Action\":0}", "ProductKey has a blank" },
 	};
 	size_t i;
 
