@@ -186,7 +186,7 @@ class Line:
                 p.wait()
                 p.stdout.close()
         self.add(f"factory: resident memory with {many} stations connected", held / 1048576, "MiB")
-        self.add("  a station", (held - before) / 1024 / many, "KiB")
+        self.add("  a station", max(0, held - before) / 1024 / many, "KiB")
 
     def line_postgres(self):
         """A cluster of its own that writes as a real one does; its processes' CPU is not in the figure."""

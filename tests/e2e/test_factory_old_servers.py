@@ -285,7 +285,7 @@ def test_request_s_exit_status(peer, tmp_path):
     got = request(old.address, PK, "SN02")
     assert got.returncode == 3 and got.stderr == "causeway factory request: OUT_OF_STOCK\n"
     old.refuse = {0: "QUOTA_EXCEEDED"}
-    assert request(old.address, PK, "SN02").stderr == "causeway factory request: QUOTA_EXCEEDED: it is so [31m\n"  # no escape reaches the terminal
+    assert request(old.address, PK, "SN02").stderr == "causeway factory request: QUOTA_EXCEEDED: it is so?[31m\n"  # no escape reaches the terminal
     old.close()
     assert request(old.address, PK, "SN01").returncode == 4
     for wrong in [[], ["h"], ["h:0", PK], ["[::1", PK], ["h/x", PK], ["--report", "h", PK], ["--token", "secret", "h", PK], ["--bad", "h", PK],

@@ -305,7 +305,7 @@ static void a_spreadsheets_names_are_warned_about(void **state)
 
 static void a_device_id_that_commands_a_terminal_stays_out(void **state)
 {
-	static const char *const ids[] = { "\x1b[2J", "a\x7f", "\xc2\x9b" "2J" };
+	static const char *const ids[] = { "\x1b[2J", "a\x7f", ("\xc2\x9b" "2J") };
 	char text[300];
 	size_t i;
 
