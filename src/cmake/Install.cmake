@@ -21,7 +21,7 @@ install(DIRECTORY include/causeway DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPO
 install(FILES include/causeway/CHANGES DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/libcauseway-dev COMPONENT libcauseway-dev)
 # In the folders they have here, for they name each other by that.
 install(FILES README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT causeway)
-install(FILES conf/DEVICES.md conf/IDENTITIES.md conf/UPSTREAMS.md conf/LIBRARY.md DESTINATION ${CMAKE_INSTALL_DOCDIR}/conf COMPONENT causeway)
+install(FILES conf/DEVICES.md conf/FACTORY.md conf/IDENTITIES.md conf/LIBRARY.md conf/UPSTREAMS.md DESTINATION ${CMAKE_INSTALL_DOCDIR}/conf COMPONENT causeway)
 install(FILES plugins/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR}/plugins COMPONENT causeway)
 install(FILES conf/application.conf conf/devices.conf DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples COMPONENT causeway)
 install(FILES conf/cloud.conf DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/causeway-cloud/examples COMPONENT causeway-cloud)
@@ -33,7 +33,6 @@ string(REPLACE "\ndb = factory.db\n" "\ndb = /var/lib/causeway-factory/factory.d
 string(REPLACE "# keyFile = factory.db.key\n" "# keyFile = /var/lib/causeway-factory/factory.db.key\n" example "${example}")
 file(WRITE ${CMAKE_BINARY_DIR}/examples/factory.conf "${example}")
 install(FILES ${CMAKE_BINARY_DIR}/examples/factory.conf DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/causeway-factory/examples COMPONENT causeway-factory)
-install(FILES conf/FACTORY.md DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/causeway-factory COMPONENT causeway-factory)
 # As source: firmware and stations are built elsewhere.
 install(DIRECTORY src/factory/clients DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/causeway-factory COMPONENT causeway-factory)
 foreach(part causeway causeway-cloud causeway-factory libcauseway-dev)
