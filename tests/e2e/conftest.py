@@ -75,17 +75,18 @@ class Process:
         self.popen = None
 
     def start(self):
-        """Once more after a stop it wants its ports back, which anybody's outgoing connection may hold for a moment."""
-        again, before = self.started, self.stderr_path.stat().st_size if self.stderr_path.exists() else 0
+        """Once more after a stop it wants its ports back, which anybody's outgoing connection may hold for a while."""
+        again, until = self.started, time.monotonic() + PATIENCE
+        before = self.stderr_path.stat().st_size if self.stderr_path.exists() else 0
         self.started = True
         while True:
             try:
                 return self._start()
             except AssertionError:
                 said = self.stderr_path.read_bytes()[before:].decode(errors="replace")
-                if not again or "address already in use" not in said or said.count("address already in use") > 100:
+                if not again or time.monotonic() > until or not re.search("address (already|is) in use", said):
                     raise
-                time.sleep(0.1)
+                time.sleep(0.2)
 
     def _start(self):
         argv = [*(WRAPPER if self.path.name == "causewayd" else []), str(self.path), *self.args]

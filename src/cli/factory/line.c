@@ -251,8 +251,9 @@ static const char *hint(const struct factory_line *l, CURLcode rc)
 {
 	if (rc == CURLE_GOT_NOTHING && !l->conf->tls)
 		return " (where this port speaks TLS: --tls)";
-	if (rc == CURLE_SSL_CONNECT_ERROR && strstr(l->error, "wrong version number") != NULL)
-		return " (this port speaks no TLS: another port, or without --tls, --ca and --cert)";
+	/* A port without TLS answers the greeting with text, or hangs up; which of the two is seen first differs. */
+	if (rc == CURLE_SSL_CONNECT_ERROR)
+		return " (perhaps this port speaks no TLS: another port, or without --tls, --ca and --cert)";
 	if (rc == CURLE_PEER_FAILED_VERIFICATION && l->conf->ca == NULL)
 		return " (for an authority of your own: --ca FILE)";
 	if (rc == CURLE_PEER_FAILED_VERIFICATION)
