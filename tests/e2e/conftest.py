@@ -184,14 +184,22 @@ class Http:
         assert status == 200, (path, status, body)
         return body
 
-    def post(self, path, body=None, expect=None, query=None, **more):
+    def send(self, path, body=None, query=None, **more):
+        """(status, answer) of a POST that sends something to a device. ONLINE comes before its gateway's subscriptions: as long as
+        nothing was sent for want of these, it is asked again."""
         def ask():
             return self.request("POST", path, body if body is not None else b"", query, **more)
 
         status, answer = ask()
-        if not expect and status == 409 and answer.get("result") == "unsubscribed":
-            # ONLINE comes before the gateway's subscriptions for that device; nothing was sent, so it is asked again.
+        if status == 409 and answer.get("result") == "unsubscribed":
             status, answer = wait_until(lambda: (a := ask())[1].get("result") != "unsubscribed" and a, f"{path} subscribed")
+        return status, answer
+
+    def post(self, path, body=None, expect=None, query=None, **more):
+        if expect:
+            status, answer = self.request("POST", path, body if body is not None else b"", query, **more)
+        else:
+            status, answer = self.send(path, body, query, **more)
         assert status == expect if expect else 200 <= status < 300, (path, status, answer)
         return answer
 

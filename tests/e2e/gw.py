@@ -73,7 +73,7 @@ def device_path(i):
 def ask(cloud, i, rest, body, **query):
     """Send something down from the platform on a thread of its own; the returned function waits for (status, answer)."""
     result = []
-    thread = threading.Thread(target=lambda: result.append(cloud.request("POST", device_path(i) + rest, body, query=query)))
+    thread = threading.Thread(target=lambda: result.append(cloud.send(device_path(i) + rest, body, query=query)))
     thread.start()
 
     def join():

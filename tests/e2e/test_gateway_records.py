@@ -272,7 +272,7 @@ def test_a_detached_device_goes_offline_and_the_connection_stays(probes):
 
 def call(cloud, path, body, **query):
     answers = []
-    t = threading.Thread(target=lambda: answers.append(cloud.request("POST", f"/devices/{PK}/{device_name(0)}/{path}", body, **query)))
+    t = threading.Thread(target=lambda: answers.append(cloud.send(f"/devices/{PK}/{device_name(0)}/{path}", body, **query)))
     t.start()
 
     def join():
